@@ -1,0 +1,240 @@
+// Package link is the contract between the stack and what carries its frames.
+//
+// A [Link] moves whole link-layer frames, Ethernet header first. It knows no
+// protocol above that. Implementations live in the folders below this one:
+//
+//   - link/tpacket: a Linux network device, by an AF_PACKET ring.
+//   - link/loopback: what is sent is received again.
+//   - link/pipe: two ends in memory, for tests in simulated time.
+//   - link/fault and link/pcapng: wrappers, which are links too, so they stack.
+//
+// # Receiving
+//
+// Frames are received in batches and without copying: [Link.Receive] hands out
+// views of the link's own memory, which hold until [Link.Release]. Receive and
+// Release are for one goroutine at a time (the stack's receive lock sees to
+// that); every other method may be called by any goroutine at any time.
+//
+// # Waiting
+//
+// Receive never blocks. Who wants to sleep until a frame arrives asks a
+// [Poller], which sleeps on any number of links at once.
+package link
+
+import "net"
+
+// A MAC is an Ethernet hardware address (EUI-48).
+type MAC = [6]byte
+
+// HeaderLen is the length of an untagged Ethernet header in bytes: destination,
+// source, EtherType (IEEE 802.3, clause 3).
+const HeaderLen = 14
+
+// A Frame is one received frame: a view of the link's memory and what the link
+// knows beside it.
+type Frame struct {
+	// Data is the frame, Ethernet header first, without a VLAN tag that the
+	// device took out (see Meta.VLAN) and without the frame check sequence.
+	// The slice is the link's: it holds until Release, may be changed in
+	// place until then, and must not be kept.
+	Data []byte
+	Meta
+}
+
+// Meta is what a link knows of a received frame beside its bytes.
+type Meta struct {
+	// Time is when the frame was received: nanoseconds since the Unix epoch,
+	// by the clock that Clock names. 0 if Clock is ClockNone.
+	Time int64
+	// WireLen is the frame's length on the wire in bytes. If it is larger
+	// than len(Data), the frame was cut short (truncated).
+	WireLen int
+	// GSOSize is, for a super-packet (GSO not GSONone), the length in bytes
+	// of each segment's transport payload but the last's.
+	GSOSize uint16
+	// VLANTCI and VLANTPID are the tag control information and the tag
+	// protocol identifier (IEEE 802.1Q) if VLAN is true.
+	VLANTCI, VLANTPID uint16
+	VLAN              bool
+	GSO               GSO
+	Clock             Clock
+	Checksum          Checksum
+	Type              PacketType
+}
+
+// A Clock says which clock made a frame's time stamp.
+type Clock uint8
+
+const (
+	ClockNone     Clock = iota // no time stamp
+	ClockSoftware              // the kernel's (or the link's own) CLOCK_REALTIME
+	ClockHardware              // the network device's own clock
+)
+
+// A Checksum says what is known of the transport checksum of a received frame.
+type Checksum uint8
+
+const (
+	ChecksumUnknown Checksum = iota // nothing: verify it
+	ChecksumValid                   // the device verified it
+	ChecksumPartial                 // the sender left it to be filled in: the bytes were never on a wire
+)
+
+// GSO is the kind of super-packet that a frame is: one frame that stands for
+// several datagrams of one flow (generic segmentation offload).
+type GSO uint8
+
+const (
+	GSONone  GSO = iota // an ordinary frame
+	GSOUDP              // UDP: one header, then payloads of GSOSize bytes each (UDP_SEGMENT)
+	GSOOther            // a kind that is not UDP's
+)
+
+// A PacketType is how a frame was addressed at the link layer, with Linux'
+// values (packet(7), sll_pkttype).
+type PacketType uint8
+
+const (
+	Host      PacketType = 0 // to this host
+	Broadcast PacketType = 1 // to all
+	Multicast PacketType = 2 // to a group
+	OtherHost PacketType = 3 // to another host, caught by promiscuous mode or a flooding bridge
+	Outgoing  PacketType = 4 // sent by this host
+)
+
+// A TxFrame is one frame to send, and what the link is to do with it.
+type TxFrame struct {
+	// Data is the frame, Ethernet header first. The link has no use for it
+	// after the call returns.
+	Data []byte
+	// CsumStart and CsumOffset ask the link to fill in a transport checksum
+	// if PartialChecksum is true: the Internet checksum of all bytes from
+	// CsumStart, written at CsumStart+CsumOffset, where the pseudo-header's
+	// sum stands already. Only for links with CapChecksum.
+	CsumStart, CsumOffset uint16
+	// GSOSize makes the frame a UDP super-packet if it is not 0: the link
+	// cuts its payload into datagrams of GSOSize bytes, the last maybe shorter.
+	// Needs PartialChecksum. Only for links with CapGSO.
+	GSOSize         uint16
+	PartialChecksum bool
+}
+
+// A Link carries frames. See the package comment for who may call what.
+type Link interface {
+	// Receive stores the frames that have arrived, oldest first, up to
+	// len(frames), and returns how many. It never blocks, allocates nothing,
+	// and makes no system call in the ordinary case. All views of the
+	// previous call must have been given back by Release.
+	Receive(frames []Frame) int
+	// Release gives back all the frames that the last Receive handed out.
+	Release()
+
+	// Send transmits one frame, and returns without waiting for the wire.
+	// It does not keep the slice. Errors are unix errnos: ENETDOWN (device
+	// down or gone), EAGAIN and ENOBUFS (the device's queue is full), EMSGSIZE
+	// (longer than the MTU allows).
+	Send(frame []byte) error
+	// SendBatch transmits frames in order with as few system calls as the link
+	// can, and returns how many were sent. The error is what stopped it, as
+	// for Send; nil if all were sent.
+	SendBatch(frames []TxFrame) (int, error)
+
+	// Info returns the link's properties as they are now. It is cheap, but not
+	// for the hot path: SetNotify's changed says when to ask again.
+	Info() Info
+	// Stats returns the link's counters since it was opened.
+	Stats() Stats
+
+	// SetNotify registers what the link calls when something happens; either
+	// function may be nil, and a second call replaces the first's functions.
+	// readable: a frame has arrived, on a link whose FD is negative; the link
+	// calls it for every frame or only when it had none waiting, never with a
+	// lock held that its own methods take. changed: Info would give another
+	// answer. Both are called on any goroutine and must return at once.
+	SetNotify(readable, changed func())
+	// FD returns the file descriptor that poll(2) reports readable when
+	// frames wait, or -1 if there is none, or none of use now: then SetNotify's
+	// functions tell. The descriptor stays the link's.
+	FD() int
+	// PollError tells the link that poll(2) reported POLLERR, POLLHUP or
+	// POLLNVAL for its FD. The link finds out why and clears the condition,
+	// so that a sleeper does not turn in circles; if the descriptor is of no
+	// use until changed is called, FD returns -1 from then on.
+	PollError()
+
+	// JoinGroup and LeaveGroup open and close the device's filter for a
+	// multicast hardware address. Each group is counted: a group joined twice
+	// is left twice. Joins outlive a device that goes away and comes back.
+	JoinGroup(group MAC) error
+	LeaveGroup(group MAC) error
+
+	// Close ends the link: Receive returns 0 and Send ENETDOWN from now on. It
+	// must not be called while a received frame is out, or while another
+	// goroutine is in Receive.
+	Close() error
+}
+
+// Info is what a link is.
+type Info struct {
+	Name         string // the device's name, "near0"
+	Index        int    // the kernel's interface index; 0 if the kernel does not know it
+	MTU          int    // bytes of payload behind the Ethernet header
+	HardwareAddr MAC
+	State        State
+	Caps         Caps
+}
+
+// Interface returns the link in package net's words.
+func (i Info) Interface() net.Interface {
+	flags := net.FlagBroadcast | net.FlagMulticast
+	if i.Caps&CapLoopback != 0 {
+		flags = net.FlagLoopback
+	}
+	if i.State == Up {
+		flags |= net.FlagUp | net.FlagRunning
+	}
+	return net.Interface{Index: i.Index, MTU: i.MTU, Name: i.Name,
+		HardwareAddr: net.HardwareAddr(i.HardwareAddr[:]), Flags: flags}
+}
+
+// A State is whether a link carries frames.
+type State uint8
+
+const (
+	Down State = iota // the device exists and is down, or has no carrier
+	Up                // frames pass
+	Gone              // the device was deleted or moved; the link waits for one of its name
+)
+
+// String returns the state as ip-link(8) writes it.
+func (s State) String() string {
+	switch s {
+	case Up:
+		return "UP"
+	case Down:
+		return "DOWN"
+	default:
+		return "NOTPRESENT"
+	}
+}
+
+// Caps is a set of what a link can do.
+type Caps uint32
+
+const (
+	CapChecksum   Caps = 1 << iota // Send fills in partial checksums
+	CapGSO                         // Send cuts UDP super-packets
+	CapLoopback                    // what is sent comes back: no neighbours, no ARP
+	CapTimestamps                  // received frames carry a time
+)
+
+// Stats counts what passed a link since it was opened, in frames and bytes.
+type Stats struct {
+	RxFrames, RxBytes uint64
+	TxFrames, TxBytes uint64
+	RxDropped         uint64 // arrived while no slot was free (ring overflow)
+	RxTruncated       uint64 // were longer than the link could take whole
+	TxErrors          uint64 // Send failed
+	TxDropped         uint64 // Send failed because the device's queue was full
+	Reopened          uint64 // the device had gone and came back
+}
