@@ -1,0 +1,152 @@
+package link
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Poller sleeps until one of several links has frames, until it is woken, or
+// until time is up.
+//
+// One goroutine at a time may be in Wait; Wake is for any goroutine. A Poller
+// tells the sleeper of what arrives on links that have a file descriptor. Links
+// without one must be told to call Wake, by [Link.SetNotify]; the Poller does
+// not register itself.
+//
+// # How no wake-up is lost
+//
+// The state word says who owes what. A sleeper moves it from idle to asleep; it
+// fails if a Wake came first, and then there is no sleep. Wake moves it to woken,
+// and only if it was asleep before does it touch the channel or the eventfd. So
+// Wake costs one atomic load while its predecessor has not been consumed, and one
+// atomic exchange else; a system call is due only if somebody sleeps in poll(2).
+//
+// What Wake announces must have been published before by a lock or an atomic
+// store, as every queue between goroutines does anyway.
+type Poller struct {
+	state  atomic.Uint32
+	closed atomic.Bool
+	woken  chan struct{} // ends a sleep on the channel; one token at most
+
+	// waiting is held for as long as a goroutine is in Wait, and guards timer
+	// and poll. Close takes it, to be the last.
+	waiting sync.Mutex
+	timer   *time.Timer
+	poll    pollSet
+
+	event eventFD
+}
+
+// States of a Poller. Only the goroutine in Wait leaves woken or enters one of
+// the asleep states.
+const (
+	idle        uint32 = iota
+	woken              // a Wake that no Wait has consumed yet
+	asleepChan         // somebody sleeps, or is about to, on the channel
+	asleepEvent        // somebody sleeps, or is about to, in poll(2)
+)
+
+// maxSleep bounds one sleep, so that every time-out can be told to the kernel
+// on every architecture. Wait may return early at will.
+const maxSleep = 24 * time.Hour
+
+// NewPoller returns a Poller that no goroutine waits in. It takes no file
+// descriptor until the first Wait on a link that has one, so that a Poller over
+// in-memory links works in a testing/synctest bubble and need not be closed.
+func NewPoller() *Poller {
+	return &Poller{woken: make(chan struct{}, 1), event: eventFD{fd: -1}}
+}
+
+// Wait sleeps until frames wait on one of links that have a file descriptor,
+// until Wake is called, or until timeout has passed; a timeout below 0 means for
+// ever. A Wake before the call, not consumed by another Wait, ends it at once.
+//
+// It may return for no reason: the caller looks what there is to do, and waits
+// again. If poll(2) reports an error for a link's descriptor, Wait calls its
+// PollError before it returns. After Close it returns at once.
+//
+// Wait does not keep links, and allocates nothing after the first calls.
+func (p *Poller) Wait(links []Link, timeout time.Duration) {
+	p.waiting.Lock()
+	defer p.waiting.Unlock()
+	if p.closed.Load() {
+		return
+	}
+	sleep := asleepChan
+	if p.poll.set(links) {
+		if p.event.open() {
+			sleep = asleepEvent
+		} else {
+			// No descriptor left for the process: without the eventfd a Wake
+			// cannot end a poll(2), so poll in short steps.
+			timeout = clampTo(timeout, time.Millisecond)
+		}
+	}
+	if !p.state.CompareAndSwap(idle, sleep) {
+		p.state.Store(idle)
+		return
+	}
+	switch {
+	case p.poll.any:
+		p.poll.wait(links, &p.event, clampTo(timeout, maxSleep))
+	case timeout < 0:
+		<-p.woken
+	case timeout > 0:
+		p.waitTimer(timeout)
+	}
+	p.state.Store(idle)
+}
+
+// waitTimer sleeps on the channel for at most d.
+func (p *Poller) waitTimer(d time.Duration) {
+	if p.timer == nil {
+		p.timer = time.NewTimer(d)
+	} else {
+		p.timer.Reset(d)
+	}
+	select {
+	case <-p.woken:
+		p.timer.Stop()
+	case <-p.timer.C:
+	}
+}
+
+// Wake ends the Wait that is under way, or the next one if there is none. Any
+// number of calls between two Waits count as one. It never blocks.
+func (p *Poller) Wake() {
+	if p.state.Load() == woken {
+		return
+	}
+	switch p.state.Swap(woken) {
+	case asleepChan:
+		select {
+		case p.woken <- struct{}{}:
+		default:
+		}
+	case asleepEvent:
+		p.event.signal()
+	}
+}
+
+// Close ends a Wait that is under way, waits until it has returned, and gives
+// back the file descriptor. From then on Wait returns at once and Wake does
+// nothing that can be seen. Close may be called more than once.
+func (p *Poller) Close() error {
+	p.closed.Store(true)
+	p.Wake()
+	p.waiting.Lock()
+	defer p.waiting.Unlock()
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	return p.event.close()
+}
+
+// clampTo returns d, or limit if d is longer or for ever.
+func clampTo(d, limit time.Duration) time.Duration {
+	if d < 0 || d > limit {
+		return limit
+	}
+	return d
+}

@@ -1,0 +1,105 @@
+package link
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pollSet is the argument of ppoll(2): the eventfd first, then one entry a link.
+// A link without a descriptor has the entry -1, which the kernel passes over.
+type pollSet struct {
+	fds []unix.PollFd
+	ts  unix.Timespec
+	any bool // a link has a descriptor
+}
+
+// set takes the descriptors of links as they are now, and reports whether there
+// are any.
+func (s *pollSet) set(links []Link) bool {
+	s.any = false
+	s.fds = append(s.fds[:0], unix.PollFd{Fd: -1})
+	for _, l := range links {
+		fd := l.FD()
+		if fd >= 0 {
+			s.any = true
+		}
+		s.fds = append(s.fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+	}
+	return s.any
+}
+
+// wait sleeps in ppoll(2) for at most d, and tells links of errors. An error of
+// the call itself (EINTR, ENOMEM) is a return for no reason.
+func (s *pollSet) wait(links []Link, event *eventFD, d time.Duration) {
+	s.fds[0] = unix.PollFd{Fd: int32(event.fd), Events: unix.POLLIN}
+	s.ts = unix.NsecToTimespec(int64(d)) // the kernel writes the rest of it back
+	// This is a system call that the scheduler knows of: another goroutine gets
+	// the processor while the thread sleeps.
+	n, err := unix.Ppoll(s.fds, &s.ts, nil)
+	if err != nil || n == 0 {
+		return
+	}
+	if s.fds[0].Revents != 0 {
+		event.drain()
+	}
+	for i, l := range links {
+		if s.fds[i+1].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0 {
+			l.PollError()
+		}
+	}
+}
+
+// eventFD is an eventfd(2) that ends a ppoll(2). It is never in Go's netpoller.
+type eventFD struct {
+	// mu keeps a late signal from writing to a number that has been closed
+	// and belongs to somebody else by now. It guards fd against close; fd is
+	// read without it by the goroutine that is in Wait, which alone opens it.
+	mu sync.Mutex
+	fd int
+}
+
+// open makes the eventfd if there is none yet, and reports whether there is one.
+func (e *eventFD) open() bool {
+	if e.fd >= 0 {
+		return true
+	}
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return false
+	}
+	e.mu.Lock()
+	e.fd = fd
+	e.mu.Unlock()
+	return true
+}
+
+// signal makes the eventfd readable.
+func (e *eventFD) signal() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.fd < 0 {
+		return
+	}
+	one := [8]byte{1} // any value but 0 and the maximum, in any byte order
+	unix.Write(e.fd, one[:])
+}
+
+// drain makes the eventfd unreadable.
+func (e *eventFD) drain() {
+	var count [8]byte
+	unix.Read(e.fd, count[:])
+}
+
+// close gives the descriptor back.
+func (e *eventFD) close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.fd < 0 {
+		return nil
+	}
+	fd := e.fd
+	e.fd = -1
+	return unix.Close(fd)
+}
