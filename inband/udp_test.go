@@ -1,0 +1,164 @@
+package inband
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// openUDP opens a socket in a namespace; it gives up waiting after 5 s.
+func openUDP(t *testing.T, n *Namespace, local netip.AddrPort) *UDP {
+	t.Helper()
+	var u *UDP
+	must(t, n.Do(func() (err error) { u, err = OpenUDP(local); return err }))
+	t.Cleanup(func() { u.Close() })
+	must(t, u.SetReadTimeout(5*time.Second))
+	return u
+}
+
+// exchange sends a datagram each way between two namespaces.
+func exchange(t *testing.T, a, b *Namespace, aIP, bIP netip.Addr) {
+	t.Helper()
+	ua := openUDP(t, a, netip.AddrPortFrom(aIP, 7000))
+	ub := openUDP(t, b, netip.AddrPortFrom(bIP, 0))
+	to, err := ub.LocalAddr()
+	must(t, err)
+	must(t, ua.SendTo([]byte("there"), to))
+	buf := make([]byte, 64)
+	n, from, err := ub.RecvFrom(buf, 0)
+	must(t, err)
+	if string(buf[:n]) != "there" || from != netip.AddrPortFrom(aIP, 7000) {
+		t.Fatalf("%q from %s", buf[:n], from)
+	}
+	must(t, ub.SendTo([]byte("back"), from))
+	if n, _, err = ua.RecvFrom(buf, 0); err != nil || string(buf[:n]) != "back" {
+		t.Fatalf("%q, %v", buf[:n], err)
+	}
+	ua.Close()
+	ub.Close()
+}
+
+// loopbackPair returns two connected sockets on the loopback device.
+func loopbackPair(t *testing.T) (a, b *UDP) {
+	t.Helper()
+	open := func() *UDP {
+		u, err := OpenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+		must(t, err)
+		t.Cleanup(func() { u.Close() })
+		must(t, u.SetReadTimeout(5*time.Second))
+		return u
+	}
+	a, b = open(), open()
+	aAddr, err := a.LocalAddr()
+	must(t, err)
+	bAddr, err := b.LocalAddr()
+	must(t, err)
+	must(t, a.Connect(bAddr))
+	must(t, b.Connect(aAddr))
+	return a, b
+}
+
+func TestUDPSendRecv(t *testing.T) {
+	a, b := loopbackPair(t)
+	buf := make([]byte, 64)
+	for _, payload := range []string{"", "x", "sixteen bytes ok"} {
+		n, err := a.Send([]byte(payload))
+		if err != nil || n != len(payload) {
+			t.Fatalf("send: %d, %v", n, err)
+		}
+		if n, err = b.Recv(buf, 0); err != nil || string(buf[:n]) != payload {
+			t.Errorf("%q, %v", buf[:n], err)
+		}
+	}
+}
+
+func TestUDPErrorsAreErrnos(t *testing.T) {
+	a, b := loopbackPair(t)
+	if _, err := a.Recv(make([]byte, 1), unix.MSG_DONTWAIT); err != unix.EAGAIN {
+		t.Errorf("nothing there: %v", err)
+	}
+	must(t, b.Close())
+	a.Send([]byte("x"))
+	if _, err := a.Recv(make([]byte, 1), 0); err != unix.ECONNREFUSED {
+		t.Errorf("port closed: %v", err)
+	}
+	if _, err := OpenUDP(netip.MustParseAddrPort("192.0.2.1:7")); err != unix.EADDRNOTAVAIL {
+		t.Errorf("not our address: %v", err)
+	}
+}
+
+func TestUDPReadTimeout(t *testing.T) {
+	a, _ := loopbackPair(t)
+	must(t, a.SetReadTimeout(time.Millisecond))
+	if _, err := a.Recv(make([]byte, 1), 0); err != unix.EAGAIN {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestUDPBuffers(t *testing.T) {
+	a, _ := loopbackPair(t)
+	must(t, a.SetBuffers(1<<20))
+	got, err := unix.GetsockoptInt(a.FD(), unix.SOL_SOCKET, unix.SO_RCVBUF)
+	must(t, err)
+	if HasCapability(unix.CAP_NET_ADMIN) && got < 1<<20 {
+		t.Errorf("SO_RCVBUF is %d", got)
+	}
+	must(t, a.SetOption(unix.IPPROTO_IP, unix.IP_TTL, 7))
+	if ttl, _ := unix.GetsockoptInt(a.FD(), unix.IPPROTO_IP, unix.IP_TTL); ttl != 7 {
+		t.Errorf("IP_TTL is %d", ttl)
+	}
+}
+
+func TestBatch(t *testing.T) {
+	a, b := loopbackPair(t)
+	out, in := NewBatch(8, 32), NewBatch(64, 2048)
+	for i := range 8 {
+		copy(out.Payload(i), bytes.Repeat([]byte{byte(i)}, 32))
+	}
+	n, err := out.Send(a)
+	if err != nil || n != 8 {
+		t.Fatalf("sent %d, %v", n, err)
+	}
+	for got := 0; got < 8; {
+		datagrams, size, err := in.Recv(b)
+		must(t, err)
+		if size != 32*datagrams {
+			t.Errorf("%d bytes in %d datagrams", size, datagrams)
+		}
+		for i := range datagrams {
+			if want := bytes.Repeat([]byte{byte(got)}, 32); !bytes.Equal(in.Payload(i), want) {
+				t.Errorf("datagram %d: %v", got, in.Payload(i))
+			}
+			got++
+		}
+	}
+}
+
+func TestUDPAllocs(t *testing.T) {
+	a, b := loopbackPair(t)
+	payload, buf := make([]byte, 64), make([]byte, 64)
+	spin := func() {
+		a.Send(payload)
+		for {
+			if _, err := b.Recv(buf, unix.MSG_DONTWAIT); err == nil {
+				return
+			}
+		}
+	}
+	if n := testing.AllocsPerRun(200, spin); n != 0 {
+		t.Errorf("%v allocations a datagram", n)
+	}
+}
+
+func TestUDPString(t *testing.T) {
+	u, err := OpenUDP(netip.MustParseAddrPort("127.0.0.1:0"))
+	must(t, err)
+	addr, _ := u.LocalAddr()
+	if got := u.String(); got != "udp "+addr.String() {
+		t.Errorf("open: %s", got)
+	}
+	u.Close()
+}
