@@ -1,0 +1,52 @@
+package ipv4
+
+// CheckSource reports why src cannot be the source of a datagram from the wire,
+// as far as the address alone tells (RFC 1122, section 3.2.1.3; RFC 1812,
+// section 5.3.7; Linux' martian source): a multicast group, the limited
+// broadcast, and 127/8 unless loopbackLink says that it came over a loopback.
+// 0.0.0.0 passes, because to some destinations it may be sent: [CheckMartian]
+// knows which. That a source is ours, or a directed broadcast, a route table
+// knows: [RouteTable.CheckSource].
+func CheckSource(src [4]byte, loopbackLink bool) Cause {
+	if src[0] < 224 && src[0] != 127 {
+		return CauseNone
+	}
+	switch {
+	case IsMulticast(src):
+		return CauseSourceMulticast
+	case IsLimitedBroadcast(src):
+		return CauseSourceBroadcast
+	case IsLoopback(src) && !loopbackLink:
+		return CauseSourceLoopback
+	}
+	return CauseNone
+}
+
+// CheckMartian is [CheckSource] for source and destination together, as Linux'
+// ip_route_input_slow and ip_mc_validate_source look at them. 0.0.0.0 as
+// source may go to the limited broadcast only, where a host asks for its
+// address (RFC 2131, section 4.1), or in an IGMP message to a group of the link
+// (RFC 3376, section 4.2.13).
+func CheckMartian(src, dst [4]byte, protocol uint8, loopbackLink bool) Cause {
+	if c := CheckSource(src, loopbackLink); c != CauseNone {
+		return c
+	}
+	switch {
+	case IsZeroNet(src):
+		if !zeroSourceAllowed(dst, protocol) {
+			return CauseSourceZero
+		}
+	case IsZeroNet(dst):
+		return CauseDestinationZero
+	case IsLoopback(dst) && !loopbackLink:
+		return CauseDestinationLoopback
+	}
+	return CauseNone
+}
+
+// zeroSourceAllowed reports whether a host without an address may send to dst.
+// To 0.0.0.0 was what 4.2BSD broadcast to.
+func zeroSourceAllowed(dst [4]byte, protocol uint8) bool {
+	return IsLimitedBroadcast(dst) || IsZeroNet(dst) ||
+		IsLocalMulticast(dst) && protocol == ProtocolIGMP
+}
