@@ -1,0 +1,183 @@
+package arp
+
+// This host's own addresses on the link, after RFC 5227 ("IPv4 Address Conflict
+// Detection").
+
+import "slices"
+
+// A phase is how far an own address is.
+type phase uint8
+
+const (
+	probing   phase = iota // being probed for: not answered for, not sent from
+	usable                 // ours
+	duplicate              // another host has it: not answered for
+)
+
+// An address is one own address.
+type address struct {
+	ip       [4]byte
+	timer    int32 // position in Table.timers; -1 if no timer runs
+	phase    phase
+	left     int   // probes or announcements still to send
+	quiet    int64 // no defence before this time
+	defended bool  // quiet holds
+}
+
+// AddAddress says that ip is an address of this host. From now on requests for it
+// are answered, and it is announced at once and again after AnnounceInterval (RFC
+// 5227 section 2.3). With Config.Probe that begins when probes have shown that
+// nobody else has it; an AddressReady or a Conflict event says how that ended.
+// For an address that is there already, all that begins again.
+//
+// A neighbour of that address is forgotten. The cause is [CauseBadAddress] if ip
+// cannot be the address of one host, [CauseTableFull] if there are MaxAddresses.
+func (t *Table) AddAddress(now int64, ip [4]byte) Cause {
+	now = t.clock(now)
+	if !isHost(ip) {
+		return t.count(CauseBadAddress)
+	}
+	a := t.own[key(ip)]
+	if a == nil {
+		if len(t.own) >= t.cfg.MaxAddresses {
+			return t.count(CauseTableFull)
+		}
+		a = &address{ip: ip, timer: -1}
+		t.own[key(ip)] = a
+		t.ownOrder = append(t.ownOrder, a)
+		t.Delete(ip)
+	}
+	if t.cfg.Probe {
+		t.startProbing(now, a)
+	} else {
+		a.phase = usable
+		t.startAnnouncing(now, a)
+	}
+	return CauseNone
+}
+
+// RemoveAddress says that ip is no address of this host any more: requests for it
+// are not answered from now on.
+func (t *Table) RemoveAddress(ip [4]byte) {
+	a := t.own[key(ip)]
+	if a == nil {
+		return
+	}
+	t.disarmAddress(a)
+	delete(t.own, key(ip))
+	t.ownOrder = slices.DeleteFunc(t.ownOrder, func(o *address) bool { return o == a })
+}
+
+// Usable reports whether ip is an address of this host that may be used: added,
+// and not still being probed for, nor found in use by another host then.
+func (t *Table) Usable(ip [4]byte) bool {
+	a := t.own[key(ip)]
+	return a != nil && a.phase == usable
+}
+
+// announceAll announces the usable own addresses again, and starts the probing of
+// others again.
+func (t *Table) announceAll(now int64) {
+	for _, a := range t.ownOrder {
+		switch a.phase {
+		case usable:
+			t.startAnnouncing(now, a)
+		case probing:
+			t.startProbing(now, a)
+		}
+	}
+}
+
+// startProbing begins to ask if another host has the address (RFC 5227 section 2.1.1).
+func (t *Table) startProbing(now int64, a *address) {
+	a.phase, a.left = probing, t.cfg.ProbeNum
+	start := now + t.random(int64(t.cfg.ProbeWait)+1)
+	if t.conflicts > t.cfg.MaxConflicts {
+		start = max(start, t.probeNext)
+		t.probeNext = start + int64(t.cfg.RateLimitInterval)
+	}
+	t.armAddress(a, start)
+}
+
+// startAnnouncing tells the link that the address is ours (RFC 5227 section 2.3).
+func (t *Table) startAnnouncing(now int64, a *address) {
+	t.disarmAddress(a)
+	if a.left = t.cfg.AnnounceNum; a.left > 0 {
+		t.announceNext(now, a)
+	}
+}
+
+// announceNext sends one of the announcements, and plans the next.
+func (t *Table) announceNext(now int64, a *address) {
+	t.announce(a)
+	if a.left--; a.left > 0 {
+		t.armAddress(a, now+int64(t.cfg.AnnounceInterval))
+	}
+}
+
+// announce sends an ARP announcement: a request that asks for what it tells.
+func (t *Table) announce(a *address) {
+	t.transmit(&t.stats.TxAnnounces, Broadcast, OpRequest, a.ip, [6]byte{}, a.ip)
+}
+
+// fireAddress does what is to be done when the own address's timer has ended.
+func (t *Table) fireAddress(now int64, a *address) {
+	switch {
+	case a.phase == usable:
+		t.announceNext(now, a)
+	case a.left > 0:
+		t.transmit(&t.stats.TxProbes, Broadcast, OpRequest, [4]byte{}, [6]byte{}, a.ip)
+		next := int64(t.cfg.AnnounceWait)
+		if a.left--; a.left > 0 {
+			next = int64(t.cfg.ProbeMin) + t.random(int64(t.cfg.ProbeMax-t.cfg.ProbeMin)+1)
+		}
+		t.armAddress(a, now+next)
+	default:
+		a.phase = usable
+		t.conflicts = 0
+		t.report(AddressReady, a.ip, t.mac)
+		t.startAnnouncing(now, a)
+	}
+}
+
+// conflict handles a packet whose sender claims our address a. An address in use
+// is defended, but at most once per DefendInterval, so that two hosts that both
+// defend it do not flood the link, and never given up by itself: a server's
+// choice (RFC 5227 section 2.4 (c)).
+func (t *Table) conflict(now int64, a *address, mac [6]byte) {
+	switch a.phase {
+	case probing:
+		t.collide(a, mac)
+	case usable:
+		if a.defended && now < a.quiet {
+			return
+		}
+		a.defended, a.quiet = true, now+int64(t.cfg.DefendInterval)
+		t.report(Conflict, a.ip, mac)
+		t.announce(a)
+	}
+}
+
+// collide ends the probing for an address that another host has, or wants too
+// (RFC 5227 section 2.1.1).
+func (t *Table) collide(a *address, mac [6]byte) {
+	t.disarmAddress(a)
+	a.phase = duplicate
+	t.conflicts++
+	t.report(Conflict, a.ip, mac)
+}
+
+// sourceFor returns the address that a request is sent from: src if it is a usable
+// own address, otherwise the first of those (Linux, arp_announce=0), otherwise
+// 0.0.0.0.
+func (t *Table) sourceFor(src [4]byte) [4]byte {
+	if t.Usable(src) {
+		return src
+	}
+	for _, a := range t.ownOrder {
+		if a.phase == usable {
+			return a.ip
+		}
+	}
+	return [4]byte{}
+}

@@ -1,0 +1,109 @@
+package arp
+
+// Input takes a received ARP packet: what follows the Ethernet header, which came
+// from ethSrc. Replies, datagrams that waited and events come out of Next. It
+// keeps nothing of packet. The cause says what became of it; CauseNone if it was
+// answered or told something that was believed.
+//
+// Linux trusts a reply more if its frame was sent to this host alone. Input is not
+// told, and takes a reply for such if its target hardware address is ours;
+// [Table.InputTo] knows.
+func (t *Table) Input(now int64, packet []byte, ethSrc [6]byte) Cause {
+	m, c := Parse(packet)
+	if c != CauseNone {
+		return t.count(c)
+	}
+	return t.count(t.input(t.clock(now), m, ethSrc, m.TargetMAC() == t.mac))
+}
+
+// InputTo is Input for who knows the frame's destination, ethDst, too.
+func (t *Table) InputTo(now int64, packet []byte, ethSrc, ethDst [6]byte) Cause {
+	if ethDst != t.mac && !isGroupMAC(ethDst) {
+		return t.count(CauseOtherHost)
+	}
+	m, c := Parse(packet)
+	if c != CauseNone {
+		return t.count(c)
+	}
+	return t.count(t.input(t.clock(now), m, ethSrc, ethDst == t.mac))
+}
+
+// input does the work of Input; direct says that the frame was sent to this host
+// alone.
+func (t *Table) input(now int64, m Message, ethSrc [6]byte, direct bool) Cause {
+	mac, sender, target := m.SenderMAC(), m.SenderIP(), m.TargetIP()
+	if c := t.check(m, mac, ethSrc); c != CauseNone {
+		return c
+	}
+	switch {
+	case m.IsProbe():
+		t.stats.RxProbes++
+		return t.probed(m, mac)
+	case m.Op() == OpRequest:
+		t.stats.RxRequests++
+	default:
+		t.stats.RxReplies++
+	}
+	if a := t.own[key(sender)]; a != nil {
+		t.conflict(now, a, mac)
+		return CauseConflict
+	}
+	if m.Op() == OpRequest && t.Usable(target) {
+		// Linux makes an entry of the asker here, since it will want to talk. An
+		// attacker could then fill the table; the entry waits until it is needed.
+		if e := t.entries[key(sender)]; e != nil {
+			t.count(t.learn(now, e, mac, false, true))
+		}
+		t.transmit(&t.stats.TxReplies, mac, OpReply, target, mac, sender)
+		return CauseNone
+	}
+	e := t.entries[key(sender)]
+	if e == nil {
+		if m.Op() == OpRequest {
+			return CauseNotForUs
+		}
+		return CauseUnsolicited
+	}
+	override := now > e.updated+int64(t.cfg.LockTime) || m.IsGratuitous()
+	return t.learn(now, e, mac, direct && m.Op() == OpReply, override)
+}
+
+// check looks at what the addresses say.
+func (t *Table) check(m Message, mac, ethSrc [6]byte) Cause {
+	if mac == t.mac || ethSrc == t.mac {
+		return CauseReflected
+	}
+	if mac == [6]byte{} || isGroupMAC(mac) {
+		return CauseSenderMAC
+	}
+	if mac != ethSrc {
+		t.stats.SourceMismatch++
+		if t.cfg.StrictSource {
+			return CauseSourceMismatch
+		}
+	}
+	if sender := m.SenderIP(); !isHost(sender) && !m.IsProbe() {
+		return CauseSenderIP
+	}
+	if target := m.TargetIP(); target[0] == 127 || target[0]&0xf0 == 0xe0 {
+		return CauseTargetIP
+	}
+	return CauseNone
+}
+
+// probed handles an ARP probe (RFC 5227 section 1.1): somebody wants to know if the
+// target address is free. It says nothing about anybody's address.
+func (t *Table) probed(m Message, mac [6]byte) Cause {
+	target := m.TargetIP()
+	a := t.own[key(target)]
+	switch {
+	case a == nil, a.phase == duplicate:
+		return CauseNotForUs
+	case a.phase == probing:
+		// Two hosts want the same address at once: neither takes it.
+		t.collide(a, mac)
+		return CauseConflict
+	}
+	t.transmit(&t.stats.TxReplies, mac, OpReply, target, mac, [4]byte{})
+	return CauseNone
+}

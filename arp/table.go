@@ -1,0 +1,286 @@
+package arp
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// A Table holds the neighbours on one link, and this host's own addresses there.
+// It is not safe for concurrent use.
+//
+// The times that its methods take are nanoseconds of one monotonic clock, not
+// negative. A time that is before an earlier one is taken for that one.
+type Table struct {
+	cfg Config
+	mac [6]byte
+	rnd func() uint64
+	now int64 // the latest time seen
+
+	entries map[uint32]*Entry
+	lists   [numLists]list
+	timers  timers
+	events  eventQueue
+	stats   Stats
+
+	reachableTime int64 // drawn at random
+	redrawAt      int64 // when to draw again
+
+	collectAt int64 // when to look for idle entries; math.MaxInt64 if there is no need
+
+	pending, pendingBytes int // datagrams in all queues, and what they count for
+
+	own       map[uint32]*address
+	ownOrder  []*address // as they were added
+	conflicts int        // conflicts of probed addresses since one was last ready
+	probeNext int64      // before that, no new address is probed for
+}
+
+// New returns an empty table for a link whose own hardware address is mac.
+// rnd returns random numbers that others cannot predict; it is asked a few times a
+// minute at most.
+func New(cfg Config, mac [6]byte, rnd func() uint64) *Table {
+	t := &Table{
+		cfg:       cfg.complete(),
+		mac:       mac,
+		rnd:       rnd,
+		entries:   make(map[uint32]*Entry),
+		own:       make(map[uint32]*address),
+		collectAt: math.MaxInt64,
+	}
+	t.events.grow()
+	return t
+}
+
+// key returns the address as a map key. Integer keys hash faster than arrays;
+// the map's own seed keeps others from choosing colliding addresses.
+func key(ip [4]byte) uint32 { return binary.NativeEndian.Uint32(ip[:]) }
+
+// maxNow keeps sums of times and durations from overflow.
+const maxNow = math.MaxInt64 - 4*int64(maxDuration)
+
+// clock takes note of the time, and returns it.
+func (t *Table) clock(now int64) int64 {
+	if now > t.now {
+		t.now = min(now, maxNow)
+	}
+	return t.now
+}
+
+// Resolve returns the neighbour dst, on behalf of a sender that wants to send to
+// it from src, this host's address in the datagram. If there is no entry, one is
+// made and the first request sent; a FAILED entry starts anew; a STALE one goes
+// to DELAY. The caller then looks at [Entry.MAC]: if that is ok it sends, and may
+// keep the MAC for as long as [Entry.Version] stays; otherwise it hands its
+// datagram to [Table.Enqueue].
+//
+// The entry is nil and the cause says why if dst cannot be a neighbour
+// ([CauseBadAddress]: multicast, loopback, broadcast; [CauseOwnAddress]) or
+// there is no room ([CauseTableFull], Linux' ENOBUFS).
+//
+// Requests are sent from src if that is a usable own address, otherwise from the
+// first usable own address, as Linux does with arp_announce=0.
+func (t *Table) Resolve(now int64, dst, src [4]byte) (*Entry, Cause) {
+	now = t.clock(now)
+	e := t.entries[key(dst)]
+	if e == nil {
+		var c Cause
+		if e, c = t.newEntry(now, dst); c != CauseNone {
+			return nil, t.count(c)
+		}
+	}
+	t.use(now, e, src)
+	return e, CauseNone
+}
+
+// touchInterval is how old a use must be before the next one makes the entry the
+// youngest of its list: the order need not be finer, and moving it costs more
+// than the rest of Resolve.
+const touchInterval = int64(1e9)
+
+// use notes that somebody wants to send to e.
+func (t *Table) use(now int64, e *Entry, src [4]byte) {
+	last := e.used
+	e.used = now
+	switch e.state {
+	case Reachable, Delay, Probe, NoARP:
+		if now-last > touchInterval {
+			t.touch(e)
+		}
+	case Stale:
+		e.src = src
+		t.delay(now, e)
+	case Failed, None:
+		e.src = src
+		t.solicitAnew(now, e)
+	}
+}
+
+// Lookup returns the neighbour ip, nil if it is not in the table. Nothing else happens.
+func (t *Table) Lookup(ip [4]byte) *Entry { return t.entries[key(ip)] }
+
+// Solicit resolves the neighbour dst now, whoever sends what: an absent or FAILED
+// one is asked for by broadcast, and a STALE or DELAYed one is probed at once
+// instead of trusted (EVL's evl_net_solicit). A Resolved or ResolveFailed event for
+// dst follows: at once if there is nothing to find out, since the entry is
+// REACHABLE, PERMANENT or NOARP. It returns nil where Resolve does.
+func (t *Table) Solicit(now int64, dst, src [4]byte) *Entry {
+	e, _ := t.Resolve(now, dst, src)
+	if e == nil {
+		return nil
+	}
+	e.waiting = true
+	switch e.state {
+	case Delay:
+		e.src = src
+		t.verify(t.now, e)
+	case Reachable, NoARP, Permanent:
+		t.answer(Resolved, e)
+	case Failed: // McastSolicit is none
+		t.answer(ResolveFailed, e)
+	}
+	return e
+}
+
+// Confirm says that an upper layer has proof that the neighbour ip receives what
+// is sent to it (MSG_CONFIRM, send(2); RFC 1122 section 2.3.2.1 (4)). As on Linux
+// the state follows when its timer ends: DELAY becomes REACHABLE instead of
+// PROBE, and REACHABLE holds longer.
+func (t *Table) Confirm(now int64, ip [4]byte) {
+	now = t.clock(now)
+	if e := t.entries[key(ip)]; e != nil && e.state&valid != 0 {
+		e.confirmed = now
+	}
+}
+
+// Set makes or replaces the entry of the neighbour ip by hand, as ip neigh replace
+// does. s is Permanent, NoARP, Reachable or Stale; [CauseBadState] otherwise.
+// The other causes are [CauseBadAddress], [CauseOwnAddress], [CauseBadMAC] and
+// [CauseTableFull].
+func (t *Table) Set(now int64, ip [4]byte, mac [6]byte, s State) Cause {
+	now = t.clock(now)
+	switch {
+	case s != Permanent && s != NoARP && s != Reachable && s != Stale:
+		return t.count(CauseBadState)
+	case mac == [6]byte{}:
+		return t.count(CauseBadMAC)
+	}
+	e := t.entries[key(ip)]
+	if e == nil {
+		var c Cause
+		if e, c = t.newEntry(now, ip); c != CauseNone {
+			return t.count(c)
+		}
+	}
+	e.mac = mac
+	t.settle(now, e, s)
+	return CauseNone
+}
+
+// Delete removes the entry of the neighbour ip, and reports whether there was one.
+// Datagrams that wait for it come out as Unreachable.
+func (t *Table) Delete(ip [4]byte) bool {
+	e := t.entries[key(ip)]
+	if e == nil {
+		return false
+	}
+	t.remove(e)
+	return true
+}
+
+// Len returns how many entries there are.
+func (t *Table) Len() int { return len(t.entries) }
+
+// newEntry makes an entry in the state NONE, evicting another if need be.
+func (t *Table) newEntry(now int64, ip [4]byte) (*Entry, Cause) {
+	if !isHost(ip) {
+		return nil, CauseBadAddress
+	}
+	if t.own[key(ip)] != nil {
+		return nil, CauseOwnAddress
+	}
+	if len(t.entries) >= t.cfg.MaxEntries && !t.evict() {
+		return nil, CauseTableFull
+	}
+	e := &Entry{addr: ip, timer: -1, used: now, updated: now, confirmed: t.unconfirmed(now)}
+	e.version.Store(1)
+	t.entries[key(ip)] = e
+	t.stats.Allocs++
+	return e, CauseNone
+}
+
+// remove takes the entry out of the table for good.
+func (t *Table) remove(e *Entry) {
+	t.disarm(e)
+	t.unlink(e)
+	delete(t.entries, key(e.addr))
+	e.state = None
+	e.bump()
+	t.stats.Destroys++
+	t.releaseAll(Unreachable, e)
+	t.answer(ResolveFailed, e)
+}
+
+// SetHardwareAddr says that our own hardware address has changed. Senders are made
+// to ask again, since their frames bear the old one, and usable own addresses are
+// announced again when [Table.Advance] is called.
+func (t *Table) SetHardwareAddr(mac [6]byte) {
+	if mac == t.mac {
+		return
+	}
+	t.mac = mac
+	for _, e := range t.entries {
+		e.bump()
+	}
+	t.announceAll(t.now)
+}
+
+// LinkUp says that the link carries frames again: usable own addresses are
+// announced again, and those still being probed for start over.
+func (t *Table) LinkUp(now int64) { t.announceAll(t.clock(now)) }
+
+// LinkDown says that the link carries no frames. All neighbours but PERMANENT ones
+// are forgotten, and what waits for them comes out as Unreachable; senders that
+// have cached any MAC are made to ask again. Announcements and probes stop until
+// LinkUp.
+func (t *Table) LinkDown() {
+	for _, e := range t.entries {
+		if e.state == Permanent {
+			e.bump()
+		} else {
+			t.remove(e)
+		}
+	}
+	for _, a := range t.ownOrder {
+		t.disarmAddress(a)
+	}
+}
+
+// A Neighbour is a snapshot of an entry, for people to read.
+type Neighbour struct {
+	Addr  [4]byte
+	MAC   [6]byte // zero if not known
+	State State
+	// Used, Confirmed and Updated say when the entry was last resolved, confirmed
+	// and changed, on the clock of the table's other times. Use of a cached MAC is
+	// not seen, so Used is coarse. Confirmed may be negative: never.
+	Used, Confirmed, Updated int64
+	Probes                   int // requests sent in the present INCOMPLETE or PROBE
+	Pending                  int // datagrams waiting
+}
+
+// Entries returns a snapshot of all entries, in no particular order.
+func (t *Table) Entries() []Neighbour {
+	all := make([]Neighbour, 0, len(t.entries))
+	for _, e := range t.entries {
+		n := Neighbour{Addr: e.addr, State: e.state,
+			Used: e.used, Confirmed: e.confirmed, Updated: e.updated, Probes: int(e.probes)}
+		if mac, ok := e.MAC(); ok {
+			n.MAC = mac
+		}
+		if e.queue != nil {
+			n.Pending = e.queue.n
+		}
+		all = append(all, n)
+	}
+	return all
+}
