@@ -160,7 +160,6 @@ type fake struct {
 	testing.TB
 	cleanups []func()
 	errors   []string
-	skipped  bool
 }
 
 func (f *fake) Helper()          {}
