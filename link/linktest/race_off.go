@@ -1,0 +1,6 @@
+//go:build !race
+
+package linktest
+
+// raceEnabled says that the race detector, which allocates, is built in.
+const raceEnabled = false
