@@ -1,0 +1,114 @@
+package udp
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// A key names a local address and port, and a peer's if there is one.
+type key struct {
+	addrs uint64 // local, remote
+	ports uint32 // remote, local
+}
+
+func peerKey(local [4]byte, lport uint16, remote [4]byte, rport uint16) key {
+	return key{uint64(binary.NativeEndian.Uint32(local[:]))<<32 | uint64(binary.NativeEndian.Uint32(remote[:])),
+		uint32(rport)<<16 | uint32(lport)}
+}
+
+func localKey(local [4]byte, lport uint16) key {
+	return key{uint64(binary.NativeEndian.Uint32(local[:])) << 32, uint32(lport)}
+}
+
+// A secret keys the hashes, so that nobody can choose addresses that collide.
+type secret struct{ a, b uint64 }
+
+func (s *secret) hash(k key) uint64 {
+	hi, lo := bits.Mul64(k.addrs^s.a, uint64(k.ports)^s.b)
+	return hi ^ lo
+}
+
+// An index maps keys to pointers: a hash table with linear probing, at most
+// half full. It is a map[key]*V that is faster to look up in.
+type index[V any] struct {
+	entries []entry[V] // a power of two; nil while empty
+	n       int
+	secret  secret
+}
+
+type entry[V any] struct {
+	key key
+	v   *V // nil: free
+}
+
+const minIndex = 16 // entries in the smallest index
+
+func (x *index[V]) get(k key) *V {
+	mask := uint64(len(x.entries) - 1)
+	if x.n == 0 {
+		return nil
+	}
+	for i := x.secret.hash(k) & mask; ; i = (i + 1) & mask {
+		if e := &x.entries[i]; e.v == nil || e.key == k {
+			return e.v
+		}
+	}
+}
+
+// put sets the value of k, not nil.
+func (x *index[V]) put(k key, v *V) {
+	if 2*(x.n+1) > len(x.entries) {
+		x.resize(max(minIndex, 2*len(x.entries)))
+	}
+	e := x.place(k)
+	if e.v == nil {
+		x.n++
+	}
+	*e = entry[V]{k, v}
+}
+
+// place returns the entry of k, or the free one where it belongs.
+func (x *index[V]) place(k key) *entry[V] {
+	mask := uint64(len(x.entries) - 1)
+	for i := x.secret.hash(k) & mask; ; i = (i + 1) & mask {
+		if e := &x.entries[i]; e.v == nil || e.key == k {
+			return e
+		}
+	}
+}
+
+func (x *index[V]) delete(k key) {
+	if x.n == 0 {
+		return
+	}
+	mask := uint64(len(x.entries) - 1)
+	i := x.secret.hash(k) & mask
+	for ; x.entries[i].key != k || x.entries[i].v == nil; i = (i + 1) & mask {
+		if x.entries[i].v == nil {
+			return
+		}
+	}
+	// Entries behind the gap move into it, unless that is before their home.
+	for j := (i + 1) & mask; x.entries[j].v != nil; j = (j + 1) & mask {
+		home := x.secret.hash(x.entries[j].key) & mask
+		if (j-home)&mask >= (j-i)&mask {
+			x.entries[i] = x.entries[j]
+			i = j
+		}
+	}
+	x.entries[i] = entry[V]{}
+	x.n--
+	if len(x.entries) > minIndex && 8*x.n < len(x.entries) {
+		x.resize(len(x.entries) / 2)
+	}
+}
+
+func (x *index[V]) resize(size int) {
+	old := x.entries
+	x.entries = make([]entry[V], size)
+	for _, e := range old {
+		if e.v != nil {
+			*x.place(e.key) = e
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package udp
+
+// Lookup returns the owner of the binding that a unicast datagram is for: from
+// src and sport, to dst and dport, arrived on interface dev. With source and
+// destination exchanged it finds the sender of a datagram that an ICMP error
+// quotes.
+//
+// Bindings to dst come before bindings to 0.0.0.0. Among either, the score
+// decides as in Linux' compute_score: 4 points each for a matching peer
+// address, peer port and device, and a mismatch excludes. Among equals the
+// latest bound wins; if it is in an SO_REUSEPORT group, a hash of the four
+// addresses and ports chooses a member, so that a flow stays with one.
+// (SO_INCOMING_CPU, Linux' fifth criterion, is not known here.)
+//
+// It is the hot path: no allocation, at most one probe of an index each for the
+// peer and the address.
+func (t *Table[T]) Lookup(dst [4]byte, dport uint16, src [4]byte, sport uint16, dev int32) (owner T, ok bool) {
+	s := t.ports[dport]
+	if s == nil {
+		return owner, false
+	}
+	if b := t.find(s, dst, dport, src, sport, dev); b != nil {
+		return b.Owner, true
+	}
+	return owner, false
+}
+
+// find is Lookup on one port.
+func (t *Table[T]) find(s *slot[T], dst [4]byte, dport uint16, src [4]byte, sport uint16, dev int32) *Binding[T] {
+	if s.conns > 0 {
+		if b := onDevice(t.peers.get(peerKey(dst, dport, src, sport)), dev); b != nil {
+			return b
+		}
+	}
+	if s.chains > 0 {
+		if c := t.locals.get(localKey(dst, dport)); c != nil {
+			if b := t.pick(c, dst, dport, src, sport, dev); b != nil {
+				return b
+			}
+		}
+	}
+	if s.wildConns > 0 {
+		if b := onDevice(t.peers.get(peerKey(anyAddr, dport, src, sport)), dev); b != nil {
+			return b
+		}
+	}
+	return t.pick(&s.wild, dst, dport, src, sport, dev)
+}
+
+// onDevice returns the best of the bindings to one peer: one bound to dev, or
+// else the first that is bound to none.
+func onDevice[T any](head *Binding[T], dev int32) *Binding[T] {
+	var best *Binding[T]
+	for b := head; b != nil; b = b.links[inReady].next {
+		switch {
+		case b.Device == 0:
+			if best == nil {
+				best = b
+			}
+		case b.Device == dev:
+			return b
+		}
+	}
+	return best
+}
+
+// pick returns the best of a chain's bindings that have no whole peer.
+func (t *Table[T]) pick(c *chain[T], dst [4]byte, dport uint16, src [4]byte, sport uint16, dev int32) *Binding[T] {
+	b := c.ready.head
+	if c.special > 0 {
+		return t.pickByScore(b, dst, dport, src, sport, dev)
+	}
+	// All score the same: the first wins.
+	if b == nil || !b.ReusePort || b.group == nil {
+		return b
+	}
+	return t.member(b.group, dst, dport, src, sport)
+}
+
+// pickByScore is pick where not all bindings score the same (udp4_lib_lookup2).
+func (t *Table[T]) pickByScore(head *Binding[T], dst [4]byte, dport uint16, src [4]byte, sport uint16, dev int32) *Binding[T] {
+	var best *Binding[T]
+	bestScore := -1
+	for b := head; b != nil; b = b.links[inReady].next {
+		score := 0
+		if b.connected {
+			if b.Remote != src {
+				continue
+			}
+			score += 4
+		}
+		if b.Device != 0 {
+			if b.Device != dev {
+				continue
+			}
+			score += 4
+		}
+		if score <= bestScore {
+			continue
+		}
+		best, bestScore = b, score
+		if b.connected || !b.ReusePort || b.group == nil {
+			continue
+		}
+		g := b.group
+		best = t.member(g, dst, dport, src, sport)
+		if !g.hadConns {
+			return best // Linux looks no further either
+		}
+	}
+	return best
+}
+
+// member chooses from a group by a hash of the flow (reuseport_select_sock).
+func (t *Table[T]) member(g *group[T], dst [4]byte, dport uint16, src [4]byte, sport uint16) *Binding[T] {
+	h := t.flow.hash(peerKey(dst, dport, src, sport))
+	return g.members[scale(uint32(h>>32), uint32(len(g.members)))]
+}
+
+// Match appends to owners the owners of all bindings that a broadcast or
+// multicast datagram is for, and returns the longer slice: each whose port is
+// dport, whose peer, if it has one, is src and sport, whose address is dst or
+// 0.0.0.0, and whose device, if it has one, is dev (__udp_is_mcast_sock).
+// Whether a socket is a member of the group is for the caller to ask. It
+// allocates nothing if owners has room.
+func (t *Table[T]) Match(dst [4]byte, dport uint16, src [4]byte, sport uint16, dev int32, owners []T) []T {
+	s := t.ports[dport]
+	if s == nil {
+		return owners
+	}
+	if s.chains > 0 && dst != anyAddr {
+		if c := t.locals.get(localKey(dst, dport)); c != nil {
+			owners = matchChain(c, src, sport, dev, owners)
+		}
+	}
+	return matchChain(&s.wild, src, sport, dev, owners)
+}
+
+func matchChain[T any](c *chain[T], src [4]byte, sport uint16, dev int32, owners []T) []T {
+	for b := c.members.head; b != nil; b = b.links[inChain].next {
+		if b.takesDevice(dev) && (!b.connected ||
+			b.Remote == src && (b.RemotePort == 0 || b.RemotePort == sport)) {
+			owners = append(owners, b.Owner)
+		}
+	}
+	return owners
+}

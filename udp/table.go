@@ -1,0 +1,307 @@
+package udp
+
+import (
+	"iter"
+	"math/bits"
+
+	"golang.org/x/sys/unix"
+)
+
+// Linux' ephemeral ports (ip_local_port_range in ip-sysctl.rst).
+const (
+	DefaultPortLow  = 32768
+	DefaultPortHigh = 60999
+)
+
+var anyAddr [4]byte // 0.0.0.0, INADDR_ANY
+
+// A Table finds the socket that a datagram is for. It is not safe for
+// concurrent use: the stack's receive lock guards it.
+//
+// Its rules are Linux' (net/ipv4/udp.c). Where Linux' hash chains grow with the
+// number of sockets on a port, the Table goes on by index: a Lookup takes as
+// long with 100,000 sockets as with ten.
+type Table[T any] struct {
+	ports    [1 << 16]*slot[T]
+	peers    index[Binding[T]] // whole peers -> latest connected, linked by inReady
+	locals   index[chain[T]]   // local addresses other than 0.0.0.0
+	used     portSet           // ports with a slot
+	reserved portSet           // not to be taken as ephemeral ports
+	lo, hi   uint16
+	n        int
+	clock    uint64 // the last seq or rank given out
+	flow     secret // of the choice within a group
+	rnd      func() uint64
+}
+
+// NewTable returns an empty table. rnd returns unpredictable numbers: ephemeral
+// ports (RFC 6056) and hash keys come from it.
+func NewTable[T any](rnd func() uint64) *Table[T] {
+	t := &Table[T]{lo: DefaultPortLow, hi: DefaultPortHigh, rnd: rnd}
+	t.peers.secret = secret{rnd(), rnd()}
+	t.locals.secret = secret{rnd(), rnd()}
+	t.flow = secret{rnd(), rnd()}
+	return t
+}
+
+// Len returns the number of bindings.
+func (t *Table[T]) Len() int { return t.n }
+
+// All yields every binding, by port, latest bound first. The table must not
+// change meanwhile.
+func (t *Table[T]) All() iter.Seq[*Binding[T]] {
+	return func(yield func(*Binding[T]) bool) {
+		for w, set := range t.used {
+			for ; set != 0; set &= set - 1 {
+				s := t.ports[w<<6+bits.TrailingZeros64(set)]
+				for b := s.all.head; b != nil; b = b.links[inSlot].next {
+					if !yield(b) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// Bind claims b.LocalPort at b.Local for b, unconnected. With port 0 it chooses
+// an ephemeral port at random and writes it to b.LocalPort. The errors are
+// bind(2)'s: EINVAL if b is bound already, EADDRINUSE if another binding does
+// not let b have the port, or no ephemeral port is left. The table keeps b until
+// Unbind.
+func (t *Table[T]) Bind(b *Binding[T]) unix.Errno {
+	if b.slot != nil {
+		return unix.EINVAL
+	}
+	if b.LocalPort == 0 {
+		port, ok := t.ephemeral(b)
+		if !ok {
+			return unix.EADDRINUSE
+		}
+		b.LocalPort = port
+	} else if t.conflicts(b, b.LocalPort) {
+		return unix.EADDRINUSE
+	}
+	b.Remote, b.RemotePort, b.connected = anyAddr, 0, false
+
+	s := t.ports[b.LocalPort]
+	if s == nil {
+		s = new(slot[T])
+		t.ports[b.LocalPort] = s
+		t.used.add(b.LocalPort)
+	}
+	t.clock++
+	b.seq, b.slot = t.clock, s
+	t.n++
+	s.n++
+	s.all.push(b, inSlot)
+	t.enterChain(b)
+	if b.ReusePort {
+		joinGroup(b)
+	}
+	if !b.ReuseAddr {
+		s.strict++
+		b.chain.strict++
+	}
+	t.enterLookup(b)
+	return 0
+}
+
+// Unbind gives the port up. Nothing happens if b is not bound.
+func (t *Table[T]) Unbind(b *Binding[T]) {
+	s := b.slot
+	if s == nil {
+		return
+	}
+	t.leaveLookup(b)
+	if b.group != nil {
+		b.group.remove(b)
+	}
+	if !b.ReuseAddr {
+		s.strict--
+		b.chain.strict--
+	}
+	t.leaveChain(b)
+	s.all.remove(b, inSlot)
+	s.n--
+	t.n--
+	if s.n == 0 {
+		t.ports[b.LocalPort] = nil
+		t.used.remove(b.LocalPort)
+	}
+	b.Remote, b.RemotePort, b.connected, b.slot = anyAddr, 0, false, nil
+}
+
+// Connect sets b's peer, and its local address, which the route to the peer
+// gives if the socket is bound to none. From now on b takes datagrams from its
+// peer only, and takes them before any binding that has none. A peer's port of 0
+// stands for all its ports. b leaves its SO_REUSEPORT group, as in Linux.
+// EINVAL if b is not bound or remote is 0.0.0.0.
+func (t *Table[T]) Connect(b *Binding[T], local, remote [4]byte, rport uint16) unix.Errno {
+	if b.slot == nil || remote == anyAddr {
+		return unix.EINVAL
+	}
+	t.leaveLookup(b)
+	if b.group != nil {
+		b.group.hadConns = true
+		b.group.remove(b)
+	}
+	t.move(b, local)
+	b.Remote, b.RemotePort, b.connected = remote, rport, true
+	t.enterLookup(b)
+	return 0
+}
+
+// Disconnect takes b's peer away (connect(2) with AF_UNSPEC), and sets its local
+// address: 0.0.0.0 unless the socket was bound to one. It does not join its
+// SO_REUSEPORT group again, as in Linux. EINVAL if b is not bound.
+func (t *Table[T]) Disconnect(b *Binding[T], local [4]byte) unix.Errno {
+	if b.slot == nil {
+		return unix.EINVAL
+	}
+	t.leaveLookup(b)
+	t.move(b, local)
+	b.Remote, b.RemotePort, b.connected = anyAddr, 0, false
+	t.enterLookup(b)
+	return 0
+}
+
+// Rebind sets b's device. As in Linux it is not asked whether that makes a
+// conflict, and b leaves its SO_REUSEPORT group. EINVAL if b is not bound.
+func (t *Table[T]) Rebind(b *Binding[T], device int32) unix.Errno {
+	if b.slot == nil {
+		return unix.EINVAL
+	}
+	if b.group != nil {
+		b.group.remove(b)
+	}
+	if b.full() { // keeps its place among those with the same peer
+		b.Device = device
+		return 0
+	}
+	t.leaveLookup(b)
+	b.Device = device
+	t.enterLookup(b)
+	return 0
+}
+
+// SetReuse changes b's options when it is bound or not. A bound one joins no
+// SO_REUSEPORT group by that, as in Linux.
+func (t *Table[T]) SetReuse(b *Binding[T], addr, port bool) {
+	if b.slot != nil && b.ReuseAddr != addr {
+		d := 1
+		if addr {
+			d = -1
+		}
+		b.slot.strict += d
+		b.chain.strict += d
+	}
+	b.ReuseAddr, b.ReusePort = addr, port
+}
+
+// move gives b, which is out of the lookup structures, another local address.
+func (t *Table[T]) move(b *Binding[T], local [4]byte) {
+	if b.Local == local {
+		return
+	}
+	if b.group != nil {
+		b.group.remove(b)
+	}
+	if !b.ReuseAddr {
+		b.chain.strict--
+	}
+	t.leaveChain(b)
+	b.Local = local
+	t.enterChain(b)
+	if !b.ReuseAddr {
+		b.chain.strict++
+	}
+}
+
+// enterChain puts b into the chain of its local address, with a new rank.
+func (t *Table[T]) enterChain(b *Binding[T]) {
+	c := &b.slot.wild
+	if b.Local != anyAddr {
+		k := localKey(b.Local, b.LocalPort)
+		if c = t.locals.get(k); c == nil {
+			c = new(chain[T])
+			t.locals.put(k, c)
+			b.slot.chains++
+		}
+	}
+	t.clock++
+	b.rank, b.chain = t.clock, c
+	c.members.insert(b, inChain, boundLater)
+}
+
+func (t *Table[T]) leaveChain(b *Binding[T]) {
+	b.chain.members.remove(b, inChain)
+	if b.chain.members.head == nil && b.Local != anyAddr {
+		t.locals.delete(localKey(b.Local, b.LocalPort))
+		b.slot.chains--
+	}
+	b.chain = nil
+}
+
+// enterLookup makes Lookup find b.
+func (t *Table[T]) enterLookup(b *Binding[T]) {
+	if !b.full() {
+		b.chain.ready.insert(b, inReady, ranksHigher)
+		if b.special() {
+			b.chain.special++
+		}
+		return
+	}
+	k := peerKey(b.Local, b.LocalPort, b.Remote, b.RemotePort)
+	l := list[T]{t.peers.get(k)}
+	l.push(b, inReady)
+	t.peers.put(k, b)
+	if b.Local == anyAddr {
+		b.slot.wildConns++
+	} else {
+		b.slot.conns++
+	}
+}
+
+// leaveLookup makes Lookup not find b. It is to be called before anything
+// changes that enterLookup went by.
+func (t *Table[T]) leaveLookup(b *Binding[T]) {
+	if !b.full() {
+		b.chain.ready.remove(b, inReady)
+		if b.special() {
+			b.chain.special--
+		}
+		return
+	}
+	k := peerKey(b.Local, b.LocalPort, b.Remote, b.RemotePort)
+	l := list[T]{t.peers.get(k)}
+	l.remove(b, inReady)
+	if l.head == nil {
+		t.peers.delete(k)
+	} else {
+		t.peers.put(k, l.head)
+	}
+	if b.Local == anyAddr {
+		b.slot.wildConns--
+	} else {
+		b.slot.conns--
+	}
+}
+
+// joinGroup puts b into the group of the latest bound that it can share one
+// with, or into one of its own (udp_reuseport_add_sock). Connected bindings do
+// not count: in Linux b would share a group with one of them, and the group
+// that this one left would never be chosen again.
+func joinGroup[T any](b *Binding[T]) {
+	for c := b.chain.members.head; c != nil; c = c.links[inChain].next {
+		if c == b || c.connected || !c.ReusePort || c.Device != b.Device || c.UID != b.UID {
+			continue
+		}
+		if c.group == nil {
+			new(group[T]).add(c)
+		}
+		c.group.add(b)
+		return
+	}
+	new(group[T]).add(b)
+}
