@@ -1,0 +1,129 @@
+package tpacket
+
+import (
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/link"
+)
+
+const (
+	// batchSize is how many frames go by one sendmmsg(2). What a call costs
+	// beside its frames is lost in 64 of them.
+	batchSize = 64
+	// batchSpares is how many argument blocks a pool keeps. More goroutines
+	// than that in SendBatch at once make new ones.
+	batchSpares = 4
+)
+
+// mmsghdr is struct mmsghdr of sendmmsg(2).
+type mmsghdr struct {
+	hdr unix.Msghdr
+	n   uint32
+}
+
+// A batch is the arguments of one sendmmsg(2), all pointers in place but those
+// to the frames. In a batch without virtio_net_hdr, vnet is not used.
+type batch struct {
+	msgs [batchSize]mmsghdr
+	iovs [batchSize][2]unix.Iovec // virtio_net_hdr, frame
+	vnet [batchSize]vnetHeader
+}
+
+// newBatch returns a batch that lacks but the frames.
+func newBatch(vnet bool) *batch {
+	b := new(batch)
+	for i := range b.msgs {
+		parts := b.iovs[i][1:]
+		if vnet {
+			parts = b.iovs[i][:]
+			parts[0].Base = (*byte)(unsafe.Pointer(&b.vnet[i]))
+			parts[0].SetLen(vnetHeaderLen)
+		}
+		b.msgs[i].hdr.Iov = &parts[0]
+		b.msgs[i].hdr.SetIovlen(len(parts))
+	}
+	return b
+}
+
+// A batchPool keeps batches for whoever sends next. Unlike a sync.Pool it never
+// gives them up, so that in the steady state nothing is allocated.
+type batchPool struct {
+	spare [batchSpares]atomic.Pointer[batch]
+	vnet  bool
+}
+
+// take returns a batch that nobody else has.
+func (p *batchPool) take() *batch {
+	for i := range p.spare {
+		if p.spare[i].Load() == nil {
+			continue
+		}
+		if b := p.spare[i].Swap(nil); b != nil {
+			return b
+		}
+	}
+	return newBatch(p.vnet)
+}
+
+// put gives a batch back.
+func (p *batchPool) put(b *batch) {
+	for i := range p.spare {
+		if p.spare[i].Load() == nil && p.spare[i].CompareAndSwap(nil, b) {
+			return
+		}
+	}
+}
+
+// send sends up to batchSize frames by sendmmsg(2), and returns how many went
+// and what stopped the next.
+func (p *batchPool) send(fd int, frames []link.TxFrame, mtu int) (int, syscall.Errno) {
+	b := p.take()
+	n, errno := b.fill(frames, p.vnet, mtu)
+	sent := 0
+	for sent < n {
+		// A call that has sent some reports no error: the next call, which
+		// begins with the frame that failed, does.
+		k, e := b.flush(fd, sent, n)
+		if e != 0 {
+			errno = e
+			break
+		}
+		sent += k
+	}
+	for i := range n {
+		b.iovs[i][1].Base = nil // the frames are the caller's again
+	}
+	p.put(b)
+	return sent, errno
+}
+
+// fill takes frames into the batch, and stops before the first that is not
+// valid. It returns how many there are, and what is wrong with the next.
+func (b *batch) fill(frames []link.TxFrame, vnet bool, mtu int) (int, syscall.Errno) {
+	for i := range frames {
+		f := &frames[i]
+		if len(f.Data) < link.HeaderLen {
+			return i, unix.EINVAL
+		}
+		if vnet {
+			if errno := b.vnet[i].set(f, mtu); errno != 0 {
+				return i, errno
+			}
+		}
+		b.iovs[i][1].Base = &f.Data[0]
+		b.iovs[i][1].SetLen(len(f.Data))
+	}
+	return len(frames), 0
+}
+
+// flush sends messages from to n. A batch can take longer than the scheduler
+// should be kept waiting, so unlike a single frame it is announced: Syscall.
+func (b *batch) flush(fd, from, n int) (int, syscall.Errno) {
+	k, _, errno := syscall.Syscall6(unix.SYS_SENDMMSG, uintptr(fd),
+		uintptr(unsafe.Pointer(&b.msgs[from])), uintptr(n-from), unix.MSG_DONTWAIT, 0, 0)
+	return int(k), errno
+}

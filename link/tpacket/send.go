@@ -1,0 +1,245 @@
+package tpacket
+
+import (
+	"net"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/link"
+)
+
+// The way of a frame out:
+//
+//  1. The gate is passed, so that no descriptor is closed meanwhile.
+//  2. Plain frames go to the transmit socket by sendto(2), sendmmsg(2) or the
+//     transmit ring; frames that want more, to the socket with virtio_net_hdr.
+//  3. What the kernel says is counted, and errors are made those of link.Link.
+//
+// Every call has MSG_DONTWAIT. On veth it runs the peer's receive path before it
+// returns, so nobody may hold the receive lock while he sends.
+
+// A sender is the transmit side of a link.
+type sender struct {
+	gate   gate
+	fd     int // transmit socket
+	vnetFD int // with virtio_net_hdr
+	mode   TxMode
+	ring   txRing // with TxRing only
+	plain  batchPool
+	vnet   batchPool
+
+	frames, bytes, errors, dropped atomic.Uint64
+}
+
+// init makes s a sender with nothing open.
+func (s *sender) init(o *Options) {
+	s.fd, s.vnetFD, s.ring.fd, s.mode = -1, -1, -1, o.TxMode
+	s.vnet.vnet = true
+}
+
+// open opens the transmit sockets.
+func (s *sender) open(ifi *net.Interface, mtu int, o *Options) (err error) {
+	if s.fd, err = openTx(ifi, false, o); err != nil {
+		return err
+	}
+	if s.vnetFD, err = openTx(ifi, true, o); err != nil {
+		return err
+	}
+	if s.mode != TxRing {
+		return nil
+	}
+	if s.ring.fd, err = openTx(ifi, false, o); err != nil {
+		return err
+	}
+	return s.ring.open(mtu, or(o.TxRingSlots, DefaultTxRingSlots))
+}
+
+// bind binds the sockets to a device.
+func (s *sender) bind(index int) error {
+	for _, fd := range []int{s.fd, s.vnetFD, s.ring.fd} {
+		if fd < 0 {
+			continue
+		}
+		if err := bind(fd, 0, index); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close closes the sockets. The gate must be shut, if anybody may send.
+func (s *sender) close() {
+	s.ring.close()
+	for _, fd := range []int{s.fd, s.vnetFD, s.ring.fd} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// addTo stores the counters.
+func (s *sender) addTo(to *link.Stats) {
+	to.TxFrames, to.TxBytes = s.frames.Load(), s.bytes.Load()
+	to.TxErrors, to.TxDropped = s.errors.Load(), s.dropped.Load()
+}
+
+// Send transmits one frame. See [link.Link].
+func (l *Link) Send(frame []byte) error {
+	s := &l.tx
+	if !s.gate.enter() {
+		return unix.ENETDOWN
+	}
+	errno := s.one(frame, l)
+	s.gate.leave()
+	if errno != 0 {
+		return l.failed(errno)
+	}
+	s.frames.Add(1)
+	s.bytes.Add(uint64(len(frame)))
+	return nil
+}
+
+// one sends a frame by the mode's call for single frames.
+func (s *sender) one(frame []byte, l *Link) syscall.Errno {
+	if len(frame) < link.HeaderLen {
+		return unix.EINVAL
+	}
+	if s.mode == TxRing && s.ring.fits(frame) {
+		one := [1]link.TxFrame{{Data: frame}}
+		_, errno := s.ring.send(one[:], l.Info().MTU)
+		return errno
+	}
+	return sendto(s.fd, frame)
+}
+
+// sendto hands one frame to the kernel. The call never waits, so the scheduler
+// need not hear of it: RawSyscall.
+func sendto(fd int, frame []byte) syscall.Errno {
+	_, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd),
+		uintptr(unsafe.Pointer(&frame[0])), uintptr(len(frame)), unix.MSG_DONTWAIT, 0, 0)
+	return errno
+}
+
+// SendBatch transmits frames in order. See [link.Link]. EINVAL: a frame is
+// shorter than its header, or than its checksum's place, or wants segmentation
+// without a partial checksum.
+func (l *Link) SendBatch(frames []link.TxFrame) (int, error) {
+	s := &l.tx
+	if !s.gate.enter() {
+		return 0, unix.ENETDOWN
+	}
+	sent, bytes := 0, 0
+	var errno syscall.Errno
+	for sent < len(frames) && errno == 0 {
+		var n int
+		n, errno = s.some(frames[sent:], l)
+		for _, f := range frames[sent : sent+n] {
+			bytes += len(f.Data)
+		}
+		sent += n
+	}
+	s.gate.leave()
+	s.frames.Add(uint64(sent))
+	s.bytes.Add(uint64(bytes))
+	if errno != 0 {
+		return sent, l.failed(errno)
+	}
+	return sent, nil
+}
+
+// some sends the first of frames that can go by one call, and returns how many
+// went. No error and none sent does not happen.
+func (s *sender) some(frames []link.TxFrame, l *Link) (int, syscall.Errno) {
+	vnet := special(&frames[0])
+	n := 1
+	for n < len(frames) && n < batchSize {
+		// A mixed batch goes to the socket with virtio_net_hdr as a whole: in
+		// order, and with one call.
+		if special(&frames[n]) != vnet {
+			if s.mode != TxSendmmsg {
+				break
+			}
+			vnet = true
+		}
+		n++
+	}
+	switch {
+	case vnet:
+		return s.vnet.send(s.vnetFD, frames[:n], l.Info().MTU)
+	case s.mode == TxSendmmsg && n > 1:
+		return s.plain.send(s.fd, frames[:n], 0)
+	case s.mode == TxRing:
+		return s.byRing(frames[:n], l)
+	}
+	if errno := s.one(frames[0].Data, l); errno != 0 {
+		return 0, errno
+	}
+	return 1, 0
+}
+
+// byRing sends the first of frames that fit the transmit ring's slots, or the
+// first alone by the socket if it does not.
+func (s *sender) byRing(frames []link.TxFrame, l *Link) (int, syscall.Errno) {
+	n := 0
+	for n < len(frames) && len(frames[n].Data) >= link.HeaderLen && s.ring.fits(frames[n].Data) {
+		n++
+	}
+	if n > 0 {
+		return s.ring.send(frames[:n], l.Info().MTU)
+	}
+	if errno := s.one(frames[0].Data, l); errno != 0 {
+		return 0, errno
+	}
+	return 1, 0
+}
+
+// failed counts a frame that could not be sent, and returns the error that
+// [link.Link] promises.
+func (l *Link) failed(errno syscall.Errno) error {
+	l.tx.errors.Add(1)
+	switch errno {
+	case unix.ENXIO, unix.ENODEV:
+		return unix.ENETDOWN // no device, or none any more
+	case unix.ENOBUFS:
+		// Without a carrier the device refuses frames with the same errno as
+		// with a full queue.
+		if l.info.Load().State != link.Up {
+			return unix.ENETDOWN
+		}
+		l.tx.dropped.Add(1)
+	case unix.EAGAIN:
+		l.tx.dropped.Add(1)
+	}
+	return errno
+}
+
+// A gate counts those who use the transmit sockets, so that Close can wait for
+// them: a descriptor closed under a send could be somebody else's by then.
+type gate struct{ n atomic.Int64 }
+
+// shutBit is set in a gate that is shut.
+const shutBit = 1 << 62
+
+// enter passes the gate, or reports that it is shut.
+func (g *gate) enter() bool {
+	if g.n.Add(1) < shutBit {
+		return true
+	}
+	g.n.Add(-1)
+	return false
+}
+
+// leave is the way back.
+func (g *gate) leave() { g.n.Add(-1) }
+
+// shut shuts the gate, once, and waits until all have left. No send waits for
+// anything, so that is soon.
+func (g *gate) shut() {
+	for n := g.n.Add(shutBit); n != shutBit; n = g.n.Load() {
+		runtime.Gosched()
+	}
+}

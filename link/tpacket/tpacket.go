@@ -1,0 +1,228 @@
+package tpacket
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/link"
+)
+
+// A Link is a link over a network device. Its methods are as [link.Link] says.
+//
+// Locking: Receive and Release belong to one goroutine at a time and take no
+// lock. Send and SendBatch pass a gate, which Close shuts; only [TxRing] has a
+// lock of its own. All else is under mu, and the functions that SetNotify
+// registered are called without it.
+type Link struct {
+	rx ring
+	_  [64]byte // what receiving writes is not on a cache line that sending reads
+	tx sender
+	_  [64]byte
+
+	closed atomic.Bool
+	ringFD atomic.Int32 // what FD returns
+	info   atomic.Pointer[link.Info]
+	notify atomic.Pointer[notify]
+	quit   chan struct{} // closed by Close
+
+	mu       sync.Mutex // guards what follows, and descriptors against Close
+	control  control
+	events   *nl.NetlinkSocket // link events
+	queries  *netlink.Handle
+	groups   map[link.MAC]int // how often each was joined
+	promisc  bool
+	caps     link.Caps
+	dropped  uint64 // added up from PACKET_STATISTICS, which clears on read
+	reopened uint64
+}
+
+var _ link.Link = (*Link)(nil)
+
+// notify is what SetNotify registered.
+type notify struct{ changed func() }
+
+// Open opens a link over the device of that name, which must be an Ethernet
+// device or the loopback device. It need not be up.
+//
+// Errors wrap errnos: ENODEV (no such device), EINVAL (an option, or the device,
+// cannot be used; the message says which), EPERM (CAP_NET_RAW is missing in the
+// user namespace that owns the network namespace), ENOMEM (not even one block
+// for the ring).
+func Open(name string, opts Options) (*Link, error) {
+	l := &Link{quit: make(chan struct{}), groups: map[link.MAC]int{}, promisc: opts.Promiscuous}
+	l.rx.fd = -1
+	l.tx.init(&opts)
+	err := opts.check()
+	if err == nil {
+		err = inNetNS(opts.NetNS, func() error { return l.open(name, &opts) })
+	}
+	if err != nil {
+		l.shut()
+		if errors.Is(err, unix.EPERM) {
+			err = fmt.Errorf("needs CAP_NET_RAW: %w", err)
+		}
+		return nil, fmt.Errorf("tpacket: %s: %w", name, err)
+	}
+	go l.watch(l.events)
+	return l, nil
+}
+
+// open opens everything, on a thread in the device's network namespace.
+func (l *Link) open(name string, o *Options) error {
+	program, err := o.filter()
+	if err != nil {
+		return invalid("filter: %v", err)
+	}
+	// Events first: what happens to the device from here on is not missed.
+	if l.events, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK); err != nil {
+		return step("netlink", err)
+	}
+	if l.queries, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		return step("netlink", err)
+	}
+	dev, err := l.byName(name)
+	if err != nil {
+		return err
+	}
+	if err := usable(dev); err != nil {
+		return err
+	}
+	l.caps = capsOf(dev)
+	info := l.infoOf(dev)
+	l.info.Store(&info)
+	g, err := geometryFor(info.MTU, or(o.Slots, DefaultSlots), o.SlotSize, o.BlockSize)
+	if err != nil {
+		return err
+	}
+	fd, err := openRing(program, o)
+	if err != nil {
+		return err
+	}
+	l.rx.fd = fd
+	if err := l.rx.open(fd, g); err != nil {
+		return err
+	}
+	ifi := &net.Interface{Index: info.Index, Name: info.Name}
+	if err := l.control.open(ifi); err != nil {
+		return err
+	}
+	if err := l.tx.open(ifi, info.MTU, o); err != nil {
+		return err
+	}
+	return l.attachLocked(info.Index)
+}
+
+// Info returns the device's properties as they are now.
+func (l *Link) Info() link.Info { return *l.info.Load() }
+
+// Slots returns how many frames the receive ring holds: [Options.Slots] rounded up
+// to full blocks, or less if memory was short.
+func (l *Link) Slots() int { return l.rx.slots }
+
+// SlotSize returns the bytes of a slot of the receive ring.
+func (l *Link) SlotSize() int { return int(l.rx.slotSize) }
+
+// Receive hands out the frames that have arrived. See [link.Link].
+func (l *Link) Receive(frames []link.Frame) int {
+	if l.closed.Load() {
+		return 0
+	}
+	return l.rx.receive(frames)
+}
+
+// Release gives all frames back that Receive handed out.
+func (l *Link) Release() { l.rx.release() }
+
+// Stats returns the link's counters. RxFrames and RxBytes count what Receive
+// handed out. TxErrors counts every frame that could not be sent, TxDropped those
+// among them for which the device's queue was full.
+func (l *Link) Stats() link.Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed.Load() {
+		l.countDropsLocked()
+	}
+	s := link.Stats{
+		RxFrames: l.rx.frames.Load(), RxBytes: l.rx.bytes.Load(),
+		RxDropped: l.dropped, RxTruncated: l.rx.truncated.Load(),
+		Reopened: l.reopened,
+	}
+	l.tx.addTo(&s)
+	return s
+}
+
+// countDropsLocked adds up what the kernel counted since the last time.
+func (l *Link) countDropsLocked() {
+	s, err := unix.GetsockoptTpacketStats(l.rx.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+	if err == nil {
+		l.dropped += uint64(s.Drops)
+	}
+}
+
+// SetNotify registers changed, which is called when Info would give another
+// answer, and when Close begins. It may still be running when Close returns.
+// readable is not needed, since the link has a descriptor.
+func (l *Link) SetNotify(_, changed func()) {
+	if changed == nil {
+		l.notify.Store(nil)
+		return
+	}
+	l.notify.Store(&notify{changed})
+}
+
+// notifyChanged calls what SetNotify registered. mu must not be held.
+func (l *Link) notifyChanged() {
+	if n := l.notify.Load(); n != nil {
+		n.changed()
+	}
+}
+
+// FD returns the ring's descriptor, or -1 while the device is gone and after
+// Close. It must not be given to Go's netpoller: see the package comment.
+func (l *Link) FD() int { return int(l.ringFD.Load()) }
+
+// Close ends the link: it wakes pollers by calling changed with FD at -1, waits
+// for sends that are under way, and gives back memory and descriptors. Calls
+// after the first do nothing.
+func (l *Link) Close() error {
+	l.mu.Lock()
+	if l.closed.Load() {
+		l.mu.Unlock()
+		return nil
+	}
+	l.countDropsLocked()
+	l.closed.Store(true)
+	l.publishLocked(goneFrom(l.Info()))
+	close(l.quit)
+	l.mu.Unlock()
+	l.notifyChanged()
+
+	l.tx.gate.shut()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.shut()
+	return nil
+}
+
+// shut gives back all that is open.
+func (l *Link) shut() {
+	if l.events != nil {
+		l.events.Close()
+	}
+	if l.queries != nil {
+		l.queries.Close()
+	}
+	l.tx.close()
+	l.rx.close()
+	if l.rx.fd >= 0 {
+		unix.Close(l.rx.fd)
+	}
+	l.control.close()
+}
