@@ -129,16 +129,16 @@ func Fits(frame []byte, start, offset int) bool {
 // FindOffload found in it; padding behind the datagram is not summed.
 func MendedSum(frame []byte, o Offload) uint16 {
 	segment := frame[o.Start:]
-	addresses := frame[o.Network+8 : o.Network+40]
+	from, to := o.Network+8, o.Network+40 // IPv6's addresses
 	if o.IPv4 {
-		addresses = frame[o.Network+12 : o.Network+20]
+		from, to = o.Network+12, o.Network+20
 		total := int(binary.BigEndian.Uint16(frame[o.Network+2:]))
 		if n := total - (o.Start - o.Network); n >= o.Offset+2 && n < len(segment) {
 			segment = segment[:n]
 		}
 	}
 	length := len(segment)
-	sum := checksum.Checksum(addresses, uint16(o.Protocol))
+	sum := checksum.Checksum(frame[from:to], uint16(o.Protocol))
 	sum = checksum.Combine(sum, uint16(length))
 	sum = checksum.Combine(sum, uint16(length>>16))
 	sum = checksum.Checksum(segment[:o.Offset], sum)
