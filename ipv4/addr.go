@@ -15,9 +15,9 @@ const (
 	ScopeNowhere  uint8 = 255 // nowhere: does not exist
 )
 
-// Broadcast is the limited broadcast address: all hosts of this link (RFC 1122,
+// LimitedBroadcast is the limited broadcast address: all hosts of this link (RFC 1122,
 // section 3.2.1.3, case c). Routers never forward it.
-var Broadcast = [4]byte{255, 255, 255, 255}
+var LimitedBroadcast = [4]byte{255, 255, 255, 255}
 
 // IsMulticast reports whether ip names a group of hosts: 224.0.0.0/4 (RFC 1112,
 // section 4).
@@ -32,7 +32,7 @@ func IsLocalMulticast(ip [4]byte) bool { return ip[0] == 224 && ip[1] == 0 && ip
 func IsLoopback(ip [4]byte) bool { return ip[0] == 127 }
 
 // IsLimitedBroadcast reports whether ip is 255.255.255.255.
-func IsLimitedBroadcast(ip [4]byte) bool { return ip == Broadcast }
+func IsLimitedBroadcast(ip [4]byte) bool { return ip == LimitedBroadcast }
 
 // IsZeroNet reports whether ip is 0.0.0.0, "this host on this network": the
 // source of one that does not know its address yet (RFC 1122, section 3.2.1.3,
