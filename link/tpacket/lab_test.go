@@ -349,3 +349,23 @@ func pattern(n int, seed byte) []byte {
 	}
 	return b
 }
+
+// tap makes a TAP device, up, and returns its file: a read takes one frame that
+// was sent.
+func (h *host) tap(name string) *os.File {
+	h.t.Helper()
+	fd := -1
+	h.in(func() (err error) {
+		if fd, err = unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0); err != nil {
+			return err
+		}
+		ifr, err := unix.NewIfreq(name)
+		if err != nil {
+			return err
+		}
+		ifr.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
+		return unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr)
+	})
+	check(h.t, h.nl.LinkSetUp(h.byName(name)))
+	return os.NewFile(uintptr(fd), name)
+}
