@@ -35,7 +35,8 @@ const (
 	CauseOptionOverflow   // the timestamp's overflow counter is full
 	CauseOptionBadFlag    // a timestamp flag of no meaning
 
-	// Causes of fragments. All but the duplicate count as ReasmFails.
+	// Causes of fragments. A malformed one counts as ReasmFails, and so does a
+	// datagram that is dropped, once.
 	CauseFragmentUnaligned    // not the last, and its length no multiple of 8
 	CauseFragmentEmpty        // no payload
 	CauseFragmentTooLong      // ends past 65535 bytes

@@ -299,7 +299,7 @@ func FuzzParse(f *testing.F) {
 		}
 		h.Datagram()
 		h.Payload()
-		ParseOptions(h.Options())
+		h.Options().Find(OptionRouterAlert)
 	})
 }
 
