@@ -1,0 +1,300 @@
+package arp
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Addresses that the tests use.
+var (
+	ourMAC  = [6]byte{0x02, 0, 0, 0, 0, 0x01}
+	peerMAC = [6]byte{0x02, 0, 0, 0, 0, 0x02}
+	newMAC  = [6]byte{0x02, 0, 0, 0, 0, 0x03}
+	ourIP   = [4]byte{10, 0, 0, 1}
+	peerIP  = [4]byte{10, 0, 0, 2}
+	otherIP = [4]byte{10, 0, 0, 3}
+)
+
+const sec = int64(time.Second)
+
+// A sim is a table in simulated time.
+type sim struct {
+	*Table
+	tb  testing.TB
+	now int64
+}
+
+// middle is a random source that always draws the middle: a reachable time of
+// exactly ReachableTime.
+func middle() uint64 { return uint64(15 * sec) }
+
+// xorshift is a small deterministic random source.
+func xorshift(seed uint64) func() uint64 {
+	s := seed | 1
+	return func() uint64 {
+		s ^= s << 13
+		s ^= s >> 7
+		s ^= s << 17
+		return s
+	}
+}
+
+// newSim returns a table at 1000 s, which has ourIP if nothing is said about
+// announcements, whose events are fetched.
+func newSim(tb testing.TB, change func(*Config)) *sim {
+	tb.Helper()
+	cfg := DefaultConfig()
+	if change != nil {
+		change(&cfg)
+	}
+	s := &sim{Table: New(cfg, ourMAC, middle), tb: tb, now: 1000 * sec}
+	s.AddAddress(s.now, ourIP)
+	for s.Deadline() < s.now+5*sec {
+		s.Advance(s.Deadline())
+	}
+	s.now += 5 * sec
+	s.drain()
+	return s
+}
+
+// drain fetches all events.
+func (s *sim) drain() []Event {
+	var all []Event
+	for {
+		ev, ok := s.Next()
+		if !ok {
+			return all
+		}
+		all = append(all, ev)
+	}
+}
+
+// run advances to now+d, timer by timer, and returns a line for every event:
+// seconds since the start, and what it is.
+func (s *sim) run(d time.Duration) []string {
+	s.tb.Helper()
+	start, end := s.now, s.now+int64(d)
+	lines := s.lines(start)
+	for s.Deadline() <= end {
+		if s.Deadline() < s.now {
+			s.tb.Fatalf("deadline %d lies before now %d", s.Deadline(), s.now)
+		}
+		s.now = s.Deadline()
+		s.Advance(s.now)
+		lines = append(lines, s.lines(start)...)
+	}
+	s.now = end
+	checkInvariants(s.tb, s.Table)
+	return lines
+}
+
+// lines fetches the events, as run writes them.
+func (s *sim) lines(start int64) []string {
+	var lines []string
+	for _, ev := range s.drain() {
+		lines = append(lines, fmt.Sprintf("%.3f %s", float64(s.now-start)/1e9, show(ev)))
+	}
+	return lines
+}
+
+// show writes an event shortly.
+func show(ev Event) string {
+	if ev.Kind != Transmit {
+		s := ev.Kind.String() + " " + ip(ev.Addr)
+		if ev.Pending.Frame != nil {
+			s += fmt.Sprintf(" %q", ev.Pending.Frame[14:])
+		}
+		return s
+	}
+	m, c := Parse(ev.Packet[:])
+	if c != CauseNone {
+		return "transmit of a bad packet: " + c.String()
+	}
+	cast := fmt.Sprintf("to %x", ev.Dst[5])
+	if ev.Dst == Broadcast {
+		cast = "to all"
+	}
+	switch {
+	case m.IsProbe():
+		return fmt.Sprintf("probe %s %s", ip(m.TargetIP()), cast)
+	case m.IsGratuitous():
+		return fmt.Sprintf("announce %s %s", ip(m.TargetIP()), cast)
+	case m.Op() == OpRequest:
+		return fmt.Sprintf("request %s from %s %s", ip(m.TargetIP()), ip(m.SenderIP()), cast)
+	}
+	return fmt.Sprintf("reply %s at %x to %s %s", ip(m.SenderIP()), m.SenderMAC()[5], ip(m.TargetIP()), cast)
+}
+
+func ip(a [4]byte) string { return fmt.Sprintf("%d.%d.%d.%d", a[0], a[1], a[2], a[3]) }
+
+// packet builds an ARP packet.
+func packet(op uint16, sha [6]byte, spa [4]byte, tha [6]byte, tpa [4]byte) []byte {
+	var b [Len]byte
+	put(&b, op, sha, spa, tha, tpa)
+	return b[:]
+}
+
+// reply lets the peer answer us from mac.
+func (s *sim) reply(mac [6]byte) Cause {
+	return s.InputTo(s.now, packet(OpReply, mac, peerIP, ourMAC, ourIP), mac, ourMAC)
+}
+
+// reach makes peerIP REACHABLE at peerMAC now.
+func (s *sim) reach() *Entry {
+	s.tb.Helper()
+	e, c := s.Resolve(s.now, peerIP, ourIP)
+	if c != CauseNone {
+		s.tb.Fatalf("Resolve: %v", c)
+	}
+	s.reply(peerMAC)
+	s.drain()
+	s.wantState(e, Reachable)
+	return e
+}
+
+// stale makes peerIP STALE at peerMAC, 31 s later.
+func (s *sim) stale() *Entry {
+	s.tb.Helper()
+	e := s.reach()
+	s.run(31 * time.Second)
+	s.wantState(e, Stale)
+	return e
+}
+
+func (s *sim) wantState(e *Entry, want State) {
+	s.tb.Helper()
+	if e.State() != want {
+		s.tb.Fatalf("state %v, want %v", e.State(), want)
+	}
+}
+
+func wantLines(tb testing.TB, got []string, want ...string) {
+	tb.Helper()
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		tb.Fatalf("events:\n\t%s\nwant:\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
+
+// frame returns a pending datagram with a payload.
+func frame(payload string) Pending {
+	return Pending{Frame: append(make([]byte, 14), payload...), Dst: peerIP}
+}
+
+// checkInvariants looks at everything that must always hold.
+func checkInvariants(tb testing.TB, t *Table) {
+	tb.Helper()
+	if len(t.entries) > t.cfg.MaxEntries {
+		tb.Fatalf("%d entries, limit %d", len(t.entries), t.cfg.MaxEntries)
+	}
+	if t.events.limited > t.cfg.MaxEvents {
+		tb.Fatalf("%d limited events, limit %d", t.events.limited, t.cfg.MaxEvents)
+	}
+	checkHeap(tb, t)
+	checkLists(tb, t)
+	pending, bytes, running := 0, 0, 0
+	for k, e := range t.entries {
+		if key(e.addr) != k {
+			tb.Fatalf("entry %v under another key", e.addr)
+		}
+		if e.version.Load() == 0 {
+			tb.Fatal("version 0")
+		}
+		if (e.timer >= 0) != (e.state&timed != 0) {
+			tb.Fatalf("%v: timer %d in state %v", e.addr, e.timer, e.state)
+		}
+		if e.timer >= 0 {
+			running++
+		}
+		if e.state == None {
+			tb.Fatalf("%v: in the table in state NONE", e.addr)
+		}
+		if e.waiting && e.state&(Incomplete|Probe) == 0 {
+			tb.Fatalf("%v: somebody waits in state %v", e.addr, e.state)
+		}
+		if e.queue == nil {
+			continue
+		}
+		if e.state != Incomplete {
+			tb.Fatalf("%v: datagrams wait in state %v", e.addr, e.state)
+		}
+		if e.queue.n > t.cfg.QueueLen || e.queue.bytes > t.cfg.QueueBytes {
+			tb.Fatalf("%v: queue of %d datagrams, %d bytes", e.addr, e.queue.n, e.queue.bytes)
+		}
+		pending += e.queue.n
+		bytes += e.queue.bytes
+	}
+	if pending != t.pending || bytes != t.pendingBytes || bytes > t.cfg.TotalQueueBytes {
+		tb.Fatalf("waiting: %d datagrams, %d bytes; counted: %d, %d; limit %d",
+			pending, bytes, t.pending, t.pendingBytes, t.cfg.TotalQueueBytes)
+	}
+	for _, a := range t.ownOrder {
+		if t.own[key(a.ip)] != a {
+			tb.Fatalf("own address %v not in the map", a.ip)
+		}
+		if a.timer >= 0 {
+			running++
+		}
+	}
+	if len(t.own) != len(t.ownOrder) || running != len(t.timers) {
+		tb.Fatalf("%d own addresses and %d; %d owners of timers for %d", len(t.own), len(t.ownOrder), running, len(t.timers))
+	}
+}
+
+// checkHeap looks at the order of the timers and at what their owners know.
+func checkHeap(tb testing.TB, t *Table) {
+	tb.Helper()
+	for i, tm := range t.timers {
+		if i > 0 && t.timers[(i-1)/heapArity].when > tm.when {
+			tb.Fatalf("timer %d is before its parent", i)
+		}
+		pos := int32(-1)
+		if tm.e != nil {
+			pos = tm.e.timer
+			if t.entries[key(tm.e.addr)] != tm.e {
+				tb.Fatalf("timer %d of an entry that has gone", i)
+			}
+		} else {
+			pos = tm.a.timer
+		}
+		if pos != int32(i) {
+			tb.Fatalf("timer %d: its owner says %d", i, pos)
+		}
+		if tm.when == math.MinInt64 {
+			tb.Fatalf("timer %d overflowed", i)
+		}
+	}
+}
+
+// checkLists looks at the eviction lists.
+func checkLists(tb testing.TB, t *Table) {
+	tb.Helper()
+	listed := 0
+	for id := listFailed; id < numLists; id++ {
+		last := int64(math.MinInt64)
+		var prev *Entry
+		for e := t.lists[id].head; e != nil; prev, e = e, e.next {
+			listed++
+			if e.list != id || listOf(e.state) != id || e.prev != prev {
+				tb.Fatalf("%v: state %v in list %d, says %d", e.addr, e.state, id, e.list)
+			}
+			if id != listInUse && e.updated < last {
+				tb.Fatalf("list %d not in order at %v", id, e.addr)
+			}
+			last = e.updated
+		}
+		if t.lists[id].tail != prev {
+			tb.Fatalf("list %d: wrong tail", id)
+		}
+	}
+	for _, e := range t.entries {
+		if e.state == Permanent {
+			listed++
+		}
+	}
+	if listed != len(t.entries) {
+		tb.Fatalf("%d entries in lists, %d in the table", listed, len(t.entries))
+	}
+}
