@@ -22,13 +22,13 @@ type Binding[T any] struct {
 	ReuseAddr, ReusePort bool
 
 	connected bool
+	links     [numLists]link[T]
 	seq       uint64    // when it was bound: higher is later
 	rank      uint64    // when it was bound or got its present local address
 	slot      *slot[T]  // nil: not bound
 	chain     *chain[T] // of its local address
-	group     *group[T] // SO_REUSEPORT; nil: none, or left
-	index     int       // in group.members
-	links     [numLists]link[T]
+	group     *group[T] // nil: no SO_REUSEPORT, or connected
+	index     int32     // in group.members
 }
 
 // Bound reports whether the binding is in a table.
@@ -50,8 +50,8 @@ func (b *Binding[T]) takesDevice(dev int32) bool { return b.Device == 0 || b.Dev
 
 // A slot is what one port is bound by.
 type slot[T any] struct {
+	wild      chain[T] // bindings to 0.0.0.0
 	all       list[T]  // every binding, latest bound first
-	wild      chain[T] // those to 0.0.0.0
 	n         int      // bindings
 	strict    int      // of them without ReuseAddr
 	chains    int      // local addresses other than 0.0.0.0
@@ -59,23 +59,60 @@ type slot[T any] struct {
 	wildConns int      // those with a whole peer and no local address
 }
 
+// What a port is bound by, in one byte, so that Lookup need not look where
+// nothing is.
+const (
+	hasWild      = 1 << iota // bindings to 0.0.0.0 without a whole peer
+	hasChains                // bindings to a local address
+	hasConns                 // bindings with a whole peer and a local address
+	hasWildConns             // those with a whole peer and no local address
+)
+
+func (s *slot[T]) flags() (f uint8) {
+	for _, has := range [...]struct {
+		n   int
+		bit uint8
+	}{{s.chains, hasChains}, {s.conns, hasConns}, {s.wildConns, hasWildConns}} {
+		if has.n > 0 {
+			f |= has.bit
+		}
+	}
+	if s.wild.ready.head != nil {
+		f |= hasWild
+	}
+	return f
+}
+
 // A chain is the bindings to one port and local address.
 type chain[T any] struct {
-	members list[T] // every one, latest bound first
-	ready   list[T] // those without a whole peer, highest rank first
+	// simple is true if every datagram that comes to the chain is for owner:
+	// the ordinary case, kept here to spare Lookup the way to the binding.
+	simple  bool
+	owner   T
+	ready   list[T] // bindings without a whole peer, highest rank first
 	special int     // of those in ready
+	members list[T] // every binding, latest bound first
 	strict  int     // of members, those without ReuseAddr
 }
 
-// A group is the bindings that share an address, a port, a device and a user
-// by SO_REUSEPORT. Linux' struct sock_reuseport.
+// refresh sets simple and owner after ready has changed.
+func (c *chain[T]) refresh() {
+	var none T
+	b := c.ready.head
+	if c.simple, c.owner = b != nil && b.group == nil && c.special == 0, none; c.simple {
+		c.owner = b.Owner
+	}
+}
+
+// A group is the unconnected bindings that share an address, a port, a device
+// and an owner by SO_REUSEPORT. Linux' struct sock_reuseport.
 type group[T any] struct {
-	members  []*Binding[T] // none connected
-	hadConns bool          // one was connected while it was a member
+	members  []*Binding[T]
+	hadConns bool // one was connected after it joined
 }
 
 func (g *group[T]) add(b *Binding[T]) {
-	b.group, b.index = g, len(g.members)
+	b.group, b.index = g, int32(len(g.members))
 	g.members = append(g.members, b)
 }
 
@@ -90,9 +127,9 @@ func (g *group[T]) remove(b *Binding[T]) {
 
 // The lists that a binding is in, at most one of each kind.
 const (
-	inSlot   = iota // slot.all
+	inReady  = iota // chain.ready, or the list of those with the same peer
 	inChain         // chain.members
-	inReady         // chain.ready, or the list of those with the same peer
+	inSlot          // slot.all
 	numLists        // how many kinds there are
 )
 

@@ -15,36 +15,37 @@ package udp
 // It is the hot path: no allocation, at most one probe of an index each for the
 // peer and the address.
 func (t *Table[T]) Lookup(dst [4]byte, dport uint16, src [4]byte, sport uint16, dev int32) (owner T, ok bool) {
-	s := t.ports[dport]
-	if s == nil {
-		return owner, false
-	}
-	if b := t.find(s, dst, dport, src, sport, dev); b != nil {
-		return b.Owner, true
-	}
-	return owner, false
-}
-
-// find is Lookup on one port.
-func (t *Table[T]) find(s *slot[T], dst [4]byte, dport uint16, src [4]byte, sport uint16, dev int32) *Binding[T] {
-	if s.conns > 0 {
+	f := t.flags[dport]
+	if f&hasConns != 0 {
 		if b := onDevice(t.peers.get(peerKey(dst, dport, src, sport)), dev); b != nil {
-			return b
+			return b.Owner, true
 		}
 	}
-	if s.chains > 0 {
+	if f&hasChains != 0 {
 		if c := t.locals.get(localKey(dst, dport)); c != nil {
+			if c.simple {
+				return c.owner, true
+			}
 			if b := t.pick(c, dst, dport, src, sport, dev); b != nil {
-				return b
+				return b.Owner, true
 			}
 		}
 	}
-	if s.wildConns > 0 {
+	if f&hasWildConns != 0 {
 		if b := onDevice(t.peers.get(peerKey(anyAddr, dport, src, sport)), dev); b != nil {
-			return b
+			return b.Owner, true
 		}
 	}
-	return t.pick(&s.wild, dst, dport, src, sport, dev)
+	if f&hasWild != 0 {
+		c := &t.ports[dport].wild
+		if c.simple {
+			return c.owner, true
+		}
+		if b := t.pick(c, dst, dport, src, sport, dev); b != nil {
+			return b.Owner, true
+		}
+	}
+	return owner, false
 }
 
 // onDevice returns the best of the bindings to one peer: one bound to dev, or
@@ -71,7 +72,7 @@ func (t *Table[T]) pick(c *chain[T], dst [4]byte, dport uint16, src [4]byte, spo
 		return t.pickByScore(b, dst, dport, src, sport, dev)
 	}
 	// All score the same: the first wins.
-	if b == nil || !b.ReusePort || b.group == nil {
+	if b == nil || b.group == nil {
 		return b
 	}
 	return t.member(b.group, dst, dport, src, sport)
@@ -99,12 +100,11 @@ func (t *Table[T]) pickByScore(head *Binding[T], dst [4]byte, dport uint16, src 
 			continue
 		}
 		best, bestScore = b, score
-		if b.connected || !b.ReusePort || b.group == nil {
+		if b.group == nil {
 			continue
 		}
-		g := b.group
-		best = t.member(g, dst, dport, src, sport)
-		if !g.hadConns {
+		best = t.member(b.group, dst, dport, src, sport)
+		if !b.group.hadConns {
 			return best // Linux looks no further either
 		}
 	}

@@ -60,29 +60,33 @@ func (m *model) bind(sk *modelSock) bool {
 	if m.inuse(sk) {
 		return false
 	}
-	if sk.share {
-		m.addToGroup(sk)
-	}
 	m.clock++
 	sk.rank = m.clock
+	m.addToGroup(sk)
 	m.socks = slices.Insert(m.socks, 0, sk)
 	return true
 }
 
-// addToGroup is udp_reuseport_add_sock, but for connected sockets.
+// addToGroup is udp_reuseport_add_sock, for sockets that are not connected.
 func (m *model) addToGroup(sk *modelSock) {
-	g := new(modelGroup)
+	if !sk.share || sk.established {
+		return
+	}
+	sk.group = new(modelGroup)
 	for _, sk2 := range m.socks {
-		if sk2.lport == sk.lport && sk2.dev == sk.dev && sk2.share && sk2.uid == sk.uid &&
-			rcvSaddrEqual(sk, sk2, false) && !sk2.established {
-			if sk2.group == nil {
-				g.socks, sk2.group = append(g.socks, sk2), g
-			}
-			g = sk2.group
+		if sk2 != sk && sk2.lport == sk.lport && sk2.dev == sk.dev && sk2.group != nil && sk2.uid == sk.uid &&
+			rcvSaddrEqual(sk, sk2, false) {
+			sk.group = sk2.group
 			break
 		}
 	}
-	g.socks, sk.group = append(g.socks, sk), g
+	sk.group.socks = append(sk.group.socks, sk)
+}
+
+// regroup does what a change of sk made necessary.
+func (m *model) regroup(sk *modelSock) {
+	sk.group.remove(sk)
+	m.addToGroup(sk)
 }
 
 func (m *model) unbind(sk *modelSock) {
@@ -94,15 +98,14 @@ func (m *model) setLocal(sk *modelSock, local [4]byte) {
 	if sk.local != local { // udp_lib_rehash
 		m.clock++
 		sk.local, sk.rank = local, m.clock
-		sk.group.remove(sk)
 	}
 }
 
 func (m *model) connect(sk *modelSock, local, remote [4]byte, rport uint16) {
-	if sk.group != nil {
+	if sk.group != nil && sk.local == local {
 		sk.group.hadConns = true
-		sk.group.remove(sk)
 	}
+	sk.group.remove(sk)
 	m.setLocal(sk, local)
 	m.clock++
 	sk.remote, sk.rport, sk.established, sk.conn = remote, rport, true, m.clock
@@ -111,6 +114,7 @@ func (m *model) connect(sk *modelSock, local, remote [4]byte, rport uint16) {
 func (m *model) disconnect(sk *modelSock, local [4]byte) {
 	m.setLocal(sk, local)
 	sk.remote, sk.rport, sk.established = anyAddr, 0, false
+	m.regroup(sk)
 }
 
 type query struct {
@@ -166,7 +170,7 @@ func (m *model) lookup2(q query, daddr [4]byte) []*modelSock {
 	for _, sk := range byRank {
 		if s := score(sk, q, daddr); s > badness && sk.rport == 0 {
 			result, badness = []*modelSock{sk}, s
-			if !sk.established && sk.share && sk.group != nil {
+			if sk.group != nil {
 				result = sk.group.socks
 				if !sk.group.hadConns {
 					return result
@@ -251,13 +255,14 @@ func (p *pair) step(op, a, c, d byte) {
 		if d&4 != 0 {
 			p.table.SetReuse(b, c&1 != 0, c&2 != 0)
 			m.reuse, m.share = c&1 != 0, c&2 != 0
+			p.model.regroup(m)
 			return
 		}
 		if e := p.table.Rebind(b, at(worldDevices, c)); e != 0 {
 			p.t.Fatalf("Rebind: %v", e)
 		}
 		m.dev = b.Device
-		m.group.remove(m)
+		p.model.regroup(m)
 	}
 }
 
@@ -343,7 +348,7 @@ func (p *pair) empty() {
 		p.table.Unbind(b)
 	}
 	t := p.table
-	if t.n != 0 || t.peers.n != 0 || t.locals.n != 0 || t.used != (portSet{}) {
+	if t.n != 0 || t.peers.n != 0 || t.locals.n != 0 || t.used != (portSet{}) || t.flags != [1 << 16]uint8{} {
 		p.t.Fatalf("after the last Unbind: %d bindings, %d peers, %d addresses", t.n, t.peers.n, t.locals.n)
 	}
 	for _, e := range t.peers.entries {

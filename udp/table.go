@@ -22,6 +22,7 @@ var anyAddr [4]byte // 0.0.0.0, INADDR_ANY
 // number of sockets on a port, the Table goes on by index: a Lookup takes as
 // long with 100,000 sockets as with ten.
 type Table[T any] struct {
+	flags    [1 << 16]uint8 // of each port's slot, 0 if it has none
 	ports    [1 << 16]*slot[T]
 	peers    index[Binding[T]] // whole peers -> latest connected, linked by inReady
 	locals   index[chain[T]]   // local addresses other than 0.0.0.0
@@ -96,9 +97,6 @@ func (t *Table[T]) Bind(b *Binding[T]) unix.Errno {
 	s.n++
 	s.all.push(b, inSlot)
 	t.enterChain(b)
-	if b.ReusePort {
-		joinGroup(b)
-	}
 	if !b.ReuseAddr {
 		s.strict++
 		b.chain.strict++
@@ -114,14 +112,12 @@ func (t *Table[T]) Unbind(b *Binding[T]) {
 		return
 	}
 	t.leaveLookup(b)
-	if b.group != nil {
-		b.group.remove(b)
-	}
 	if !b.ReuseAddr {
 		s.strict--
 		b.chain.strict--
 	}
 	t.leaveChain(b)
+	t.flags[b.LocalPort] = s.flags()
 	s.all.remove(b, inSlot)
 	s.n--
 	t.n--
@@ -135,17 +131,16 @@ func (t *Table[T]) Unbind(b *Binding[T]) {
 // Connect sets b's peer, and its local address, which the route to the peer
 // gives if the socket is bound to none. From now on b takes datagrams from its
 // peer only, and takes them before any binding that has none. A peer's port of 0
-// stands for all its ports. b leaves its SO_REUSEPORT group, as in Linux.
+// stands for all its ports. While connected, b is in no SO_REUSEPORT group.
 // EINVAL if b is not bound or remote is 0.0.0.0.
 func (t *Table[T]) Connect(b *Binding[T], local, remote [4]byte, rport uint16) unix.Errno {
 	if b.slot == nil || remote == anyAddr {
 		return unix.EINVAL
 	}
-	t.leaveLookup(b)
-	if b.group != nil {
-		b.group.hadConns = true
-		b.group.remove(b)
+	if b.group != nil && b.Local == local {
+		b.group.hadConns = true // if the address changes, Linux has b leave first
 	}
+	t.leaveLookup(b)
 	t.move(b, local)
 	b.Remote, b.RemotePort, b.connected = remote, rport, true
 	t.enterLookup(b)
@@ -153,8 +148,11 @@ func (t *Table[T]) Connect(b *Binding[T], local, remote [4]byte, rport uint16) u
 }
 
 // Disconnect takes b's peer away (connect(2) with AF_UNSPEC), and sets its local
-// address: 0.0.0.0 unless the socket was bound to one. It does not join its
-// SO_REUSEPORT group again, as in Linux. EINVAL if b is not bound.
+// address: 0.0.0.0 unless the socket was bound to one. EINVAL if b is not bound.
+//
+// A binding with SO_REUSEPORT is in a group again then. (In Linux it stays
+// out, and may take all that the group's members shared.) Linux also makes the
+// socket forget its device: the caller may Rebind.
 func (t *Table[T]) Disconnect(b *Binding[T], local [4]byte) unix.Errno {
 	if b.slot == nil {
 		return unix.EINVAL
@@ -167,13 +165,10 @@ func (t *Table[T]) Disconnect(b *Binding[T], local [4]byte) unix.Errno {
 }
 
 // Rebind sets b's device. As in Linux it is not asked whether that makes a
-// conflict, and b leaves its SO_REUSEPORT group. EINVAL if b is not bound.
+// conflict. EINVAL if b is not bound.
 func (t *Table[T]) Rebind(b *Binding[T], device int32) unix.Errno {
 	if b.slot == nil {
 		return unix.EINVAL
-	}
-	if b.group != nil {
-		b.group.remove(b)
 	}
 	if b.full() { // keeps its place among those with the same peer
 		b.Device = device
@@ -185,8 +180,8 @@ func (t *Table[T]) Rebind(b *Binding[T], device int32) unix.Errno {
 	return 0
 }
 
-// SetReuse changes b's options when it is bound or not. A bound one joins no
-// SO_REUSEPORT group by that, as in Linux.
+// SetReuse changes b's options, whether it is bound or not. As in Linux it is
+// not asked whether that makes a conflict.
 func (t *Table[T]) SetReuse(b *Binding[T], addr, port bool) {
 	if b.slot != nil && b.ReuseAddr != addr {
 		d := 1
@@ -197,6 +192,11 @@ func (t *Table[T]) SetReuse(b *Binding[T], addr, port bool) {
 		b.chain.strict += d
 	}
 	b.ReuseAddr, b.ReusePort = addr, port
+	if b.slot != nil {
+		leaveGroup(b)
+		joinGroup(b)
+		t.refresh(b)
+	}
 }
 
 // move gives b, which is out of the lookup structures, another local address.
@@ -204,15 +204,12 @@ func (t *Table[T]) move(b *Binding[T], local [4]byte) {
 	if b.Local == local {
 		return
 	}
-	if b.group != nil {
-		b.group.remove(b)
-	}
 	if !b.ReuseAddr {
 		b.chain.strict--
 	}
 	t.leaveChain(b)
 	b.Local = local
-	t.enterChain(b)
+	t.enterChain(b) // the caller's enterLookup renews the flags
 	if !b.ReuseAddr {
 		b.chain.strict++
 	}
@@ -245,11 +242,13 @@ func (t *Table[T]) leaveChain(b *Binding[T]) {
 
 // enterLookup makes Lookup find b.
 func (t *Table[T]) enterLookup(b *Binding[T]) {
+	defer t.refresh(b)
 	if !b.full() {
 		b.chain.ready.insert(b, inReady, ranksHigher)
 		if b.special() {
 			b.chain.special++
 		}
+		joinGroup(b)
 		return
 	}
 	k := peerKey(b.Local, b.LocalPort, b.Remote, b.RemotePort)
@@ -266,11 +265,13 @@ func (t *Table[T]) enterLookup(b *Binding[T]) {
 // leaveLookup makes Lookup not find b. It is to be called before anything
 // changes that enterLookup went by.
 func (t *Table[T]) leaveLookup(b *Binding[T]) {
+	defer t.refresh(b)
 	if !b.full() {
 		b.chain.ready.remove(b, inReady)
 		if b.special() {
 			b.chain.special--
 		}
+		leaveGroup(b)
 		return
 	}
 	k := peerKey(b.Local, b.LocalPort, b.Remote, b.RemotePort)
@@ -288,20 +289,29 @@ func (t *Table[T]) leaveLookup(b *Binding[T]) {
 	}
 }
 
-// joinGroup puts b into the group of the latest bound that it can share one
-// with, or into one of its own (udp_reuseport_add_sock). Connected bindings do
-// not count: in Linux b would share a group with one of them, and the group
-// that this one left would never be chosen again.
+// refresh renews what is kept of b's chain and port for Lookup.
+func (t *Table[T]) refresh(b *Binding[T]) {
+	b.chain.refresh()
+	t.flags[b.LocalPort] = b.slot.flags()
+}
+
+// joinGroup puts b, if it has SO_REUSEPORT and no peer, into the group of those
+// with its address, device and owner.
 func joinGroup[T any](b *Binding[T]) {
-	for c := b.chain.members.head; c != nil; c = c.links[inChain].next {
-		if c == b || c.connected || !c.ReusePort || c.Device != b.Device || c.UID != b.UID {
-			continue
-		}
-		if c.group == nil {
-			new(group[T]).add(c)
-		}
-		c.group.add(b)
+	if !b.ReusePort || b.connected {
 		return
 	}
+	for c := b.chain.ready.head; c != nil; c = c.links[inReady].next {
+		if c.group != nil && c.Device == b.Device && c.UID == b.UID {
+			c.group.add(b)
+			return
+		}
+	}
 	new(group[T]).add(b)
+}
+
+func leaveGroup[T any](b *Binding[T]) {
+	if b.group != nil {
+		b.group.remove(b)
+	}
 }
