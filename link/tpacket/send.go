@@ -58,9 +58,12 @@ func (s *sender) open(ifi *net.Interface, mtu int, o *Options) (err error) {
 	return s.ring.open(mtu, or(o.TxRingSlots, DefaultTxRingSlots))
 }
 
+// fds returns the sockets; those that are not there are -1.
+func (s *sender) fds() []int { return []int{s.fd, s.vnetFD, s.ring.fd} }
+
 // bind binds the sockets to a device.
 func (s *sender) bind(index int) error {
-	for _, fd := range []int{s.fd, s.vnetFD, s.ring.fd} {
+	for _, fd := range s.fds() {
 		if fd < 0 {
 			continue
 		}
@@ -69,16 +72,6 @@ func (s *sender) bind(index int) error {
 		}
 	}
 	return nil
-}
-
-// close closes the sockets. The gate must be shut, if anybody may send.
-func (s *sender) close() {
-	s.ring.close()
-	for _, fd := range []int{s.fd, s.vnetFD, s.ring.fd} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
-	}
 }
 
 // addTo stores the counters.

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/link"
@@ -183,35 +184,53 @@ func TestSendSpecial(t *testing.T) {
 	}
 }
 
-// A device whose queue does not move fills it: tun devices hold frames until a
-// program reads them.
+// Queues that do not move fill: that of a TAP device, which nobody reads, and that
+// of a token bucket, which lets nothing through.
 func TestSendQueueFull(t *testing.T) {
-	lb := newLab(t, 1500)
-	file := lb.near.tap("tap0")
-	defer file.Close()
-	frame := ethernet(link.MAC{2, 1}, link.MAC{2, 2}, make([]byte, 1000))
+	const much = 64 << 20
 	tests := []struct {
-		name string
-		o    Options
-		want error
+		name  string
+		o     Options
+		limit int // bytes that the token bucket holds; 0: a TAP device instead
+		want  error
 	}{
-		{"send buffer full", Options{SendBuffer: 8192}, unix.EAGAIN},
-		{"device full", Options{SendBuffer: 64 << 20}, unix.ENOBUFS},
-		{"ring full", Options{TxMode: TxRing, TxRingSlots: 16, SendBuffer: 64 << 20}, unix.EAGAIN},
+		{"device full", Options{SendBuffer: much}, 0, unix.ENOBUFS},
+		{"device full, by ring", Options{TxMode: TxRing, SendBuffer: much}, 0, unix.ENOBUFS},
+		{"send buffer full", Options{Qdisc: true, SendBuffer: 8192}, much, unix.EAGAIN},
+		{"send buffer full, by ring", Options{TxMode: TxRing, Qdisc: true, SendBuffer: 8192}, much, unix.EAGAIN},
+		{"qdisc full", Options{Qdisc: true, SendBuffer: much}, 9000, unix.ENOBUFS},
+		{"ring full", Options{TxMode: TxRing, TxRingSlots: 32, Qdisc: true, SendBuffer: much}, much, unix.EAGAIN},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h := *lb.near
-			h.dev = "tap0"
+			lb := newLab(t, 1500)
+			h := lb.near
+			drain := func(int) {}
+			if tt.limit == 0 {
+				h.dev = "tap0"
+				file := h.tap(h.dev)
+				defer file.Close()
+				drain = func(n int) {
+					for range n {
+						_, err := file.Read(make([]byte, 2000))
+						check(t, err)
+					}
+				}
+			} else {
+				q := &netlink.Tbf{Rate: 1000, Buffer: 2e9 >> 6, Limit: uint32(tt.limit), QdiscAttrs: netlink.QdiscAttrs{
+					LinkIndex: h.link().Attrs().Index, Parent: netlink.HANDLE_ROOT, Handle: netlink.MakeHandle(1, 0)}}
+				check(t, h.nl.QdiscAdd(q))
+				drain = func(int) { check(t, h.nl.QdiscDel(q)) }
+			}
 			l := h.open(tt.o)
-			defer l.Close()
+			frame := ethernet(lb.far.mac(), h.mac(), make([]byte, 1000))
 			sent, err := 0, error(nil)
 			for err == nil && sent < 100000 {
 				if err = l.Send(frame); err == nil {
 					sent++
 				}
 			}
-			if !errors.Is(err, tt.want) {
+			if sent == 0 || !errors.Is(err, tt.want) {
 				t.Errorf("after %d frames: %v, want %v", sent, err, tt.want)
 			}
 			n, err := l.SendBatch([]link.TxFrame{{Data: frame}, {Data: frame}})
@@ -221,14 +240,8 @@ func TestSendQueueFull(t *testing.T) {
 			if s := l.Stats(); s.TxFrames != uint64(sent) || s.TxErrors != 2 || s.TxDropped != 2 {
 				t.Errorf("%d sent, stats %+v", sent, s)
 			}
-			buf := make([]byte, 2000)
-			for range sent {
-				if _, err := file.Read(buf); err != nil {
-					t.Fatal(err)
-				}
-			}
+			drain(sent)
 			check(t, l.Send(frame)) // it moves again
-			file.Read(buf)
 		})
 	}
 }

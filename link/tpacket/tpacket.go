@@ -219,10 +219,16 @@ func (l *Link) shut() {
 	if l.queries != nil {
 		l.queries.Close()
 	}
-	l.tx.close()
+	l.tx.ring.close()
 	l.rx.close()
-	if l.rx.fd >= 0 {
-		unix.Close(l.rx.fd)
+	// To close a packet socket takes the kernel a grace period of RCU, tens of
+	// milliseconds: the four wait for the same one.
+	var wg sync.WaitGroup
+	for _, fd := range append(l.tx.fds(), l.rx.fd) {
+		if fd >= 0 {
+			wg.Go(func() { unix.Close(fd) })
+		}
 	}
-	l.control.close()
+	wg.Go(l.control.close)
+	wg.Wait()
 }
