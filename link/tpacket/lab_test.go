@@ -350,9 +350,9 @@ func pattern(n int, seed byte) []byte {
 	return b
 }
 
-// tap makes a TAP device, up, and returns its file: a read takes one frame that
-// was sent.
-func (h *host) tap(name string) *os.File {
+// tun makes a TAP or TUN device, up, and returns its file: a read takes one frame
+// that was sent.
+func (h *host) tun(name string, kind uint16) *os.File {
 	h.t.Helper()
 	fd := -1
 	h.in(func() (err error) {
@@ -363,7 +363,7 @@ func (h *host) tap(name string) *os.File {
 		if err != nil {
 			return err
 		}
-		ifr.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
+		ifr.SetUint16(kind | unix.IFF_NO_PI)
 		return unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr)
 	})
 	check(h.t, h.nl.LinkSetUp(h.byName(name)))

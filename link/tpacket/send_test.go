@@ -208,7 +208,7 @@ func TestSendQueueFull(t *testing.T) {
 			drain := func(int) {}
 			if tt.limit == 0 {
 				h.dev = "tap0"
-				file := h.tap(h.dev)
+				file := h.tun(h.dev, unix.IFF_TAP)
 				defer file.Close()
 				drain = func(n int) {
 					for range n {
