@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/outband/outband/cmd/outband/internal/bench"
+	"github.com/outband/outband/inband"
+)
+
+func (a *app) bench() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure this stack and what could be used instead, on this machine",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return errors.New("bench what? rtt or tput")
+		},
+	}
+	cmd.AddCommand(a.benchRTT(), a.benchTput())
+	return cmd
+}
+
+// benchFlags are what both benches take.
+type benchFlags struct {
+	rounds     int
+	sizes      sizesValue
+	contenders []string
+	cpus       cpusValue
+	json       bool
+}
+
+func (f *benchFlags) register(cmd *cobra.Command, contenders []string, sizes ...int) {
+	f.sizes.sizes = sizes
+	flags := cmd.Flags()
+	flags.IntVar(&f.rounds, "rounds", 5, "how often each contender runs")
+	flags.Var(&f.sizes, "size", "payload in bytes; several with commas between")
+	flags.StringSliceVar(&f.contenders, "contenders", nil, "which to run, of "+strings.Join(contenders, ",")+" (default all)")
+	flags.Var(&f.cpus, "cpu", "the CPUs of the two ends, or none (default the first two)")
+	flags.BoolVar(&f.json, "json", false, "print one JSON object")
+}
+
+// ends returns the CPUs of the two ends: those asked for, else the first two
+// that this process may use, else none.
+func (f *benchFlags) ends() []int {
+	if f.cpus.set {
+		return f.cpus.cpus
+	}
+	if cpus, err := inband.CPUs(); err == nil && len(cpus) >= 2 {
+		return cpus[:2]
+	}
+	return nil
+}
+
+func (a *app) benchRTT() *cobra.Command {
+	var f benchFlags
+	count := sizeValue(50000)
+	cmd := &cobra.Command{
+		Use:   "rtt",
+		Short: "Round-trip times over a veth pair",
+		Long: `Measures round trips between two network namespaces joined by a veth pair. Each
+end is a process of its own; the contenders run in turn within each round; the
+table shows medians over the rounds, and p50 as a multiple of the bare ring's.
+
+Contenders:
+` + rttHelp,
+		Args: cobra.NoArgs,
+	}
+	f.register(cmd, bench.RTTContenders(), 64)
+	cmd.Flags().Var(&count, "count", "round trips in a round")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c := bench.RTTConfig{Count: int(count), Rounds: f.rounds, Sizes: f.sizes.sizes, Contenders: f.contenders,
+			CPUs: f.ends(), Progress: a.progress(f.rounds)}
+		if err := c.Check(); err != nil {
+			return err
+		}
+		return a.inLab(func() error { return a.runRTT(cmd.Context(), c, f.json) })
+	}
+	return cmd
+}
+
+const rttHelp = `  ring             a bare TPACKET_V2 ring without any protocol: the floor
+  kernel-spin      in-band UDP, asked again and again (MSG_DONTWAIT)
+  kernel-block     in-band UDP, asleep in recv(2)
+  go-net           in-band UDP by Go's package net, not pinned
+`
+
+func (a *app) runRTT(ctx context.Context, c bench.RTTConfig, asJSON bool) error {
+	if !asJSON {
+		c.Surroundings().Print(a.out)
+	}
+	report, err := bench.RTT(ctx, c)
+	a.clearProgress()
+	if len(report.Results) > 0 || err == nil {
+		if err := a.print(report, asJSON); err != nil {
+			return err
+		}
+	}
+	return interrupted(err)
+}
+
+func (a *app) benchTput() *cobra.Command {
+	var f benchFlags
+	var length time.Duration
+	var batch int
+	cmd := &cobra.Command{
+		Use:   "tput",
+		Short: "Datagrams a second in bulk over a veth pair",
+		Long: `Measures bulk transfer between two network namespaces joined by a veth pair, by
+batches: sendmmsg at one end, recvmmsg at the other. Each end is a process of its
+own; the contenders run in turn within each round; the table shows medians over
+the rounds, and multiples of the kernel's.
+
+Contenders:
+` + tputHelp,
+		Args: cobra.NoArgs,
+	}
+	f.register(cmd, bench.TputContenders(), 64, 1400)
+	cmd.Flags().DurationVar(&length, "time", time.Second, "how long each contender sends in a round")
+	cmd.Flags().IntVar(&batch, "batch", 64, "datagrams a call")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c := bench.TputConfig{Time: length, Rounds: f.rounds, Sizes: f.sizes.sizes, Batch: batch, Contenders: f.contenders,
+			CPUs: f.ends(), Progress: a.progress(f.rounds)}
+		if err := c.Check(); err != nil {
+			return err
+		}
+		return a.inLab(func() error { return a.runTput(cmd.Context(), c, f.json) })
+	}
+	return cmd
+}
+
+const tputHelp = `  kernel           in-band UDP at both ends
+`
+
+func (a *app) runTput(ctx context.Context, c bench.TputConfig, asJSON bool) error {
+	if !asJSON {
+		c.Surroundings().Print(a.out)
+	}
+	report, err := bench.Tput(ctx, c)
+	a.clearProgress()
+	if len(report.Results) > 0 || err == nil {
+		if err := a.print(report, asJSON); err != nil {
+			return err
+		}
+	}
+	return interrupted(err)
+}
+
+// interrupted makes of Ctrl-C an answer, as a run that ended before its time.
+func interrupted(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return answerNo("interrupted: only complete rounds count")
+	}
+	return err
+}
+
+// progress returns what says on stderr which turn it is: on one line that is
+// written over if that is a terminal, else once a round.
+func (a *app) progress(rounds int) func(round, size int, contender string) {
+	last := 0
+	return func(round, size int, contender string) {
+		switch {
+		case styled(a.err):
+			fmt.Fprintf(a.err, "\r\x1b[Kround %d of %d, %d bytes, %s", round, rounds, size, contender)
+		case round != last:
+			fmt.Fprintf(a.err, "round %d of %d\n", round, rounds)
+		}
+		last = round
+	}
+}
+
+// clearProgress wipes the line of progress.
+func (a *app) clearProgress() {
+	if styled(a.err) {
+		fmt.Fprint(a.err, "\r\x1b[K")
+	}
+}
+
+// benchEnd is one end of a measurement, in a process of its own.
+func (a *app) benchEnd() *cobra.Command {
+	return &cobra.Command{
+		Use:    bench.EndCommand + " JOB",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return bench.RunEnd(args[0], a.in, a.out)
+		},
+	}
+}
