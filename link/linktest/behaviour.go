@@ -146,14 +146,14 @@ func testNotify(t *testing.T, e *bench) {
 		t.Skip("the link has a descriptor: poll(2) tells")
 	}
 	var first, second atomic.Int64
-	e.b.SetNotify(func() { first.Add(1) }, nil)
+	e.b.SetNotify(func() { first.Add(1); e.poller.Wake() }, nil)
 	e.send(e.next(60))
+	e.send(e.next(60))
+	e.receive(e.b, 2, nil)
 	if first.Load() == 0 {
 		t.Error("readable was not called for the first frame")
 	}
-	e.send(e.next(60))
-	e.receive(e.b, 2, nil)
-	e.b.SetNotify(func() { second.Add(1) }, nil)
+	e.b.SetNotify(func() { second.Add(1); e.poller.Wake() }, nil)
 	n := first.Load()
 	e.send(e.next(60))
 	e.receive(e.b, 1, nil)
@@ -161,6 +161,7 @@ func testNotify(t *testing.T, e *bench) {
 		t.Errorf("after a second SetNotify: old function called %d times more, new one %d", first.Load()-n, second.Load())
 	}
 	e.b.SetNotify(nil, nil)
+	e.nap = time.Millisecond // nobody tells
 	e.send(e.next(60))
 	e.receive(e.b, 1, nil)
 }

@@ -74,10 +74,11 @@ type bench struct {
 	frames     []link.Frame
 	macA, macB link.MAC
 	serial     uint64
+	nap        time.Duration // the longest sleep, for tests without wake-ups
 }
 
 func newBench(t testing.TB, a, b link.Link) *bench {
-	e := &bench{t: t, a: a, b: b, poller: link.NewPoller(), frames: make([]link.Frame, 32)}
+	e := &bench{t: t, a: a, b: b, poller: link.NewPoller(), frames: make([]link.Frame, 32), nap: patience}
 	e.macA, e.macB = a.Info().HardwareAddr, b.Info().HardwareAddr
 	a.SetNotify(e.poller.Wake, nil)
 	b.SetNotify(e.poller.Wake, nil)
@@ -144,7 +145,10 @@ func (e *bench) receive(l link.Link, n int, f func(*link.Frame)) {
 		if left <= 0 {
 			e.t.Fatalf("%d of %d frames arrived within %v", got, n, patience)
 		}
-		e.poller.Wait([]link.Link{l}, left)
+		e.poller.Wait([]link.Link{l}, min(left, e.nap))
+	}
+	if time.Now().After(deadline) {
+		e.t.Fatalf("%d frames arrived, but nobody was woken", n)
 	}
 }
 
