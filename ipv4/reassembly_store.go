@@ -29,7 +29,7 @@ type partial struct {
 	end     int   // of the payload, as far as anything was said about it
 	have    int   // bytes of it that are here
 	runs    []run // which they are, sorted, none overlapping
-	fewRuns [4]run
+	fewRuns [16]run
 	// runsCharged is the capacity of runs that cost counts.
 	runsCharged int
 	maxSize     int // length of the largest fragment, header included
