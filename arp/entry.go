@@ -11,13 +11,13 @@ type Entry struct {
 	addr    [4]byte
 	mac     [6]byte
 	state   State
+	used    int64   // last Resolve; with the fields above in one cache line
 	src     [4]byte // own address that solicitations are sent from, if it is usable
 	timer   int32   // position in Table.timers; -1 if no timer runs
 	probes  uint16  // requests sent in the present INCOMPLETE or PROBE
 	list    listID
 	waiting bool // somebody has called Solicit and waits for the event
 
-	used      int64 // last Resolve
 	confirmed int64 // last proof that the neighbour has this MAC
 	updated   int64 // last change of state or MAC
 

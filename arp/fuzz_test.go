@@ -189,7 +189,7 @@ func checkCached(t *testing.T, tab *Table, cached map[*Entry]uint32) {
 		if e.state == None && e.Version() == v {
 			t.Fatalf("%v has gone, and its version stays", e.addr)
 		}
-		if tab.entries[key(e.addr)] != e {
+		if tab.entries.get(e.addr) != e {
 			delete(cached, e)
 		}
 	}

@@ -31,7 +31,7 @@ const (
 // wantCollection makes sure that a collection is planned, since there is an entry
 // for it now.
 func (t *Table) wantCollection(now int64) {
-	if t.collectAt == math.MaxInt64 && len(t.entries) >= t.cfg.GCThreshold {
+	if t.collectAt == math.MaxInt64 && t.entries.n >= t.cfg.GCThreshold {
 		t.collectAt = now + int64(t.cfg.GCInterval)
 	}
 }
@@ -40,7 +40,7 @@ func (t *Table) wantCollection(now int64) {
 // the table is over the threshold; and plans the next collection.
 func (t *Table) collect(now int64) {
 	t.collectAt = math.MaxInt64
-	for n := 0; len(t.entries) >= t.cfg.GCThreshold; n++ {
+	for n := 0; t.entries.n >= t.cfg.GCThreshold; n++ {
 		e := t.lists[listFailed].head
 		if e == nil {
 			e = t.lists[listStale].head

@@ -51,13 +51,13 @@ func (t *Table) input(now int64, m Message, ethSrc [6]byte, direct bool) Cause {
 	if m.Op() == OpRequest && t.Usable(target) {
 		// Linux makes an entry of the asker here, since it will want to talk. An
 		// attacker could then fill the table; the entry waits until it is needed.
-		if e := t.entries[key(sender)]; e != nil {
+		if e := t.entries.get(sender); e != nil {
 			t.count(t.learn(now, e, mac, false, true))
 		}
 		t.transmit(&t.stats.TxReplies, mac, OpReply, target, mac, sender)
 		return CauseNone
 	}
-	e := t.entries[key(sender)]
+	e := t.entries.get(sender)
 	if e == nil {
 		if m.Op() == OpRequest {
 			return CauseNotForUs

@@ -186,8 +186,8 @@ func frame(payload string) Pending {
 // checkInvariants looks at everything that must always hold.
 func checkInvariants(tb testing.TB, t *Table) {
 	tb.Helper()
-	if len(t.entries) > t.cfg.MaxEntries {
-		tb.Fatalf("%d entries, limit %d", len(t.entries), t.cfg.MaxEntries)
+	if t.entries.n > t.cfg.MaxEntries {
+		tb.Fatalf("%d entries, limit %d", t.entries.n, t.cfg.MaxEntries)
 	}
 	if t.events.limited > t.cfg.MaxEvents {
 		tb.Fatalf("%d limited events, limit %d", t.events.limited, t.cfg.MaxEvents)
@@ -195,9 +195,11 @@ func checkInvariants(tb testing.TB, t *Table) {
 	checkHeap(tb, t)
 	checkLists(tb, t)
 	pending, bytes, running := 0, 0, 0
-	for k, e := range t.entries {
-		if key(e.addr) != k {
-			tb.Fatalf("entry %v under another key", e.addr)
+	found := 0
+	for e := range t.entries.all() {
+		found++
+		if t.entries.get(e.addr) != e {
+			tb.Fatalf("entry %v is not found", e.addr)
 		}
 		if e.version.Load() == 0 {
 			tb.Fatal("version 0")
@@ -226,6 +228,9 @@ func checkInvariants(tb testing.TB, t *Table) {
 		pending += e.queue.n
 		bytes += e.queue.bytes
 	}
+	if found != t.entries.n || 2*found > len(t.entries.slots) {
+		tb.Fatalf("%d entries, counted %d, in %d slots", found, t.entries.n, len(t.entries.slots))
+	}
 	if pending != t.pending || bytes != t.pendingBytes || bytes > t.cfg.TotalQueueBytes {
 		tb.Fatalf("waiting: %d datagrams, %d bytes; counted: %d, %d; limit %d",
 			pending, bytes, t.pending, t.pendingBytes, t.cfg.TotalQueueBytes)
@@ -253,7 +258,7 @@ func checkHeap(tb testing.TB, t *Table) {
 		pos := int32(-1)
 		if tm.e != nil {
 			pos = tm.e.timer
-			if t.entries[key(tm.e.addr)] != tm.e {
+			if t.entries.get(tm.e.addr) != tm.e {
 				tb.Fatalf("timer %d of an entry that has gone", i)
 			}
 		} else {
@@ -289,12 +294,12 @@ func checkLists(tb testing.TB, t *Table) {
 			tb.Fatalf("list %d: wrong tail", id)
 		}
 	}
-	for _, e := range t.entries {
+	for e := range t.entries.all() {
 		if e.state == Permanent {
 			listed++
 		}
 	}
-	if listed != len(t.entries) {
-		tb.Fatalf("%d entries in lists, %d in the table", listed, len(t.entries))
+	if listed != t.entries.n {
+		tb.Fatalf("%d entries in lists, %d in the table", listed, t.entries.n)
 	}
 }

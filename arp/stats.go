@@ -33,7 +33,7 @@ type Stats struct {
 // Stats returns the counters.
 func (t *Table) Stats() Stats {
 	s := t.stats
-	s.Entries = len(t.entries)
+	s.Entries = t.entries.n
 	s.Pending, s.PendingBytes = t.pending, t.pendingBytes
 	return s
 }

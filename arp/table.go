@@ -16,7 +16,7 @@ type Table struct {
 	rnd func() uint64
 	now int64 // the latest time seen
 
-	entries map[uint32]*Entry
+	entries index
 	lists   [numLists]list
 	timers  timers
 	events  eventQueue
@@ -37,13 +37,13 @@ type Table struct {
 
 // New returns an empty table for a link whose own hardware address is mac.
 // rnd returns random numbers that others cannot predict; it is asked a few times a
-// minute at most.
+// minute at most, and must not be nil.
 func New(cfg Config, mac [6]byte, rnd func() uint64) *Table {
 	t := &Table{
 		cfg:       cfg.complete(),
 		mac:       mac,
 		rnd:       rnd,
-		entries:   make(map[uint32]*Entry),
+		entries:   newIndex(rnd()),
 		own:       make(map[uint32]*address),
 		collectAt: math.MaxInt64,
 	}
@@ -51,8 +51,7 @@ func New(cfg Config, mac [6]byte, rnd func() uint64) *Table {
 	return t
 }
 
-// key returns the address as a map key. Integer keys hash faster than arrays;
-// the map's own seed keeps others from choosing colliding addresses.
+// key returns the address as one number, to hash and compare.
 func key(ip [4]byte) uint32 { return binary.NativeEndian.Uint32(ip[:]) }
 
 // maxNow keeps sums of times and durations from overflow.
@@ -81,7 +80,7 @@ func (t *Table) clock(now int64) int64 {
 // first usable own address, as Linux does with arp_announce=0.
 func (t *Table) Resolve(now int64, dst, src [4]byte) (*Entry, Cause) {
 	now = t.clock(now)
-	e := t.entries[key(dst)]
+	e := t.entries.get(dst)
 	if e == nil {
 		var c Cause
 		if e, c = t.newEntry(now, dst); c != CauseNone {
@@ -116,7 +115,7 @@ func (t *Table) use(now int64, e *Entry, src [4]byte) {
 }
 
 // Lookup returns the neighbour ip, nil if it is not in the table. Nothing else happens.
-func (t *Table) Lookup(ip [4]byte) *Entry { return t.entries[key(ip)] }
+func (t *Table) Lookup(ip [4]byte) *Entry { return t.entries.get(ip) }
 
 // Solicit resolves the neighbour dst now, whoever sends what: an absent or FAILED
 // one is asked for by broadcast, and a STALE or DELAYed one is probed at once
@@ -147,7 +146,7 @@ func (t *Table) Solicit(now int64, dst, src [4]byte) *Entry {
 // PROBE, and REACHABLE holds longer.
 func (t *Table) Confirm(now int64, ip [4]byte) {
 	now = t.clock(now)
-	if e := t.entries[key(ip)]; e != nil && e.state&valid != 0 {
+	if e := t.entries.get(ip); e != nil && e.state&valid != 0 {
 		e.confirmed = now
 	}
 }
@@ -164,7 +163,7 @@ func (t *Table) Set(now int64, ip [4]byte, mac [6]byte, s State) Cause {
 	case mac == [6]byte{}:
 		return t.count(CauseBadMAC)
 	}
-	e := t.entries[key(ip)]
+	e := t.entries.get(ip)
 	if e == nil {
 		var c Cause
 		if e, c = t.newEntry(now, ip); c != CauseNone {
@@ -179,7 +178,7 @@ func (t *Table) Set(now int64, ip [4]byte, mac [6]byte, s State) Cause {
 // Delete removes the entry of the neighbour ip, and reports whether there was one.
 // Datagrams that wait for it come out as Unreachable.
 func (t *Table) Delete(ip [4]byte) bool {
-	e := t.entries[key(ip)]
+	e := t.entries.get(ip)
 	if e == nil {
 		return false
 	}
@@ -188,7 +187,7 @@ func (t *Table) Delete(ip [4]byte) bool {
 }
 
 // Len returns how many entries there are.
-func (t *Table) Len() int { return len(t.entries) }
+func (t *Table) Len() int { return t.entries.n }
 
 // newEntry makes an entry in the state NONE, evicting another if need be.
 func (t *Table) newEntry(now int64, ip [4]byte) (*Entry, Cause) {
@@ -198,12 +197,12 @@ func (t *Table) newEntry(now int64, ip [4]byte) (*Entry, Cause) {
 	if t.own[key(ip)] != nil {
 		return nil, CauseOwnAddress
 	}
-	if len(t.entries) >= t.cfg.MaxEntries && !t.evict() {
+	if t.entries.n >= t.cfg.MaxEntries && !t.evict() {
 		return nil, CauseTableFull
 	}
 	e := &Entry{addr: ip, timer: -1, used: now, updated: now, confirmed: t.unconfirmed(now)}
 	e.version.Store(1)
-	t.entries[key(ip)] = e
+	t.entries.put(e)
 	t.stats.Allocs++
 	return e, CauseNone
 }
@@ -212,7 +211,7 @@ func (t *Table) newEntry(now int64, ip [4]byte) (*Entry, Cause) {
 func (t *Table) remove(e *Entry) {
 	t.disarm(e)
 	t.unlink(e)
-	delete(t.entries, key(e.addr))
+	t.entries.remove(e)
 	e.state = None
 	e.bump()
 	t.stats.Destroys++
@@ -228,7 +227,7 @@ func (t *Table) SetHardwareAddr(mac [6]byte) {
 		return
 	}
 	t.mac = mac
-	for _, e := range t.entries {
+	for e := range t.entries.all() {
 		e.bump()
 	}
 	t.announceAll(t.now)
@@ -243,12 +242,13 @@ func (t *Table) LinkUp(now int64) { t.announceAll(t.clock(now)) }
 // have cached any MAC are made to ask again. Announcements and probes stop until
 // LinkUp.
 func (t *Table) LinkDown() {
-	for _, e := range t.entries {
-		if e.state == Permanent {
-			e.bump()
-		} else {
-			t.remove(e)
+	for _, id := range evictOrder {
+		for t.lists[id].head != nil {
+			t.remove(t.lists[id].head)
 		}
+	}
+	for e := range t.entries.all() {
+		e.bump() // PERMANENT
 	}
 	for _, a := range t.ownOrder {
 		t.disarmAddress(a)
@@ -270,8 +270,8 @@ type Neighbour struct {
 
 // Entries returns a snapshot of all entries, in no particular order.
 func (t *Table) Entries() []Neighbour {
-	all := make([]Neighbour, 0, len(t.entries))
-	for _, e := range t.entries {
+	all := make([]Neighbour, 0, t.entries.n)
+	for e := range t.entries.all() {
 		n := Neighbour{Addr: e.addr, State: e.state,
 			Used: e.used, Confirmed: e.confirmed, Updated: e.updated, Probes: int(e.probes)}
 		if mac, ok := e.MAC(); ok {
