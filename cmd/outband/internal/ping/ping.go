@@ -1,0 +1,288 @@
+// Package ping sends ICMP echo requests and reports the replies in the words of
+// ping(8) from iputils, so that eyes and scripts carry over. It works on any
+// [Conn], reads the time from a clock that tests replace, and starts no
+// goroutine.
+package ping
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Conn is a ping socket (icmp(7), "Ping sockets") connected to the
+// destination: it fills in identifier and checksum, and receives echo replies
+// alone.
+type Conn interface {
+	// Send sends an ICMP message: header and data.
+	Send(message []byte) error
+	// Recv waits for a message at most the given time, and returns its length
+	// and the TTL with which it came, 0 if that is not known. The error is
+	// unix.EAGAIN when the time is over, and another errno for an ICMP error
+	// that came instead of a reply.
+	Recv(buf []byte, within time.Duration) (n, ttl int, err error)
+}
+
+// The lengths of headers in bytes.
+const (
+	icmpHeader = 8
+	ipHeader   = 20
+)
+
+// MaxSize is the most data that an echo request carries.
+const MaxSize = 65535 - ipHeader - icmpHeader
+
+// ICMP message types (RFC 792).
+const (
+	echoRequest = 8
+	echoReply   = 0
+)
+
+// A Config says what to send and what to print.
+type Config struct {
+	Name     string     // the destination as the user wrote it
+	Addr     netip.Addr // the destination
+	Local    netip.Addr // our own address, which reports what we find out ourselves
+	From     string     // "ADDRESS DEVICE" to name in the first line; "" names none
+	Count    int        // -c: requests to send; 0: no limit
+	Interval time.Duration
+	Linger   time.Duration // -W: how long to wait for the last reply if there was none at all
+	Deadline time.Duration // -w: when to end; 0: no limit
+	Size     int           // -s: bytes of data
+	Quiet    bool          // -q: print the first and the last lines only
+	Stamps   bool          // -D: print the time before each line
+	Waiting  bool          // -O: say when the next request goes out and no reply to the last has come
+	Now      func() time.Time
+}
+
+// slice bounds a wait, so that a signal is noticed soon.
+const slice = 100 * time.Millisecond
+
+// A run is a Config at work.
+type run struct {
+	Config
+	conn   Conn
+	out    io.Writer
+	start  time.Time
+	stats  Stats
+	sent   [1 << 16]time.Time // by sequence number
+	got    [1 << 16]bool      // by sequence number: has been answered
+	last   time.Time          // when the last request went out
+	buf    []byte
+	status <-chan struct{}
+	errOut io.Writer
+}
+
+// Run pings until the count, the deadline or ctx ends it, and prints to out as
+// it goes, except for the closing statistics: see [Stats.Print]. Each value from
+// status makes it print a running summary to errOut. An error means that it
+// could not go on; that a host does not answer is in the Stats.
+func Run(ctx context.Context, c Config, conn Conn, out, errOut io.Writer, status <-chan struct{}) (*Stats, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	r := &run{Config: c, conn: conn, out: out, errOut: errOut, status: status, buf: make([]byte, MaxSize+icmpHeader)}
+	r.start = c.Now()
+	r.stats = Stats{Name: c.Name, Replies: []Reply{}}
+	from := ""
+	if c.From != "" {
+		from = " from " + c.From + ":"
+	}
+	fmt.Fprintf(out, "PING %s (%s)%s %d(%d) bytes of data.\n", c.Name, c.Addr, from, c.Size, c.Size+icmpHeader+ipHeader)
+	err := r.loop(ctx)
+	r.stats.Elapsed = r.Now().Sub(r.start)
+	return &r.stats, err
+}
+
+func (r *run) loop(ctx context.Context) error {
+	for next := r.start; ; {
+		now := r.Now()
+		switch {
+		case ctx.Err() != nil, r.over(now):
+			return nil
+		case r.maySend() && !now.Before(next):
+			r.sayWaiting()
+			if err := r.send(now); err != nil {
+				return err
+			}
+			next = next.Add(r.Interval)
+			if next.Before(now) {
+				next = now.Add(r.Interval) // too slow for the interval: no burst to catch up
+			}
+		}
+		select {
+		case <-r.status:
+			r.stats.printRunning(r.errOut)
+		default:
+		}
+		if err := r.receive(r.wait(now, next)); err != nil {
+			return err
+		}
+	}
+}
+
+// maySend reports whether a request is left to send. With a deadline, the count
+// is of replies, and requests go on.
+func (r *run) maySend() bool {
+	return r.Count == 0 || r.stats.Transmitted < r.Count || r.Deadline > 0
+}
+
+// over reports whether it is time to end.
+func (r *run) over(now time.Time) bool {
+	switch {
+	case r.Count > 0 && r.stats.Received+r.stats.Errors >= r.Count:
+		return true
+	case r.Deadline > 0:
+		return r.stats.Errors > 0 || now.Sub(r.start) >= r.Deadline
+	}
+	return !r.maySend() && now.Sub(r.last) >= r.linger()
+}
+
+// linger is how long to wait after the last request: twice the longest round
+// trip and at least an interval, or -W if nothing has come at all.
+func (r *run) linger() time.Duration {
+	if r.stats.Received == 0 {
+		return r.Linger
+	}
+	return max(2*r.stats.max, r.Interval)
+}
+
+// wait is how long to wait for a reply now.
+func (r *run) wait(now, next time.Time) time.Duration {
+	until := slice
+	if r.maySend() {
+		until = min(until, next.Sub(now))
+	} else {
+		until = min(until, r.last.Add(r.linger()).Sub(now))
+	}
+	if r.Deadline > 0 {
+		until = min(until, r.start.Add(r.Deadline).Sub(now))
+	}
+	return max(until, time.Microsecond)
+}
+
+// sayWaiting says that the last request has no reply yet, if -O asks for it.
+func (r *run) sayWaiting() {
+	if seq := uint16(r.stats.Transmitted); r.Waiting && seq > 0 && !r.got[seq] {
+		r.line("no answer yet for icmp_seq=%d\n", seq)
+	}
+}
+
+func (r *run) send(now time.Time) error {
+	seq := uint16(r.stats.Transmitted + 1)
+	message := r.buf[:icmpHeader+r.Size]
+	clear(message[:icmpHeader])
+	message[0] = echoRequest
+	binary.BigEndian.PutUint16(message[6:], seq)
+	for i := range r.Size {
+		message[icmpHeader+i] = byte(i)
+	}
+	r.got[seq] = false
+	r.sent[seq], r.last = now, now
+	r.stats.Transmitted++
+	err := r.conn.Send(message)
+	switch {
+	case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		return nil // it is lost, as on a wire
+	case unreachable(err) != "":
+		r.unreachable(seq, err)
+		return nil
+	}
+	return err
+}
+
+// receive takes one message, or waits in vain.
+func (r *run) receive(within time.Duration) error {
+	n, ttl, err := r.conn.Recv(r.buf, within)
+	switch {
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		return nil
+	case unreachable(err) != "":
+		r.unreachable(uint16(r.stats.Transmitted), err)
+		return nil
+	case err != nil:
+		return err
+	case n < icmpHeader || r.buf[0] != echoReply:
+		return nil
+	}
+	r.reply(r.buf[:n], ttl)
+	return nil
+}
+
+func (r *run) reply(message []byte, ttl int) {
+	seq := binary.BigEndian.Uint16(message[6:])
+	if r.sent[seq].IsZero() {
+		return // to a request that was never sent
+	}
+	reply := Reply{Seq: int(seq), Bytes: len(message), TTL: ttl, RTT: r.Now().Sub(r.sent[seq]), Duplicate: r.got[seq]}
+	r.got[seq] = true
+	r.stats.add(reply)
+	text := fmt.Sprintf("%d bytes from %s: icmp_seq=%d", reply.Bytes, r.Addr, seq)
+	if ttl > 0 {
+		text += fmt.Sprintf(" ttl=%d", ttl)
+	}
+	text += " time=" + milliseconds(reply.RTT) + " ms"
+	if reply.Duplicate {
+		text += " (DUP!)"
+	}
+	if wrong := firstDifference(message[icmpHeader:]); wrong >= 0 {
+		text += fmt.Sprintf("\nwrong data byte #%d should be 0x%x but was 0x%x", wrong, byte(wrong), message[icmpHeader+wrong])
+	}
+	r.line("%s\n", text)
+}
+
+// firstDifference returns where the data is not what send wrote, or -1.
+func firstDifference(data []byte) int {
+	for i, b := range data {
+		if b != byte(i) {
+			return i
+		}
+	}
+	return -1
+}
+
+func (r *run) unreachable(seq uint16, err error) {
+	r.stats.Errors++
+	// A socket's errno does not say whose ICMP error it was. Ports and
+	// protocols are the destination's to refuse; that a host or a network is
+	// out of reach, our own stack says most of the time.
+	from := r.Addr
+	if r.Local.IsValid() && !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ENOPROTOOPT) {
+		from = r.Local
+	}
+	r.line("From %s icmp_seq=%d %s\n", from, seq, unreachable(err))
+}
+
+// unreachable words the errnos that ICMP errors turn into as ping(8) words the
+// errors themselves; "" for any other.
+func unreachable(err error) string {
+	switch {
+	case errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.EHOSTDOWN):
+		return "Destination Host Unreachable"
+	case errors.Is(err, unix.ENETUNREACH):
+		return "Destination Net Unreachable"
+	case errors.Is(err, unix.ECONNREFUSED):
+		return "Destination Port Unreachable"
+	case errors.Is(err, unix.ENOPROTOOPT):
+		return "Destination Protocol Unreachable"
+	}
+	return ""
+}
+
+// line prints one line about one request.
+func (r *run) line(format string, args ...any) {
+	if r.Quiet {
+		return
+	}
+	if r.Stamps {
+		now := r.Now()
+		fmt.Fprintf(r.out, "[%d.%06d] ", now.Unix(), now.Nanosecond()/1000)
+	}
+	fmt.Fprintf(r.out, format, args...)
+}
