@@ -97,7 +97,7 @@ func (l *Limiter) Check(now int64, dst [4]byte, typ uint8) Cause {
 	if typ > maxType || l.cfg.RateMask>>typ&1 == 0 {
 		return CauseNone
 	}
-	// In this order since Linux 6.11: the global bucket is asked first, so
+	// In this order since Linux 6.12: the global bucket is asked first, so
 	// that no flood fills the table of hosts, but pays last, so that nobody
 	// can drain it by what his own limit stops.
 	if !l.globalAllow(now) {
