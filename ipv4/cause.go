@@ -33,7 +33,6 @@ const (
 	CauseOptionBadPointer // the pointer points outside of the option's data
 	CauseOptionRepeated   // may stand in a header once only
 	CauseOptionOverflow   // the timestamp's overflow counter is full
-	CauseOptionBadFlag    // a timestamp flag of no meaning
 
 	// Causes of fragments. A malformed one counts as ReasmFails, and so does a
 	// datagram that is dropped, once.
@@ -76,7 +75,6 @@ var causeNames = [NumCauses]string{
 	CauseOptionBadPointer:     "option bad pointer",
 	CauseOptionRepeated:       "option repeated",
 	CauseOptionOverflow:       "option overflow",
-	CauseOptionBadFlag:        "option bad flag",
 	CauseFragmentUnaligned:    "fragment unaligned",
 	CauseFragmentEmpty:        "fragment empty",
 	CauseFragmentTooLong:      "fragment too long",
