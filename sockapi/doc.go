@@ -1,0 +1,21 @@
+// Package sockapi is BSD sockets over a stack: the calls, options, flags and
+// errors of socket(2) and its kin, with the constants and errnos of
+// golang.org/x/sys/unix.
+//
+// An [API] opens sockets for one stack:
+//
+//	s, err := api.Socket(unix.AF_INET, unix.SOCK_DGRAM|sockapi.SOCK_OOB, 0)
+//
+// SOCK_OOB makes the socket out-of-band: the stack's. Without it the same call
+// gives a socket of the kernel's, in-band, behind the same methods, so that
+// moving a program from one to the other is one flag.
+//
+// Linux is the specification: a call on an out-of-band socket returns what the
+// same call on a kernel socket returns, errno for errno. Errors are unix.Errno
+// values, to be compared directly:
+//
+//	if err == unix.EAGAIN { ... }
+//
+// All methods may be called by any goroutines at once. Buffers are the
+// caller's, and not kept when a call has returned.
+package sockapi

@@ -1,0 +1,181 @@
+package sockapi
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack"
+	"golang.org/x/sys/unix"
+)
+
+// SOCK_OOB is the flag in a socket's type that makes it out-of-band, with the
+// value that EVL gives it (O_OOB).
+const SOCK_OOB = 0o10000000000
+
+// An API opens sockets of one stack.
+type API struct {
+	st   *stack.Stack
+	msgs sync.Pool // of *batch
+}
+
+// New returns the sockets of st.
+func New(st *stack.Stack) *API {
+	a := &API{st: st}
+	a.msgs.New = func() any { return new(batch) }
+	return a
+}
+
+// Stack returns the stack whose sockets these are.
+func (a *API) Stack() *stack.Stack { return a.st }
+
+// A Socket is one socket, out-of-band or in-band. See the package comment.
+type Socket struct {
+	api    *API
+	oob    *stack.Socket // nil: in-band
+	kernel *kernelSocket
+
+	domain, typ, proto int
+	nonblock           atomic.Int32 // unix.MSG_DONTWAIT or 0
+	rcvTimeout         atomic.Int64 // nanoseconds, 0: none
+	sndTimeout         atomic.Int64
+	sndbuf             atomic.Int32
+	reuseAddr          atomic.Bool
+	reusePort          atomic.Bool
+}
+
+// Socket opens a socket (socket(2)). typ takes SOCK_OOB, unix.SOCK_NONBLOCK
+// and unix.SOCK_CLOEXEC. Out-of-band there are AF_INET/SOCK_DGRAM sockets of UDP
+// (protocol 0 or IPPROTO_UDP) and of ICMP echo (IPPROTO_ICMP, see icmp(7)).
+//
+// Errors: EAFNOSUPPORT, ESOCKTNOSUPPORT and EPROTONOSUPPORT for what there is
+// not, ENETDOWN if the stack is closed.
+func (a *API) Socket(domain, typ, proto int) (*Socket, error) {
+	if typ&SOCK_OOB == 0 {
+		return a.openKernel(domain, typ, proto)
+	}
+	kind := typ &^ (SOCK_OOB | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC)
+	if domain != unix.AF_INET {
+		return nil, unix.EAFNOSUPPORT
+	}
+	if kind != unix.SOCK_DGRAM {
+		return nil, unix.ESOCKTNOSUPPORT
+	}
+	if proto == 0 {
+		proto = unix.IPPROTO_UDP
+	}
+	if proto != ipv4.ProtocolUDP && proto != ipv4.ProtocolICMP {
+		return nil, unix.EPROTONOSUPPORT
+	}
+	k, err := a.st.NewSocket(uint8(proto))
+	if err != nil {
+		return nil, err
+	}
+	s := &Socket{api: a, oob: k, domain: domain, typ: kind, proto: proto}
+	s.sndbuf.Store(defaultSndbuf)
+	if typ&unix.SOCK_NONBLOCK != 0 {
+		s.nonblock.Store(unix.MSG_DONTWAIT)
+	}
+	return s, nil
+}
+
+// OutOfBand reports whether the socket is the stack's.
+func (s *Socket) OutOfBand() bool { return s.oob != nil }
+
+// SetNonblock sets or clears O_NONBLOCK.
+func (s *Socket) SetNonblock(on bool) error {
+	if s.oob == nil {
+		return unix.SetNonblock(s.kernel.fd, on)
+	}
+	v := int32(0)
+	if on {
+		v = unix.MSG_DONTWAIT
+	}
+	s.nonblock.Store(v)
+	return nil
+}
+
+// Bind gives the socket a local address (bind(2)). EADDRINUSE, EADDRNOTAVAIL,
+// EINVAL (bound already), EAFNOSUPPORT.
+func (s *Socket) Bind(local Sockaddr) error {
+	if s.oob == nil {
+		return s.kernel.bind(local)
+	}
+	switch {
+	case local.Family == unix.AF_INET:
+	case local.Family == unix.AF_UNSPEC && s.proto == unix.IPPROTO_UDP:
+		// Linux' inet_bind takes AF_UNSPEC for AF_INET with the zero address.
+		local = Inet4([4]byte{}, local.Port)
+	default:
+		return unix.EAFNOSUPPORT
+	}
+	return s.oob.Bind(local.AddrPort())
+}
+
+// Connect sets the peer (connect(2)); a Sockaddr of AF_UNSPEC, the zero one,
+// dissolves the association.
+func (s *Socket) Connect(peer Sockaddr) error {
+	if s.oob == nil {
+		return s.kernel.connect(peer)
+	}
+	switch peer.Family {
+	case unix.AF_UNSPEC:
+		return s.oob.Disconnect()
+	case unix.AF_INET:
+		return s.oob.Connect(peer.AddrPort())
+	default:
+		return unix.EAFNOSUPPORT
+	}
+}
+
+// Getsockname returns the local address (getsockname(2)).
+func (s *Socket) Getsockname() (Sockaddr, error) {
+	if s.oob == nil {
+		return s.kernel.getsockname()
+	}
+	if s.oob.Closed() {
+		return Sockaddr{}, unix.EBADF
+	}
+	return InetAddrPort(s.oob.LocalAddr()), nil
+}
+
+// Getpeername returns the peer (getpeername(2)): ENOTCONN if there is none.
+func (s *Socket) Getpeername() (Sockaddr, error) {
+	if s.oob == nil {
+		return s.kernel.getpeername()
+	}
+	if s.oob.Closed() {
+		return Sockaddr{}, unix.EBADF
+	}
+	peer, ok := s.oob.RemoteAddr()
+	if !ok {
+		return Sockaddr{}, unix.ENOTCONN
+	}
+	return InetAddrPort(peer), nil
+}
+
+// Shutdown ends receiving (unix.SHUT_RD), sending (SHUT_WR) or both
+// (SHUT_RDWR), and wakes who waits (shutdown(2)). ENOTCONN without a peer.
+func (s *Socket) Shutdown(how int) error {
+	if s.oob == nil {
+		return s.kernel.shutdown(how)
+	}
+	return s.oob.Shutdown(how)
+}
+
+// Close ends the socket. Calls that wait on it return EBADF.
+func (s *Socket) Close() error {
+	if s.oob == nil {
+		return s.kernel.close()
+	}
+	return s.oob.Close()
+}
+
+// deadline returns when a call with this time-out ends.
+func (s *Socket) deadline(timeout *atomic.Int64) int64 {
+	if t := timeout.Load(); t != 0 {
+		return s.api.st.Deadline(time.Duration(t))
+	}
+	return stack.NoDeadline
+}

@@ -1,0 +1,42 @@
+package sockapi
+
+import (
+	"encoding/binary"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// timeout is a socket's SO_RCVTIMEO or SO_SNDTIMEO in nanoseconds; 0: none.
+type timeout atomic.Int64
+
+// timevalLen is the length of a struct timeval.
+const timevalLen = 16
+
+// timeval makes an option of type struct timeval. As in Linux a negative
+// time does not wait at all, and microseconds out of range are EDOM.
+func timeval(of func(*Socket) *timeout) option {
+	return option{
+		size: timevalLen,
+		get: func(s *Socket, value []byte) error {
+			d := (*atomic.Int64)(of(s)).Load()
+			binary.NativeEndian.PutUint64(value, uint64(d/int64(time.Second)))
+			binary.NativeEndian.PutUint64(value[8:], uint64(d%int64(time.Second)/int64(time.Microsecond)))
+			return nil
+		},
+		set: func(s *Socket, value []byte) error {
+			sec, usec := int64(binary.NativeEndian.Uint64(value)), int64(binary.NativeEndian.Uint64(value[8:]))
+			if usec < 0 || usec >= 1e6 {
+				return unix.EDOM
+			}
+			d := int64(1)
+			if sec >= 0 {
+				d = min(sec, math.MaxInt64/int64(time.Second)-1)*int64(time.Second) + usec*int64(time.Microsecond)
+			}
+			(*atomic.Int64)(of(s)).Store(d)
+			return nil
+		},
+	}
+}

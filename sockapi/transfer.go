@@ -1,0 +1,268 @@
+package sockapi
+
+import (
+	"time"
+
+	"github.com/outband/outband/stack"
+	"golang.org/x/sys/unix"
+)
+
+// Msghdr is a message for Sendmsg and Recvmsg (struct msghdr in recvmsg(2)).
+type Msghdr struct {
+	// Name is the destination, zero for the peer; Recvmsg stores the source.
+	Name Sockaddr
+	// Iov is gathered from, or scattered to, in order.
+	Iov [][]byte
+	// Control holds control messages (cmsg(3)); Recvmsg stores up to
+	// len(Control) bytes of them and sets ControlLen.
+	Control    []byte
+	ControlLen int
+	// Flags are what Recvmsg returns: MSG_TRUNC, MSG_CTRUNC, MSG_ERRQUEUE.
+	Flags int
+}
+
+// Mmsghdr is one of several messages (struct mmsghdr in recvmmsg(2)).
+type Mmsghdr struct {
+	Hdr Msghdr
+	// Len is how many bytes were sent or received.
+	Len int
+}
+
+// Flags that the calls know. Others are ignored, as Linux ignores them.
+const (
+	recvStackFlags = unix.MSG_DONTWAIT | unix.MSG_PEEK
+	sendStackFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_OOB
+)
+
+// Recv receives one datagram into p and returns the number of bytes stored, or
+// with MSG_TRUNC the datagram's length. Further flags: MSG_DONTWAIT, MSG_PEEK.
+// EAGAIN: none is there, or none came within SO_RCVTIMEO. A pending error, such
+// as ECONNREFUSED, is returned once. MSG_OOB gives EOPNOTSUPP.
+func (s *Socket) Recv(p []byte, flags int) (int, error) {
+	if s.oob == nil {
+		n, _, err := s.kernel.recvfrom(p, flags)
+		return n, err
+	}
+	n, _, err := s.recv(p, flags)
+	return n, err
+}
+
+// Recvfrom is Recv, and returns the source too.
+func (s *Socket) Recvfrom(p []byte, flags int) (int, Sockaddr, error) {
+	if s.oob == nil {
+		return s.kernel.recvfrom(p, flags)
+	}
+	n, info, err := s.recv(p, flags)
+	if err != nil {
+		return 0, Sockaddr{}, err
+	}
+	return n, source(&info), nil
+}
+
+func (s *Socket) recv(p []byte, flags int) (int, stack.Info, error) {
+	if flags&unix.MSG_OOB != 0 {
+		return 0, stack.Info{}, unix.EOPNOTSUPP
+	}
+	n, info, err := s.oob.Recv(p, flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.rcvTimeout))
+	if flags&unix.MSG_TRUNC != 0 && info.Len > n {
+		n = info.Len
+	}
+	return n, info, err
+}
+
+// source returns the address that a datagram came from; none if there was no
+// datagram (a shut-down socket).
+func source(info *stack.Info) Sockaddr {
+	if info.Interface == 0 {
+		return Sockaddr{}
+	}
+	return Inet4(info.From, info.FromPort)
+}
+
+// Recvmsg receives one datagram, scattered over m.Iov, as Recv does, and stores
+// its source in m.Name. m.Flags has MSG_TRUNC if it did not fit.
+func (s *Socket) Recvmsg(m *Msghdr, flags int) (int, error) {
+	if s.oob == nil {
+		return s.kernel.recvmsg(m, flags)
+	}
+	if flags&unix.MSG_OOB != 0 {
+		return 0, unix.EOPNOTSUPP
+	}
+	b := s.api.batch(1)
+	defer s.api.release(b)
+	b.in[0].Buffers = m.Iov
+	if _, err := s.oob.RecvMessages(b.in[:1], flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.rcvTimeout)); err != nil {
+		return 0, err
+	}
+	return storeMessage(m, &b.in[0], flags), nil
+}
+
+// storeMessage stores what a stack's message says in m, and returns its length.
+func storeMessage(m *Msghdr, in *stack.Message, flags int) int {
+	m.Name, m.Flags, m.ControlLen = source(&in.Info), in.Flags, 0
+	if flags&unix.MSG_TRUNC != 0 && in.Info.Len > in.N {
+		return in.Info.Len
+	}
+	return in.N
+}
+
+// Recvmmsg receives up to len(msgs) datagrams and returns how many
+// (recvmmsg(2)). It waits for all of them; with MSG_WAITFORONE for one only.
+// timeout, if not negative, ends it after a datagram that came later than that.
+// An error after the first datagram is returned by the next call.
+func (s *Socket) Recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration) (int, error) {
+	if s.oob == nil {
+		return s.kernel.recvmmsg(msgs, flags, timeout)
+	}
+	if flags&unix.MSG_OOB != 0 {
+		return 0, unix.EOPNOTSUPP
+	}
+	msgs = msgs[:min(len(msgs), maxMessages)]
+	end := s.api.st.Deadline(timeout)
+	b := s.api.batch(len(msgs))
+	defer s.api.release(b)
+	for i := range msgs {
+		b.in[i].Buffers = msgs[i].Hdr.Iov
+	}
+	stackFlags := flags&recvStackFlags | int(s.nonblock.Load())
+	got := 0
+	for got < len(msgs) {
+		n, err := s.oob.RecvMessages(b.in[got:len(msgs)], stackFlags, s.deadline(&s.rcvTimeout))
+		if err != nil {
+			if got > 0 {
+				s.oob.KeepError(err)
+				return got, nil
+			}
+			return 0, err
+		}
+		for i := got; i < got+n; i++ {
+			msgs[i].Len = storeMessage(&msgs[i].Hdr, &b.in[i], flags)
+		}
+		got += n
+		if flags&unix.MSG_WAITFORONE != 0 {
+			stackFlags |= unix.MSG_DONTWAIT
+		}
+		if timeout >= 0 && s.api.st.Deadline(0) >= end {
+			break
+		}
+	}
+	return got, nil
+}
+
+// maxMessages is how many messages a call takes at most (UIO_MAXIOV).
+const maxMessages = 1024
+
+// Send sends p to the peer as one datagram (send(2)) and returns len(p). Flags:
+// MSG_DONTWAIT, MSG_NOSIGNAL, MSG_CONFIRM. Errors: EDESTADDRREQ, EMSGSIZE,
+// ENETUNREACH, EPIPE, a pending error, and those of stack.Socket.Send.
+func (s *Socket) Send(p []byte, flags int) (int, error) {
+	if s.oob == nil {
+		return s.kernel.sendto(p, flags, Sockaddr{})
+	}
+	err := s.oob.Send(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout))
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Sendto is Send to an address; the zero one is the peer.
+func (s *Socket) Sendto(p []byte, flags int, to Sockaddr) (int, error) {
+	switch {
+	case s.oob == nil:
+		return s.kernel.sendto(p, flags, to)
+	case to.IsZero():
+		return s.Send(p, flags)
+	case to.Family != unix.AF_INET:
+		return 0, unix.EAFNOSUPPORT
+	}
+	err := s.oob.SendTo(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout), to.AddrPort())
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Sendmsg sends one datagram gathered from m.Iov to m.Name, or to the peer if
+// that is zero (sendmsg(2)).
+func (s *Socket) Sendmsg(m *Msghdr, flags int) (int, error) {
+	if s.oob == nil {
+		return s.kernel.sendmsg(m, flags)
+	}
+	b := s.api.batch(1)
+	defer s.api.release(b)
+	n, err := fillMessage(&b.out[0], m)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := s.oob.SendMessages(b.out[:1], flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout)); err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// fillMessage makes a stack's message of m, and returns its length.
+func fillMessage(out *stack.OutMessage, m *Msghdr) (int, error) {
+	if !m.Name.IsZero() && m.Name.Family != unix.AF_INET {
+		return 0, unix.EAFNOSUPPORT
+	}
+	if len(m.Control) > 0 {
+		return 0, unix.EINVAL
+	}
+	out.Buffers, out.To = m.Iov, m.Name.AddrPort()
+	n := 0
+	for _, v := range m.Iov {
+		n += len(v)
+	}
+	return n, nil
+}
+
+// Sendmmsg sends several datagrams, with as few system calls as the link can,
+// and returns how many were sent (sendmmsg(2)); the error is nil if any was.
+func (s *Socket) Sendmmsg(msgs []Mmsghdr, flags int) (int, error) {
+	if s.oob == nil {
+		return s.kernel.sendmmsg(msgs, flags)
+	}
+	msgs = msgs[:min(len(msgs), maxMessages)]
+	b := s.api.batch(len(msgs))
+	defer s.api.release(b)
+	fit := len(msgs)
+	for i := range msgs {
+		n, err := fillMessage(&b.out[i], &msgs[i].Hdr)
+		if err != nil {
+			if i == 0 {
+				return 0, err
+			}
+			fit = i
+			break
+		}
+		msgs[i].Len = n
+	}
+	return s.oob.SendMessages(b.out[:fit], flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout))
+}
+
+// batch is the stack's view of messages, reused from call to call.
+type batch struct {
+	in  []stack.Message
+	out []stack.OutMessage
+}
+
+func (a *API) batch(n int) *batch {
+	b := a.msgs.Get().(*batch)
+	if len(b.in) < n {
+		b.in = make([]stack.Message, n)
+		b.out = make([]stack.OutMessage, n)
+	}
+	return b
+}
+
+// release gives a batch back, without the caller's buffers.
+func (a *API) release(b *batch) {
+	for i := range b.in {
+		if b.in[i].Buffers == nil && b.out[i].Buffers == nil {
+			break
+		}
+		b.in[i].Buffers, b.out[i].Buffers = nil, nil
+	}
+	a.msgs.Put(b)
+}

@@ -1,0 +1,34 @@
+// Package stack is one UDP/IPv4 host in a process: it joins protocols to links,
+// owns addresses, routes and neighbours, and decides which thread does the work.
+//
+// # The way of a datagram in
+//
+//  1. A thread that wants a datagram takes the receive lock and becomes the
+//     leader (drive.go). It asks each link for a batch of frames.
+//  2. input checks the Ethernet header, ipv4Input the IP header; fragments
+//     take the way over the reassembler (input.go).
+//  3. The protocol finds the socket (udp.Table) and delivers: straight into
+//     the buffer of the leader if the socket is its own and nothing is queued,
+//     else into the socket's queue (deliver.go, queue.go).
+//  4. The slots go back to the link. The leader unlocks; only then are
+//     replies sent and sleepers woken, once a batch.
+//
+// # The way of a datagram out
+//
+//  1. Send takes a transmit buffer that nobody else has (transmit.go).
+//  2. The path to the destination - device, neighbour, prebuilt headers - is
+//     the socket's cached one if its generations still hold (path.go); else it
+//     is built from the routes and the neighbour table.
+//  3. Lengths, identification and checksums are patched in, the payload is
+//     copied behind, and the link sends: one system call.
+//
+// # Locks, in the order in which they may be taken
+//
+//   - Stack.mu: configuration. Never on the way of a datagram.
+//   - Stack.rx, the receive lock: links' Receive, demultiplexing tables,
+//     reassembly, receive counters. Never held across a transmit or a sleep.
+//   - Interface.neighMu: the neighbour table. A sender takes it only when its
+//     path has no valid neighbour.
+//   - queue.mu: one socket's queue. Consumers take nothing else.
+//   - timers.mu, drive.sleepMu: leaves.
+package stack

@@ -1,0 +1,196 @@
+package stack
+
+import (
+	"time"
+
+	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"golang.org/x/sys/unix"
+)
+
+// All in this file that takes an arrival runs with the receive lock held.
+
+// icmpInput processes an ICMP message.
+func (s *Stack) icmpInput(a *arrival, b []byte) {
+	r := &s.rx
+	r.count[icmpInMsgs]++
+	m, c := icmp.Parse(b)
+	if c != icmp.CauseNone {
+		if r.count[icmpInErrors]++; c == icmp.CauseChecksum {
+			r.count[icmpInCsumErrors]++
+		}
+		return
+	}
+	switch m.Type() {
+	case icmp.Echo:
+		r.count[icmpInEchos]++
+		s.echo(a, m)
+	case icmp.Timestamp:
+		r.count[icmpInTimestamps]++
+		s.timestamp(a, m)
+	case icmp.EchoReply:
+		r.count[icmpInEchoReps]++
+		s.pingDeliver(a, m)
+	case icmp.DestinationUnreachable:
+		r.count[icmpInDestUnreachs]++
+		s.errorInput(a, m)
+	case icmp.TimeExceeded:
+		r.count[icmpInTimeExcds]++
+		s.errorInput(a, m)
+	case icmp.ParameterProblem:
+		r.count[icmpInParmProbs]++
+		s.errorInput(a, m)
+	case icmp.Redirect:
+		r.count[icmpInRedirects]++ // ignored: routes are the user's
+	default:
+		r.count[icmpInOther]++
+	}
+}
+
+// echo answers an echo request to one of our addresses. Like Linux
+// (icmp_echo_ignore_broadcasts) it does not answer broadcasts and multicasts.
+func (s *Stack) echo(a *arrival, m icmp.Message) {
+	if a.kind != toUnicast {
+		return
+	}
+	b := icmp.AppendEchoReply(s.pool.get(len(m))[:0], m)
+	s.reply(a, b, a.h.TOS())
+	s.rx.count[icmpOutEchoReps]++
+}
+
+// timestamp answers a timestamp request.
+func (s *Stack) timestamp(a *arrival, m icmp.Message) {
+	if a.kind != toUnicast || len(m) < icmp.TimestampLen {
+		return
+	}
+	now := time.Now().UTC()
+	ms := uint32(now.Sub(now.Truncate(24 * time.Hour)).Milliseconds())
+	b := icmp.AppendTimestampReply(s.pool.get(icmp.TimestampLen)[:0], m, ms)
+	s.reply(a, b, a.h.TOS())
+	s.rx.count[icmpOutTimestampReps]++
+}
+
+// reply leaves an ICMP message, in the pool's memory, to be sent to the source
+// of a datagram.
+func (s *Stack) reply(a *arrival, b []byte, tos uint8) {
+	r := &s.rx
+	r.count[icmpOutMsgs]++
+	r.pending.out = append(r.pending.out, outPacket{src: a.h.Dst(), dst: a.h.Src(),
+		packet: packet{proto: ipv4.ProtocolICMP, tos: tos, ttl: defaultTTL, payload: b}})
+}
+
+// pingDeliver gives an echo reply to the ping socket whose ident it has.
+func (s *Stack) pingDeliver(a *arrival, m icmp.Message) {
+	in := Info{From: a.h.Src(), To: a.h.Dst(), Len: len(m), Interface: a.ifc.index,
+		TTL: a.h.TTL(), TOS: a.h.TOS(), Clock: a.meta.Clock, Type: a.meta.Type,
+		FragSize: uint16(a.frag), Time: a.meta.Time}
+	k, ok := s.pings.Lookup(in.To, m.Ident(), in.From, 0, in.Interface)
+	if !ok {
+		return
+	}
+	s.deliver(k, m, &in, icmpInDelivers, icmpRcvbufErrors)
+}
+
+// icmpKind is an error that the stack sends.
+type icmpKind struct {
+	typ, code uint8
+	counter   counter
+}
+
+var (
+	errPortUnreachable     = icmpKind{icmp.DestinationUnreachable, icmp.CodePort, icmpOutDestUnreachs}
+	errProtocolUnreachable = icmpKind{icmp.DestinationUnreachable, icmp.CodeProtocol, icmpOutDestUnreachs}
+	errReassemblyTime      = icmpKind{icmp.TimeExceeded, icmp.CodeReassembly, icmpOutTimeExcds}
+	errParameterProblem    = icmpKind{icmp.ParameterProblem, icmp.CodePointer, icmpOutParmProbs}
+)
+
+// sendError answers a datagram with an ICMP error if the rules permit one.
+func (s *Stack) sendError(a *arrival, kind icmpKind, rest uint32) {
+	s.sendErrorAbout(a, kind, rest, a.h.Datagram())
+}
+
+// sendErrorAbout is sendError with the datagram to quote.
+func (s *Stack) sendErrorAbout(a *arrival, kind icmpKind, rest uint32, datagram []byte) {
+	r := &s.rx
+	t := icmp.Trigger{Src: a.h.Src(), Dst: a.h.Dst(), Protocol: a.h.Protocol(), FragmentOffset: a.h.FragmentOffset(),
+		LinkBroadcast: a.meta.Type == link.Broadcast || a.meta.Type == link.Multicast,
+		DstBroadcast:  a.kind == toBroadcast}
+	if _, quoted, ok := ipv4.ParseQuoted(datagram); ok && t.Protocol == ipv4.ProtocolICMP && len(quoted) > 0 {
+		t.ICMPType = quoted[0]
+	}
+	if icmp.MayAnswer(t) != icmp.CauseNone {
+		return
+	}
+	if !s.limiter.Allow(s.clock.Now(), t.Src, kind.typ) {
+		r.count[icmpOutRateLimited]++
+		return
+	}
+	b := icmp.AppendError(s.pool.get(icmp.HeaderLen+icmp.MaxQuote)[:0], kind.typ, kind.code, rest, datagram)
+	r.count[kind.counter]++
+	s.reply(a, b, icmp.ErrorTOS(a.h.TOS()))
+}
+
+// errorInput gives an ICMP error to the socket that sent what it quotes, if
+// that is one of ours.
+func (s *Stack) errorInput(a *arrival, m icmp.Message) {
+	r := &s.rx
+	q, ok := icmp.ParseQuote(m)
+	if !ok || !s.net.Load().isLocal(q.Src) {
+		r.count[dropICMPUnvalidated]++
+		return
+	}
+	var k *Socket
+	switch q.Protocol {
+	case ipv4.ProtocolUDP:
+		k, ok = s.udp.Lookup(q.Src, q.SrcPort(), q.Dst, q.DstPort(), a.ifc.index)
+	case ipv4.ProtocolICMP:
+		k, ok = s.pings.Lookup(q.Src, q.Ident(), q.Dst, 0, a.ifc.index)
+	default:
+		ok = false
+	}
+	if !ok || q.FragmentOffset != 0 || !k.sentTo(q.Dst) {
+		r.count[dropICMPUnvalidated]++
+		return
+	}
+	errno, hard, ok := icmp.Errno(m.Type(), m.Code())
+	if !ok {
+		return
+	}
+	if m.Type() == icmp.DestinationUnreachable && m.Code() == icmp.CodeFragmentation {
+		s.fragmentationNeeded(q, m, k)
+		return
+	}
+	k.icmpError(errno, hard)
+}
+
+// fragmentationNeeded takes in that a path has a smaller MTU (RFC 1191).
+func (s *Stack) fragmentationNeeded(q icmp.Quote, m icmp.Message, k *Socket) {
+	h, e := s.route(flow{src: q.Src, dst: q.Dst})
+	if e != 0 || q.TotalLen > h.mtu {
+		s.rx.count[dropICMPUnvalidated]++
+		return
+	}
+	mtu := m.MTU()
+	if mtu >= q.TotalLen {
+		s.rx.count[dropICMPUnvalidated]++ // what it quotes would have fitted
+		return
+	}
+	s.pmtuMu.Lock()
+	changed := s.pmtu.Update(s.clock.Now(), q.Dst, mtu, min(h.mtu, q.TotalLen))
+	s.pmtuMu.Unlock()
+	if changed {
+		s.gen.Add(1)
+	}
+	if k.mtuDiscover.Load() != unix.IP_PMTUDISC_DONT {
+		k.icmpError(unix.EMSGSIZE, true)
+	}
+}
+
+// icmpError makes errno the socket's pending error by Linux' rule (udp_err):
+// without IP_RECVERR only hard errors, and only on connected sockets.
+func (k *Socket) icmpError(errno unix.Errno, hard bool) {
+	if k.recvErr.Load() || hard && k.hasPeer.Load() {
+		k.setError(errno)
+	}
+}

@@ -1,0 +1,311 @@
+package stack
+
+import (
+	"encoding/binary"
+
+	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"github.com/outband/outband/udp"
+	"golang.org/x/sys/unix"
+)
+
+// All in this file runs with the receive lock held.
+
+// vlanIDMask is the part of a tag that names the VLAN (IEEE 802.1Q, 9.6). A tag
+// with identifier 0 carries a priority only: the frame is in no VLAN.
+const vlanIDMask = 0x0fff
+
+// input processes one received frame.
+func (s *Stack) input(ifc *Interface, f *link.Frame) {
+	r := &s.rx
+	if len(f.Data) < link.HeaderLen {
+		r.count[dropShortFrame]++
+		return
+	}
+	if f.VLAN && f.VLANTCI&vlanIDMask != 0 {
+		r.count[dropVLAN]++
+		return
+	}
+	if f.Type == link.OtherHost || f.Type == link.Outgoing {
+		r.count[dropOtherHost]++
+		return
+	}
+	switch binary.BigEndian.Uint16(f.Data[12:]) {
+	case unix.ETH_P_IP:
+		if f.WireLen > len(f.Data) {
+			r.count[dropTruncatedFrame]++
+			return
+		}
+		s.ipv4Input(ifc, f.Data[link.HeaderLen:], &f.Meta, ifc.loopback)
+	case unix.ETH_P_ARP:
+		if !ifc.loopback {
+			ifc.arpInput(f)
+		}
+	default:
+		r.count[dropEtherType]++
+	}
+}
+
+// arrival is what the transport protocols are told about a datagram beside its
+// bytes.
+type arrival struct {
+	ifc  *Interface
+	meta *link.Meta
+	h    ipv4.Header
+	kind destination
+	frag int // length of the largest fragment, 0 if the datagram came whole
+}
+
+// ipv4Input processes an IP datagram, or what is left of one. own says that it
+// is from ourselves, so that our address as source is in order.
+func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
+	r := &s.rx
+	r.count[ipInReceives]++
+	r.count[ipInOctets] += uint64(len(b))
+	h, payload, c := ipv4.Parse(b)
+	if c != ipv4.CauseNone {
+		s.badHeader(c)
+		return
+	}
+	net := s.net.Load()
+	a := arrival{ifc: ifc, meta: meta, h: h}
+	src, dst := h.Src(), h.Dst()
+	if !s.acceptable(net, &a, src, dst, own) {
+		return
+	}
+	if len(h) > ipv4.MinHeaderLen && !s.optionsAcceptable(&a) {
+		return
+	}
+	if h.IsFragment() {
+		datagram, done := s.reassemble(&a, payload)
+		if !done {
+			return
+		}
+		if h, payload, c = ipv4.Parse(datagram); c != ipv4.CauseNone {
+			s.badHeader(c)
+			return
+		}
+		a.h, a.frag = h, s.reasm.MaxFragSize()
+	}
+	switch h.Protocol() {
+	case ipv4.ProtocolUDP:
+		r.count[ipInDelivers]++
+		s.udpInput(&a, payload)
+	case ipv4.ProtocolICMP:
+		r.count[ipInDelivers]++
+		s.icmpInput(&a, payload)
+	default:
+		r.count[ipInUnknownProtos]++
+		s.sendError(&a, errProtocolUnreachable, 0)
+	}
+}
+
+// badHeader counts a datagram that is none.
+func (s *Stack) badHeader(c ipv4.Cause) {
+	r := &s.rx
+	switch c {
+	case ipv4.CauseBadChecksum:
+		r.count[ipInCsumErrors]++
+		r.count[ipInHdrErrors]++
+	case ipv4.CauseTruncated:
+		r.count[ipInTruncatedPkts]++
+	default:
+		r.count[ipInHdrErrors]++
+	}
+}
+
+// acceptable reports whether a datagram is for us and from where it may be
+// from, and finds out what kind its destination is.
+func (s *Stack) acceptable(net *network, a *arrival, src, dst [4]byte, own bool) bool {
+	r := &s.rx
+	switch c := ipv4.CheckMartian(src, dst, a.h.Protocol(), a.ifc.loopback); c {
+	case ipv4.CauseNone:
+	case ipv4.CauseDestinationZero, ipv4.CauseDestinationLoopback:
+		r.count[dropMartianDestination]++
+		r.count[ipInAddrErrors]++
+		return false
+	default:
+		r.count[dropMartianSource]++
+		r.count[ipInAddrErrors]++
+		return false
+	}
+	if net.lastByte[src[3]] && !own && (net.isLocal(src) || net.isBroadcast(src)) {
+		r.count[dropOwnSource]++
+		r.count[ipInAddrErrors]++
+		return false
+	}
+	switch {
+	case net.isLocal(dst):
+		return true
+	case net.isBroadcast(dst):
+		a.kind = toBroadcast
+		r.count[ipInBcastPkts]++
+		return true
+	case ipv4.IsMulticast(dst):
+		a.kind = toMulticast
+		r.count[ipInMcastPkts]++
+		if !s.isMember(a.ifc, dst) {
+			r.count[ipInAddrErrors]++
+			return false
+		}
+		return true
+	}
+	r.count[ipInAddrErrors]++
+	r.count[dropForward]++
+	return false
+}
+
+// isMember reports whether the interface takes datagrams to the group: every
+// host is in the all-hosts group (RFC 1112, section 4).
+func (s *Stack) isMember(_ *Interface, group [4]byte) bool {
+	return group == [4]byte{224, 0, 0, 1}
+}
+
+// optionsAcceptable checks a header's options: a parameter problem is answered,
+// source routes are refused as Linux does (net.ipv4.conf.all.accept_source_route).
+func (s *Stack) optionsAcceptable(a *arrival) bool {
+	set, pointer, c := ipv4.ParseOptions(a.h.Options())
+	if c != ipv4.CauseNone {
+		s.rx.count[ipInHdrErrors]++
+		s.rx.count[dropOptions]++
+		s.sendError(a, errParameterProblem, icmp.PointerRest(pointer))
+		return false
+	}
+	if set.SourceRoute != 0 {
+		s.rx.count[dropOptions]++
+		s.rx.count[ipInAddrErrors]++
+		return false
+	}
+	return true
+}
+
+// reassemble takes in a fragment.
+func (s *Stack) reassemble(a *arrival, payload []byte) (datagram []byte, done bool) {
+	datagram, done, c := s.reasm.Input(s.clock.Now(), a.h, payload, int(a.ifc.index))
+	s.timers.set(s.reasmTimer, s.reasm.Deadline())
+	if c != ipv4.CauseNone {
+		s.rx.count[dropFragment]++
+	}
+	return datagram, done
+}
+
+// reassemblyTimers gives up datagrams whose time is over, and tells their
+// senders.
+func (s *Stack) reassemblyTimers(now int64) {
+	s.reasm.Advance(now)
+	for {
+		e, ok := s.reasm.Next()
+		if !ok {
+			break
+		}
+		ifc := s.net.Load().byIndex[int32(e.Iface)]
+		h, _, ok := ipv4.ParseQuoted(e.First)
+		if e.First == nil || ifc == nil || !ok {
+			continue
+		}
+		a := arrival{ifc: ifc, meta: &link.Meta{}, h: h}
+		if s.net.Load().isBroadcast(h.Dst()) {
+			a.kind = toBroadcast
+		}
+		s.sendErrorAbout(&a, errReassemblyTime, 0, e.First)
+	}
+	s.timers.set(s.reasmTimer, s.reasm.Deadline())
+}
+
+// udpInput demultiplexes a UDP datagram, or the several of a super-packet.
+func (s *Stack) udpInput(a *arrival, b []byte) {
+	r := &s.rx
+	uh, data, c := udp.Parse(b)
+	if c != udp.CauseNone {
+		r.count[udpInErrors]++
+		return
+	}
+	if a.meta.Checksum == link.ChecksumUnknown || a.frag != 0 && a.meta.Checksum == link.ChecksumValid {
+		if !udp.VerifyChecksum(a.h.Src(), a.h.Dst(), uh) {
+			r.count[udpInCsumErrors]++
+			r.count[udpInErrors]++
+			return
+		}
+	}
+	in := Info{
+		From: a.h.Src(), To: a.h.Dst(), FromPort: uh.SrcPort(), ToPort: uh.DstPort(),
+		Len: len(data), Interface: a.ifc.index, TTL: a.h.TTL(), TOS: a.h.TOS(),
+		Clock: a.meta.Clock, Type: a.meta.Type, FragSize: uint16(a.frag), Time: a.meta.Time,
+	}
+	if a.meta.GSO == link.GSONone {
+		s.udpDeliver(a, data, &in)
+		return
+	}
+	size := int(a.meta.GSOSize)
+	if a.meta.GSO != link.GSOUDP || size == 0 {
+		r.count[dropGSO]++
+		return
+	}
+	for len(data) > size {
+		in.Len = size
+		s.udpDeliver(a, data[:size], &in)
+		data = data[size:]
+	}
+	in.Len = len(data)
+	s.udpDeliver(a, data, &in)
+}
+
+// udpDeliver gives one datagram to the sockets that it is for.
+func (s *Stack) udpDeliver(a *arrival, data []byte, in *Info) {
+	r := &s.rx
+	if a.kind != toUnicast {
+		s.udpDeliverAll(data, in)
+		return
+	}
+	k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, in.Interface)
+	if !ok {
+		r.count[udpNoPorts]++
+		s.sendError(a, errPortUnreachable, 0)
+		return
+	}
+	s.deliver(k, data, in, udpInDatagrams, udpRcvbufErrors)
+}
+
+// udpDeliverAll gives a broadcast or multicast to every socket that matches.
+func (s *Stack) udpDeliverAll(data []byte, in *Info) {
+	r := &s.rx
+	r.match = s.udp.Match(in.To, in.ToPort, in.From, in.FromPort, in.Interface, r.match[:0])
+	if len(r.match) == 0 {
+		r.count[udpIgnoredMulti]++
+		return
+	}
+	for i, k := range r.match {
+		s.deliver(k, data, in, udpInDatagrams, udpRcvbufErrors)
+		r.match[i] = nil
+	}
+}
+
+// deliver hands one datagram to a socket: to the leader's own buffer if that is
+// who waits for it, else to the queue. good and full are the counters.
+func (s *Stack) deliver(k *Socket, data []byte, in *Info, good, full counter) {
+	r := &s.rx
+	if k.state.Load()&(stateShutRead|stateClosed) != 0 {
+		return
+	}
+	if r.sinkSocket == k && k.queue.n.Load() == 0 && !r.sink.full() {
+		r.sink.store(data, in)
+		r.count[good]++
+		return
+	}
+	ok, wake := k.queue.push(&s.pool, data, in)
+	if !ok {
+		r.count[full]++
+		if full == udpRcvbufErrors {
+			r.count[udpInErrors]++
+		}
+		return
+	}
+	r.count[good]++
+	if wake || k.watch.Load() != nil {
+		p := r.pending
+		if n := len(p.wake); n == 0 || p.wake[n-1] != k {
+			p.wake = append(p.wake, k)
+		}
+	}
+}

@@ -1,0 +1,372 @@
+package stack
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"golang.org/x/sys/unix"
+)
+
+// InterfaceConfig is what AddLink takes beside the link.
+type InterfaceConfig struct {
+	// Index is the interface's index; 0 takes the kernel's, or a free one.
+	Index int
+	// ARP is the neighbour table's configuration; the zero value is Linux'.
+	ARP arp.Config
+}
+
+// An Interface is a link with addresses and neighbours.
+type Interface struct {
+	s        *Stack
+	link     link.Link
+	index    int32
+	name     string
+	loopback bool
+	info     atomic.Pointer[link.Info]
+
+	neighTimer *timer
+	// neighMu guards the neighbour table and who waits for it.
+	neighMu    sync.Mutex
+	neigh      *arp.Table
+	solicitors map[[4]byte][]chan bool
+}
+
+// Index returns the interface's index, which sockets and routes name it by.
+func (i *Interface) Index() int { return int(i.index) }
+
+// Name returns the device's name.
+func (i *Interface) Name() string { return i.name }
+
+// Link returns the interface's link. It stays the stack's.
+func (i *Interface) Link() link.Link { return i.link }
+
+// network is the configuration as the ways of a datagram see it: it is never
+// changed, only replaced.
+type network struct {
+	interfaces []*Interface
+	links      []link.Link
+	byIndex    map[int32]*Interface
+	loopback   *Interface
+	addresses  []ipv4.Address
+	routes     *ipv4.RouteTable
+	local      map[[4]byte]*Interface // own addresses
+	broadcasts map[[4]byte]struct{}   // directed broadcast addresses
+	// lastByte says, for each last byte of an address, whether one of ours, or
+	// a broadcast, ends in it: it spares most datagrams the map.
+	lastByte [256]bool
+}
+
+// isLocal reports whether a is one of our addresses.
+func (n *network) isLocal(a [4]byte) bool {
+	if ipv4.IsLoopback(a) {
+		return true
+	}
+	return n.lastByte[a[3]] && n.local[a] != nil
+}
+
+// isBroadcast reports whether a is the limited or a directed broadcast address.
+func (n *network) isBroadcast(a [4]byte) bool {
+	if !n.lastByte[a[3]] {
+		return ipv4.IsLimitedBroadcast(a)
+	}
+	_, ok := n.broadcasts[a]
+	return ok || ipv4.IsLimitedBroadcast(a)
+}
+
+// bindable reports whether a socket may bind to a: one of ours, a broadcast, a
+// group, or all addresses.
+func (n *network) bindable(a [4]byte) bool {
+	return a == [4]byte{} || n.isLocal(a) || n.isBroadcast(a) || ipv4.IsMulticast(a)
+}
+
+// configure replaces the configuration by a changed copy. change may return an
+// error to leave it as it was.
+func (s *Stack) configure(change func(n *network) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.configureLocked(change)
+}
+
+func (s *Stack) configureLocked(change func(n *network) error) error {
+	if s.closed {
+		return unix.ENETDOWN
+	}
+	old := s.net.Load()
+	n := &network{
+		interfaces: slices.Clone(old.interfaces),
+		addresses:  slices.Clone(old.addresses),
+		routes:     old.routes.Clone(),
+		loopback:   old.loopback,
+	}
+	if err := change(n); err != nil {
+		return err
+	}
+	n.index()
+	memoryOnly := true
+	for _, l := range n.links {
+		memoryOnly = memoryOnly && l.FD() < 0
+	}
+	s.memoryOnly.Store(memoryOnly)
+	// Whoever leads may be using the old configuration's interfaces.
+	s.lockReceive()
+	s.net.Store(n)
+	s.unlockReceive()
+	s.gen.Add(1)
+	s.wakeSleepers()
+	return nil
+}
+
+// index makes the tables that follow from the rest.
+func (n *network) index() {
+	n.byIndex = make(map[int32]*Interface)
+	n.local = make(map[[4]byte]*Interface)
+	n.broadcasts = make(map[[4]byte]struct{})
+	for _, i := range n.interfaces {
+		n.byIndex[i.index] = i
+		n.links = append(n.links, i.link)
+	}
+	for _, a := range n.addresses {
+		ip := a.IP()
+		n.local[ip] = n.byIndex[int32(a.Iface)]
+		n.lastByte[ip[3]] = true
+	}
+	for _, r := range n.routes.All() {
+		if r.Type == ipv4.Broadcast {
+			b := r.Prefix.Addr().As4()
+			n.broadcasts[b] = struct{}{}
+			n.lastByte[b[3]] = true
+		}
+	}
+}
+
+// AddLink makes an interface of l. The stack owns l from now on, and closes it.
+// EEXIST: another interface has the index.
+func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
+	info := l.Info()
+	i := &Interface{s: s, link: l, name: info.Name, loopback: info.Caps&link.CapLoopback != 0}
+	i.info.Store(&info)
+	i.neigh = arp.New(cfg.ARP, info.HardwareAddr, s.random)
+	i.neighTimer = newTimer(i.neighTimers)
+	index := cfg.Index
+	if index == 0 {
+		index = info.Index
+	}
+	err := s.configure(func(n *network) error {
+		for index == 0 || cfg.Index == 0 && n.hasIndex(index) {
+			s.lastIndex++
+			if index = s.lastIndex; n.hasIndex(index) {
+				index = 0
+			}
+		}
+		if n.hasIndex(index) {
+			return unix.EEXIST
+		}
+		i.index = int32(index)
+		n.interfaces = append(n.interfaces, i)
+		if i.loopback && n.loopback == nil {
+			n.loopback = i
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.SetNotify(s.wakeSleepers, i.linkChanged)
+	i.linkChanged()
+	return i, nil
+}
+
+func (n *network) hasIndex(index int) bool {
+	return slices.ContainsFunc(n.interfaces, func(i *Interface) bool { return int(i.index) == index })
+}
+
+// RemoveLink removes the interface with its addresses and routes, and closes
+// its link. ENODEV: there is none of that index. EBUSY: it is the loopback.
+func (s *Stack) RemoveLink(index int) error {
+	var gone *Interface
+	err := s.configure(func(n *network) error {
+		at := slices.IndexFunc(n.interfaces, func(i *Interface) bool { return int(i.index) == index })
+		if at < 0 {
+			return unix.ENODEV
+		}
+		if gone = n.interfaces[at]; gone == n.loopback {
+			return unix.EBUSY
+		}
+		n.interfaces = slices.Delete(n.interfaces, at, at+1)
+		n.addresses = slices.DeleteFunc(n.addresses, func(a ipv4.Address) bool { return a.Iface == index })
+		for _, r := range n.routes.All() {
+			if r.Iface == index {
+				n.routes.Delete(r)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.retire(gone)
+	return nil
+}
+
+// retire ends an interface that is in no configuration any more.
+func (s *Stack) retire(i *Interface) {
+	i.link.SetNotify(nil, nil)
+	i.neighMu.Lock()
+	i.neigh.LinkDown()
+	evs := i.takeEventsLocked()
+	i.neighMu.Unlock()
+	s.timers.set(i.neighTimer, never)
+	i.settle(nil, evs)
+	s.lockReceive()
+	i.link.Close()
+	s.unlockReceive()
+}
+
+// linkChanged takes in the link's new properties. It is called by the link.
+func (i *Interface) linkChanged() {
+	s := i.s
+	i.neighMu.Lock()
+	old := i.info.Load()
+	info := i.link.Info()
+	i.info.Store(&info)
+	now := s.clock.Now()
+	if info.HardwareAddr != old.HardwareAddr {
+		i.neigh.SetHardwareAddr(info.HardwareAddr)
+	}
+	switch {
+	case info.State == link.Up && old.State != link.Up:
+		i.neigh.LinkUp(now)
+	case info.State != link.Up && old.State == link.Up:
+		i.neigh.LinkDown()
+	}
+	evs := i.takeEventsLocked()
+	deadline := i.neigh.Deadline()
+	i.neighMu.Unlock()
+	s.timers.set(i.neighTimer, deadline)
+	s.gen.Add(1)
+	s.wakeSleepers()
+	i.settle(nil, evs)
+}
+
+// AddAddress gives the interface an address, "10.9.0.2/24": with it come the
+// routes to its subnet and broadcast, and it is announced by ARP. EEXIST: the
+// interface has it already.
+func (i *Interface) AddAddress(p netip.Prefix) error {
+	if !p.IsValid() || !p.Addr().Is4() {
+		return unix.EINVAL
+	}
+	err := i.s.configure(func(n *network) error {
+		for _, a := range n.addresses {
+			if a.Iface == int(i.index) && a.Prefix == p {
+				return unix.EEXIST
+			}
+		}
+		a := ipv4.NewAddress(p, int(i.index), n.addresses)
+		n.addresses = append(n.addresses, a)
+		return n.insertRoutes(a)
+	})
+	if err != nil || i.loopback {
+		return err
+	}
+	i.neighMu.Lock()
+	c := i.neigh.AddAddress(i.s.clock.Now(), p.Addr().As4())
+	evs := i.takeEventsLocked()
+	deadline := i.neigh.Deadline()
+	i.neighMu.Unlock()
+	i.s.timers.set(i.neighTimer, deadline)
+	i.settle(nil, evs)
+	if c != arp.CauseNone {
+		i.RemoveAddress(p)
+		return unix.EINVAL
+	}
+	return nil
+}
+
+// insertRoutes adds the routes that an address brings along.
+func (n *network) insertRoutes(a ipv4.Address) error {
+	for _, r := range a.Routes() {
+		if err := n.routes.Insert(r); err != nil && err != unix.EEXIST {
+			return err
+		}
+	}
+	return nil
+}
+
+// RemoveAddress takes an address from the interface: EADDRNOTAVAIL if it has
+// not got it. Another one of the same subnet takes over what it brought.
+func (i *Interface) RemoveAddress(p netip.Prefix) error {
+	err := i.s.configure(func(n *network) error {
+		at := slices.IndexFunc(n.addresses, func(a ipv4.Address) bool {
+			return a.Iface == int(i.index) && a.Prefix == p
+		})
+		if at < 0 {
+			return unix.EADDRNOTAVAIL
+		}
+		for _, r := range n.addresses[at].Routes() {
+			n.routes.Delete(r)
+		}
+		rest := slices.Delete(n.addresses, at, at+1)
+		n.addresses = nil
+		for _, a := range rest {
+			a = ipv4.NewAddress(a.Prefix, a.Iface, n.addresses)
+			n.addresses = append(n.addresses, a)
+			if err := n.insertRoutes(a); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	i.neighMu.Lock()
+	i.neigh.RemoveAddress(p.Addr().As4())
+	i.neighMu.Unlock()
+	return nil
+}
+
+// Addresses returns the interface's addresses.
+func (i *Interface) Addresses() []netip.Prefix {
+	var out []netip.Prefix
+	for _, a := range i.s.net.Load().addresses {
+		if a.Iface == int(i.index) {
+			out = append(out, a.Prefix)
+		}
+	}
+	return out
+}
+
+// Interfaces returns the stack's interfaces, loopback first.
+func (s *Stack) Interfaces() []*Interface { return slices.Clone(s.net.Load().interfaces) }
+
+// AddRoute adds a route; without Iface the one that reaches the gateway is
+// taken. EEXIST: it is there. ENETUNREACH: no interface reaches the gateway.
+// ENODEV: there is no such interface.
+func (s *Stack) AddRoute(r ipv4.Route) error {
+	return s.configure(func(n *network) error {
+		if r.Gateway != ([4]byte{}) {
+			iface, err := n.routes.ResolveGateway(r.Gateway, r.Iface)
+			if err != nil {
+				return err
+			}
+			r.Iface = iface
+		}
+		if r.Iface != 0 && !n.hasIndex(r.Iface) {
+			return unix.ENODEV
+		}
+		return n.routes.Insert(r)
+	})
+}
+
+// RemoveRoute removes a route: ESRCH if it is not there.
+func (s *Stack) RemoveRoute(r ipv4.Route) error {
+	return s.configure(func(n *network) error { return n.routes.Delete(r) })
+}
+
+// Routes returns all routes, those of addresses among them.
+func (s *Stack) Routes() []ipv4.Route { return s.net.Load().routes.All() }

@@ -1,0 +1,328 @@
+package stack
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/outband/outband/arp"
+	"github.com/outband/outband/link"
+	"golang.org/x/sys/unix"
+)
+
+// neighbour asks the table for the hardware address of addr. version is 0 if it
+// is not known yet.
+func (i *Interface) neighbour(addr, src [4]byte) (*arp.Entry, link.MAC, uint32, unix.Errno) {
+	now := i.s.clock.Now()
+	i.neighMu.Lock()
+	e, c := i.neigh.Resolve(now, addr, src)
+	if e == nil {
+		i.neighMu.Unlock()
+		if c == arp.CauseTableFull {
+			return nil, link.MAC{}, 0, unix.ENOBUFS
+		}
+		return nil, link.MAC{}, 0, unix.EHOSTUNREACH
+	}
+	mac, ok := e.MAC()
+	version := uint32(0)
+	if ok {
+		version = e.Version()
+	}
+	ev := i.takeEventsLocked()
+	deadline := i.neigh.Deadline()
+	i.neighMu.Unlock()
+	i.s.timers.set(i.neighTimer, deadline)
+	i.settle(nil, ev)
+	return e, mac, version, 0
+}
+
+// enqueue leaves a datagram with an unresolved neighbour. If the neighbour has
+// been resolved meanwhile, it comes out at once and is sent.
+func (i *Interface) enqueue(tx *txbuf, entry *arp.Entry, p arp.Pending) {
+	i.neighMu.Lock()
+	dropped, full := i.neigh.Enqueue(entry, p)
+	ev := i.takeEventsLocked()
+	deadline := i.neigh.Deadline()
+	i.neighMu.Unlock()
+	if full {
+		tx.count[dropNeighbourQueue].Add(1)
+		i.s.pool.put(dropped.Frame)
+	}
+	i.s.timers.set(i.neighTimer, deadline)
+	i.settle(tx, ev)
+}
+
+// takeEventsLocked returns what came out of the table.
+func (i *Interface) takeEventsLocked() []arp.Event {
+	var evs []arp.Event
+	for {
+		ev, ok := i.neigh.Next()
+		if !ok {
+			return evs
+		}
+		evs = append(evs, ev)
+	}
+}
+
+// settle acts on what came out of the table. No lock is held. tx may be nil.
+func (i *Interface) settle(tx *txbuf, evs []arp.Event) {
+	if len(evs) == 0 {
+		return
+	}
+	if tx == nil {
+		tx = i.s.acquireTx(0)
+		defer i.s.releaseTx(tx, 0)
+		defer tx.flush()
+	}
+	for n := range evs {
+		i.settleOne(tx, &evs[n])
+	}
+}
+
+func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
+	s := i.s
+	switch ev.Kind {
+	case arp.Transmit:
+		tx.count[arpOut].Add(1)
+		i.sendFrame(tx, s.arpFrame(i, ev.Dst, ev.Packet[:]))
+	case arp.Flush:
+		copy(ev.Pending.Frame[:6], ev.MAC[:])
+		i.sendFrame(tx, ev.Pending.Frame)
+	case arp.Unreachable:
+		tx.count[dropNeighbourFailed].Add(1)
+		s.pool.put(ev.Pending.Frame)
+		if k, ok := ev.Pending.Owner.(*Socket); ok {
+			k.icmpError(unix.EHOSTUNREACH, false)
+		}
+	case arp.Conflict:
+		tx.count[arpConflicts].Add(1)
+	case arp.Resolved, arp.ResolveFailed:
+		i.tellSolicitors(ev.Addr, ev.Kind == arp.Resolved)
+	}
+}
+
+// sendFrame sends a frame of the pool's, and gives it back.
+func (i *Interface) sendFrame(tx *txbuf, frame []byte) {
+	if b, e := tx.room(i, len(frame)); e == 0 {
+		copy(b, frame)
+		tx.add(b, -1)
+	}
+	i.s.pool.put(frame)
+}
+
+// arpInput takes in an ARP packet. The receive lock is held.
+func (i *Interface) arpInput(f *link.Frame) {
+	r := &i.s.rx
+	r.count[arpIn]++
+	i.neighMu.Lock()
+	c := i.neigh.Input(i.s.clock.Now(), f.Data[link.HeaderLen:], link.MAC(f.Data[6:12]))
+	i.afterReceiveLocked()
+	i.neighMu.Unlock()
+	if c != arp.CauseNone {
+		r.count[arpInErrors]++
+	}
+}
+
+// afterReceiveLocked leaves the table's events to the flush after the batch,
+// and sets the timer. The receive lock and neighMu are held.
+func (i *Interface) afterReceiveLocked() {
+	if evs := i.takeEventsLocked(); evs != nil {
+		i.s.rx.pending.events = append(i.s.rx.pending.events, ifcEvents{i, evs})
+	}
+	i.s.timers.set(i.neighTimer, i.neigh.Deadline())
+}
+
+// ifcEvents are neighbour events of one interface.
+type ifcEvents struct {
+	ifc *Interface
+	evs []arp.Event
+}
+
+// neighTimers runs the table's timers. The receive lock is held.
+func (i *Interface) neighTimers(now int64) {
+	i.neighMu.Lock()
+	i.neigh.Advance(now)
+	i.afterReceiveLocked()
+	i.neighMu.Unlock()
+}
+
+// A Neighbour is one entry of a neighbour table, as ip-neigh(8) shows it.
+type Neighbour struct {
+	Dev   string
+	Index int
+	arp.Neighbour
+}
+
+// Neighbours returns all interfaces' neighbour tables.
+func (s *Stack) Neighbours() []Neighbour {
+	var out []Neighbour
+	for _, i := range s.net.Load().interfaces {
+		if i.loopback {
+			continue
+		}
+		i.neighMu.Lock()
+		for _, n := range i.neigh.Entries() {
+			out = append(out, Neighbour{i.name, int(i.index), n})
+		}
+		i.neighMu.Unlock()
+	}
+	return out
+}
+
+// SetNeighbour adds or replaces an entry of the interface's neighbour table (ip
+// neigh replace): arp.Permanent, arp.NoARP, arp.Reachable or arp.Stale.
+func (i *Interface) SetNeighbour(addr netip.Addr, mac link.MAC, state arp.State) error {
+	ip, ok := as4(addr)
+	if !ok {
+		return unix.EAFNOSUPPORT
+	}
+	i.neighMu.Lock()
+	c := i.neigh.Set(i.s.clock.Now(), ip, mac, state)
+	ev := i.takeEventsLocked()
+	deadline := i.neigh.Deadline()
+	i.neighMu.Unlock()
+	i.s.timers.set(i.neighTimer, deadline)
+	i.settle(nil, ev)
+	switch c {
+	case arp.CauseNone:
+		return nil
+	case arp.CauseTableFull:
+		return unix.ENOBUFS
+	default:
+		return unix.EINVAL
+	}
+}
+
+// DeleteNeighbour removes an entry: ENOENT if there is none.
+func (i *Interface) DeleteNeighbour(addr netip.Addr) error {
+	ip, ok := as4(addr)
+	if !ok {
+		return unix.EAFNOSUPPORT
+	}
+	i.neighMu.Lock()
+	found := i.neigh.Delete(ip)
+	ev := i.takeEventsLocked()
+	i.neighMu.Unlock()
+	i.settle(nil, ev)
+	if !found {
+		return unix.ENOENT
+	}
+	return nil
+}
+
+// SolicitFlags change what Solicit does, as evl_net_solicit's flags.
+type SolicitFlags int
+
+const (
+	// SolicitPermanent makes the entry permanent once it is resolved.
+	SolicitPermanent SolicitFlags = 1 << iota
+	// SolicitMayRoute permits a gateway on the path: its neighbour entry is the
+	// one that is resolved then.
+	SolicitMayRoute
+)
+
+// Solicit resolves the neighbour for dst now, verifying one that is stale, and
+// waits for the answer at most so long. ETIMEDOUT: no answer in time.
+// EHOSTUNREACH: it did not answer any request. EMULTIHOP: the path leads over
+// a gateway, and SolicitMayRoute is not given. EINVAL: unknown flags, or a
+// destination that has no neighbour. Routing errors as for Socket.Send.
+func (s *Stack) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
+	ip, ok := as4(dst)
+	if !ok {
+		return unix.EAFNOSUPPORT
+	}
+	if flags&^(SolicitPermanent|SolicitMayRoute) != 0 {
+		return unix.EINVAL
+	}
+	h, e := s.route(flow{dst: ip, broadcast: true})
+	switch {
+	case e != 0:
+		return e
+	case h.ifc.loopback || h.kind != toUnicast:
+		return nil // nothing to resolve
+	case h.next != ip && flags&SolicitMayRoute == 0:
+		return unix.EMULTIHOP
+	}
+	return h.ifc.solicit(h.next, h.src, timeout, flags)
+}
+
+// solicit waits for one neighbour.
+func (i *Interface) solicit(next, src [4]byte, timeout time.Duration, flags SolicitFlags) error {
+	answer := make(chan bool, 1)
+	i.neighMu.Lock()
+	entry := i.neigh.Solicit(i.s.clock.Now(), next, src)
+	if entry == nil {
+		i.neighMu.Unlock()
+		return unix.ENOBUFS
+	}
+	if i.solicitors == nil {
+		i.solicitors = make(map[[4]byte][]chan bool)
+	}
+	i.solicitors[next] = append(i.solicitors[next], answer)
+	ev := i.takeEventsLocked()
+	deadline := i.neigh.Deadline()
+	i.neighMu.Unlock()
+	i.s.timers.set(i.neighTimer, deadline)
+	i.settle(nil, ev)
+	ok, err := i.await(next, answer, timeout)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return unix.EHOSTUNREACH
+	}
+	if flags&SolicitPermanent != 0 {
+		return i.makePermanent(next)
+	}
+	return nil
+}
+
+// await waits for the answer to a solicitation. There need not be a leader: if
+// nobody receives, the housekeeper does within a millisecond.
+func (i *Interface) await(next [4]byte, answer chan bool, timeout time.Duration) (ok bool, err error) {
+	t := time.NewTimer(timeout)
+	defer t.Stop()
+	select {
+	case ok = <-answer:
+		return ok, nil
+	case <-t.C:
+		err = unix.ETIMEDOUT
+	case <-i.s.closing:
+		err = unix.ENETDOWN
+	}
+	i.neighMu.Lock()
+	defer i.neighMu.Unlock()
+	list := i.solicitors[next]
+	for n, c := range list {
+		if c == answer {
+			i.solicitors[next] = append(list[:n], list[n+1:]...)
+			break
+		}
+	}
+	return false, err
+}
+
+// makePermanent makes a resolved entry permanent.
+func (i *Interface) makePermanent(addr [4]byte) error {
+	i.neighMu.Lock()
+	var mac link.MAC
+	ok := false
+	if e := i.neigh.Lookup(addr); e != nil {
+		mac, ok = e.MAC()
+	}
+	i.neighMu.Unlock()
+	if !ok {
+		return unix.EHOSTUNREACH
+	}
+	return i.SetNeighbour(netip.AddrFrom4(addr), mac, arp.Permanent)
+}
+
+// tellSolicitors ends the waits for one neighbour.
+func (i *Interface) tellSolicitors(addr [4]byte, ok bool) {
+	i.neighMu.Lock()
+	list := i.solicitors[addr]
+	delete(i.solicitors, addr)
+	i.neighMu.Unlock()
+	for _, c := range list {
+		c <- ok
+	}
+}

@@ -1,0 +1,180 @@
+package stack
+
+import (
+	"encoding/binary"
+
+	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"golang.org/x/sys/unix"
+)
+
+// packet is one IP datagram to send along a path, with all that the path's
+// prebuilt headers do not say.
+type packet struct {
+	proto, tos, ttl uint8
+	df              bool
+	options         []byte
+	payload         []byte
+	owner           *Socket // who hears if the neighbour does not answer; may be nil
+	message         int     // as for txbuf.add
+}
+
+// outPacket is a packet that the receive side has to send, once its lock is
+// released.
+type outPacket struct {
+	ifc      *Interface // for frame
+	frame    []byte     // a whole frame, the pool's; or
+	src, dst [4]byte    // an IP packet, whose payload is the pool's
+	packet
+}
+
+// sendPacket builds the frames of pkt in tx, cut into fragments if it is longer
+// than the path's MTU. If the neighbour is not known yet, they wait for it in
+// its table. p's neighbour is resolved on the way.
+func (s *Stack) sendPacket(tx *txbuf, p *path, pkt *packet) unix.Errno {
+	entry, ok, e := p.resolve(s)
+	if e != 0 {
+		return e
+	}
+	f := ipv4.Fields{TOS: pkt.tos, TTL: pkt.ttl, Protocol: pkt.proto, DontFragment: pkt.df,
+		Src: p.hop.src, Dst: p.dst, Options: pkt.options}
+	if !pkt.df {
+		f.ID = s.ident.Next(s.clock.Now(), f.Src, f.Dst, pkt.proto, 1)
+	}
+	var g ipv4.Fragmenter
+	if g.Reset(&f, pkt.payload, p.mtu()) != ipv4.CauseNone {
+		tx.count[ipFragFails].Add(1)
+		return unix.EMSGSIZE
+	}
+	if !ok {
+		tx.flush() // what was sent before stays before
+	}
+	fragments := 0
+	for more := true; more; fragments++ {
+		b, e := tx.room(p.ifc, link.HeaderLen+p.mtu())
+		if e != 0 {
+			return e
+		}
+		copy(b, p.header[:link.HeaderLen])
+		var n int
+		n, more = g.Next(b[link.HeaderLen:])
+		frame := b[:link.HeaderLen+n]
+		switch {
+		case !ok:
+			s.await(tx, p, entry, frame, pkt.owner)
+		case more:
+			tx.add(frame, -1)
+		default:
+			tx.add(frame, pkt.message)
+		}
+	}
+	if !ok {
+		tx.sent = pkt.message + 1
+	}
+	if fragments > 1 {
+		tx.count[ipFragOKs].Add(1)
+		tx.count[ipFragCreates].Add(uint64(fragments))
+	}
+	if p.hop.kind == toBroadcast {
+		if e := tx.flush(); e != 0 {
+			return e
+		}
+		s.hearOwn(p, &f, pkt.payload)
+	}
+	return 0
+}
+
+// await queues a copy of frame for an unresolved neighbour, and sends the ARP
+// requests that this brings about.
+func (s *Stack) await(tx *txbuf, p *path, entry *arp.Entry, frame []byte, owner *Socket) {
+	copied := s.pool.get(len(frame))
+	copy(copied, frame)
+	pending := arp.Pending{Frame: copied, Dst: p.dst}
+	if owner != nil {
+		pending.Owner = owner
+	}
+	p.ifc.enqueue(tx, entry, pending)
+}
+
+// hearOwn gives a broadcast that we sent to our own sockets too, as the device
+// would: Linux loops its own broadcasts back.
+func (s *Stack) hearOwn(p *path, f *ipv4.Fields, payload []byte) {
+	b := s.pool.get(ipv4.MinHeaderLen + len(payload))
+	f.Put(b, len(payload))
+	copy(b[ipv4.MinHeaderLen:], payload)
+	s.lockReceive()
+	s.ipv4Input(p.ifc, b, &link.Meta{Type: link.Broadcast, Checksum: link.ChecksumValid, WireLen: len(b)}, true)
+	s.unlockReceive()
+	s.pool.put(b)
+}
+
+// sendAll sends what the receive side left. No lock is held.
+func (s *Stack) sendAll(out []outPacket) {
+	tx := s.acquireTx(0)
+	for i := range out {
+		o := &out[i]
+		if o.frame != nil {
+			if b, e := tx.room(o.ifc, len(o.frame)); e == 0 {
+				copy(b, o.frame)
+				tx.add(b, -1)
+			}
+			s.pool.put(o.frame)
+			continue
+		}
+		if e := s.sendReply(tx, o); e != 0 {
+			tx.count[ipOutDiscards].Add(1)
+			if e == unix.ENETUNREACH {
+				tx.count[ipOutNoRoutes].Add(1)
+			}
+		}
+		s.pool.put(o.payload)
+	}
+	tx.flush()
+	local := tx.local
+	tx.local = false
+	s.releaseTx(tx, 0)
+	if local {
+		s.pumpLocal()
+	}
+}
+
+// sendReply sends an ICMP message of the stack's own.
+func (s *Stack) sendReply(tx *txbuf, o *outPacket) unix.Errno {
+	spec := pathSpec{flow: flow{src: o.src, dst: o.dst}, proto: o.proto, tos: o.tos, ttl: int32(o.ttl),
+		mtuRule: unix.IP_PMTUDISC_DONT}
+	slot := &tx.paths[pathSlot(replyID, o.dst, uint16(o.tos))]
+	p := &slot.path
+	if slot.socket != replyID || !p.holds(s) || p.dst != o.dst || p.hop.src != o.src || p.header[ipOffset+1] != o.tos {
+		slot.socket = replyID
+		if e := s.makePath(p, &spec); e != 0 {
+			p.resolved = false
+			return e
+		}
+	}
+	o.message = -1
+	tx.count[ipOutRequests].Add(1)
+	return s.sendPacket(tx, p, &o.packet)
+}
+
+// replyID stands for the stack itself among the sockets in txbuf.paths.
+const replyID = ^uint64(0)
+
+// pumpLocal receives what was sent over loopback, so that it is there when the
+// send call returns, as in Linux.
+func (s *Stack) pumpLocal() {
+	s.lockReceive()
+	s.pump()
+	s.unlockReceive()
+}
+
+// arpFrame returns the Ethernet frame of an ARP packet, in the pool's memory.
+func (s *Stack) arpFrame(ifc *Interface, dst link.MAC, packet []byte) []byte {
+	b := s.pool.get(link.HeaderLen + len(packet))
+	mac := ifc.info.Load().HardwareAddr
+	copy(b, dst[:])
+	copy(b[6:], mac[:])
+	binary.BigEndian.PutUint16(b[12:], unix.ETH_P_ARP)
+	copy(b[link.HeaderLen:], packet)
+	return b
+}

@@ -1,0 +1,162 @@
+package stack
+
+import (
+	"encoding/binary"
+
+	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"github.com/outband/outband/udp"
+	"golang.org/x/sys/unix"
+)
+
+// Lengths of the headers in front of a UDP payload, in bytes.
+const (
+	ipOffset   = link.HeaderLen
+	udpOffset  = ipOffset + ipv4.MinHeaderLen
+	headersLen = udpOffset + udp.HeaderLen
+)
+
+// defaultTTL is the time to live of unicast datagrams (net.ipv4.ip_default_ttl).
+const defaultTTL = 64
+
+// path is all that sending to one destination needs: the device, the
+// neighbour, and the headers of every datagram with what changes left zero. It
+// is never changed once a sender may see it.
+type path struct {
+	// gen is the stack's generation, version the neighbour entry's: the path
+	// holds while both are what they were when it was made.
+	gen     uint32
+	version uint32
+	neigh   *arp.Entry // nil if no neighbour is needed, or it is not resolved
+
+	link    link.Link
+	header  [headersLen]byte
+	ipSum   uint32 // of the IP header without length, id and checksum
+	udpSum  uint32 // of the pseudo-header and the ports, without length
+	maxData int    // payload bytes that go in one unfragmented datagram
+	df      bool
+
+	ifc      *Interface
+	next     [4]byte
+	hop      hop
+	dst      [4]byte
+	dstPort  uint16
+	mtuRule  int32 // IP_PMTUDISC_*
+	resolved bool
+}
+
+// holds reports whether the path may be used as it is.
+func (p *path) holds(s *Stack) bool {
+	return p.gen == s.gen.Load() && p.resolved &&
+		(p.neigh == nil || p.neigh.Version() == p.version)
+}
+
+// pathSpec is what a socket adds to a flow to make a path.
+type pathSpec struct {
+	flow
+	srcPort, dstPort uint16
+	proto, tos       uint8
+	ttl              int32 // -1: the default for the destination
+	mtuRule          int32
+}
+
+// makePath fills in p for the spec, all but the neighbour.
+func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
+	gen := s.gen.Load()
+	h, e := s.route(spec.flow)
+	if e != 0 {
+		return e
+	}
+	*p = path{gen: gen, link: h.ifc.link, ifc: h.ifc, next: h.next, hop: h,
+		dst: spec.dst, dstPort: spec.dstPort, mtuRule: spec.mtuRule}
+	ttl := spec.ttl
+	if ttl < 0 {
+		if ttl = defaultTTL; h.kind == toMulticast {
+			ttl = 1
+		}
+	}
+	p.df = spec.mtuRule == unix.IP_PMTUDISC_WANT || spec.mtuRule == unix.IP_PMTUDISC_DO ||
+		spec.mtuRule == unix.IP_PMTUDISC_PROBE
+	p.maxData = p.mtu() - ipv4.MinHeaderLen
+	if spec.proto == ipv4.ProtocolUDP {
+		p.maxData -= udp.HeaderLen
+	}
+	info := h.ifc.info.Load()
+	copy(p.header[6:12], info.HardwareAddr[:])
+	binary.BigEndian.PutUint16(p.header[12:], unix.ETH_P_IP)
+	f := ipv4.Fields{TOS: spec.tos, TTL: uint8(ttl), Protocol: spec.proto,
+		DontFragment: p.df, Src: h.src, Dst: spec.dst}
+	f.Put(p.header[ipOffset:], 0)
+	ip := p.header[ipOffset:udpOffset]
+	ip[2], ip[3], ip[10], ip[11] = 0, 0, 0, 0
+	p.ipSum = ipv4.PartialSum(ip)
+	if spec.proto == ipv4.ProtocolUDP {
+		binary.BigEndian.PutUint16(p.header[udpOffset:], spec.srcPort)
+		binary.BigEndian.PutUint16(p.header[udpOffset+2:], spec.dstPort)
+		p.udpSum = udp.PartialSum(h.src, spec.dst, spec.srcPort, spec.dstPort)
+	}
+	return 0
+}
+
+// mtu returns the size in bytes above which the path's datagrams are
+// fragmented, or refused, by the socket's rule.
+func (p *path) mtu() int {
+	switch p.mtuRule {
+	case unix.IP_PMTUDISC_PROBE, unix.IP_PMTUDISC_INTERFACE, unix.IP_PMTUDISC_OMIT:
+		return p.hop.mtu
+	default:
+		return p.hop.pathMTU
+	}
+}
+
+// mayFragment reports whether a datagram larger than the MTU may be cut.
+func (p *path) mayFragment() bool {
+	switch p.mtuRule {
+	case unix.IP_PMTUDISC_DO, unix.IP_PMTUDISC_PROBE, unix.IP_PMTUDISC_INTERFACE:
+		return false
+	default:
+		return true
+	}
+}
+
+// resolve fills in the neighbour's hardware address. It returns false if that
+// is not known yet: the neighbour table has been asked, and frames are to be
+// queued there.
+func (p *path) resolve(s *Stack) (entry *arp.Entry, ok bool, e unix.Errno) {
+	switch {
+	case p.ifc.loopback:
+	case p.hop.kind == toBroadcast:
+		copy(p.header[:6], broadcastMAC[:])
+	case p.hop.kind == toMulticast:
+		m := ipv4.MulticastMAC(p.dst)
+		copy(p.header[:6], m[:])
+	default:
+		entry, mac, version, e := p.ifc.neighbour(p.next, p.hop.src)
+		if e != 0 {
+			return nil, false, e
+		}
+		if version == 0 {
+			return entry, false, 0
+		}
+		copy(p.header[:6], mac[:])
+		p.neigh, p.version = entry, version
+	}
+	p.resolved = true
+	return nil, true, 0
+}
+
+var broadcastMAC = link.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+
+// putUDP writes the headers of a UDP datagram of one fragment at b, whose
+// payload of n bytes stands behind them already and sums up to sum.
+func (p *path) putUDP(b []byte, n int, id uint16, sum uint16) {
+	_ = b[headersLen-1]
+	*(*[headersLen]byte)(b) = p.header
+	total := uint16(ipv4.MinHeaderLen + udp.HeaderLen + n)
+	binary.BigEndian.PutUint16(b[ipOffset+2:], total)
+	binary.BigEndian.PutUint16(b[ipOffset+4:], id)
+	binary.BigEndian.PutUint16(b[ipOffset+10:], ipv4.FinishChecksum(p.ipSum, total, id))
+	binary.BigEndian.PutUint16(b[udpOffset+4:], uint16(udp.HeaderLen+n))
+	binary.BigEndian.PutUint16(b[udpOffset+6:], udp.FinishChecksum(p.udpSum, udp.HeaderLen+n, sum))
+}

@@ -1,0 +1,56 @@
+package stack
+
+import (
+	"math/bits"
+	"sync"
+)
+
+// bufferPool recycles the memory in which datagrams queue and frames are
+// built, in classes of powers of two. The last buffer given back is the next
+// one taken, so a queue that is short stays in the cache.
+type bufferPool struct {
+	mu   sync.Mutex
+	free [poolClasses][][]byte
+	held int // bytes in free
+}
+
+const (
+	minBuffer   = 512       // the smallest class in bytes
+	poolClasses = 9         // 512 B to 128 KiB
+	maxBuffer   = 128 << 10 // the largest class in bytes
+	maxHeld     = 16 << 20  // what the pool keeps at most, in bytes
+)
+
+// bufferClass returns the class of buffers that hold n bytes.
+func bufferClass(n int) int {
+	if n <= minBuffer {
+		return 0
+	}
+	return bits.Len(uint(n-1)) - 9
+}
+
+// get returns a buffer of length n, with whatever it held before.
+func (p *bufferPool) get(n int) []byte {
+	class := bufferClass(n)
+	p.mu.Lock()
+	if list := p.free[class]; len(list) > 0 {
+		b := list[len(list)-1]
+		p.free[class] = list[:len(list)-1]
+		p.held -= cap(b)
+		p.mu.Unlock()
+		return b[:n]
+	}
+	p.mu.Unlock()
+	return make([]byte, n, minBuffer<<class)
+}
+
+// put gives back a buffer that get returned.
+func (p *bufferPool) put(b []byte) {
+	class := bufferClass(cap(b))
+	p.mu.Lock()
+	if p.held+cap(b) <= maxHeld {
+		p.free[class] = append(p.free[class], b)
+		p.held += cap(b)
+	}
+	p.mu.Unlock()
+}

@@ -1,0 +1,240 @@
+package stack
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/outband/outband/link"
+	"golang.org/x/sys/unix"
+)
+
+// Info is what is known of a received datagram beside its bytes.
+type Info struct {
+	From, To         [4]byte // source and destination address
+	FromPort, ToPort uint16
+	Len              int   // bytes of payload, however many fitted
+	Interface        int32 // index of the interface that it came in by
+	TTL, TOS         uint8
+	Clock            link.Clock // of Time
+	Type             link.PacketType
+	FragSize         uint16 // largest fragment's IP length if it was reassembled, else 0
+	Time             int64  // nanoseconds since the Unix epoch, 0 if Clock is ClockNone
+}
+
+// A Message is one datagram to receive: where to, and what came.
+type Message struct {
+	Buffers [][]byte // filled in order
+	N       int      // bytes stored
+	Flags   int      // MSG_TRUNC if the datagram was longer
+	Info    Info
+}
+
+// target is where a receive call wants its datagrams: in one buffer, or in
+// messages.
+type target struct {
+	one   []byte
+	msgs  []Message // if not nil, one is not used
+	count int       // datagrams stored
+	n     int       // bytes stored in one
+	info  Info      // of the datagram in one
+}
+
+// full reports whether no more datagrams fit.
+func (t *target) full() bool {
+	if t.msgs != nil {
+		return t.count == len(t.msgs)
+	}
+	return t.count > 0
+}
+
+// store copies one datagram to its place.
+func (t *target) store(data []byte, in *Info) {
+	if t.msgs == nil {
+		t.n = copy(t.one, data)
+		t.info = *in
+		t.count = 1
+		return
+	}
+	m := &t.msgs[t.count]
+	m.N, m.Flags, m.Info = 0, 0, *in
+	for _, b := range m.Buffers {
+		n := copy(b, data[m.N:])
+		m.N += n
+	}
+	if m.N < len(data) {
+		m.Flags = unix.MSG_TRUNC
+	}
+	t.count++
+}
+
+// entry is a datagram in a queue.
+type entry struct {
+	info Info
+	data []byte // the pool's
+}
+
+// queue holds the datagrams of one socket that nobody has asked for yet,
+// oldest first. The leader appends, consumers take; neither needs the other's
+// lock.
+type queue struct {
+	n     atomic.Int32 // datagrams queued, readable without mu
+	drops atomic.Uint32
+	limit atomic.Int64 // SO_RCVBUF: appends fail while more than this is charged
+
+	mu      sync.Mutex
+	ring    []entry // a power of two long
+	head    int
+	charged int64 // as Linux charges: buffers and their overhead, not payload
+	waiters []*waiter
+}
+
+// skbOverhead is what Linux charges a socket for a datagram beside its
+// buffer, about sizeof(struct sk_buff) in bytes.
+const skbOverhead = 256
+
+// charge returns what a datagram of n bytes weighs against SO_RCVBUF.
+func charge(n int) int64 { return int64(minBuffer<<bufferClass(n+headroom)) + skbOverhead }
+
+// headroom is the space that headers take in a kernel's buffer.
+const headroom = headersLen
+
+// push appends a copy of data. It returns false, and counts the drop, if the
+// queue is full. wake says that somebody sleeps for the datagram.
+func (q *queue) push(pool *bufferPool, data []byte, in *Info) (ok, wake bool) {
+	q.mu.Lock()
+	if q.charged > q.limit.Load() {
+		q.mu.Unlock()
+		q.drops.Add(1)
+		return false, false
+	}
+	n := int(q.n.Load())
+	if n == len(q.ring) {
+		q.growLocked(n)
+	}
+	e := &q.ring[(q.head+n)&(len(q.ring)-1)]
+	e.info = *in
+	e.data = pool.get(len(data))
+	copy(e.data, data)
+	q.charged += charge(len(data))
+	q.n.Store(int32(n + 1))
+	wake = len(q.waiters) > 0
+	q.mu.Unlock()
+	return true, wake
+}
+
+// growLocked doubles the ring, which holds n entries.
+func (q *queue) growLocked(n int) {
+	ring := make([]entry, max(4, 2*len(q.ring)))
+	for i := range n {
+		ring[i] = q.ring[(q.head+i)&(len(q.ring)-1)]
+	}
+	q.ring, q.head = ring, 0
+}
+
+// take moves queued datagrams to t until it is full or the queue is empty;
+// with peek they stay queued. It returns false if there was none. A waiter
+// that should have what remains is woken.
+func (q *queue) take(pool *bufferPool, t *target, peek bool) bool {
+	q.mu.Lock()
+	n := int(q.n.Load())
+	i := 0
+	for ; i < n && !t.full(); i++ {
+		e := &q.ring[(q.head+i)&(len(q.ring)-1)]
+		t.store(e.data, &e.info)
+		if !peek {
+			q.charged -= charge(len(e.data))
+			pool.put(e.data)
+			e.data = nil
+		}
+	}
+	if !peek && i > 0 {
+		q.head = (q.head + i) & (len(q.ring) - 1)
+		q.n.Store(int32(n - i))
+	}
+	var next *waiter
+	if n-i > 0 {
+		next = q.popWaiterLocked()
+	}
+	q.mu.Unlock()
+	if next != nil {
+		next.wake()
+	}
+	return i > 0
+}
+
+// firstLen returns the length of the oldest datagram (FIONREAD, udp(7)).
+func (q *queue) firstLen() (int, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.n.Load() == 0 {
+		return 0, false
+	}
+	return len(q.ring[q.head].data), true
+}
+
+// purge drops all that is queued.
+func (q *queue) purge(pool *bufferPool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range int(q.n.Load()) {
+		pool.put(q.ring[(q.head+i)&(len(q.ring)-1)].data)
+	}
+	q.ring, q.head, q.charged = nil, 0, 0
+	q.n.Store(0)
+}
+
+// addWaiter registers a sleeper for the next datagram.
+func (q *queue) addWaiter(w *waiter) {
+	q.mu.Lock()
+	q.waiters = append(q.waiters, w)
+	q.mu.Unlock()
+}
+
+// removeWaiter takes w out if it is still there.
+func (q *queue) removeWaiter(w *waiter) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, other := range q.waiters {
+		if other == w {
+			q.waiters = append(q.waiters[:i], q.waiters[i+1:]...)
+			return
+		}
+	}
+}
+
+// popWaiterLocked takes out the waiter that came first.
+func (q *queue) popWaiterLocked() *waiter {
+	if len(q.waiters) == 0 {
+		return nil
+	}
+	w := q.waiters[0]
+	q.waiters = append(q.waiters[:0], q.waiters[1:]...)
+	return w
+}
+
+// wakeOne wakes the waiter that came first, wakeAll every one.
+func (q *queue) wakeOne() {
+	q.mu.Lock()
+	w := q.popWaiterLocked()
+	q.mu.Unlock()
+	if w != nil {
+		w.wake()
+	}
+}
+
+func (q *queue) wakeAll() {
+	q.mu.Lock()
+	ws := q.waiters
+	q.waiters = nil
+	q.mu.Unlock()
+	for _, w := range ws {
+		w.wake()
+	}
+}
+
+// waiting returns how many goroutines sleep for a datagram.
+func (q *queue) waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiters)
+}

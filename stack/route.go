@@ -1,0 +1,150 @@
+package stack
+
+import (
+	"github.com/outband/outband/ipv4"
+	"golang.org/x/sys/unix"
+)
+
+// flow is what a route is looked up for.
+type flow struct {
+	src, dst  [4]byte // src zero: to be chosen
+	device    int32   // 0: any
+	broadcast bool    // broadcast destinations are allowed
+}
+
+// destination is the kind of address that a datagram goes to.
+type destination uint8
+
+const (
+	toUnicast destination = iota
+	toBroadcast
+	toMulticast
+)
+
+// hop is the answer: where a datagram to a destination leaves, and as whom.
+type hop struct {
+	ifc     *Interface
+	src     [4]byte
+	next    [4]byte // the neighbour: the gateway, or the destination itself
+	kind    destination
+	mtu     int
+	pathMTU int // learnt from ICMP, else mtu
+}
+
+// loopbackAddr is this host, as itself.
+var loopbackAddr = [4]byte{127, 0, 0, 1}
+
+// route finds the way to f.dst by the rules of Linux' ip_route_output_key:
+// own addresses by loopback, limited broadcast and multicast by the device or
+// the source address if one is given, all else by the longest prefix.
+// ENETUNREACH: no route. EHOSTUNREACH, EACCES, EINVAL: an unreachable, prohibit
+// or blackhole route. EACCES: a broadcast that is not allowed.
+func (s *Stack) route(f flow) (hop, unix.Errno) {
+	net := s.net.Load()
+	if f.src != ([4]byte{}) && !net.isLocal(f.src) {
+		return hop{}, unix.EINVAL
+	}
+	if net.isLocal(f.dst) {
+		return net.localHop(f), 0
+	}
+	h := hop{next: f.dst, src: f.src}
+	limited := ipv4.IsLimitedBroadcast(f.dst)
+	if limited || ipv4.IsMulticast(f.dst) {
+		if h.kind = toMulticast; limited {
+			h.kind = toBroadcast
+		}
+		h.ifc = net.interfaceFor(f)
+	}
+	if h.ifc == nil {
+		if e := net.lookupRoute(f, &h); e != 0 {
+			return hop{}, e
+		}
+	}
+	if h.kind == toBroadcast && !f.broadcast {
+		return hop{}, unix.EACCES
+	}
+	info := h.ifc.info.Load()
+	if h.mtu == 0 || h.mtu > info.MTU {
+		h.mtu = info.MTU
+	}
+	h.mtu = min(h.mtu, ipv4.MaxLen)
+	h.pathMTU = h.mtu
+	if h.kind == toUnicast {
+		if m, ok := s.lookupPathMTU(f.dst); ok {
+			h.pathMTU = min(h.mtu, m)
+		}
+	}
+	if h.src == ([4]byte{}) {
+		src, ok := ipv4.SelectSource(net.addresses, f.dst, h.next, int(h.ifc.index))
+		if !ok && h.kind == toUnicast {
+			return hop{}, unix.ENETUNREACH
+		}
+		h.src = src
+	}
+	return h, 0
+}
+
+// lookupRoute asks the routing table, and fills in h's device, gateway, source,
+// MTU and kind.
+func (n *network) lookupRoute(f flow, h *hop) unix.Errno {
+	r, ok := n.routes.Lookup(f.dst, int(f.device))
+	if !ok {
+		// Linux: with a device given and no route, the destination is taken
+		// to be on its link.
+		if h.ifc = n.byIndex[f.device]; h.ifc == nil {
+			return unix.ENETUNREACH
+		}
+		return 0
+	}
+	if e := r.Type.Errno(); e != 0 {
+		return e
+	}
+	if r.Type == ipv4.Broadcast {
+		h.kind = toBroadcast
+	}
+	if h.ifc = n.byIndex[int32(r.Iface)]; h.ifc == nil {
+		return unix.ENETUNREACH
+	}
+	if r.Gateway != ([4]byte{}) {
+		h.next = r.Gateway
+	}
+	if h.src == ([4]byte{}) {
+		h.src = r.Source
+	}
+	h.mtu = r.MTU
+	return 0
+}
+
+// localHop returns the way to an address of our own: over loopback, from
+// itself unless a source is given.
+func (n *network) localHop(f flow) hop {
+	src := f.src
+	if src == ([4]byte{}) {
+		src = f.dst
+	}
+	mtu := min(n.loopback.info.Load().MTU, ipv4.MaxLen)
+	return hop{ifc: n.loopback, src: src, next: f.dst, mtu: mtu, pathMTU: mtu}
+}
+
+// interfaceFor returns the interface that a limited broadcast or a multicast
+// leaves by: the socket's device, or the one that has the source address; nil
+// to go by the routes.
+func (n *network) interfaceFor(f flow) *Interface {
+	if f.device != 0 {
+		return n.byIndex[f.device]
+	}
+	if f.src != ([4]byte{}) {
+		return n.local[f.src]
+	}
+	return nil
+}
+
+// lookupPathMTU returns what ICMP has taught of the path to dst.
+func (s *Stack) lookupPathMTU(dst [4]byte) (int, bool) {
+	s.pmtuMu.Lock()
+	defer s.pmtuMu.Unlock()
+	if s.pmtu.Len() == 0 {
+		return 0, false
+	}
+	return s.pmtu.Lookup(s.clock.Now(), dst)
+}

@@ -1,0 +1,517 @@
+package stack
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/udp"
+	"golang.org/x/sys/unix"
+)
+
+// A Socket is a datagram socket of a stack: UDP, or ICMP echo ("ping socket",
+// icmp(7)). It has what sockets of every interface need; BSD calls, options and
+// flags are package sockapi's. All methods may be called by any goroutines at
+// once. Errors are unix.Errno values, those of Linux' socket calls.
+type Socket struct {
+	s     *Stack
+	proto uint8
+	id    uint64 // never used twice
+
+	state atomic.Uint32 // see below
+	err   atomic.Int32  // the pending error, an errno, if stateError
+	queue queue
+	spin  spinner
+	path  atomic.Pointer[path] // where Send without an address goes
+	watch atomic.Pointer[func()]
+
+	// recent are the destinations that were sent to lately, in host order: an
+	// ICMP error about another one is forged.
+	recent     [8]atomic.Uint32
+	recentNext atomic.Uint32
+	hasPeer    atomic.Bool // connected, readable without mu
+
+	// binding is guarded by the receive lock.
+	binding udp.Binding[*Socket]
+
+	ttl         atomic.Int32 // -1: the stack's default
+	tos         atomic.Int32
+	mtuDiscover atomic.Int32
+	broadcast   atomic.Bool
+	recvErr     atomic.Bool
+
+	// mu guards what follows and makes configuration calls take turns.
+	mu        sync.Mutex
+	addr      [4]byte // bound to, or chosen by Connect
+	bound     [4]byte // bound to by Bind
+	port      uint16
+	userPort  bool // Bind named the port, so a disconnect keeps it
+	peer      [4]byte
+	peerPort  uint16
+	connected bool
+	device    int32
+}
+
+// Bits of Socket.state.
+const (
+	stateError     = 1 << iota // err holds a pending error
+	stateShutRead              // no more receiving
+	stateShutWrite             // no more sending
+	stateClosed
+
+	stateReceive = stateError | stateShutRead | stateClosed // what ends a wait
+	stateSend    = stateError | stateShutWrite | stateClosed
+)
+
+// defaultRcvbuf and defaultSndbuf are Linux' net.core.rmem_default and
+// wmem_default in bytes.
+const (
+	defaultRcvbuf = 212992
+	defaultSndbuf = 212992
+)
+
+// NewSocket makes a socket for proto: ipv4.ProtocolUDP or ipv4.ProtocolICMP,
+// else EPROTONOSUPPORT.
+func (s *Stack) NewSocket(proto uint8) (*Socket, error) {
+	if proto != ipv4.ProtocolUDP && proto != ipv4.ProtocolICMP {
+		return nil, unix.EPROTONOSUPPORT
+	}
+	k := &Socket{s: s, proto: proto, id: s.socketIDs.Add(1)}
+	k.binding.Owner = k
+	k.ttl.Store(-1)
+	k.mtuDiscover.Store(unix.IP_PMTUDISC_WANT)
+	k.queue.limit.Store(defaultRcvbuf)
+	k.spin.adaptive.Store(spinStart)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, unix.ENETDOWN
+	}
+	s.sockets[k] = struct{}{}
+	return k, nil
+}
+
+// table returns the table in which the socket's port or ident stands.
+func (k *Socket) table() *udp.Table[*Socket] {
+	if k.proto == ipv4.ProtocolICMP {
+		return k.s.pings
+	}
+	return k.s.udp
+}
+
+// ready reports whether a receive call would not have to wait.
+func (k *Socket) ready() bool {
+	return k.queue.n.Load() > 0 || k.state.Load()&stateReceive != 0
+}
+
+// setState sets bits and wakes everybody who waits.
+func (k *Socket) setState(bits uint32) {
+	k.state.Or(bits)
+	k.queue.wakeAll()
+	k.changed()
+}
+
+// changed tells who watches the socket (SetNotify).
+func (k *Socket) changed() {
+	if f := k.watch.Load(); f != nil {
+		(*f)()
+	}
+}
+
+// SetNotify registers a function that is called when the socket may have become
+// readable or writable or has an error; nil takes it away. It is called on any
+// goroutine, with no lock held, and must return at once.
+func (k *Socket) SetNotify(f func()) {
+	if f == nil {
+		k.watch.Store(nil)
+		return
+	}
+	k.watch.Store(&f)
+}
+
+// setError makes e the socket's pending error: the next call returns it, once.
+func (k *Socket) setError(e unix.Errno) {
+	k.err.Store(int32(e))
+	k.setState(stateError)
+}
+
+// TakeError returns the pending error and clears it (SO_ERROR, socket(7)); 0
+// if there is none.
+func (k *Socket) TakeError() unix.Errno {
+	if k.state.Load()&stateError == 0 {
+		return 0
+	}
+	k.state.And(^uint32(stateError))
+	return unix.Errno(k.err.Swap(0))
+}
+
+// interrupted looks at what ends a wait. It returns done if the call ends,
+// with the error or, after a shutdown, with an empty datagram.
+func (k *Socket) interrupted(t *target, patient bool) (e unix.Errno, done bool) {
+	st := k.state.Load()
+	switch {
+	case st&stateClosed != 0:
+		return unix.EBADF, true
+	case st&stateError != 0:
+		if e := k.TakeError(); e != 0 {
+			return e, true
+		}
+		return 0, false
+	case st&stateShutRead != 0 && k.queue.n.Load() == 0 && patient:
+		t.count, t.n, t.info = 0, 0, Info{}
+		return 0, true
+	}
+	return 0, false
+}
+
+// Recv receives one datagram into p and returns how many bytes it stored;
+// Info.Len is the datagram's length. It waits until the deadline, nanoseconds
+// of the stack's clock (Deadline makes one): EAGAIN after that, or at once
+// with MSG_DONTWAIT. MSG_PEEK leaves the datagram queued. After Shutdown it
+// returns 0 bytes. A pending error is returned first. p is not kept.
+func (k *Socket) Recv(p []byte, flags int, deadline int64) (n int, info Info, err error) {
+	t := target{one: p}
+	if e := k.s.receive(k, &t, flags, deadline); e != 0 {
+		return 0, Info{}, e
+	}
+	return t.n, t.info, nil
+}
+
+// RecvMessages receives at least one datagram, as Recv does, and as many more
+// as are there, into msgs, and returns how many.
+func (k *Socket) RecvMessages(msgs []Message, flags int, deadline int64) (int, error) {
+	if len(msgs) == 0 {
+		return 0, nil
+	}
+	t := target{msgs: msgs}
+	if e := k.s.receive(k, &t, flags, deadline); e != 0 {
+		return 0, e
+	}
+	if t.count == 0 { // shut down: an empty message
+		msgs[0].N, msgs[0].Flags, msgs[0].Info = 0, 0, Info{}
+		return 1, nil
+	}
+	return t.count, nil
+}
+
+// Deadline returns the deadline d from now, for the calls that take one;
+// negative: never.
+func (s *Stack) Deadline(d time.Duration) int64 {
+	if d < 0 {
+		return never
+	}
+	return s.clock.Now() + int64(d)
+}
+
+// NoDeadline is the deadline that never comes.
+const NoDeadline = int64(never)
+
+// Bind gives the socket a local address and port (udp(7)); the port is the
+// ident of a ping socket. Port 0 takes a random free one (RFC 6056), the zero
+// address all addresses. EADDRNOTAVAIL: not an address of the stack's. EINVAL:
+// bound already. EADDRINUSE: somebody has it.
+func (k *Socket) Bind(local netip.AddrPort) error {
+	addr, ok := as4(local.Addr())
+	if !ok {
+		return unix.EAFNOSUPPORT
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.port != 0 || k.state.Load()&stateClosed != 0 {
+		return unix.EINVAL
+	}
+	if !k.s.net.Load().bindable(addr) {
+		return unix.EADDRNOTAVAIL
+	}
+	if e := k.bindLocked(addr, local.Port()); e != 0 {
+		return e
+	}
+	k.bound = addr
+	k.userPort = local.Port() != 0
+	return nil
+}
+
+// bindLocked enters the socket into its table.
+func (k *Socket) bindLocked(addr [4]byte, port uint16) unix.Errno {
+	k.s.lockReceive()
+	defer k.s.unlockReceive()
+	k.binding.Local, k.binding.LocalPort = addr, port
+	k.binding.Device = k.device
+	if e := k.table().Bind(&k.binding); e != 0 {
+		k.binding.LocalPort = 0
+		return e
+	}
+	k.addr, k.port = addr, k.binding.LocalPort
+	return 0
+}
+
+// autobind gives the socket a port if it has none, for sending.
+func (k *Socket) autobind() unix.Errno {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.autobindLocked()
+}
+
+func (k *Socket) autobindLocked() unix.Errno {
+	if k.port != 0 {
+		return 0
+	}
+	if k.state.Load()&stateClosed != 0 {
+		return unix.EBADF
+	}
+	if e := k.bindLocked(k.addr, 0); e != 0 {
+		return unix.EAGAIN // as Linux' inet_autobind
+	}
+	return 0
+}
+
+// Connect sets the peer: Send goes there, and only its datagrams are received.
+// It chooses the source address by the route. ENETUNREACH: there is no route.
+// EACCES: a broadcast address, without SetBroadcast.
+func (k *Socket) Connect(peer netip.AddrPort) error {
+	dst, ok := as4(peer.Addr())
+	if !ok {
+		return unix.EAFNOSUPPORT
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state.Load()&stateClosed != 0 {
+		return unix.EBADF
+	}
+	if dst == ([4]byte{}) { // Linux: the zero address is this host
+		dst = loopbackAddr
+		if k.addr != ([4]byte{}) {
+			dst = k.addr
+		}
+	}
+	rt, e := k.s.route(flow{dst: dst, src: k.bound, device: k.device, broadcast: k.broadcast.Load()})
+	if e != 0 {
+		return e
+	}
+	src := rt.src
+	if e := k.autobindLocked(); e != 0 {
+		return e
+	}
+	k.s.lockReceive()
+	e = k.table().Connect(&k.binding, src, dst, peer.Port())
+	k.s.unlockReceive()
+	if e != 0 {
+		return e
+	}
+	k.addr, k.peer, k.peerPort, k.connected = src, dst, peer.Port(), true
+	k.hasPeer.Store(true)
+	k.path.Store(nil)
+	return nil
+}
+
+// Disconnect dissolves the association with the peer (connect(2) with
+// AF_UNSPEC). A port that the system chose is given up, as Linux does.
+func (k *Socket) Disconnect() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state.Load()&stateClosed != 0 {
+		return unix.EBADF
+	}
+	k.path.Store(nil)
+	if !k.connected {
+		return nil
+	}
+	k.peer, k.peerPort, k.connected = [4]byte{}, 0, false
+	k.hasPeer.Store(false)
+	k.addr = k.bound
+	k.s.lockReceive()
+	defer k.s.unlockReceive()
+	k.table().Disconnect(&k.binding, k.bound)
+	if !k.userPort {
+		k.table().Unbind(&k.binding)
+		k.binding.LocalPort, k.port = 0, 0
+	}
+	return nil
+}
+
+// LocalAddr returns the address and port that the socket is bound to; zeros if
+// it is not (getsockname(2)).
+func (k *Socket) LocalAddr() netip.AddrPort {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return netip.AddrPortFrom(netip.AddrFrom4(k.addr), k.port)
+}
+
+// RemoteAddr returns the peer; ok is false if there is none (getpeername(2)).
+func (k *Socket) RemoteAddr() (peer netip.AddrPort, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return netip.AddrPortFrom(netip.AddrFrom4(k.peer), k.peerPort), k.connected
+}
+
+// Shutdown ends receiving, sending or both (shutdown(2)), and wakes who waits.
+// ENOTCONN if the socket has no peer: then it takes effect all the same, as on
+// Linux. EINVAL for another value of how.
+func (k *Socket) Shutdown(how int) error {
+	var bits uint32
+	switch how {
+	case unix.SHUT_RD:
+		bits = stateShutRead
+	case unix.SHUT_WR:
+		bits = stateShutWrite
+	case unix.SHUT_RDWR:
+		bits = stateShutRead | stateShutWrite
+	default:
+		return unix.EINVAL
+	}
+	k.mu.Lock()
+	connected := k.connected
+	k.mu.Unlock()
+	k.setState(bits)
+	if !connected {
+		return unix.ENOTCONN
+	}
+	return nil
+}
+
+// Close ends the socket. Every call that waits on it returns EBADF.
+func (k *Socket) Close() error {
+	if k.state.Or(stateClosed)&stateClosed != 0 {
+		return unix.EBADF
+	}
+	k.setState(stateClosed)
+	k.mu.Lock()
+	k.s.lockReceive()
+	if k.port != 0 {
+		k.table().Unbind(&k.binding)
+	}
+	k.s.rx.closedDrops += uint64(k.queue.drops.Load())
+	k.s.unlockReceive()
+	k.mu.Unlock()
+	k.path.Store(nil)
+	k.queue.purge(&k.s.pool)
+	k.s.mu.Lock()
+	delete(k.s.sockets, k)
+	k.s.mu.Unlock()
+	return nil
+}
+
+// Setters of what the paths and the queue go by. They hold for what is sent and
+// received after they return.
+
+// SetTTL sets the time to live of unicast datagrams, 1 to 255; -1 is the default, 64.
+func (k *Socket) SetTTL(ttl int) { k.ttl.Store(int32(ttl)); k.dropPaths() }
+
+// TTL returns what SetTTL set, or the default.
+func (k *Socket) TTL() int {
+	if v := k.ttl.Load(); v >= 0 {
+		return int(v)
+	}
+	return defaultTTL
+}
+
+// SetTOS sets the type-of-service octet (RFC 2474, RFC 3168).
+func (k *Socket) SetTOS(tos int) { k.tos.Store(int32(tos)); k.dropPaths() }
+
+// TOS returns the type-of-service octet.
+func (k *Socket) TOS() int { return int(k.tos.Load()) }
+
+// SetMTUDiscover sets one of unix.IP_PMTUDISC_* (ip(7)).
+func (k *Socket) SetMTUDiscover(mode int) { k.mtuDiscover.Store(int32(mode)); k.dropPaths() }
+
+// MTUDiscover returns what SetMTUDiscover set.
+func (k *Socket) MTUDiscover() int { return int(k.mtuDiscover.Load()) }
+
+// SetBroadcast permits sending to broadcast addresses.
+func (k *Socket) SetBroadcast(on bool) { k.broadcast.Store(on); k.dropPaths() }
+
+// Broadcast reports whether sending to broadcast addresses is permitted.
+func (k *Socket) Broadcast() bool { return k.broadcast.Load() }
+
+// SetRecvErr asks for all ICMP errors, the transient ones too (IP_RECVERR, ip(7)).
+func (k *Socket) SetRecvErr(on bool) { k.recvErr.Store(on) }
+
+// RecvErr returns what SetRecvErr set.
+func (k *Socket) RecvErr() bool { return k.recvErr.Load() }
+
+// SetReceiveBuffer sets how much may be queued, in the bytes that Linux would
+// charge: about twice the payload's.
+func (k *Socket) SetReceiveBuffer(n int) { k.queue.limit.Store(int64(n)) }
+
+// ReceiveBuffer returns what SetReceiveBuffer set.
+func (k *Socket) ReceiveBuffer() int { return int(k.queue.limit.Load()) }
+
+// SetSpin sets the socket's own spin budget: a duration or one of SpinAdaptive,
+// SpinNever and SpinAlways.
+func (k *Socket) SetSpin(d time.Duration) {
+	k.spin.fixed.Store(int64(d))
+	k.spin.own.Store(true)
+}
+
+// Spin returns the socket's spin budget now: a duration or SpinNever or
+// SpinAlways.
+func (k *Socket) Spin() time.Duration {
+	switch b := k.spin.budget(k.s); b {
+	case never:
+		return SpinAlways
+	case 0:
+		return SpinNever
+	default:
+		return time.Duration(b)
+	}
+}
+
+// Closed reports whether the socket was closed.
+func (k *Socket) Closed() bool { return k.state.Load()&stateClosed != 0 }
+
+// KeepError makes err, an errno other than EAGAIN, the pending error again: the
+// call that got it has something else to return.
+func (k *Socket) KeepError(err error) {
+	if e, ok := err.(unix.Errno); ok && e != unix.EAGAIN && e != unix.EBADF {
+		k.setError(e)
+	}
+}
+
+// PathMTU returns the MTU in bytes of the path to the peer as it is known now
+// (IP_MTU, ip(7)): ENOTCONN if there is no peer.
+func (k *Socket) PathMTU() (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.connected {
+		return 0, unix.ENOTCONN
+	}
+	h, e := k.s.route(flow{src: k.addr, dst: k.peer, device: k.device, broadcast: true})
+	if e != 0 {
+		return 0, e
+	}
+	return h.pathMTU, nil
+}
+
+// SetReuse sets SO_REUSEADDR and SO_REUSEPORT for a later Bind.
+func (k *Socket) SetReuse(addr, port bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.s.lockReceive()
+	defer k.s.unlockReceive()
+	k.table().SetReuse(&k.binding, addr, port)
+}
+
+// Drops returns how many datagrams the full receive queue has cost.
+func (k *Socket) Drops() uint32 { return k.queue.drops.Load() }
+
+// NextLen returns the length of the oldest queued datagram (FIONREAD, udp(7)).
+func (k *Socket) NextLen() (int, bool) { return k.queue.firstLen() }
+
+// Readable reports whether a receive call would return at once.
+func (k *Socket) Readable() bool { return k.ready() }
+
+// dropPaths forgets the cached path: an option changed what it would be.
+func (k *Socket) dropPaths() {
+	k.path.Store(nil)
+	k.s.gen.Add(1)
+}
+
+// as4 returns an IPv4 address, also one that is mapped into IPv6.
+func as4(a netip.Addr) ([4]byte, bool) {
+	if a = a.Unmap(); !a.Is4() {
+		return [4]byte{}, false
+	}
+	return a.As4(), true
+}

@@ -1,0 +1,207 @@
+package stack
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"github.com/outband/outband/link/loopback"
+	"github.com/outband/outband/udp"
+)
+
+// Config is how a stack is made. The zero value is of use.
+type Config struct {
+	// Spin is how long a receiver without a datagram looks for one before it
+	// sleeps: a duration, SpinAdaptive (the default), SpinNever or SpinAlways.
+	// Sockets may have their own (SO_BUSY_POLL).
+	Spin time.Duration
+	// Clock tells the time; nil is the process's monotonic clock.
+	Clock Clock
+	// Reassembly bounds the memory of incomplete datagrams.
+	Reassembly ipv4.ReassemblyConfig
+	// ICMP limits the rate of the errors that the stack sends.
+	ICMP icmp.LimiterConfig
+}
+
+// Stack is one host: interfaces, addresses, routes, sockets. All methods may be
+// called by any goroutines at once.
+type Stack struct {
+	clock       Clock
+	spinDefault time.Duration
+	memoryOnly  atomic.Bool // no link has a descriptor
+
+	rx      receiver
+	udp     *udp.Table[*Socket] // guarded by the receive lock, as are
+	pings   *udp.Table[*Socket]
+	reasm   *ipv4.Reassembler
+	limiter *icmp.Limiter
+
+	net        atomic.Pointer[network]
+	gen        atomic.Uint32 // changes whenever a cached path may have become wrong
+	timers     timers
+	reasmTimer *timer
+	pool       bufferPool
+	flushes    sync.Pool
+	ident      *ipv4.Identifier
+	socketIDs  atomic.Uint64
+
+	poller      *link.Poller
+	sleepers    sleepers
+	housekeeper housekeeper
+	closing     chan struct{}
+
+	tx     [txSlots]atomic.Pointer[txbuf]
+	txMu   sync.Mutex
+	txAll  []*txbuf
+	txFree []*txbuf
+
+	pmtuMu sync.Mutex
+	pmtu   *ipv4.PathMTU
+
+	randMu sync.Mutex
+	rand   [256]byte
+	randAt int
+
+	// mu guards the configuration, as the package comment says.
+	mu        sync.Mutex
+	closed    bool
+	lastIndex int
+	sockets   map[*Socket]struct{}
+}
+
+// maxPathMTUs bounds the cache of path MTUs that ICMP taught.
+const maxPathMTUs = 4096
+
+// New makes a stack with a loopback interface "lo" that has 127.0.0.1/8. Close
+// ends it.
+func New(cfg Config) (*Stack, error) {
+	s := &Stack{
+		clock:       cfg.Clock,
+		spinDefault: cfg.Spin,
+		reasm:       ipv4.NewReassembler(cfg.Reassembly),
+		pmtu:        ipv4.NewPathMTU(maxPathMTUs),
+		poller:      link.NewPoller(),
+		closing:     make(chan struct{}),
+		sockets:     make(map[*Socket]struct{}),
+	}
+	s.housekeeper.init()
+	if s.clock == nil {
+		s.clock = systemClock{time.Now()}
+	}
+	s.randAt = len(s.rand)
+	var key [16]byte
+	rand.Read(key[:])
+	s.ident = ipv4.NewIdentifier(key)
+	s.udp = udp.NewTable[*Socket](s.random)
+	s.pings = udp.NewTable[*Socket](s.random)
+	s.limiter = icmp.NewLimiter(cfg.ICMP, s.random)
+	s.flushes.New = func() any { return new(flush) }
+	s.rx.pending = new(flush)
+	s.sleepers.pool.New = s.newWaiter
+	s.timers.init(s.wakeSleepers)
+	s.reasmTimer = newTimer(s.reassemblyTimers)
+	s.net.Store(&network{routes: new(ipv4.RouteTable)})
+	lo, err := s.AddLink(loopback.New(loopback.Options{}), InterfaceConfig{Index: 1})
+	if err != nil {
+		return nil, err
+	}
+	if err := lo.AddAddress(netip.MustParsePrefix("127.0.0.1/8")); err != nil {
+		return nil, err
+	}
+	go s.keepHouse()
+	return s, nil
+}
+
+// random returns unpredictable bits.
+func (s *Stack) random() uint64 {
+	s.randMu.Lock()
+	defer s.randMu.Unlock()
+	if s.randAt == len(s.rand) {
+		rand.Read(s.rand[:])
+		s.randAt = 0
+	}
+	v := binary.NativeEndian.Uint64(s.rand[s.randAt:])
+	s.randAt += 8
+	return v
+}
+
+// wakeSleepers makes whoever sleeps on the links look again: a frame came by a
+// link without a descriptor, or a deadline came nearer. Cheap if nobody sleeps.
+func (s *Stack) wakeSleepers() {
+	s.poller.Wake()
+	s.housekeeper.poller.Wake()
+}
+
+// Close ends the stack: sockets and links are closed, every call that waits
+// returns, the housekeeper's goroutine ends.
+func (s *Stack) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	sockets := make([]*Socket, 0, len(s.sockets))
+	for k := range s.sockets {
+		sockets = append(sockets, k)
+	}
+	n := s.net.Load()
+	empty := &network{routes: new(ipv4.RouteTable), loopback: n.loopback}
+	empty.index()
+	s.lockReceive()
+	s.net.Store(empty)
+	s.unlockReceive()
+	s.gen.Add(1)
+	s.closed = true
+	s.mu.Unlock()
+	close(s.closing)
+	for _, k := range sockets {
+		k.Close()
+	}
+	s.wakeSleepers()
+	<-s.housekeeper.done
+	for _, i := range slices.Backward(n.interfaces) {
+		s.retire(i)
+	}
+	s.poller.Close()
+	return s.housekeeper.poller.Close()
+}
+
+// SocketInfo is one socket, as ss(8) shows it.
+type SocketInfo struct {
+	Proto         string // "udp" or "icmp"
+	Local, Remote netip.AddrPort
+	Connected     bool
+	RecvQ         int // bytes charged for what is queued
+	Drops         uint32
+}
+
+// Sockets returns all open sockets.
+func (s *Stack) Sockets() []SocketInfo {
+	s.mu.Lock()
+	sockets := make([]*Socket, 0, len(s.sockets))
+	for k := range s.sockets {
+		sockets = append(sockets, k)
+	}
+	s.mu.Unlock()
+	out := make([]SocketInfo, 0, len(sockets))
+	for _, k := range sockets {
+		in := SocketInfo{Proto: "udp", Local: k.LocalAddr(), Drops: k.Drops()}
+		if k.proto == ipv4.ProtocolICMP {
+			in.Proto = "icmp"
+		}
+		in.Remote, in.Connected = k.RemoteAddr()
+		k.queue.mu.Lock()
+		in.RecvQ = int(k.queue.charged)
+		k.queue.mu.Unlock()
+		out = append(out, in)
+	}
+	slices.SortFunc(out, func(a, b SocketInfo) int { return a.Local.Compare(b.Local) })
+	return out
+}

@@ -1,0 +1,105 @@
+package stack
+
+import (
+	"container/heap"
+	"sync"
+	"sync/atomic"
+)
+
+// timers is the stack's one timer structure: a heap of deadlines. Whoever
+// leads runs those that are due, with the receive lock held.
+type timers struct {
+	// next is the earliest deadline, for leaders to look at without the mutex.
+	next atomic.Int64
+	// earlier is called, without mu, when next has come nearer.
+	earlier func()
+
+	mu   sync.Mutex
+	heap timerHeap
+}
+
+// A timer calls f once when its time has come; f may set it again.
+type timer struct {
+	when  int64
+	index int // in the heap; -1 if not set
+	f     func(now int64)
+}
+
+func newTimer(f func(now int64)) *timer { return &timer{index: -1, f: f} }
+
+func (ts *timers) init(earlier func()) {
+	ts.next.Store(never)
+	ts.earlier = earlier
+}
+
+// set moves t to the deadline when; never takes it out.
+func (ts *timers) set(t *timer, when int64) {
+	ts.mu.Lock()
+	switch {
+	case when == never && t.index >= 0:
+		heap.Remove(&ts.heap, t.index)
+	case when == never || t.index >= 0 && t.when == when:
+	case t.index >= 0:
+		t.when = when
+		heap.Fix(&ts.heap, t.index)
+	default:
+		t.when = when
+		heap.Push(&ts.heap, t)
+	}
+	nearer := ts.publishLocked()
+	ts.mu.Unlock()
+	if nearer && ts.earlier != nil {
+		ts.earlier()
+	}
+}
+
+// run calls what is due at now. The receive lock must be held.
+func (ts *timers) run(now int64) {
+	for ts.next.Load() <= now {
+		ts.mu.Lock()
+		if len(ts.heap) == 0 || ts.heap[0].when > now {
+			ts.mu.Unlock()
+			return
+		}
+		t := heap.Pop(&ts.heap).(*timer)
+		ts.publishLocked()
+		ts.mu.Unlock()
+		t.f(now)
+	}
+}
+
+// publishLocked stores the earliest deadline, and says if it came nearer.
+func (ts *timers) publishLocked() bool {
+	next := int64(never)
+	if len(ts.heap) > 0 {
+		next = ts.heap[0].when
+	}
+	return next < ts.next.Swap(next)
+}
+
+// timerHeap is a container/heap of timers, each of which knows its place.
+type timerHeap []*timer
+
+func (h timerHeap) Len() int           { return len(h) }
+func (h timerHeap) Less(i, j int) bool { return h[i].when < h[j].when }
+func (h timerHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+// Push is heap.Interface's.
+func (h *timerHeap) Push(x any) {
+	t := x.(*timer)
+	t.index = len(*h)
+	*h = append(*h, t)
+}
+
+// Pop is heap.Interface's.
+func (h *timerHeap) Pop() any {
+	last := len(*h) - 1
+	t := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	t.index = -1
+	return t
+}

@@ -1,0 +1,358 @@
+package stack
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"github.com/outband/outband/udp"
+	"golang.org/x/sys/unix"
+)
+
+// An OutMessage is one datagram to send.
+type OutMessage struct {
+	Buffers [][]byte       // gathered in order
+	To      netip.AddrPort // the zero AddrPort: to the peer
+}
+
+// maxDatagram is the longest payload behind an IPv4 header without options, in bytes.
+const maxDatagram = ipv4.MaxLen - ipv4.MinHeaderLen
+
+// outgoing is one datagram on its way through send.
+type outgoing struct {
+	one      []byte   // the payload,
+	bufs     [][]byte // or its pieces, if one is nil
+	n        int      // its length
+	dst      [4]byte
+	port     uint16
+	explicit bool // dst and port are given
+	message  int  // its index in the batch
+}
+
+// Send sends p to the peer as one datagram: EDESTADDRREQ if there is none. It
+// does not wait for the network, and does not keep p. A neighbour that is not
+// resolved yet has the datagram queued. Errors: a pending error of the
+// socket's; EMSGSIZE: longer than UDP or the path's MTU (with IP_PMTUDISC_DO)
+// allows; EPIPE after Shutdown; ENETUNREACH: no route; ENETDOWN: the device is
+// down; EAGAIN: the device is busy, and MSG_DONTWAIT was given or the deadline
+// has passed.
+func (k *Socket) Send(p []byte, flags int, deadline int64) error {
+	o := outgoing{one: p, n: len(p)}
+	return k.sendOne(&o, flags, deadline)
+}
+
+// SendTo is Send to an address of the caller's choice.
+func (k *Socket) SendTo(p []byte, flags int, deadline int64, to netip.AddrPort) error {
+	dst, ok := as4(to.Addr())
+	if !ok {
+		return unix.EAFNOSUPPORT
+	}
+	o := outgoing{one: p, n: len(p), dst: dst, port: to.Port(), explicit: true}
+	return k.sendOne(&o, flags, deadline)
+}
+
+func (k *Socket) sendOne(o *outgoing, flags int, deadline int64) error {
+	tx := k.s.acquireTx(k.id)
+	e := k.send(tx, o, flags)
+	if e == 0 {
+		e = tx.flush()
+	}
+	if e != 0 || tx.local {
+		e = k.sentSlow(tx, o, e, flags, deadline)
+	}
+	k.s.releaseTx(tx, k.id)
+	if e != 0 {
+		return e
+	}
+	return nil
+}
+
+// sentSlow does what a sent datagram rarely needs: loopback's delivery, and
+// patience with a busy device.
+func (k *Socket) sentSlow(tx *txbuf, o *outgoing, e unix.Errno, flags int, deadline int64) unix.Errno {
+	for e == unix.EAGAIN && flags&unix.MSG_DONTWAIT == 0 && k.state.Load()&stateSend == 0 {
+		if deadline != never && k.s.clock.Now() >= deadline {
+			break
+		}
+		time.Sleep(busyPause)
+		if e = k.send(tx, o, flags); e == 0 {
+			e = tx.flush()
+		}
+	}
+	if e == unix.ENOBUFS {
+		tx.count[udpSndbufErrors].Add(1)
+		if !k.recvErr.Load() {
+			e = 0 // as Linux' udp_send_skb: a datagram may be lost
+		}
+	}
+	if tx.local {
+		tx.local = false
+		k.s.pumpLocal()
+	}
+	return e
+}
+
+// busyPause is how long a blocking send waits for a busy device between two
+// attempts: a few frames' time at 1 Gbit/s.
+const busyPause = 50 * time.Microsecond
+
+// SendMessages sends datagrams in order with as few system calls as the link
+// can, and returns how many were sent. The error, one of Send's, is what stopped
+// it before the first; nil if any was sent.
+func (k *Socket) SendMessages(msgs []OutMessage, flags int, deadline int64) (int, error) {
+	tx := k.s.acquireTx(k.id)
+	tx.sent = 0
+	e := k.sendMessages(tx, msgs, flags)
+	for e == unix.EAGAIN && flags&unix.MSG_DONTWAIT == 0 && k.state.Load()&stateSend == 0 {
+		if deadline != never && k.s.clock.Now() >= deadline {
+			break
+		}
+		time.Sleep(busyPause)
+		e = k.sendMessages(tx, msgs, flags)
+	}
+	if e != 0 || tx.local {
+		e = k.sentSlow(tx, nil, e, unix.MSG_DONTWAIT, deadline)
+	}
+	sent := tx.sent
+	k.s.releaseTx(tx, k.id)
+	if sent > 0 || e == 0 {
+		return sent, nil
+	}
+	return 0, e
+}
+
+// sendMessages sends those that were not sent yet.
+func (k *Socket) sendMessages(tx *txbuf, msgs []OutMessage, flags int) unix.Errno {
+	for i := tx.sent; i < len(msgs); i++ {
+		o := outgoing{bufs: msgs[i].Buffers, message: i}
+		if len(o.bufs) == 1 {
+			o.one = o.bufs[0]
+		}
+		for _, b := range o.bufs {
+			o.n += len(b)
+		}
+		if to := msgs[i].To; to.IsValid() {
+			dst, ok := as4(to.Addr())
+			if !ok {
+				tx.flush()
+				return unix.EAFNOSUPPORT
+			}
+			o.dst, o.port, o.explicit = dst, to.Port(), true
+		}
+		if e := k.send(tx, &o, flags); e != 0 {
+			tx.flush()
+			return e
+		}
+	}
+	return tx.flush()
+}
+
+// send builds the frames of one datagram in tx. Hot: a connected socket's
+// datagram takes no lock and allocates nothing.
+func (k *Socket) send(tx *txbuf, o *outgoing, flags int) unix.Errno {
+	if o.n > maxDatagram {
+		return unix.EMSGSIZE
+	}
+	if flags&^(unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL|unix.MSG_CONFIRM|unix.MSG_EOR) != 0 {
+		if flags&unix.MSG_OOB != 0 {
+			return unix.EOPNOTSUPP
+		}
+	}
+	var p *path
+	if !o.explicit {
+		p = k.path.Load()
+	} else {
+		p = &tx.paths[pathSlot(k.id, o.dst, o.port)].path
+		if tx.paths[pathSlot(k.id, o.dst, o.port)].socket != k.id || p.dst != o.dst || p.dstPort != o.port {
+			p = nil
+		}
+	}
+	if p == nil || !p.holds(k.s) || k.state.Load()&stateSend != 0 ||
+		o.n > p.maxData || k.proto != ipv4.ProtocolUDP || p.hop.kind != toUnicast {
+		return k.sendSlow(tx, o, flags)
+	}
+	return k.sendFast(tx, p, o)
+}
+
+// sendFast builds the frame of a datagram that goes in one piece along a path
+// that holds.
+func (k *Socket) sendFast(tx *txbuf, p *path, o *outgoing) unix.Errno {
+	b, e := tx.room(p.ifc, headersLen+o.n)
+	if e != 0 {
+		return e
+	}
+	var id uint16
+	if !p.df {
+		id = k.s.ident.Next(k.s.clock.Now(), p.hop.src, p.dst, ipv4.ProtocolUDP, 1)
+	}
+	p.putUDP(b, o.n, id, o.copySum(b[headersLen:]))
+	tx.add(b, o.message)
+	tx.count[udpOutDatagrams].Add(1)
+	return 0
+}
+
+// copySum copies the payload to dst and returns its sum.
+func (o *outgoing) copySum(dst []byte) uint16 {
+	if o.one != nil || o.bufs == nil {
+		return udp.CopySum(dst, o.one)
+	}
+	var sum uint16
+	at := 0
+	for _, b := range o.bufs {
+		sum = udp.Combine(sum, udp.CopySum(dst[at:], b), at)
+		at += len(b)
+	}
+	return sum
+}
+
+// copyTo copies the payload to dst.
+func (o *outgoing) copyTo(dst []byte) {
+	if o.one != nil {
+		copy(dst, o.one)
+		return
+	}
+	at := 0
+	for _, b := range o.bufs {
+		at += copy(dst[at:], b)
+	}
+}
+
+// pathSlot returns the place in txbuf.paths for a destination.
+func pathSlot(id uint64, dst [4]byte, port uint16) int {
+	h := uint32(id)*0x9e3779b1 ^ binary.LittleEndian.Uint32(dst[:])*0x85ebca6b ^ uint32(port)*0xc2b2ae35
+	return int(h >> 29)
+}
+
+// sendSlow sends what the fast way cannot: the first datagram to a destination,
+// fragments, broadcasts, pings, and all errors.
+func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
+	if k.state.Load()&stateClosed != 0 {
+		return unix.EBADF
+	}
+	if e := k.autobind(); e != 0 {
+		return e
+	}
+	spec, connected, e := k.spec(o)
+	if e != 0 {
+		return e
+	}
+	if k.proto == ipv4.ProtocolUDP && o.n > maxDatagram-udp.HeaderLen {
+		return unix.EMSGSIZE
+	}
+	p := &path{}
+	if !connected {
+		slot := &tx.paths[pathSlot(k.id, spec.dst, o.port)]
+		p, slot.socket = &slot.path, k.id
+	}
+	e = k.s.makePath(p, &spec)
+	if e == 0 {
+		e = k.sendAlong(tx, p, &spec, o)
+	}
+	if e != 0 {
+		p.resolved = false
+		return e
+	}
+	if connected {
+		k.path.Store(p)
+	}
+	return 0
+}
+
+// spec returns what a datagram's path depends on.
+func (k *Socket) spec(o *outgoing) (spec pathSpec, connected bool, e unix.Errno) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	spec = pathSpec{
+		flow:    flow{src: k.addr, dst: o.dst, device: k.device, broadcast: k.broadcast.Load()},
+		srcPort: k.port, dstPort: o.port, proto: k.proto,
+		tos: uint8(k.tos.Load()), ttl: k.ttl.Load(), mtuRule: k.mtuDiscover.Load(),
+	}
+	if !o.explicit {
+		if !k.connected {
+			return spec, false, unix.EDESTADDRREQ
+		}
+		spec.dst, spec.dstPort = k.peer, k.peerPort
+	}
+	if k.proto == ipv4.ProtocolUDP && spec.dstPort == 0 {
+		return spec, false, unix.EINVAL
+	}
+	if spec.dst == ([4]byte{}) {
+		spec.dst = loopbackAddr // Linux: the zero address is this host
+	}
+	if ipv4.IsMulticast(k.addr) || k.s.net.Load().isBroadcast(k.addr) {
+		spec.src = [4]byte{} // bound to a group or broadcast: receives there only
+	}
+	k.recent[k.recentNext.Add(1)%uint32(len(k.recent))].Store(binary.BigEndian.Uint32(spec.dst[:]))
+	return spec, !o.explicit, 0
+}
+
+// sentTo reports whether the socket sent to dst lately.
+func (k *Socket) sentTo(dst [4]byte) bool {
+	want := binary.BigEndian.Uint32(dst[:])
+	for i := range k.recent {
+		if k.recent[i].Load() == want {
+			return true
+		}
+	}
+	return false
+}
+
+// sendAlong sends a datagram along a path that was just made.
+func (k *Socket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+	if e := k.TakeError(); e != 0 {
+		return e
+	}
+	if k.state.Load()&stateShutWrite != 0 {
+		return unix.EPIPE
+	}
+	if o.n > p.maxData && !p.mayFragment() {
+		return unix.EMSGSIZE
+	}
+	if p.ifc.info.Load().State != link.Up {
+		return unix.ENETDOWN
+	}
+	payload, e := k.transportPayload(p, spec, o)
+	if e != 0 {
+		return e
+	}
+	defer k.s.pool.put(payload)
+	pkt := packet{proto: k.proto, tos: spec.tos, ttl: p.header[ipOffset+8], df: p.df && o.n <= p.maxData,
+		payload: payload, owner: k, message: o.message}
+	if e := k.s.sendPacket(tx, p, &pkt); e != 0 {
+		return e
+	}
+	if k.proto == ipv4.ProtocolUDP {
+		tx.count[udpOutDatagrams].Add(1)
+	} else {
+		tx.count[ipOutRequests].Add(1)
+		tx.count[icmpOutMsgs].Add(1)
+		tx.count[icmpOutEchos].Add(1)
+	}
+	return 0
+}
+
+// transportPayload returns the UDP datagram or ICMP message in a buffer of the pool's.
+func (k *Socket) transportPayload(p *path, spec *pathSpec, o *outgoing) ([]byte, unix.Errno) {
+	if k.proto == ipv4.ProtocolUDP {
+		b := k.s.pool.get(udp.HeaderLen + o.n)
+		sum := o.copySum(b[udp.HeaderLen:])
+		udp.PutHeader(b, spec.srcPort, spec.dstPort, o.n, udp.FinishChecksum(p.udpSum, udp.HeaderLen+o.n, sum))
+		return b, 0
+	}
+	if o.n < icmp.HeaderLen {
+		return nil, unix.EINVAL
+	}
+	b := k.s.pool.get(o.n)
+	o.copyTo(b)
+	if b[0] != icmp.Echo || b[1] != 0 {
+		k.s.pool.put(b)
+		return nil, unix.EINVAL
+	}
+	binary.BigEndian.PutUint16(b[4:], spec.srcPort)
+	b[2], b[3] = 0, 0
+	binary.BigEndian.PutUint16(b[2:], ^udp.Sum(b, 0))
+	return b, 0
+}

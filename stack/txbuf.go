@@ -1,0 +1,157 @@
+package stack
+
+import (
+	"sync/atomic"
+
+	"github.com/outband/outband/link"
+	"golang.org/x/sys/unix"
+)
+
+// A txbuf is what one sender at a time builds frames in: their memory, the
+// paths it has lately sent along, and its own counters, so that senders share
+// nothing on their way out.
+type txbuf struct {
+	s     *Stack
+	arena []byte         // where frames are built, back to back
+	used  int            // bytes of arena
+	batch []link.TxFrame // built and not yet sent, all for one link
+	ends  []int32        // for each frame of batch, the message that it ends, or -1
+	sent  int            // messages whose last frame was sent
+	to    *Interface     // where batch goes
+	local bool           // something went to loopback
+	paths [8]cachedPath
+	count [numCounters]atomic.Uint64
+}
+
+// cachedPath is the path that a socket without a peer took to a destination.
+type cachedPath struct {
+	socket uint64
+	path   path
+}
+
+const (
+	txBatch     = 64      // frames that are sent at once
+	txFirst     = 2 << 10 // the arena's first size: one ordinary frame
+	txArena     = txBatch * 2048
+	txSlots     = 8 // txbufs kept at hand
+	txSlotsMask = txSlots - 1
+)
+
+// acquireTx returns a txbuf for the caller alone. The same socket gets the same
+// one as a rule, so that the paths in it are its own.
+func (s *Stack) acquireTx(id uint64) *txbuf {
+	for i := range uint64(txSlots) {
+		if tx := s.tx[(id+i)&txSlotsMask].Swap(nil); tx != nil {
+			return tx
+		}
+	}
+	tx := &txbuf{s: s, arena: make([]byte, txFirst)}
+	s.txMu.Lock()
+	defer s.txMu.Unlock()
+	if n := len(s.txFree); n > 0 {
+		tx = s.txFree[n-1]
+		s.txFree = s.txFree[:n-1]
+		return tx
+	}
+	s.txAll = append(s.txAll, tx)
+	return tx
+}
+
+// releaseTx gives a txbuf back.
+func (s *Stack) releaseTx(tx *txbuf, id uint64) {
+	if slot := &s.tx[id&txSlotsMask]; slot.Load() == nil && slot.CompareAndSwap(nil, tx) {
+		return
+	}
+	for i := range uint64(txSlots) {
+		if s.tx[(id+i)&txSlotsMask].CompareAndSwap(nil, tx) {
+			return
+		}
+	}
+	s.txMu.Lock()
+	s.txFree = append(s.txFree, tx)
+	s.txMu.Unlock()
+}
+
+// addTransmitCounters adds the senders' counters to sum.
+func (s *Stack) addTransmitCounters(sum *counters) {
+	s.txMu.Lock()
+	defer s.txMu.Unlock()
+	for _, tx := range s.txAll {
+		for i := range tx.count {
+			sum[i] += tx.count[i].Load()
+		}
+	}
+	sum[ipOutRequests] += sum[udpOutDatagrams]
+}
+
+// room returns n bytes to build a frame for ifc in, followed by add. What was
+// built before is sent if it went elsewhere or there is no more room.
+func (tx *txbuf) room(ifc *Interface, n int) ([]byte, unix.Errno) {
+	if len(tx.batch) > 0 && (tx.to != ifc || len(tx.batch) == txBatch || tx.used+n > len(tx.arena)) {
+		if len(tx.arena) < txArena && tx.to == ifc && len(tx.batch) < txBatch {
+			tx.grow(txArena)
+		}
+		if tx.to != ifc || len(tx.batch) == txBatch || tx.used+n > len(tx.arena) {
+			if e := tx.flush(); e != 0 {
+				return nil, e
+			}
+		}
+	}
+	if n > len(tx.arena) {
+		tx.grow(max(n, txArena))
+	}
+	tx.to = ifc
+	return tx.arena[tx.used : tx.used+n : tx.used+n], 0
+}
+
+// grow makes the arena larger. Frames that stand in the old one stay there.
+func (tx *txbuf) grow(n int) {
+	tx.arena, tx.used = make([]byte, n), 0
+}
+
+// add queues the frame that was built in what room returned. message is the
+// index of the message that it completes, or -1.
+func (tx *txbuf) add(frame []byte, message int) {
+	tx.used += len(frame)
+	tx.batch = append(tx.batch, link.TxFrame{Data: frame})
+	tx.ends = append(tx.ends, int32(message))
+}
+
+// flush sends what was built. On an error the rest of the batch is dropped;
+// sent says which messages left whole.
+func (tx *txbuf) flush() unix.Errno {
+	if len(tx.batch) == 0 {
+		return 0
+	}
+	var n int
+	var err error
+	if len(tx.batch) == 1 {
+		if err = tx.to.link.Send(tx.batch[0].Data); err == nil {
+			n = 1
+		}
+	} else {
+		n, err = tx.to.link.SendBatch(tx.batch)
+	}
+	for _, m := range tx.ends[:n] {
+		if m >= 0 {
+			tx.sent = int(m) + 1
+		}
+	}
+	if tx.to.loopback {
+		tx.local = true
+	}
+	tx.batch, tx.ends, tx.used = tx.batch[:0], tx.ends[:0], 0
+	if err == nil {
+		return 0
+	}
+	tx.count[dropLinkError].Add(1)
+	return toErrno(err)
+}
+
+// toErrno returns the errno in a link's error.
+func toErrno(err error) unix.Errno {
+	if e, ok := err.(unix.Errno); ok {
+		return e
+	}
+	return unix.EIO
+}
