@@ -14,6 +14,10 @@ const identBuckets = 8192
 // is what a jiffy is on Linux with HZ=1000.
 const identTickShift = 20
 
+// identTickBack is how far apart in ticks two uses of a counter may be. What
+// seems to be farther is a caller whose time is a little older than another's.
+const identTickBack = ^uint32(0) - 60_000
+
 // An Identifier chooses the identification of datagrams. Those that may be
 // fragmented must not repeat it within a datagram's life for the same source,
 // destination and protocol (RFC 6864, section 4.3), and nobody may foresee it
@@ -58,7 +62,7 @@ func (g *Identifier) Next(now int64, src, dst [4]byte, proto uint8, segs int) ui
 	b := &g.buckets[siphash(g.hashKey, addrs, uint64(proto))%identBuckets]
 	add := uint32(segs)
 	tick := uint32(uint64(now) >> identTickShift)
-	if old := b.tick.Load(); old != tick && b.tick.CompareAndSwap(old, tick) {
+	if old := b.tick.Load(); tick-old-1 < identTickBack && b.tick.CompareAndSwap(old, tick) {
 		random := siphash(g.randomKey, uint64(b.id.Load())<<32|uint64(tick), addrs)
 		below, _ := bits.Mul64(random, uint64(tick-old))
 		add += uint32(below)

@@ -50,6 +50,16 @@ func TestIdentifierJumps(t *testing.T) {
 	equal(t, "spread", len(slices.Compact(jumps)) > 500, true)
 }
 
+// A caller that read the clock before another one, but comes after it, does not
+// make the counter jump.
+func TestIdentifierTimeGoesBack(t *testing.T) {
+	g := NewIdentifier(testKey)
+	first := g.Next(100*tick, near, far, 17, 1)
+	equal(t, "a tick back", g.Next(99*tick, near, far, 17, 1), first+1)
+	equal(t, "and forth", g.Next(100*tick, near, far, 17, 1), first+2)
+	equal(t, "a minute back", g.Next(100*tick-60_000*tick, near, far, 17, 1), first+3)
+}
+
 func TestIdentifierFlowsAreApart(t *testing.T) {
 	g, other := NewIdentifier(testKey), NewIdentifier([16]byte{9})
 	seen := map[uint16]int{}
