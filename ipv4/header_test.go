@@ -135,6 +135,18 @@ func TestParseChecksumEdge(t *testing.T) {
 	}
 }
 
+// A sum of all ones makes a checksum of zero, and never the other zero.
+func TestChecksumZero(t *testing.T) {
+	f := testFields
+	b := datagram(f, nil)
+	f.ID = FinishChecksum(PartialSum(b), 20, 0)
+	b = datagram(f, nil)
+	equal(t, "checksum", binary.BigEndian.Uint16(b[10:]), 0)
+	equal(t, "FinishChecksum", FinishChecksum(PartialSum(b), 20, f.ID), 0)
+	_, _, c := Parse(b)
+	equal(t, "cause", c, CauseNone)
+}
+
 func TestParseQuoted(t *testing.T) {
 	whole := frameDNS
 	for _, tt := range []struct {

@@ -10,14 +10,14 @@ import (
 // naiveReassembler is what a Reassembler does with one datagram, as simply as
 // it can be said: a list of runs in any order, a byte for each that is here.
 type naiveReassembler struct {
-	runs                  []run
-	payload               []byte // what is here
-	have                  []bool
-	end                   int
-	last, dead, whole     bool
-	header                []byte
-	ecn                   uint8
-	maxSize, maxDFSize, n int
+	runs               []run
+	payload            []byte // what is here
+	have               []bool
+	end                int
+	last, dead, whole  bool
+	header             []byte
+	ecn                uint8
+	maxSize, maxDFSize int
 }
 
 func (m *naiveReassembler) input(h Header, payload []byte) Cause {

@@ -164,7 +164,8 @@ func (n *routeNode) routes(k prefixKey) []Route {
 }
 
 // with returns a copy of the node, which stands at depth, in which e is what
-// there is for its prefix. Without routes it is taken out.
+// there is for its prefix. Without routes it is taken out, which it must be in
+// for.
 func (n *routeNode) with(depth int, e routeEntry) *routeNode {
 	c := *n
 	if e.key.endsAt(depth) {
@@ -175,8 +176,8 @@ func (n *routeNode) with(depth int, e routeEntry) *routeNode {
 	var kid routeKid
 	if c.below.has(b) {
 		kid = c.kids[c.below.rank(b)].with(depth+1, e)
-	} else if len(e.routes) > 0 {
-		kid.leaf = &e
+	} else {
+		kid = leafOf(e)
 	}
 	c.kids = put(&c.below, c.kids, b, kid, kid != routeKid{})
 	return &c
@@ -187,30 +188,26 @@ func (n *routeNode) with(depth int, e routeEntry) *routeNode {
 func (k routeKid) with(depth int, e routeEntry) routeKid {
 	node := k.node
 	if k.leaf != nil {
-		if k.leaf.key == e.key || len(e.routes) == 0 {
-			return k.replaceLeaf(e)
+		if k.leaf.key == e.key {
+			return leafOf(e)
 		}
 		node = (&routeNode{}).with(depth, *k.leaf)
 	}
 	return node.with(depth, e).asKid()
 }
 
-// replaceLeaf puts e in the place of the leaf if it is for the same prefix.
-func (k routeKid) replaceLeaf(e routeEntry) routeKid {
-	switch {
-	case k.leaf.key != e.key:
-		return k
-	case len(e.routes) == 0:
+// leafOf returns an entry as a kid, the empty kid if it has no routes.
+func leafOf(e routeEntry) routeKid {
+	if len(e.routes) == 0 {
 		return routeKid{}
 	}
 	return routeKid{leaf: &e}
 }
 
-// asKid returns the node, or what stands for it if it holds next to nothing.
+// asKid returns the node, or what stands for it if it holds no more than one
+// prefix. It holds one at least: a node that loses its last but one is none.
 func (n *routeNode) asKid() routeKid {
 	switch {
-	case len(n.entries) == 0 && len(n.kids) == 0:
-		return routeKid{}
 	case len(n.entries) == 1 && len(n.kids) == 0:
 		return routeKid{leaf: &n.entries[0]}
 	case len(n.entries) == 0 && len(n.kids) == 1 && n.kids[0].leaf != nil:
