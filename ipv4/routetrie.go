@@ -164,8 +164,8 @@ func (n *routeNode) routes(k prefixKey) []Route {
 }
 
 // with returns a copy of the node, which stands at depth, in which e is what
-// there is for its prefix. Without routes it is taken out, which it must be in
-// for.
+// there is for its prefix. Without routes the prefix, which must be there, is
+// taken out.
 func (n *routeNode) with(depth int, e routeEntry) *routeNode {
 	c := *n
 	if e.key.endsAt(depth) {
@@ -205,7 +205,7 @@ func leafOf(e routeEntry) routeKid {
 }
 
 // asKid returns the node, or what stands for it if it holds no more than one
-// prefix. It holds one at least: a node that loses its last but one is none.
+// prefix. It holds one at least: before a node is empty it has become a leaf.
 func (n *routeNode) asKid() routeKid {
 	switch {
 	case len(n.entries) == 1 && len(n.kids) == 0:
