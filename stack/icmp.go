@@ -76,13 +76,13 @@ func (s *Stack) timestamp(a *arrival, m icmp.Message) {
 func (s *Stack) reply(a *arrival, b []byte, tos uint8) {
 	r := &s.rx
 	r.count[icmpOutMsgs]++
-	r.pending.out = append(r.pending.out, outPacket{src: a.h.Dst(), dst: a.h.Src(),
+	r.pending.out = append(r.pending.out, outPacket{src: a.dst, dst: a.src,
 		packet: packet{proto: ipv4.ProtocolICMP, tos: tos, ttl: defaultTTL, payload: b}})
 }
 
 // pingDeliver gives an echo reply to the ping socket whose ident it has.
 func (s *Stack) pingDeliver(a *arrival, m icmp.Message) {
-	in := Info{From: a.h.Src(), To: a.h.Dst(), Len: len(m), Interface: a.ifc.index,
+	in := Info{From: a.src, To: a.dst, Len: len(m), Interface: a.ifc.index,
 		TTL: a.h.TTL(), TOS: a.h.TOS(), Clock: a.meta.Clock, Type: a.meta.Type,
 		FragSize: uint16(a.frag), Time: a.meta.Time}
 	k, ok := s.pings.Lookup(in.To, m.Ident(), in.From, 0, in.Interface)
@@ -113,7 +113,7 @@ func (s *Stack) sendError(a *arrival, kind icmpKind, rest uint32) {
 // sendErrorAbout is sendError with the datagram to quote.
 func (s *Stack) sendErrorAbout(a *arrival, kind icmpKind, rest uint32, datagram []byte) {
 	r := &s.rx
-	t := icmp.Trigger{Src: a.h.Src(), Dst: a.h.Dst(), Protocol: a.h.Protocol(), FragmentOffset: a.h.FragmentOffset(),
+	t := icmp.Trigger{Src: a.src, Dst: a.dst, Protocol: a.h.Protocol(), FragmentOffset: a.h.FragmentOffset(),
 		LinkBroadcast: a.meta.Type == link.Broadcast || a.meta.Type == link.Multicast,
 		DstBroadcast:  a.kind == toBroadcast}
 	if _, quoted, ok := ipv4.ParseQuoted(datagram); ok && t.Protocol == ipv4.ProtocolICMP && len(quoted) > 0 {
@@ -126,7 +126,7 @@ func (s *Stack) sendErrorAbout(a *arrival, kind icmpKind, rest uint32, datagram 
 		r.count[icmpOutRateLimited]++
 		return
 	}
-	b := icmp.AppendError(s.pool.get(icmp.HeaderLen+icmp.MaxQuote)[:0], kind.typ, kind.code, rest, datagram)
+	b := icmp.AppendError(s.pool.get(icmp.HeaderLen + icmp.MaxQuote)[:0], kind.typ, kind.code, rest, datagram)
 	r.count[kind.counter]++
 	s.reply(a, b, icmp.ErrorTOS(a.h.TOS()))
 }

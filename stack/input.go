@@ -53,6 +53,8 @@ type arrival struct {
 	ifc  *Interface
 	meta *link.Meta
 	h    ipv4.Header
+	src  [4]byte
+	dst  [4]byte
 	kind destination
 	frag int // length of the largest fragment, 0 if the datagram came whole
 }
@@ -68,10 +70,12 @@ func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 		s.badHeader(c)
 		return
 	}
-	net := s.net.Load()
-	a := arrival{ifc: ifc, meta: meta, h: h}
-	src, dst := h.Src(), h.Dst()
-	if !s.acceptable(net, &a, src, dst, own) {
+	a := arrival{ifc: ifc, meta: meta, h: h, src: h.Src(), dst: h.Dst()}
+	net, src, dst := s.net.Load(), a.src, a.dst
+	// Nearly every datagram comes from an ordinary address to the interface's
+	// own one.
+	ordinary := src[0] != 0 && src[0] < 224 && src[0] != 127 && !net.lastByte[src[3]] && dst == ifc.primary
+	if !ordinary && !s.acceptable(net, &a, src, dst, own) {
 		return
 	}
 	if len(h) > ipv4.MinHeaderLen && !s.optionsAcceptable(&a) {
@@ -204,7 +208,7 @@ func (s *Stack) reassemblyTimers(now int64) {
 		if e.First == nil || ifc == nil || !ok {
 			continue
 		}
-		a := arrival{ifc: ifc, meta: &link.Meta{}, h: h}
+		a := arrival{ifc: ifc, meta: &link.Meta{}, h: h, src: h.Src(), dst: h.Dst()}
 		if s.net.Load().isBroadcast(h.Dst()) {
 			a.kind = toBroadcast
 		}
@@ -222,14 +226,14 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 		return
 	}
 	if a.meta.Checksum == link.ChecksumUnknown || a.frag != 0 && a.meta.Checksum == link.ChecksumValid {
-		if !udp.VerifyChecksum(a.h.Src(), a.h.Dst(), uh) {
+		if !udp.VerifyChecksum(a.src, a.dst, uh) {
 			r.count[udpInCsumErrors]++
 			r.count[udpInErrors]++
 			return
 		}
 	}
 	in := Info{
-		From: a.h.Src(), To: a.h.Dst(), FromPort: uh.SrcPort(), ToPort: uh.DstPort(),
+		From: a.src, To: a.dst, FromPort: uh.SrcPort(), ToPort: uh.DstPort(),
 		Len: len(data), Interface: a.ifc.index, TTL: a.h.TTL(), TOS: a.h.TOS(),
 		Clock: a.meta.Clock, Type: a.meta.Type, FragSize: uint16(a.frag), Time: a.meta.Time,
 	}

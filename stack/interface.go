@@ -28,6 +28,7 @@ type Interface struct {
 	name     string
 	loopback bool
 	info     atomic.Pointer[link.Info]
+	primary  [4]byte // the first address, guarded by the receive lock
 
 	neighTimer *timer
 	// neighMu guards the neighbour table and who waits for it.
@@ -115,10 +116,23 @@ func (s *Stack) configureLocked(change func(n *network) error) error {
 	// Whoever leads may be using the old configuration's interfaces.
 	s.lockReceive()
 	s.net.Store(n)
+	for _, i := range n.interfaces {
+		i.primary = n.primary(i)
+	}
 	s.unlockReceive()
 	s.gen.Add(1)
 	s.wakeSleepers()
 	return nil
+}
+
+// primary returns the interface's first address, zero if it has none.
+func (n *network) primary(i *Interface) [4]byte {
+	for _, a := range n.addresses {
+		if a.Iface == int(i.index) {
+			return a.IP()
+		}
+	}
+	return [4]byte{}
 }
 
 // index makes the tables that follow from the rest.
