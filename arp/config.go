@@ -144,7 +144,7 @@ const (
 func (c Config) complete() Config {
 	d := DefaultConfig()
 	if c.GCInterval <= 0 && c.ReachableTime > 0 {
-		d.GCInterval = c.ReachableTime/2 + 1
+		d.GCInterval = max(c.ReachableTime/2, 1)
 	}
 	for _, f := range []struct{ v, def *time.Duration }{
 		{&c.ReachableTime, &d.ReachableTime}, {&c.RetransTime, &d.RetransTime},
@@ -169,6 +169,7 @@ func (c Config) complete() Config {
 			*f.v = *f.def
 		}
 	}
+	c.ProbeNum = min(c.ProbeNum, maxCount)
 	for _, f := range []struct{ v, def *int }{
 		{&c.UcastSolicit, &d.UcastSolicit}, {&c.McastSolicit, &d.McastSolicit},
 		{&c.McastResolicit, &d.McastResolicit}, {&c.AnnounceNum, &d.AnnounceNum}, {&c.MaxConflicts, &d.MaxConflicts},

@@ -14,6 +14,9 @@ func TestResolveFails(t *testing.T) {
 		t.Fatal(c)
 	}
 	s.wantState(e, Incomplete)
+	if e.Addr() != peerIP {
+		t.Errorf("address %v", e.Addr())
+	}
 	if _, ok := e.MAC(); ok {
 		t.Error("MAC is ok")
 	}

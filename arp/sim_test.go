@@ -52,11 +52,12 @@ func newSim(tb testing.TB, change func(*Config)) *sim {
 	}
 	s := &sim{Table: New(cfg, ourMAC, middle), tb: tb, now: 1000 * sec}
 	s.AddAddress(s.now, ourIP)
+	s.drain()
 	for s.Deadline() < s.now+5*sec {
 		s.Advance(s.Deadline())
+		s.drain()
 	}
 	s.now += 5 * sec
-	s.drain()
 	return s
 }
 
