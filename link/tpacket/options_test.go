@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/vishvananda/netns"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
@@ -175,19 +176,33 @@ func TestSocketOptions(t *testing.T) {
 }
 
 func TestMissingPrivilege(t *testing.T) {
+	lb := newLab(t, 1500)
+	unprivileged(t, func() error {
+		_, err := Open("lo", Options{})
+		wantError(t, err, unix.EPERM, "CAP_NET_RAW")
+		// The thread that enters the namespace is a new one, with what this
+		// one has; a process has its privileges in every thread or in none.
+		err = netns.Set(lb.near.ns)
+		wantError(t, needs("CAP_SYS_ADMIN", err), unix.EPERM, "CAP_SYS_ADMIN")
+		return nil
+	})
+}
+
+// unprivileged runs f on a thread that has no capabilities.
+func unprivileged(t *testing.T, f func() error) {
+	t.Helper()
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for good: the thread has lost its privileges
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
 		hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-		var data [2]unix.CapUserData
-		if err := unix.Capset(&hdr, &data[0]); err != nil {
-			done <- err
-			return
+		var none [2]unix.CapUserData
+		err := unix.Capset(&hdr, &none[0])
+		if err == nil {
+			err = f()
 		}
-		_, err := Open("lo", Options{})
 		done <- err
 	}()
-	wantError(t, <-done, unix.EPERM, "CAP_NET_RAW")
+	check(t, <-done)
 }
 
 // Privileges may be dropped after Open: what a returning device needs works.
@@ -203,19 +218,13 @@ func TestDeviceReturnsWithoutPrivilege(t *testing.T) {
 	w.state(link.Gone)
 	l.mu.Lock()
 	lb.join(1500)
-	done := make(chan link.Info)
-	go func() {
-		runtime.LockOSThread()
-		hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-		var data [2]unix.CapUserData
-		unix.Capset(&hdr, &data[0])
-		done <- l.lookLocked()
-	}()
-	info := <-done
-	l.publishLocked(info)
+	unprivileged(t, func() error {
+		l.publishLocked(l.lookLocked())
+		return nil
+	})
 	l.mu.Unlock()
-	if info.State != link.Up || l.Stats().Reopened != 1 || lb.near.groups()[group] != 1 {
-		t.Errorf("%+v, %+v, groups %v", info, l.Stats(), lb.near.groups())
+	if i := l.Info(); i.State != link.Up || l.Stats().Reopened != 1 || lb.near.groups()[group] != 1 {
+		t.Errorf("%+v, %+v, groups %v", i, l.Stats(), lb.near.groups())
 	}
 	exchange(t, lb, l)
 }

@@ -21,6 +21,14 @@ func step(name string, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
+// needs names the capability that is missing, if that is what err means.
+func needs(capability string, err error) error {
+	if err != unix.EPERM {
+		return err
+	}
+	return fmt.Errorf("needs %s: %w", capability, err)
+}
+
 // inNetNS runs f on a thread that is in the network namespace at path, or in
 // the caller's if path is empty.
 func inNetNS(path string, f func() error) error {
@@ -46,7 +54,7 @@ func inNetNS(path string, f func() error) error {
 		}
 		defer here.Close()
 		if err := netns.Set(there); err != nil {
-			result <- step("setns "+path, err)
+			result <- step("setns "+path, needs("CAP_SYS_ADMIN", err))
 			return
 		}
 		result <- f()
@@ -65,7 +73,7 @@ var ethPAll = binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL})
 func openRing(program []bpf.RawInstruction, o *Options) (int, error) {
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return -1, step("socket", err)
+		return -1, step("packet socket", needs("CAP_NET_RAW", err))
 	}
 	options := []struct {
 		name string

@@ -1,7 +1,6 @@
 package tpacket
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -53,8 +52,8 @@ type notify struct{ changed func() }
 //
 // Errors wrap errnos: ENODEV (no such device), EINVAL (an option, or the device,
 // cannot be used; the message says which), EPERM (CAP_NET_RAW is missing in the
-// user namespace that owns the network namespace), ENOMEM (not even one block
-// for the ring).
+// user namespace that owns the network namespace, or CAP_SYS_ADMIN to enter it;
+// the message says which), ENOMEM (not even one block for the ring).
 func Open(name string, opts Options) (*Link, error) {
 	l := &Link{quit: make(chan struct{}), groups: map[link.MAC]int{}, promisc: opts.Promiscuous}
 	l.rx.fd = -1
@@ -65,9 +64,6 @@ func Open(name string, opts Options) (*Link, error) {
 	}
 	if err != nil {
 		l.shut()
-		if errors.Is(err, unix.EPERM) {
-			err = fmt.Errorf("needs CAP_NET_RAW: %w", err)
-		}
 		return nil, fmt.Errorf("tpacket: %s: %w", name, err)
 	}
 	go l.watch(l.events)
