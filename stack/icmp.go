@@ -122,7 +122,7 @@ func (s *Stack) sendErrorAbout(a *arrival, kind icmpKind, rest uint32, datagram 
 	if icmp.MayAnswer(t) != icmp.CauseNone {
 		return
 	}
-	if !s.limiter.Allow(s.clock.Now(), t.Src, kind.typ) {
+	if !a.ifc.loopback && !s.limiter.Allow(s.clock.Now(), t.Src, kind.typ) {
 		r.count[icmpOutRateLimited]++
 		return
 	}

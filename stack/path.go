@@ -78,6 +78,7 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 	}
 	p.df = spec.mtuRule == unix.IP_PMTUDISC_WANT || spec.mtuRule == unix.IP_PMTUDISC_DO ||
 		spec.mtuRule == unix.IP_PMTUDISC_PROBE
+	p.df = p.df && !h.mtuLocked
 	p.maxData = p.mtu() - ipv4.MinHeaderLen
 	if spec.proto == ipv4.ProtocolUDP {
 		p.maxData -= udp.HeaderLen

@@ -29,6 +29,9 @@ type hop struct {
 	kind    destination
 	mtu     int
 	pathMTU int // learnt from ICMP, else mtu
+	// mtuLocked says that the path claims to have an MTU below what a host may
+	// believe: datagrams are sent without DF, for routers to fragment.
+	mtuLocked bool
 }
 
 // loopbackAddr is this host, as itself.
@@ -70,8 +73,8 @@ func (s *Stack) route(f flow) (hop, unix.Errno) {
 	h.mtu = min(h.mtu, ipv4.MaxLen)
 	h.pathMTU = h.mtu
 	if h.kind == toUnicast {
-		if m, ok := s.lookupPathMTU(f.dst); ok {
-			h.pathMTU = min(h.mtu, m)
+		if m, locked, ok := s.lookupPathMTU(f.dst); ok {
+			h.pathMTU, h.mtuLocked = min(h.mtu, m), locked
 		}
 	}
 	if h.src == ([4]byte{}) {
@@ -140,11 +143,11 @@ func (n *network) interfaceFor(f flow) *Interface {
 }
 
 // lookupPathMTU returns what ICMP has taught of the path to dst.
-func (s *Stack) lookupPathMTU(dst [4]byte) (int, bool) {
+func (s *Stack) lookupPathMTU(dst [4]byte) (mtu int, locked, ok bool) {
 	s.pmtuMu.Lock()
 	defer s.pmtuMu.Unlock()
 	if s.pmtu.Len() == 0 {
-		return 0, false
+		return 0, false, false
 	}
-	return s.pmtu.Lookup(s.clock.Now(), dst)
+	return s.pmtu.LookupLocked(s.clock.Now(), dst)
 }
