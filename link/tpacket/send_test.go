@@ -205,7 +205,7 @@ func TestSendQueueFull(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			lb := newLab(t, 1500)
 			h := lb.near
-			drain := func(int) {}
+			var drain func(int)
 			if tt.limit == 0 {
 				h.dev = "tap0"
 				file := h.tun(h.dev, unix.IFF_TAP)
