@@ -86,7 +86,7 @@ func (s *Socket) OutOfBand() bool { return s.oob != nil }
 // SetNonblock sets or clears O_NONBLOCK.
 func (s *Socket) SetNonblock(on bool) error {
 	if s.oob == nil {
-		return unix.SetNonblock(s.kernel.fd, on)
+		return s.kernel.setNonblock(on)
 	}
 	v := int32(0)
 	if on {
