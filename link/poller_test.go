@@ -344,3 +344,29 @@ func BenchmarkPollerReadable(b *testing.B) {
 		p.Wait(links, -1)
 	}
 }
+
+// TestPollerWithoutEventFD lets the process have no descriptor left: a Wake must end a
+// sleep in poll(2) all the same.
+func TestPollerWithoutEventFD(t *testing.T) {
+	l, _ := socketLink(t)
+	p := newPoller(t)
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	none := old
+	none.Cur = 0
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	done := waitDone(p, []link.Link{l}, -1)
+	p.Wake()
+	mustEnd(t, done, "Wake without an eventfd")
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	done = waitDone(p, []link.Link{l}, -1)
+	runtime.Gosched()
+	p.Wake()
+	mustEnd(t, done, "Wake with an eventfd again")
+}
