@@ -1,5 +1,11 @@
 package stack
 
+import (
+	"strings"
+
+	"github.com/outband/outband/arp"
+)
+
 // A counter is the place of one counter in a stack's statistics. The names are
 // nstat(8)'s where Linux has the counter (RFC 1213, RFC 4293, RFC 4113); ours
 // start with "Outband" and each names one cause of a drop, or one event.
@@ -25,6 +31,9 @@ const (
 	ipReasmOKs
 	ipReasmFails
 	ipReasmOverlaps
+	reasmDuplicates
+	reasmEvicted
+	reasmRestarted
 	ipFragOKs
 	ipFragFails
 	ipFragCreates
@@ -42,7 +51,6 @@ const (
 	icmpInDelivers
 	icmpRcvbufErrors
 	icmpOutMsgs
-	icmpOutErrors
 	icmpOutRateLimited
 	icmpOutDestUnreachs
 	icmpOutTimeExcds
@@ -75,7 +83,6 @@ const (
 	dropLinkError
 	dropGSO
 	arpIn
-	arpInErrors
 	arpOut
 	arpConflicts
 	numCounters
@@ -102,6 +109,9 @@ var counterNames = [numCounters]string{
 	ipReasmOKs:             "IpReasmOKs",
 	ipReasmFails:           "IpReasmFails",
 	ipReasmOverlaps:        "IpExtReasmOverlaps",
+	reasmDuplicates:        "OutbandReasmDuplicates",
+	reasmEvicted:           "OutbandReasmEvicted",
+	reasmRestarted:         "OutbandReasmRestarted",
 	ipFragOKs:              "IpFragOKs",
 	ipFragFails:            "IpFragFails",
 	ipFragCreates:          "IpFragCreates",
@@ -119,7 +129,6 @@ var counterNames = [numCounters]string{
 	icmpInDelivers:         "OutbandPingInDatagrams",
 	icmpRcvbufErrors:       "OutbandPingRcvbufErrors",
 	icmpOutMsgs:            "IcmpOutMsgs",
-	icmpOutErrors:          "IcmpOutErrors",
 	icmpOutRateLimited:     "IcmpOutRateLimitHost",
 	icmpOutDestUnreachs:    "IcmpOutDestUnreachs",
 	icmpOutTimeExcds:       "IcmpOutTimeExcds",
@@ -152,7 +161,6 @@ var counterNames = [numCounters]string{
 	dropLinkError:          "OutbandDropLinkError",
 	dropGSO:                "OutbandDropGSO",
 	arpIn:                  "OutbandArpIn",
-	arpInErrors:            "OutbandArpInErrors",
 	arpOut:                 "OutbandArpOut",
 	arpConflicts:           "OutbandArpConflicts",
 }
@@ -188,11 +196,53 @@ func (s Stats) Get(name string) uint64 {
 func (s *Stack) Stats() Stats {
 	s.lockReceive()
 	sum := s.rx.count
+	s.addReassembly(&sum)
 	s.unlockReceive()
 	s.addTransmitCounters(&sum)
-	out := make([]Counter, numCounters)
+	out := make([]Counter, numCounters, int(numCounters)+int(arp.NumCauses))
 	for i := range out {
 		out[i] = Counter{counterNames[i], sum[i]}
 	}
-	return Stats{out}
+	return Stats{append(out, s.arpCounters()...)}
+}
+
+// addReassembly adds what the reassembler counts itself.
+func (s *Stack) addReassembly(sum *counters) {
+	r := s.reasm.Stats()
+	sum[ipReasmReqds] = r.ReasmReqds
+	sum[ipReasmOKs] = r.ReasmOKs
+	sum[ipReasmFails] = r.ReasmFails
+	sum[ipReasmTimeout] = r.ReasmTimeout
+	sum[ipReasmOverlaps] = r.ReasmOverlaps
+	sum[reasmDuplicates] = r.Duplicates
+	sum[reasmEvicted] = r.Evicted
+	sum[reasmRestarted] = r.Restarted
+}
+
+// arpCounters returns how many ARP packets and requests ended in each cause, of
+// all neighbour tables together: "OutbandArpUnsolicited" and so on.
+func (s *Stack) arpCounters() []Counter {
+	var sum [arp.NumCauses]uint64
+	for _, i := range s.net.Load().interfaces {
+		i.neighMu.Lock()
+		st := i.neigh.Stats()
+		i.neighMu.Unlock()
+		for c, n := range st.Causes {
+			sum[c] += n
+		}
+	}
+	out := make([]Counter, 0, arp.NumCauses)
+	for c := arp.CauseNone + 1; c < arp.NumCauses; c++ {
+		out = append(out, Counter{"OutbandArp" + camel(c.String()), sum[c]})
+	}
+	return out
+}
+
+// camel joins words as counters' names do: "table full" becomes "TableFull".
+func camel(words string) string {
+	var b strings.Builder
+	for w := range strings.FieldsSeq(words) {
+		b.WriteString(strings.ToUpper(w[:1]) + w[1:])
+	}
+	return b.String()
 }

@@ -114,12 +114,9 @@ func (i *Interface) arpInput(f *link.Frame) {
 	r := &i.s.rx
 	r.count[arpIn]++
 	i.neighMu.Lock()
-	c := i.neigh.Input(i.s.clock.Now(), f.Data[link.HeaderLen:], link.MAC(f.Data[6:12]))
+	i.neigh.InputTo(i.s.clock.Now(), f.Data[link.HeaderLen:], link.MAC(f.Data[6:12]), link.MAC(f.Data[:6]))
 	i.afterReceiveLocked()
 	i.neighMu.Unlock()
-	if c != arp.CauseNone {
-		r.count[arpInErrors]++
-	}
 }
 
 // afterReceiveLocked leaves the table's events to the flush after the batch,
