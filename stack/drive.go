@@ -105,8 +105,10 @@ func (s *Stack) runFlush(f *flush) {
 }
 
 // pump takes a batch from every link and processes it, and now and then runs
-// the timers that are due. The receive lock is held.
-func (s *Stack) pump() {
+// the timers that are due. It returns true if a link may have more: whoever
+// wants to sleep looks again first, since a link without a descriptor tells only
+// of the first frame. The receive lock is held.
+func (s *Stack) pump() (more bool) {
 	r := &s.rx
 	if r.rounds++; r.rounds%clockEvery == 0 {
 		s.runTimers(s.clock.Now())
@@ -120,7 +122,9 @@ func (s *Stack) pump() {
 			s.input(ifc, &r.batch[i])
 		}
 		ifc.link.Release()
+		more = more || n == batchSize
 	}
+	return more
 }
 
 // runTimers runs the timers that are due. The receive lock is held.
@@ -183,7 +187,7 @@ func (s *Stack) lead(k *Socket, t *target, w *wait) verdict {
 	}
 	v := again
 	for {
-		s.pump()
+		more := s.pump()
 		if t != nil && r.sink.count > 0 {
 			t.count, t.n, t.info = r.sink.count, r.sink.n, r.sink.info
 			v = delivered
@@ -193,8 +197,10 @@ func (s *Stack) lead(k *Socket, t *target, w *wait) verdict {
 			v = ready
 			break
 		}
-		if v = s.idle(w, true); v != again {
-			break
+		if !more {
+			if v = s.idle(w, true); v != again {
+				break
+			}
 		}
 		if r.lock.wanted.Load() > 0 || !r.pending.empty() || w.rounds%makeWayEvery == 0 {
 			break

@@ -123,8 +123,11 @@ func (s *Stack) houseLead() bool {
 			return true
 		}
 		s.runTimers(s.clock.Now())
-		s.pump()
+		more := s.pump()
 		s.unlockReceive()
+		if more {
+			continue
+		}
 		before := s.lookLead()
 		if before.led() {
 			return true

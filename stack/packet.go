@@ -163,10 +163,19 @@ const replyID = ^uint64(0)
 // pumpLocal receives what was sent over loopback, so that it is there when the
 // send call returns, as in Linux.
 func (s *Stack) pumpLocal() {
-	s.lockReceive()
-	s.pump()
-	s.unlockReceive()
+	for range localBatches {
+		s.lockReceive()
+		more := s.pump()
+		s.unlockReceive()
+		if !more {
+			return
+		}
+	}
+	s.wakeSleepers() // somebody floods us: others may do the rest
 }
+
+// localBatches bounds how much a sender over loopback receives for others.
+const localBatches = 16
 
 // arpFrame returns the Ethernet frame of an ARP packet, in the pool's memory.
 func (s *Stack) arpFrame(ifc *Interface, dst link.MAC, packet []byte) []byte {
