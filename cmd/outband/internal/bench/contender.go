@@ -15,6 +15,8 @@ type contender[E any] struct {
 	kernelNear, kernelFar bool
 	// pinned says whether the measuring threads are tied to CPUs.
 	pinned bool
+	// spin is how our stack waits, as --spin has it; "" where it takes no part.
+	spin string
 }
 
 func names[E any](all []contender[E]) []string {
@@ -23,6 +25,17 @@ func names[E any](all []contender[E]) []string {
 		names[i] = c.name
 	}
 	return names
+}
+
+// spins returns how each contender of ours waits.
+func spins[E any](all []contender[E]) map[string]string {
+	spins := map[string]string{}
+	for _, c := range all {
+		if c.spin != "" {
+			spins[c.name] = c.spin
+		}
+	}
+	return spins
 }
 
 // pick returns the named contenders, in the order of all; without names, all.

@@ -13,7 +13,8 @@ import (
 
 // fixed are surroundings that are the same everywhere.
 var fixed = Surroundings{Kernel: "6.18.0 x86_64", CPU: "Some CPU", CPUs: 2, GOMAXPROCS: 2, Go: "go1.26.0",
-	Revision: "0123456789ab", Link: "veth", MTU: 1500, Ring: Ring{"TPACKET_V2", 1024, 2048}, Pinned: []int{0, 1}, Rounds: 3}
+	Revision: "0123456789ab", Link: "veth", MTU: 1500, Ring: Ring{"TPACKET_V2", 1024, 2048},
+	Ours: Ring{"TPACKET_V2", 4096, 2048}, Pinned: []int{0, 1}, Rounds: 3}
 
 func rttReport() RTTReport {
 	c := RTTConfig{Count: 1000, Rounds: 3, Sizes: []int{64, 1400}}
@@ -24,7 +25,7 @@ func rttReport() RTTReport {
 			results[i][1] = append(results[i][1], Summary{5000 + i, 5720 + round, 8000, 19000})
 		}
 	}
-	r := c.report([]string{"ring", "kernel-spin"}, results)
+	r := c.report([]string{"ring", "outband-spin"}, results)
 	r.Surroundings = fixed
 	r.Surroundings.Count = 1000
 	return r

@@ -34,6 +34,7 @@ type RTTResult struct {
 	Contender string `json:"contender"`
 	Payload   int    `json:"payload_bytes"`
 	Rounds    int    `json:"rounds"`
+	Spin      string `json:"spin,omitempty"` // how our stack waits, as --spin has it
 	Summary
 	// XFloor is P50 as a multiple of the bare ring's; nil if that did not run.
 	XFloor *float64 `json:"x_floor"`
@@ -88,7 +89,7 @@ func (c RTTConfig) report(contenders []string, results table[Summary]) RTTReport
 			if len(rounds) == 0 {
 				continue
 			}
-			r := RTTResult{Contender: name, Payload: c.Sizes[i], Rounds: len(rounds), Summary: medians(rounds)}
+			r := RTTResult{Contender: name, Payload: c.Sizes[i], Rounds: len(rounds), Spin: spins(rttContenders)[name], Summary: medians(rounds)}
 			if name == floor {
 				floorP50 = r.P50
 			}
@@ -110,13 +111,21 @@ func (r RTTReport) Print(w io.Writer) {
 }
 
 func (r RTTReport) printSize(w io.Writer, size int) {
-	fmt.Fprintf(w, "%-16s %9s %9s %9s %9s %9s\n", "contender", "min", "p50", "p99", "p99.9", "x floor")
+	fmt.Fprintf(w, "%-16s %-8s %9s %9s %9s %9s %9s\n", "contender", "our spin", "min", "p50", "p99", "p99.9", "x floor")
 	for _, result := range r.Results {
 		if result.Payload == size {
-			fmt.Fprintf(w, "%-16s %9d %9d %9d %9d %9s\n", result.Contender,
+			fmt.Fprintf(w, "%-16s %-8s %9d %9d %9d %9d %9s\n", result.Contender, orDash(result.Spin),
 				result.Min, result.P50, result.P99, result.P999, times(result.XFloor))
 		}
 	}
+}
+
+// orDash writes a dash for nothing.
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }
 
 // times writes a ratio, or a dash for none.

@@ -18,6 +18,10 @@ const floor = "ring"
 // not pinned, as its users' programs are not.
 var rttContenders = []contender[conn]{
 	{name: floor, near: openRing, far: openRing, kernelNear: true, kernelFar: true, pinned: true},
+	{name: "outband-spin", near: openOutbandSpin, far: openOutbandSpin, pinned: true, spin: "always"},
+	{name: "outband-default", near: openOutbandDefault, far: openOutbandDefault, pinned: true, spin: "default"},
+	{name: "outband-block", near: openOutbandBlock, far: openOutbandBlock, pinned: true, spin: "never"},
+	{name: "outband-half", near: openKernelSpin, far: openOutbandSpin, kernelNear: true, pinned: true, spin: "always"},
 	{name: "kernel-spin", near: openKernelSpin, far: openKernelSpin, kernelNear: true, kernelFar: true, pinned: true},
 	{name: "kernel-block", near: openKernelBlock, far: openKernelBlock, kernelNear: true, kernelFar: true, pinned: true},
 	{name: "go-net", near: openGoNet, far: openGoNet, kernelNear: true, kernelFar: true},

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/cmd/outband/internal/peers"
+	"github.com/outband/outband/link/tpacket"
 )
 
 // Surroundings are what a figure is worth nothing without.
@@ -24,8 +25,9 @@ type Surroundings struct {
 	Revision   string  `json:"revision"` // of this program's source
 	Link       string  `json:"link"`
 	MTU        int     `json:"mtu_bytes"`
-	Ring       Ring    `json:"ring"`
-	Pinned     []int   `json:"pinned_cpus"` // of the near and the far end; empty: not pinned
+	Ring       Ring    `json:"ring"`         // of the bare ring
+	Ours       Ring    `json:"outband_ring"` // of our stack
+	Pinned     []int   `json:"pinned_cpus"`  // of the near and the far end; empty: not pinned
 	Rounds     int     `json:"rounds"`
 	Count      int     `json:"count,omitempty"`   // round trips in a round
 	Seconds    float64 `json:"seconds,omitempty"` // of sending in a round
@@ -38,12 +40,15 @@ type Ring struct {
 	SlotBytes int    `json:"slot_bytes"`
 }
 
+const ringVersion = "TPACKET_V2"
+
 // surroundings finds out where this program runs.
 func surroundings() Surroundings {
 	return Surroundings{
 		Kernel: kernel(), CPU: cpuModel("/proc/cpuinfo"), CPUs: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0),
 		Go: runtime.Version(), Revision: Revision(), Link: "veth", MTU: 1500,
-		Ring: Ring{Version: "TPACKET_V2", Slots: peers.RingSlots, SlotBytes: peers.RingSlot},
+		Ring: Ring{Version: ringVersion, Slots: peers.RingSlots, SlotBytes: peers.RingSlot},
+		Ours: Ring{Version: ringVersion, Slots: tpacket.DefaultSlots, SlotBytes: slotSize},
 	}
 }
 
@@ -56,7 +61,8 @@ func (s Surroundings) Print(w io.Writer) {
 	fmt.Fprintf(w, "kernel    Linux %s\n", s.Kernel)
 	fmt.Fprintf(w, "CPU       %s, %d CPUs, GOMAXPROCS %d, %s\n", s.CPU, s.CPUs, s.GOMAXPROCS, ends)
 	fmt.Fprintf(w, "link      %s, MTU %d\n", s.Link, s.MTU)
-	fmt.Fprintf(w, "ring      %s, %d slots of %d bytes\n", s.Ring.Version, s.Ring.Slots, s.Ring.SlotBytes)
+	fmt.Fprintf(w, "ring      %s, ours %d slots of %d bytes, the bare one %d of %d\n",
+		s.Ours.Version, s.Ours.Slots, s.Ours.SlotBytes, s.Ring.Slots, s.Ring.SlotBytes)
 	fmt.Fprintf(w, "revision  %s, %s\n", s.Revision, s.Go)
 }
 

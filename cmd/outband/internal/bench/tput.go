@@ -34,6 +34,7 @@ type TputResult struct {
 	Payload   int    `json:"payload_bytes"`
 	Batch     int    `json:"batch"`
 	Rounds    int    `json:"rounds"`
+	Spin      string `json:"spin,omitempty"` // how our stack waits, as --spin has it
 	flow
 	// The same as multiples of the kernel's own; nil if that did not run.
 	XSent     *float64 `json:"x_kernel_sent"`
@@ -67,6 +68,7 @@ func (c TputConfig) Check() error {
 // Surroundings returns where and how the run takes place.
 func (c TputConfig) Surroundings() Surroundings {
 	s := surroundings()
+	s.Ours.Slots = bulkSlots
 	s.Pinned, s.Seconds, s.Rounds = append([]int{}, c.CPUs...), c.Time.Seconds(), c.Rounds
 	return s
 }
@@ -98,7 +100,7 @@ func (c TputConfig) report(contenders []string, results table[flow]) TputReport 
 			if len(rounds) == 0 {
 				continue
 			}
-			r := TputResult{Contender: name, Payload: c.Sizes[i], Batch: c.Batch, Rounds: len(rounds), flow: medianFlow(rounds)}
+			r := TputResult{Contender: name, Payload: c.Sizes[i], Batch: c.Batch, Rounds: len(rounds), Spin: spins(tputContenders)[name], flow: medianFlow(rounds)}
 			if name == bulkFloor {
 				base = r.flow
 			}
@@ -124,9 +126,9 @@ func (r TputReport) Print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "\nMillions of datagrams a second, %d a call, medians of %d rounds of %.3g s:\n",
 		r.Results[0].Batch, r.Results[0].Rounds, r.Surroundings.Seconds)
-	fmt.Fprintf(w, "%-16s %9s %9s %9s %13s %17s\n", "contender", "bytes", "sent", "received", "x kernel sent", "x kernel received")
+	fmt.Fprintf(w, "%-16s %-8s %9s %9s %9s %13s %17s\n", "contender", "our spin", "bytes", "sent", "received", "x kernel sent", "x kernel received")
 	for _, result := range r.Results {
-		fmt.Fprintf(w, "%-16s %9d %9.3f %9.3f %13s %17s\n", result.Contender, result.Payload,
+		fmt.Fprintf(w, "%-16s %-8s %9d %9.3f %9.3f %13s %17s\n", result.Contender, orDash(result.Spin), result.Payload,
 			result.Sent/1e6, result.Received/1e6, times(result.XSent), times(result.XReceived))
 	}
 }

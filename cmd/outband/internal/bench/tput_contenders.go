@@ -35,6 +35,8 @@ const bulkFloor = "kernel"
 // tputContenders in the order in which they run and are printed.
 var tputContenders = []contender[bulk]{
 	{name: bulkFloor, near: openKernelBulk, far: openKernelBulk, kernelNear: true, kernelFar: true, pinned: true},
+	{name: "outband", near: openOutbandBulk, far: openOutbandBulk, pinned: true, spin: "default"},
+	{name: "outband-half", near: openOutbandBulk, far: openKernelBulk, kernelFar: true, pinned: true, spin: "default"},
 }
 
 // TputContenders returns the names of all contenders of the bulk bench.

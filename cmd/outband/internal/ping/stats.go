@@ -119,9 +119,6 @@ func (s *Stats) Answered(c Config) bool {
 	return s.Received > 0
 }
 
-// schema counts the changes of the JSON object that break its readers.
-const schema = 1
-
 // MarshalJSON writes the statistics with the unit in each key.
 func (s *Stats) MarshalJSON() ([]byte, error) {
 	type rtt struct {
@@ -135,7 +132,6 @@ func (s *Stats) MarshalJSON() ([]byte, error) {
 		times = &rtt{s.min, s.mean(), s.max, s.mdev()}
 	}
 	return json.Marshal(struct {
-		Schema      int           `json:"schema"`
 		Name        string        `json:"destination"`
 		Transmitted int           `json:"transmitted"`
 		Received    int           `json:"received"`
@@ -145,7 +141,7 @@ func (s *Stats) MarshalJSON() ([]byte, error) {
 		Elapsed     time.Duration `json:"elapsed_ns"`
 		RTT         *rtt          `json:"rtt"` // null without a reply
 		Replies     []Reply       `json:"replies"`
-	}{schema, s.Name, s.Transmitted, s.Received, s.Duplicates, s.Errors, s.loss(), s.Elapsed, times, s.Replies})
+	}{s.Name, s.Transmitted, s.Received, s.Duplicates, s.Errors, s.loss(), s.Elapsed, times, s.Replies})
 }
 
 // milliseconds writes a time with three digits of weight, as ping(8) does for

@@ -1,0 +1,133 @@
+// Package node brings up a stack on a network device for the subcommands: the
+// link, the address, the default gateway, and sockets on it.
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"github.com/outband/outband/link/tpacket"
+	"github.com/outband/outband/sockapi"
+	"github.com/outband/outband/stack"
+)
+
+// A Config says what stack to bring up. The device is looked for in the calling
+// thread's network namespace.
+type Config struct {
+	Device  string
+	Addr    netip.Prefix  // our own address, which the kernel must not have
+	Gateway netip.Addr    // of the default route; the zero Addr: none
+	Spin    time.Duration // as stack.Config.Spin
+	Ring    tpacket.Options
+	// Wrap is given the link and returns what the stack is to use in its
+	// place: a capture. It may be nil.
+	Wrap func(link.Link) (link.Link, error)
+}
+
+// A Node is a stack on one device.
+type Node struct {
+	Stack *stack.Stack
+	API   *sockapi.API
+	Addr  netip.Addr
+	Iface *stack.Interface
+	Slots int // of the receive ring
+}
+
+// ErrKernelHasIt means that the kernel has the address that was to be ours: both
+// would answer.
+var ErrKernelHasIt = errors.New("the kernel has this address on the device; take another one of the same network")
+
+// Open brings a stack up. Close ends it.
+func Open(c Config) (*Node, error) {
+	if err := checkAddress(c.Device, c.Addr); err != nil {
+		return nil, err
+	}
+	l, err := tpacket.Open(c.Device, c.Ring)
+	if err != nil {
+		return nil, err
+	}
+	slots := l.Slots()
+	wrapped, err := link.Link(l), error(nil)
+	if c.Wrap != nil {
+		wrapped, err = c.Wrap(l)
+	}
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	st, err := stack.New(stack.Config{Spin: c.Spin})
+	if err != nil {
+		wrapped.Close()
+		return nil, err
+	}
+	n := &Node{Stack: st, API: sockapi.New(st), Addr: c.Addr.Addr(), Slots: slots}
+	if n.Iface, err = st.AddLink(wrapped, stack.InterfaceConfig{}); err != nil {
+		wrapped.Close()
+	} else {
+		err = n.configure(c)
+	}
+	if err != nil {
+		st.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *Node) configure(c Config) error {
+	if err := n.Iface.AddAddress(c.Addr); err != nil {
+		return fmt.Errorf("address %s: %w", c.Addr, err)
+	}
+	if !c.Gateway.IsValid() {
+		return nil
+	}
+	route := ipv4.Route{Prefix: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Gateway: c.Gateway.As4(), Iface: n.Iface.Index()}
+	if err := n.Stack.AddRoute(route); err != nil {
+		return fmt.Errorf("gateway %s: %w", c.Gateway, err)
+	}
+	return nil
+}
+
+// checkAddress refuses an address that the kernel has on the device.
+func checkAddress(device string, addr netip.Prefix) error {
+	ifi, err := net.InterfaceByName(device)
+	if err != nil {
+		return fmt.Errorf("%s: %w", device, unix.ENODEV)
+	}
+	addrs, err := ifi.Addrs()
+	if err != nil {
+		return fmt.Errorf("%s: %w", device, err)
+	}
+	has := slices.ContainsFunc(addrs, func(a net.Addr) bool {
+		p, err := netip.ParsePrefix(a.String())
+		return err == nil && p.Addr() == addr.Addr()
+	})
+	if has {
+		return fmt.Errorf("%s on %s: %w", addr.Addr(), device, ErrKernelHasIt)
+	}
+	return nil
+}
+
+// UDP opens an out-of-band UDP socket bound to our address and a port; 0 asks
+// for an ephemeral one.
+func (n *Node) UDP(port uint16) (*sockapi.Socket, error) {
+	s, err := n.API.Socket(unix.AF_INET, unix.SOCK_DGRAM|sockapi.SOCK_OOB, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Bind(sockapi.InetAddrPort(netip.AddrPortFrom(n.Addr, port))); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("port %d: %w", port, err)
+	}
+	return s, nil
+}
+
+// Close ends the stack, and all that waits on its sockets.
+func (n *Node) Close() error { return n.Stack.Close() }
