@@ -1,11 +1,13 @@
 package stack
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
 
@@ -157,15 +159,30 @@ func (s *Stack) errorInput(a *arrival, m icmp.Message) {
 	if !ok {
 		return
 	}
+	qe := quotedError(a, m, &q, errno)
 	if m.Type() == icmp.DestinationUnreachable && m.Code() == icmp.CodeFragmentation {
-		s.fragmentationNeeded(q, m, k)
+		s.fragmentationNeeded(&q, m, k, qe)
 		return
 	}
-	k.icmpError(errno, hard)
+	k.icmpError(qe, hard)
+}
+
+// quotedError returns what the error queue is told of an ICMP error.
+func quotedError(a *arrival, m icmp.Message, q *icmp.Quote, errno unix.Errno) QueuedError {
+	e := QueuedError{Errno: errno, Type: m.Type(), Code: m.Code(), Offender: a.src, Dst: q.Dst,
+		Meta: Info{From: a.src, To: a.dst, Interface: a.ifc.index, TTL: a.h.TTL(), TOS: a.h.TOS(),
+			Time: a.meta.Time, Clock: a.meta.Clock}}
+	quoted := q.Transport
+	if q.Protocol == ipv4.ProtocolUDP {
+		e.DstPort = q.DstPort()
+		quoted = quoted[udp.HeaderLen:]
+	}
+	e.Payload = bytes.Clone(quoted)
+	return e
 }
 
 // fragmentationNeeded takes in that a path has a smaller MTU (RFC 1191).
-func (s *Stack) fragmentationNeeded(q icmp.Quote, m icmp.Message, k *Socket) {
+func (s *Stack) fragmentationNeeded(q *icmp.Quote, m icmp.Message, k *Socket, qe QueuedError) {
 	h, e := s.route(flow{src: q.Src, dst: q.Dst})
 	if e != 0 || q.TotalLen > h.mtu {
 		s.rx.count[dropICMPUnvalidated]++
@@ -183,14 +200,7 @@ func (s *Stack) fragmentationNeeded(q icmp.Quote, m icmp.Message, k *Socket) {
 		s.gen.Add(1)
 	}
 	if k.mtuDiscover.Load() != unix.IP_PMTUDISC_DONT {
-		k.icmpError(unix.EMSGSIZE, true)
-	}
-}
-
-// icmpError makes errno the socket's pending error by Linux' rule (udp_err):
-// without IP_RECVERR only hard errors, and only on connected sockets.
-func (k *Socket) icmpError(errno unix.Errno, hard bool) {
-	if k.recvErr.Load() || hard && k.hasPeer.Load() {
-		k.setError(errno)
+		qe.Info = uint32(mtu)
+		k.icmpError(qe, true)
 	}
 }

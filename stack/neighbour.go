@@ -1,11 +1,15 @@
 package stack
 
 import (
+	"bytes"
 	"net/netip"
 	"time"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
 
@@ -89,15 +93,32 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 		i.sendFrame(tx, ev.Pending.Frame)
 	case arp.Unreachable:
 		tx.count[dropNeighbourFailed].Add(1)
-		s.pool.put(ev.Pending.Frame)
 		if k, ok := ev.Pending.Owner.(*Socket); ok {
-			k.icmpError(unix.EHOSTUNREACH, false)
+			k.icmpError(unreachable(ev.Pending.Frame), false)
 		}
+		s.pool.put(ev.Pending.Frame)
 	case arp.Conflict:
 		tx.count[arpConflicts].Add(1)
 	case arp.Resolved, arp.ResolveFailed:
 		i.tellSolicitors(ev.Addr, ev.Kind == arp.Resolved)
 	}
+}
+
+// unreachable returns the error about a frame whose neighbour does not answer:
+// Linux sends itself the ICMP message that a router would have sent.
+func unreachable(frame []byte) QueuedError {
+	e := QueuedError{Errno: unix.EHOSTUNREACH, Type: icmp.DestinationUnreachable, Code: icmp.CodeHost}
+	h, payload, ok := ipv4.ParseQuoted(frame[link.HeaderLen:])
+	if !ok {
+		return e
+	}
+	e.Offender, e.Dst = h.Src(), h.Dst()
+	if h.Protocol() == ipv4.ProtocolUDP && len(payload) >= udp.HeaderLen && h.FragmentOffset() == 0 {
+		e.DstPort = udp.Header(payload).DstPort()
+		payload = payload[udp.HeaderLen:]
+	}
+	e.Payload = bytes.Clone(payload)
+	return e
 }
 
 // sendFrame sends a frame of the pool's, and gives it back.

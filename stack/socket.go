@@ -20,12 +20,13 @@ type Socket struct {
 	proto uint8
 	id    uint64 // never used twice
 
-	state atomic.Uint32 // see below
-	err   atomic.Int32  // the pending error, an errno, if stateError
-	queue queue
-	spin  spinner
-	path  atomic.Pointer[path] // where Send without an address goes
-	watch atomic.Pointer[func()]
+	state  atomic.Uint32 // see below
+	err    atomic.Int32  // the pending error, an errno, if stateError
+	queue  queue
+	errors errorQueue
+	spin   spinner
+	path   atomic.Pointer[path] // where Send without an address goes
+	watch  atomic.Pointer[func()]
 
 	// recent are the destinations that were sent to lately, in host order: an
 	// ICMP error about another one is forged.

@@ -309,6 +309,7 @@ func (k *Socket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix
 		return unix.EPIPE
 	}
 	if o.n > p.maxData && !p.mayFragment() {
+		k.localError(unix.EMSGSIZE, spec.dst, spec.dstPort, p.mtu())
 		return unix.EMSGSIZE
 	}
 	if p.ifc.info.Load().State != link.Up {

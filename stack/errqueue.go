@@ -1,0 +1,115 @@
+package stack
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// A QueuedError is one entry of a socket's error queue (IP_RECVERR in ip(7),
+// struct sock_extended_err in recvmsg(2)).
+type QueuedError struct {
+	Errno    unix.Errno
+	Origin   uint8 // unix.SO_EE_ORIGIN_LOCAL, _ICMP or _TIMESTAMPING
+	Type     uint8 // the ICMP message's, with SO_EE_ORIGIN_ICMP
+	Code     uint8
+	Info     uint32  // EMSGSIZE: the MTU; time stamps: unix.SCM_TSTAMP_*
+	Data     uint32  // time stamps: the number of the datagram (OPT_ID)
+	Offender [4]byte // who sent the ICMP message, zero for none
+	Dst      [4]byte // where the datagram went that it is about
+	DstPort  uint16
+	Time     int64  // time stamps: when, in nanoseconds since the Unix epoch
+	Payload  []byte // of the datagram, as much as is known
+	Meta     Info   // of the ICMP message
+}
+
+// errorQueue holds what a socket was told about its datagrams, oldest first.
+type errorQueue struct {
+	n  atomic.Int32
+	mu sync.Mutex
+	// entries are bounded by the socket's receive buffer, as on Linux.
+	entries []QueuedError
+	charged int64
+}
+
+// push appends an entry, unless the queue holds as much as SO_RCVBUF allows.
+func (q *errorQueue) push(e QueuedError, limit int64) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	weight := charge(len(e.Payload))
+	if q.charged+weight > limit {
+		return false
+	}
+	q.entries = append(q.entries, e)
+	q.charged += weight
+	q.n.Store(int32(len(q.entries)))
+	return true
+}
+
+// pop takes the oldest entry; next is the errno of the ICMP error behind it, 0
+// if there is none.
+func (q *errorQueue) pop() (e QueuedError, next unix.Errno, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.entries) == 0 {
+		return QueuedError{}, 0, false
+	}
+	e = q.entries[0]
+	q.charged -= charge(len(e.Payload))
+	q.entries = append(q.entries[:0], q.entries[1:]...)
+	q.n.Store(int32(len(q.entries)))
+	if len(q.entries) > 0 && q.entries[0].Origin == unix.SO_EE_ORIGIN_ICMP {
+		next = q.entries[0].Errno
+	}
+	return e, next, true
+}
+
+// TakeQueuedError takes the oldest entry of the error queue (MSG_ERRQUEUE); ok
+// is false if it is empty. As on Linux the pending error is then that of the
+// next ICMP error in the queue, if there is one.
+func (k *Socket) TakeQueuedError() (e QueuedError, ok bool) {
+	e, next, ok := k.errors.pop()
+	switch {
+	case !ok:
+	case next != 0:
+		k.setError(next)
+	case e.Origin == unix.SO_EE_ORIGIN_ICMP:
+		k.TakeError()
+	}
+	return e, ok
+}
+
+// QueuedErrors returns how many entries the error queue has.
+func (k *Socket) QueuedErrors() int { return int(k.errors.n.Load()) }
+
+// queueError appends to the error queue and wakes who waits.
+func (k *Socket) queueError(e QueuedError) {
+	if k.errors.push(e, k.queue.limit.Load()) {
+		k.queue.wakeAll()
+		k.changed()
+	}
+}
+
+// localError reports a datagram that was too long to be sent, to a socket that
+// wants to know (ip_local_error in Linux).
+func (k *Socket) localError(errno unix.Errno, dst [4]byte, port uint16, mtu int) {
+	if k.recvErr.Load() {
+		k.queueError(QueuedError{Errno: errno, Origin: unix.SO_EE_ORIGIN_LOCAL, Info: uint32(mtu), Dst: dst, DstPort: port})
+	}
+}
+
+// icmpError takes in an ICMP error about a datagram of the socket's, by the
+// rules of Linux' udp_err: without IP_RECVERR only hard errors count, and only
+// on connected sockets.
+func (k *Socket) icmpError(e QueuedError, hard bool) {
+	if !k.recvErr.Load() {
+		if hard && k.hasPeer.Load() {
+			k.setError(e.Errno)
+		}
+		return
+	}
+	e.Origin = unix.SO_EE_ORIGIN_ICMP
+	k.queueError(e)
+	k.setError(e.Errno)
+}
