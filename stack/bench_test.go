@@ -73,7 +73,11 @@ func udpFrame(port uint16, data []byte) []byte {
 
 // replayStack is a stack with 10.9.0.1/24 on a replay link.
 func replayStack(t testing.TB) (*Stack, *replay, *Interface) {
-	s := newStack(t, Config{})
+	return replayStackConfig(t, Config{})
+}
+
+func replayStackConfig(t testing.TB, cfg Config) (*Stack, *replay, *Interface) {
+	s := newStack(t, cfg)
 	r := &replay{}
 	i, err := s.AddLink(r, InterfaceConfig{})
 	if err != nil {

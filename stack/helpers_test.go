@@ -2,10 +2,12 @@ package stack
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
 )
 
@@ -78,4 +80,14 @@ func recv(t testing.TB, k *Socket) ([]byte, Info) {
 		t.Fatalf("Recv: %v", err)
 	}
 	return b[:n], info
+}
+
+// handClock is a clock that stands still until it is moved.
+type handClock struct{ now atomic.Int64 }
+
+func (c *handClock) Now() int64 { return c.now.Load() }
+
+// inputFrame processes one frame. The receive lock is held.
+func (s *Stack) inputFrame(i *Interface, frame []byte) {
+	s.input(i, &link.Frame{Data: frame, Meta: link.Meta{WireLen: len(frame)}})
 }

@@ -186,7 +186,11 @@ func (s *Stack) optionsAcceptable(a *arrival) bool {
 
 // reassemble takes in a fragment.
 func (s *Stack) reassemble(a *arrival, payload []byte) (datagram []byte, done bool) {
-	datagram, done, c := s.reasm.Input(s.clock.Now(), a.h, payload, int(a.ifc.index))
+	now := s.clock.Now()
+	if now >= s.reasm.Deadline() {
+		s.reassemblyTimers(now) // what Input gives up itself nobody would be told of
+	}
+	datagram, done, c := s.reasm.Input(now, a.h, payload, int(a.ifc.index))
 	s.timers.set(s.reasmTimer, s.reasm.Deadline())
 	if c != ipv4.CauseNone {
 		s.rx.count[dropFragment]++
