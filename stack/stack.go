@@ -26,7 +26,8 @@ type Config struct {
 	Clock Clock
 	// Reassembly bounds the memory of incomplete datagrams.
 	Reassembly ipv4.ReassemblyConfig
-	// ICMP limits the rate of the errors that the stack sends.
+	// ICMP limits the rate of the errors that the stack sends. The zero value
+	// is icmp.DefaultLimiterConfig, Linux' limits.
 	ICMP icmp.LimiterConfig
 }
 
@@ -101,6 +102,9 @@ func New(cfg Config) (*Stack, error) {
 	s.ident = ipv4.NewIdentifier(key)
 	s.udp = udp.NewTable[*Socket](s.random)
 	s.pings = udp.NewTable[*Socket](s.random)
+	if cfg.ICMP == (icmp.LimiterConfig{}) {
+		cfg.ICMP = icmp.DefaultLimiterConfig()
+	}
 	s.limiter = icmp.NewLimiter(cfg.ICMP, s.random)
 	s.flushes.New = func() any { return new(flush) }
 	s.rx.pending = new(flush)
