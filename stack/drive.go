@@ -50,6 +50,7 @@ type receiver struct {
 
 	pending *flush // what is to do once the lock is released
 
+	options     []byte    // IP options of the datagram at hand
 	match       []*Socket // for datagrams to several sockets
 	closedDrops uint64    // drops of sockets that are closed
 }

@@ -78,7 +78,7 @@ func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 	if !ordinary && !s.acceptable(net, &a, src, dst, own) {
 		return
 	}
-	if len(h) > ipv4.MinHeaderLen && !s.optionsAcceptable(&a) {
+	if r.options = h[ipv4.MinHeaderLen:]; len(r.options) > 0 && !s.optionsAcceptable(&a) {
 		return
 	}
 	if h.IsFragment() {
@@ -91,6 +91,7 @@ func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 			return
 		}
 		a.h, a.frag = h, s.reasm.MaxFragSize()
+		r.options = h[ipv4.MinHeaderLen:]
 	}
 	switch h.Protocol() {
 	case ipv4.ProtocolUDP:
@@ -293,8 +294,14 @@ func (s *Stack) udpDeliverAll(data []byte, in *Info) {
 // who waits for it, else to the queue. good and full are the counters.
 func (s *Stack) deliver(k *Socket, data []byte, in *Info, good, full counter) {
 	r := &s.rx
-	if k.state.Load()&(stateShutRead|stateClosed) != 0 {
-		return
+	if st := k.state.Load(); st&(stateShutRead|stateClosed|stateRecvExtras) != 0 {
+		if st&(stateShutRead|stateClosed) != 0 {
+			return
+		}
+		var keep bool
+		if data, keep = s.accept(k, data, in); !keep {
+			return
+		}
 	}
 	if r.sinkSocket == k && k.queue.n.Load() == 0 && !r.sink.full() {
 		r.sink.store(data, in)

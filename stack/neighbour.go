@@ -39,6 +39,15 @@ func (i *Interface) neighbour(addr, src [4]byte) (*arp.Entry, link.MAC, uint32, 
 	return e, mac, version, 0
 }
 
+// confirm takes it from the sender that a neighbour is reachable (MSG_CONFIRM).
+func (i *Interface) confirm(addr [4]byte) {
+	i.neighMu.Lock()
+	i.neigh.Confirm(i.s.clock.Now(), addr)
+	deadline := i.neigh.Deadline()
+	i.neighMu.Unlock()
+	i.s.timers.set(i.neighTimer, deadline)
+}
+
 // enqueue leaves a datagram with an unresolved neighbour. If the neighbour has
 // been resolved meanwhile, it comes out at once and is sent.
 func (i *Interface) enqueue(tx *txbuf, entry *arp.Entry, p arp.Pending) {

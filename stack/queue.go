@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +19,11 @@ type Info struct {
 	Clock            link.Clock // of Time
 	Type             link.PacketType
 	FragSize         uint16 // largest fragment's IP length if it was reassembled, else 0
+	SegmentSize      uint16 // UDP_GRO: size of the datagrams that were joined, else 0
+	Drops            uint32 // datagrams dropped before this one, if the socket wants to know
 	Time             int64  // nanoseconds since the Unix epoch, 0 if Clock is ClockNone
+	// Options are the IP options, if there were any and the socket wants them.
+	Options *ipv4.Options
 }
 
 // A Message is one datagram to receive: where to, and what came.

@@ -10,6 +10,7 @@ type flow struct {
 	src, dst  [4]byte // src zero: to be chosen
 	device    int32   // 0: any
 	broadcast bool    // broadcast destinations are allowed
+	onLink    bool    // no gateway: MSG_DONTROUTE
 }
 
 // destination is the kind of address that a datagram goes to.
@@ -109,6 +110,9 @@ func (n *network) lookupRoute(f flow, h *hop) unix.Errno {
 		return unix.ENETUNREACH
 	}
 	if r.Gateway != ([4]byte{}) {
+		if f.onLink {
+			return unix.ENETUNREACH
+		}
 		h.next = r.Gateway
 	}
 	if h.src == ([4]byte{}) {

@@ -20,13 +20,16 @@ type Socket struct {
 	proto uint8
 	id    uint64 // never used twice
 
-	state  atomic.Uint32 // see below
-	err    atomic.Int32  // the pending error, an errno, if stateError
-	queue  queue
-	errors errorQueue
-	spin   spinner
-	path   atomic.Pointer[path] // where Send without an address goes
-	watch  atomic.Pointer[func()]
+	state      atomic.Uint32 // see below
+	err        atomic.Int32  // the pending error, an errno, if stateError
+	queue      queue
+	errors     errorQueue
+	recvExtras receiveExtras
+	sendExtras sendExtras
+	corked     corked
+	spin       spinner
+	path       atomic.Pointer[path] // where Send without an address goes
+	watch      atomic.Pointer[func()]
 
 	// recent are the destinations that were sent to lately, in host order: an
 	// ICMP error about another one is forged.
@@ -61,9 +64,11 @@ const (
 	stateShutRead              // no more receiving
 	stateShutWrite             // no more sending
 	stateClosed
+	stateRecvExtras // datagrams are looked at more closely, see extras.go
+	stateSendExtras // so are those sent
 
 	stateReceive = stateError | stateShutRead | stateClosed // what ends a wait
-	stateSend    = stateError | stateShutWrite | stateClosed
+	stateSend    = stateError | stateShutWrite | stateClosed | stateSendExtras
 )
 
 // defaultRcvbuf and defaultSndbuf are Linux' net.core.rmem_default and

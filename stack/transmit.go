@@ -16,6 +16,7 @@ import (
 type OutMessage struct {
 	Buffers [][]byte       // gathered in order
 	To      netip.AddrPort // the zero AddrPort: to the peer
+	Options *SendOptions   // nil: as the socket is set
 }
 
 // maxDatagram is the longest payload behind an IPv4 header without options, in bytes.
@@ -29,7 +30,8 @@ type outgoing struct {
 	dst      [4]byte
 	port     uint16
 	explicit bool // dst and port are given
-	message  int  // its index in the batch
+	opts     *SendOptions
+	message  int // its index in the batch
 }
 
 // Send sends p to the peer as one datagram: EDESTADDRREQ if there is none. It
@@ -127,7 +129,7 @@ func (k *Socket) SendMessages(msgs []OutMessage, flags int, deadline int64) (int
 // sendMessages sends those that were not sent yet.
 func (k *Socket) sendMessages(tx *txbuf, msgs []OutMessage, flags int) unix.Errno {
 	for i := tx.sent; i < len(msgs); i++ {
-		o := outgoing{bufs: msgs[i].Buffers, message: i}
+		o := outgoing{bufs: msgs[i].Buffers, message: i, opts: msgs[i].Options}
 		if len(o.bufs) == 1 {
 			o.one = o.bufs[0]
 		}
@@ -156,10 +158,8 @@ func (k *Socket) send(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if o.n > maxDatagram {
 		return unix.EMSGSIZE
 	}
-	if flags&^(unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL|unix.MSG_CONFIRM|unix.MSG_EOR) != 0 {
-		if flags&unix.MSG_OOB != 0 {
-			return unix.EOPNOTSUPP
-		}
+	if flags&(unix.MSG_OOB|unix.MSG_MORE|unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 || o.opts != nil {
+		return k.sendSlow(tx, o, flags)
 	}
 	var p *path
 	if !o.explicit {
@@ -227,42 +227,58 @@ func pathSlot(id uint64, dst [4]byte, port uint16) int {
 }
 
 // sendSlow sends what the fast way cannot: the first datagram to a destination,
-// fragments, broadcasts, pings, and all errors.
+// fragments, broadcasts, pings, what has options of its own, and all errors.
 func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
-	if k.state.Load()&stateClosed != 0 {
+	switch {
+	case k.state.Load()&stateClosed != 0:
 		return unix.EBADF
+	case flags&unix.MSG_OOB != 0:
+		return unix.EOPNOTSUPP
 	}
 	if e := k.autobind(); e != 0 {
 		return e
 	}
-	spec, connected, e := k.spec(o)
+	if k.proto == ipv4.ProtocolUDP && (flags&unix.MSG_MORE != 0 || k.sendExtras.cork.Load() || k.pendingCork()) {
+		if done, e := k.collect(o, flags); e != 0 || !done {
+			if e == 0 {
+				tx.sent = o.message + 1
+			}
+			return e
+		}
+	}
+	spec, connected, e := k.spec(o, flags)
 	if e != 0 {
 		return e
 	}
-	if k.proto == ipv4.ProtocolUDP && o.n > maxDatagram-udp.HeaderLen {
-		return unix.EMSGSIZE
-	}
+	return k.sendSpec(tx, o, &spec, connected, flags)
+}
+
+// sendSpec makes the path for a datagram, keeps it for the next, and sends.
+func (k *Socket) sendSpec(tx *txbuf, o *outgoing, spec *pathSpec, connected bool, flags int) unix.Errno {
 	p := &path{}
-	if !connected {
+	if !connected && o.opts == nil && flags&unix.MSG_DONTROUTE == 0 {
 		slot := &tx.paths[pathSlot(k.id, spec.dst, o.port)]
 		p, slot.socket = &slot.path, k.id
 	}
-	e = k.s.makePath(p, &spec)
+	e := k.s.makePath(p, spec)
 	if e == 0 {
-		e = k.sendAlong(tx, p, &spec, o)
+		if flags&unix.MSG_CONFIRM != 0 {
+			p.ifc.confirm(p.next)
+		}
+		e = k.sendAlong(tx, p, spec, o)
 	}
 	if e != 0 {
 		p.resolved = false
 		return e
 	}
-	if connected {
+	if connected && o.opts == nil && flags&unix.MSG_DONTROUTE == 0 {
 		k.path.Store(p)
 	}
 	return 0
 }
 
 // spec returns what a datagram's path depends on.
-func (k *Socket) spec(o *outgoing) (spec pathSpec, connected bool, e unix.Errno) {
+func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e unix.Errno) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	spec = pathSpec{
@@ -270,6 +286,7 @@ func (k *Socket) spec(o *outgoing) (spec pathSpec, connected bool, e unix.Errno)
 		srcPort: k.port, dstPort: o.port, proto: k.proto,
 		tos: uint8(k.tos.Load()), ttl: k.ttl.Load(), mtuRule: k.mtuDiscover.Load(),
 	}
+	spec.onLink = flags&unix.MSG_DONTROUTE != 0 || k.sendExtras.onLink.Load()
 	if !o.explicit {
 		if !k.connected {
 			return spec, false, unix.EDESTADDRREQ
@@ -284,6 +301,10 @@ func (k *Socket) spec(o *outgoing) (spec pathSpec, connected bool, e unix.Errno)
 	}
 	if ipv4.IsMulticast(k.addr) || k.s.net.Load().isBroadcast(k.addr) {
 		spec.src = [4]byte{} // bound to a group or broadcast: receives there only
+	}
+	if o.opts != nil {
+		o.opts.apply(&spec)
+		spec.onLink = spec.onLink || o.opts.DontRoute
 	}
 	k.recent[k.recentNext.Add(1)%uint32(len(k.recent))].Store(binary.BigEndian.Uint32(spec.dst[:]))
 	return spec, !o.explicit, 0
@@ -308,20 +329,33 @@ func (k *Socket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix
 	if k.state.Load()&stateShutWrite != 0 {
 		return unix.EPIPE
 	}
-	if o.n > p.maxData && !p.mayFragment() {
-		k.localError(unix.EMSGSIZE, spec.dst, spec.dstPort, p.mtu())
-		return unix.EMSGSIZE
-	}
 	if p.ifc.info.Load().State != link.Up {
 		return unix.ENETDOWN
+	}
+	if size := k.segment(o); size > 0 && o.n > size {
+		return k.sendSegments(tx, p, spec, o, size)
+	}
+	return k.sendDatagram(tx, p, spec, o)
+}
+
+// sendDatagram sends one datagram along a path.
+func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+	options := k.optionsFor(o)
+	limit := maxDatagram - len(options)
+	if k.proto == ipv4.ProtocolUDP {
+		limit -= udp.HeaderLen
+	}
+	if o.n > limit || o.n+len(options) > p.maxData && !p.mayFragment() {
+		k.localError(unix.EMSGSIZE, spec.dst, spec.dstPort, p.mtu())
+		return unix.EMSGSIZE
 	}
 	payload, e := k.transportPayload(p, spec, o)
 	if e != 0 {
 		return e
 	}
 	defer k.s.pool.put(payload)
-	pkt := packet{proto: k.proto, tos: spec.tos, ttl: p.header[ipOffset+8], df: p.df && o.n <= p.maxData,
-		payload: payload, owner: k, message: o.message}
+	pkt := packet{proto: k.proto, tos: spec.tos, ttl: p.header[ipOffset+8], df: p.df && o.n+len(options) <= p.maxData,
+		options: options, payload: payload, owner: k, message: o.message}
 	if e := k.s.sendPacket(tx, p, &pkt); e != 0 {
 		return e
 	}
@@ -340,7 +374,11 @@ func (k *Socket) transportPayload(p *path, spec *pathSpec, o *outgoing) ([]byte,
 	if k.proto == ipv4.ProtocolUDP {
 		b := k.s.pool.get(udp.HeaderLen + o.n)
 		sum := o.copySum(b[udp.HeaderLen:])
-		udp.PutHeader(b, spec.srcPort, spec.dstPort, o.n, udp.FinishChecksum(p.udpSum, udp.HeaderLen+o.n, sum))
+		sum = udp.FinishChecksum(p.udpSum, udp.HeaderLen+o.n, sum)
+		if k.sendExtras.noCheck.Load() {
+			sum = 0
+		}
+		udp.PutHeader(b, spec.srcPort, spec.dstPort, o.n, sum)
 		return b, 0
 	}
 	if o.n < icmp.HeaderLen {
@@ -356,4 +394,52 @@ func (k *Socket) transportPayload(p *path, spec *pathSpec, o *outgoing) ([]byte,
 	b[2], b[3] = 0, 0
 	binary.BigEndian.PutUint16(b[2:], ^udp.Sum(b, 0))
 	return b, 0
+}
+
+// optionsFor returns the IP options of a datagram.
+func (k *Socket) optionsFor(o *outgoing) []byte {
+	if o.opts != nil && o.opts.Options != nil {
+		return o.opts.Options
+	}
+	return k.Options()
+}
+
+// segment returns the size of the datagrams that a payload is cut into, 0 if it
+// is not.
+func (k *Socket) segment(o *outgoing) int {
+	if o.opts != nil && o.opts.Segment != 0 {
+		return max(o.opts.Segment, 0)
+	}
+	return k.Segment()
+}
+
+// maxSegments is how many datagrams one call may be cut into (UDP_MAX_SEGMENTS).
+const maxSegments = 128
+
+// sendSegments sends a payload as datagrams of size bytes each (UDP_SEGMENT).
+func (k *Socket) sendSegments(tx *txbuf, p *path, spec *pathSpec, o *outgoing, size int) unix.Errno {
+	switch {
+	case size > p.maxData:
+		return unix.EMSGSIZE
+	case o.n > size*maxSegments, k.sendExtras.noCheck.Load():
+		return unix.EINVAL
+	case o.n > maxDatagram-udp.HeaderLen:
+		return unix.EMSGSIZE
+	}
+	whole := o.one
+	if whole == nil {
+		whole = k.s.pool.get(o.n)
+		defer k.s.pool.put(whole)
+		o.copyTo(whole)
+	}
+	for at := 0; at < o.n; at += size {
+		piece := outgoing{one: whole[at:min(at+size, o.n)], message: -1, opts: o.opts}
+		if piece.n = len(piece.one); at+size >= o.n {
+			piece.message = o.message
+		}
+		if e := k.sendDatagram(tx, p, spec, &piece); e != 0 {
+			return e
+		}
+	}
+	return 0
 }

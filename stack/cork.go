@@ -1,0 +1,77 @@
+package stack
+
+import (
+	"sync"
+
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/udp"
+	"golang.org/x/sys/unix"
+)
+
+// corked is the datagram that a socket is putting together (UDP_CORK in
+// udp(7), MSG_MORE in send(2)).
+type corked struct {
+	mu   sync.Mutex
+	held bool
+	to   outgoing // where it goes: the first call decides
+	data []byte
+}
+
+// SetCork makes what is sent add up to one datagram, until it is turned off
+// again: then that is sent.
+func (k *Socket) SetCork(on bool) error {
+	k.sendExtras.cork.Store(on)
+	k.markSendExtras()
+	if on {
+		return nil
+	}
+	k.corked.mu.Lock()
+	held := k.corked.held
+	k.corked.mu.Unlock()
+	if !held {
+		return nil
+	}
+	o := outgoing{one: []byte{}}
+	return k.sendOne(&o, 0, never)
+}
+
+// Cork reports whether SetCork is on.
+func (k *Socket) Cork() bool { return k.sendExtras.cork.Load() }
+
+// collect adds o to the datagram that is being put together. If that is
+// complete, o becomes the whole of it, and done is true.
+func (k *Socket) collect(o *outgoing, flags int) (done bool, e unix.Errno) {
+	c := &k.corked
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	more := flags&unix.MSG_MORE != 0 || k.sendExtras.cork.Load()
+	if !c.held && !more {
+		return true, 0
+	}
+	if !c.held {
+		c.held, c.to, c.data = true, *o, c.data[:0]
+		c.to.one, c.to.bufs = nil, nil
+	}
+	if len(c.data)+o.n > ipv4.MaxLen-ipv4.MinHeaderLen-udp.HeaderLen {
+		c.held = false // Linux: the whole datagram is lost
+		return false, unix.EMSGSIZE
+	}
+	at := len(c.data)
+	c.data = append(c.data, make([]byte, o.n)...)
+	o.copyTo(c.data[at:])
+	if more {
+		return false, 0
+	}
+	c.held = false
+	message := o.message
+	*o = c.to
+	o.one, o.n, o.message = append([]byte(nil), c.data...), len(c.data), message
+	return true, 0
+}
+
+// pendingCork reports whether a datagram is being put together.
+func (k *Socket) pendingCork() bool {
+	k.corked.mu.Lock()
+	defer k.corked.mu.Unlock()
+	return k.corked.held
+}

@@ -1,0 +1,268 @@
+package stack
+
+import (
+	"math"
+	"sync/atomic"
+
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/udp"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// What few sockets ask for. A socket that wants any of it on receive has
+// stateRecvExtras, and every datagram for it takes the way through accept; one
+// that wants any of it on send has stateSendExtras, and never takes the fast
+// way out. The others pay nothing.
+
+// receiveExtras are the settings that receiving has to look at.
+type receiveExtras struct {
+	minTTL  atomic.Int32
+	options atomic.Bool // keep IP options for IP_RECVOPTS and IP_RETOPTS
+	drops   atomic.Bool // tell the drop count (SO_RXQ_OVFL)
+	filter  atomic.Pointer[filter]
+}
+
+// filter is a classic BPF program (SO_ATTACH_FILTER).
+type filter struct{ vm *bpf.VM }
+
+// sendExtras are the settings that sending has to look at.
+type sendExtras struct {
+	segment atomic.Int32 // UDP_SEGMENT: bytes of payload in each datagram
+	noCheck atomic.Bool  // SO_NO_CHECK: no UDP checksum
+	options atomic.Pointer[[]byte]
+	cork    atomic.Bool
+	onLink  atomic.Bool // SO_DONTROUTE
+}
+
+// markExtras sets or clears a bit of state by whether anything needs it.
+func (k *Socket) markExtras(bit uint32, needed bool) {
+	if needed {
+		k.state.Or(bit)
+	} else {
+		k.state.And(^bit)
+	}
+}
+
+func (k *Socket) markReceiveExtras() {
+	x := &k.recvExtras
+	k.markExtras(stateRecvExtras, x.minTTL.Load() > 0 || x.options.Load() || x.drops.Load() || x.filter.Load() != nil)
+}
+
+func (k *Socket) markSendExtras() {
+	x := &k.sendExtras
+	k.markExtras(stateSendExtras, x.segment.Load() > 0 || x.noCheck.Load() || x.options.Load() != nil ||
+		x.cork.Load() || x.onLink.Load())
+}
+
+// SetMinTTL drops datagrams with a smaller time to live (IP_MINTTL, RFC 5082);
+// 0 takes all.
+func (k *Socket) SetMinTTL(ttl int) { k.recvExtras.minTTL.Store(int32(ttl)); k.markReceiveExtras() }
+
+// MinTTL returns what SetMinTTL set.
+func (k *Socket) MinTTL() int { return int(k.recvExtras.minTTL.Load()) }
+
+// SetKeepOptions says whether Info.Options is wanted.
+func (k *Socket) SetKeepOptions(on bool) { k.recvExtras.options.Store(on); k.markReceiveExtras() }
+
+// SetKeepDrops says whether Info.Drops is wanted.
+func (k *Socket) SetKeepDrops(on bool) { k.recvExtras.drops.Store(on); k.markReceiveExtras() }
+
+// SetFilter attaches a classic BPF program that sees each datagram from its
+// transport header on: it returns how many bytes of it to keep, 0 to drop it
+// (SO_ATTACH_FILTER in socket(7)). An empty program takes the filter away.
+// EINVAL: not a valid program.
+func (k *Socket) SetFilter(program []bpf.Instruction) error {
+	if len(program) == 0 {
+		k.recvExtras.filter.Store(nil)
+		k.markReceiveExtras()
+		return nil
+	}
+	vm, err := bpf.NewVM(program)
+	if err != nil {
+		return unix.EINVAL
+	}
+	k.recvExtras.filter.Store(&filter{vm})
+	k.markReceiveExtras()
+	return nil
+}
+
+// Filtered reports whether a filter is attached.
+func (k *Socket) Filtered() bool { return k.recvExtras.filter.Load() != nil }
+
+// accept looks at a datagram for a socket with receive extras: it returns what
+// of the data to deliver, or false to drop it. The receive lock is held.
+func (s *Stack) accept(k *Socket, data []byte, in *Info) ([]byte, bool) {
+	x := &k.recvExtras
+	if int32(in.TTL) < x.minTTL.Load() {
+		return nil, false
+	}
+	if x.options.Load() && len(s.rx.options) > 0 {
+		o := ipv4.Options(append([]byte(nil), s.rx.options...))
+		in.Options = &o
+	}
+	if x.drops.Load() {
+		in.Drops = k.queue.drops.Load()
+	}
+	if f := x.filter.Load(); f != nil {
+		return s.filterDatagram(k, f, data, in)
+	}
+	return data, true
+}
+
+// filterDatagram runs a filter, for which the header is put before the payload
+// again.
+func (s *Stack) filterDatagram(k *Socket, f *filter, data []byte, in *Info) ([]byte, bool) {
+	head := 0
+	if k.proto == ipv4.ProtocolUDP {
+		head = udp.HeaderLen
+	}
+	b := s.pool.get(head + len(data))
+	defer s.pool.put(b)
+	copy(b[head:], data)
+	if head > 0 {
+		udp.PutHeader(b, in.FromPort, in.ToPort, len(data), 0)
+	}
+	keep, err := f.vm.Run(b)
+	if err != nil || keep == 0 {
+		k.queue.drops.Add(1)
+		return nil, false
+	}
+	keep = min(max(keep, head), len(b))
+	in.Len = keep - head
+	return data[:in.Len], true
+}
+
+// SetSegment makes every send cut its payload into datagrams of n bytes, the
+// last maybe shorter (UDP_SEGMENT in udp(7)); 0 turns it off.
+func (k *Socket) SetSegment(n int) { k.sendExtras.segment.Store(int32(n)); k.markSendExtras() }
+
+// Segment returns what SetSegment set.
+func (k *Socket) Segment() int { return int(k.sendExtras.segment.Load()) }
+
+// SetNoCheck sends UDP datagrams without a checksum (SO_NO_CHECK).
+func (k *Socket) SetNoCheck(on bool) { k.sendExtras.noCheck.Store(on); k.markSendExtras() }
+
+// NoCheck returns what SetNoCheck set.
+func (k *Socket) NoCheck() bool { return k.sendExtras.noCheck.Load() }
+
+// SetDontRoute sends only to hosts on a link (SO_DONTROUTE): ENETUNREACH for others.
+func (k *Socket) SetDontRoute(on bool) { k.sendExtras.onLink.Store(on); k.markSendExtras() }
+
+// DontRoute returns what SetDontRoute set.
+func (k *Socket) DontRoute() bool { return k.sendExtras.onLink.Load() }
+
+// SetOptions sets the IP options of what is sent (IP_OPTIONS); they are padded
+// to a multiple of 4 bytes. EINVAL: over 40 bytes, or malformed.
+func (k *Socket) SetOptions(o []byte) error {
+	padded := make([]byte, (len(o)+3)&^3)
+	copy(padded, o)
+	if len(padded) > ipv4.MaxOptionsLen {
+		return unix.EINVAL
+	}
+	if _, _, c := ipv4.ParseOptions(padded); c != ipv4.CauseNone {
+		return unix.EINVAL
+	}
+	if len(padded) == 0 {
+		k.sendExtras.options.Store(nil)
+	} else {
+		k.sendExtras.options.Store(&padded)
+	}
+	k.markSendExtras()
+	return nil
+}
+
+// Options returns what SetOptions set.
+func (k *Socket) Options() []byte {
+	if o := k.sendExtras.options.Load(); o != nil {
+		return *o
+	}
+	return nil
+}
+
+// SetDevice binds the socket to an interface: it sends and receives by that one
+// only (SO_BINDTODEVICE); 0 takes the binding away. ENODEV: no such interface.
+func (k *Socket) SetDevice(index int) error {
+	if index < 0 || index > math.MaxInt32 || index != 0 && k.s.net.Load().byIndex[int32(index)] == nil {
+		return unix.ENODEV
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.device = int32(index)
+	k.s.lockReceive()
+	defer k.s.unlockReceive()
+	if k.port != 0 {
+		if e := k.table().Rebind(&k.binding, k.device); e != 0 {
+			return e
+		}
+	}
+	k.dropPaths()
+	return nil
+}
+
+// Device returns the index of the interface that the socket is bound to, or 0.
+func (k *Socket) Device() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return int(k.device)
+}
+
+// InterfaceByName returns the interface of that name, nil if there is none.
+func (s *Stack) InterfaceByName(name string) *Interface {
+	for _, i := range s.net.Load().interfaces {
+		if i.name == name {
+			return i
+		}
+	}
+	return nil
+}
+
+// InterfaceByIndex returns the interface of that index, nil if there is none.
+func (s *Stack) InterfaceByIndex(index int) *Interface {
+	return s.net.Load().byIndex[int32(index)]
+}
+
+// LocalFor returns the address that the stack would answer a datagram with, that
+// came by the interface for dst: dst itself if it is ours, else the interface's
+// first (in_pktinfo's ipi_spec_dst in ip(7)).
+func (s *Stack) LocalFor(index int32, dst [4]byte) [4]byte {
+	n := s.net.Load()
+	if n.isLocal(dst) {
+		return dst
+	}
+	if i := n.byIndex[index]; i != nil {
+		return n.primary(i)
+	}
+	return [4]byte{}
+}
+
+// SendOptions change one datagram: what control messages ask for.
+type SendOptions struct {
+	TTL    int     // 1 to 255; 0: the socket's
+	TOS    int     // 0 to 255, with HasTOS
+	HasTOS bool    //
+	Source [4]byte // the source address (ipi_spec_dst); zero: as ever
+	Device int     // the interface to leave by (ipi_ifindex); 0: as ever
+	// Segment is UDP_SEGMENT's size for this call; -1: none, 0: the socket's.
+	Segment int
+	// DontRoute is MSG_DONTROUTE.
+	DontRoute bool
+	// Options are the IP options instead of the socket's.
+	Options []byte
+}
+
+// apply changes a path's specification.
+func (o *SendOptions) apply(spec *pathSpec) {
+	if o.TTL > 0 {
+		spec.ttl = int32(o.TTL)
+	}
+	if o.HasTOS {
+		spec.tos = uint8(o.TOS)
+	}
+	if o.Source != ([4]byte{}) {
+		spec.src = o.Source
+	}
+	if o.Device != 0 {
+		spec.device = int32(o.Device)
+	}
+}
