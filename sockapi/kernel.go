@@ -106,7 +106,7 @@ func (k *kernelSocket) close() error {
 		graves.close()
 		return err
 	}
-	k.wake()
+	k.wake(ownThreads)
 	return nil
 }
 

@@ -24,7 +24,7 @@ type kernelBatch struct {
 
 var kernelBatches = sync.Pool{New: func() any { return new(kernelBatch) }}
 
-// newKernelBatch returns a batch for n messages with the given buffers in all.
+// newKernelBatch returns a batch with room for msgs and all their buffers.
 func newKernelBatch(msgs []Mmsghdr) *kernelBatch {
 	buffers := 0
 	for i := range msgs {
@@ -73,7 +73,7 @@ func (k *kernelSocket) recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration
 	defer b.free()
 	for j := range msgs {
 		m := &msgs[j].Hdr
-		fillReceive(&b.hdrs[j].hdr, m, &b.names[j], b.iovecs(m.Iov))
+		b.hdrs[j].hdr = receiveHeader(m, &b.names[j], b.iovecs(m.Iov))
 	}
 	var left *unix.Timespec
 	if timeout >= 0 {
@@ -110,7 +110,7 @@ func (k *kernelSocket) sendmmsg(msgs []Mmsghdr, flags int) (int, error) {
 	defer b.free()
 	for j := range msgs {
 		m := &msgs[j].Hdr
-		fillSend(&b.hdrs[j].hdr, m, &b.names[j], b.iovecs(m.Iov))
+		b.hdrs[j].hdr = sendHeader(m, &b.names[j], b.iovecs(m.Iov))
 	}
 	i := k.begin(unix.SO_SNDTIMEO)
 	for {

@@ -73,8 +73,7 @@ func (k *kernelSocket) recvmsg(m *Msghdr, flags int) (int, error) {
 	added := k.addedRecvFlags(flags)
 	i := k.begin(unix.SO_RCVTIMEO)
 	for {
-		var h unix.Msghdr
-		fillReceive(&h, m, &name, appendIovecs(few[:0], m.Iov))
+		h := receiveHeader(m, &name, appendIovecs(few[:0], m.Iov))
 		n, _, e := unix.Syscall(unix.SYS_RECVMSG, uintptr(k.fd), uintptr(unsafe.Pointer(&h)), uintptr(flags|added))
 		switch e = i.result(e, unix.EAGAIN); e {
 		case 0:
@@ -97,8 +96,7 @@ func (k *kernelSocket) sendmsg(m *Msghdr, flags int) (int, error) {
 	var few [fewBuffers]unix.Iovec
 	i := k.begin(unix.SO_SNDTIMEO)
 	for {
-		var h unix.Msghdr
-		fillSend(&h, m, &name, appendIovecs(few[:0], m.Iov))
+		h := sendHeader(m, &name, appendIovecs(few[:0], m.Iov))
 		n, _, e := unix.Syscall(unix.SYS_SENDMSG, uintptr(k.fd), uintptr(unsafe.Pointer(&h)), uintptr(flags))
 		switch e = i.result(e, unix.EAGAIN); e {
 		case 0:
@@ -129,24 +127,28 @@ func appendIovecs(iov []unix.Iovec, buffers [][]byte) []unix.Iovec {
 	return iov
 }
 
-// fillReceive makes h of m for receiving.
-func fillReceive(h *unix.Msghdr, m *Msghdr, name *[addrSize]byte, iov []unix.Iovec) {
-	h.Name, h.Namelen = &name[0], addrSize
-	h.Iov = unsafe.SliceData(iov)
+// receiveHeader returns m for receiving. It and sendHeader return what the
+// caller has on its stack; storing it by a pointer would move it to the heap.
+func receiveHeader(m *Msghdr, name *[addrSize]byte, iov []unix.Iovec) unix.Msghdr {
+	h := unix.Msghdr{
+		Name: &name[0], Namelen: addrSize,
+		Iov:     unsafe.SliceData(iov),
+		Control: unsafe.SliceData(m.Control),
+	}
 	h.SetIovlen(len(iov))
-	h.Control = unsafe.SliceData(m.Control)
 	h.SetControllen(len(m.Control))
+	return h
 }
 
-// fillSend makes h of m for sending.
-func fillSend(h *unix.Msghdr, m *Msghdr, name *[addrSize]byte, iov []unix.Iovec) {
+// sendHeader returns m for sending.
+func sendHeader(m *Msghdr, name *[addrSize]byte, iov []unix.Iovec) unix.Msghdr {
+	h := unix.Msghdr{Iov: unsafe.SliceData(iov), Control: unsafe.SliceData(m.Control)}
 	if !m.Name.IsZero() {
 		h.Name, h.Namelen = &name[0], uint32(m.Name.encode(name))
 	}
-	h.Iov = unsafe.SliceData(iov)
 	h.SetIovlen(len(iov))
-	h.Control = unsafe.SliceData(m.Control)
 	h.SetControllen(len(m.Control))
+	return h
 }
 
 // storeReceived stores in m what the kernel stored in h. Linux returns

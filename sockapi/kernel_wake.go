@@ -16,8 +16,8 @@ const (
 	maxWakePause = 10 * time.Millisecond
 )
 
-// taskDir lists the threads of the process (proc(5)).
-const taskDir = "/proc/self/task"
+// ownThreads lists the threads of the process (proc(5)).
+const ownThreads = "/proc/self/task"
 
 // wake ends the calls in flight on a socket that is closing:
 //
@@ -33,7 +33,7 @@ const taskDir = "/proc/self/task"
 // for the families that know no shutdown (netlink, packet). A poll before every
 // call would cost a system call, and would not wait as the call does: it
 // returns at once while the error queue has something.
-func (k *kernelSocket) wake() {
+func (k *kernelSocket) wake(taskDir string) {
 	if _, err := os.Stat(taskDir); err != nil {
 		// Without /proc there is no telling who waits. Most families' waits
 		// end by a shutdown; nobody waits here for those that do not.
@@ -45,7 +45,7 @@ func (k *kernelSocket) wake() {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for wait := minWakePause; ; wait = min(2*wait, maxWakePause) {
-		interruptThreads(k.fd)
+		interruptThreads(taskDir, k.fd)
 		pause.Reset(wait)
 		select {
 		case <-k.drained:
@@ -55,9 +55,9 @@ func (k *kernelSocket) wake() {
 	}
 }
 
-// interruptThreads sends SIGURG to the threads that wait in a system call whose
-// first argument is fd.
-func interruptThreads(fd int) {
+// interruptThreads sends SIGURG to the threads listed in taskDir that wait in a
+// system call whose first argument is fd.
+func interruptThreads(taskDir string, fd int) {
 	tasks, err := os.ReadDir(taskDir)
 	if err != nil {
 		return

@@ -2,7 +2,9 @@ package sockapi
 
 import (
 	"encoding/binary"
+	"net"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -93,11 +95,31 @@ func (a *Sockaddr) encodePacket(buf *[addrSize]byte) int {
 	binary.NativeEndian.PutUint32(buf[4:], a.IfIndex)
 	binary.NativeEndian.PutUint16(buf[8:], a.Hatype)
 	buf[10], buf[11] = a.Pkttype, a.Halen
-	if a.path != "" {
-		return packetHead + copy(buf[packetHead:packetHead+maxHalen], a.path)
-	}
-	n := copy(buf[packetHead:], a.addr[:min(int(a.Halen), len(a.addr))])
+	n := copy(buf[packetHead:packetHead+maxHalen], a.hardware())
 	return packetHead + max(n, 8)
+}
+
+// hardware returns the hardware address of AF_PACKET.
+func (a *Sockaddr) hardware() string {
+	if a.path != "" {
+		return a.path
+	}
+	return string(a.addr[:min(int(a.Halen), len(a.addr))])
+}
+
+// scope returns the scope that a zone of an IPv6 address names, 0 for none.
+func scope(zone string) uint32 {
+	if zone == "" {
+		return 0
+	}
+	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(n)
+	}
+	nic, err := net.InterfaceByName(zone)
+	if err != nil {
+		return 0
+	}
+	return uint32(nic.Index)
 }
 
 // decodeSockaddr returns the address in the first n bytes of buf, as the kernel

@@ -1,7 +1,9 @@
 package sockapi
 
 import (
+	"fmt"
 	"net/netip"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,11 +25,14 @@ type Sockaddr struct {
 	// flow information of AF_INET6, the groups of AF_NETLINK and the port of
 	// AF_VSOCK.
 	Extra uint32
-	// Hatype, Pkttype and Halen are AF_PACKET's.
+	// Hatype, Pkttype and Halen are AF_PACKET's; Pkttype holds the flags of
+	// AF_VSOCK too (svm_flags).
 	Hatype         uint16
 	Pkttype, Halen uint8
 	addr           [16]byte
-	path           string // AF_UNIX
+	// path is AF_UNIX's path, AF_PACKET's hardware address if addr is too short
+	// for it, and what follows the family of RawSockaddr.
+	path string
 }
 
 // Inet4 returns an AF_INET address.
@@ -38,12 +43,14 @@ func Inet4(ip [4]byte, port uint16) Sockaddr {
 }
 
 // InetAddrPort returns an AF_INET or, for an IPv6 address, an AF_INET6 address.
+// A zone is the name or the number of an interface; for one that there is not
+// the scope is 0, with which Linux refuses link-local addresses.
 func InetAddrPort(ap netip.AddrPort) Sockaddr {
 	switch ip := ap.Addr(); {
 	case ip.Is4():
 		return Inet4(ip.As4(), ap.Port())
 	case ip.IsValid():
-		return Sockaddr{Family: unix.AF_INET6, Port: ap.Port(), addr: ip.As16()}
+		return Sockaddr{Family: unix.AF_INET6, Port: ap.Port(), IfIndex: scope(ip.Zone()), addr: ip.As16()}
 	default:
 		return Sockaddr{}
 	}
@@ -83,13 +90,17 @@ func (a Sockaddr) MAC() [6]byte { return [6]byte(a.addr[:6]) }
 func (a Sockaddr) Path() string { return a.path }
 
 // AddrPort returns an AF_INET or AF_INET6 address and port; the zero AddrPort
-// for other families.
+// for other families. The scope of AF_INET6 is a zone with its number.
 func (a Sockaddr) AddrPort() netip.AddrPort {
 	switch a.Family {
 	case unix.AF_INET:
 		return netip.AddrPortFrom(netip.AddrFrom4(a.IP4()), a.Port)
 	case unix.AF_INET6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.addr), a.Port)
+		ip := netip.AddrFrom16(a.addr)
+		if a.IfIndex != 0 {
+			ip = ip.WithZone(strconv.FormatUint(uint64(a.IfIndex), 10))
+		}
+		return netip.AddrPortFrom(ip, a.Port)
 	default:
 		return netip.AddrPort{}
 	}
@@ -104,7 +115,13 @@ func (a Sockaddr) String() string {
 		return a.path
 	case unix.AF_UNSPEC:
 		return "none"
+	case unix.AF_PACKET:
+		return fmt.Sprintf("packet %d %#04x %x", a.IfIndex, a.Extra, a.hardware())
+	case unix.AF_NETLINK:
+		return fmt.Sprintf("netlink %d %#x", a.IfIndex, a.Extra)
+	case unix.AF_VSOCK:
+		return fmt.Sprintf("vsock %d:%d", a.IfIndex, a.Extra)
 	default:
-		return "unprintable"
+		return fmt.Sprintf("family %d %x", a.Family, a.path)
 	}
 }

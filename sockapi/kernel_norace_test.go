@@ -1,0 +1,5 @@
+//go:build !race
+
+package sockapi
+
+const raceEnabled = false
