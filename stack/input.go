@@ -73,8 +73,8 @@ func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 	a := arrival{ifc: ifc, meta: meta, h: h, src: h.Src(), dst: h.Dst()}
 	net, src, dst := s.net.Load(), a.src, a.dst
 	// Nearly every datagram comes from an ordinary address to the interface's
-	// own one.
-	ordinary := src[0] != 0 && src[0] < 224 && src[0] != 127 && !net.lastByte[src[3]] && dst == ifc.primary
+	// own one, which is zero if it has none.
+	ordinary := dst[0] != 0 && src[0] != 0 && src[0] < 224 && src[0] != 127 && !net.lastByte[src[3]] && dst == ifc.primary
 	if !ordinary && !s.acceptable(net, &a, src, dst, own) {
 		return
 	}
