@@ -85,6 +85,10 @@ Contenders:
 }
 
 const rttHelp = `  ring             a bare TPACKET_V2 ring without any protocol: the floor
+  outband-spin     this stack at both ends, spinning (--spin always)
+  outband-default  this stack at both ends, with the default budget
+  outband-block    this stack at both ends, asleep in poll(2) (--spin never)
+  outband-half     this stack, spinning, echoes to kernel-spin's client
   kernel-spin      in-band UDP, asked again and again (MSG_DONTWAIT)
   kernel-block     in-band UDP, asleep in recv(2)
   go-net           in-band UDP by Go's package net, not pinned
@@ -135,6 +139,8 @@ Contenders:
 }
 
 const tputHelp = `  kernel           in-band UDP at both ends
+  outband          this stack at both ends
+  outband-half     this stack sends, in-band UDP receives
 `
 
 func (a *app) runTput(ctx context.Context, c bench.TputConfig, asJSON bool) error {

@@ -26,7 +26,11 @@ func (n needs) Error() string {
 	for i, c := range n.capabilities {
 		names[i] = inband.CapabilityName(c)
 	}
-	return fmt.Sprintf("%v: this needs %s", n.err, strings.Join(names, ", "))
+	list, text := strings.Join(names, ", "), n.err.Error()
+	if strings.Contains(text, "needs "+list) {
+		return text // the link said so already
+	}
+	return fmt.Sprintf("%s: this needs %s", text, list)
 }
 
 func (n needs) Unwrap() error { return n.err }

@@ -73,6 +73,7 @@ type run struct {
 	stats  Stats
 	sent   [1 << 16]time.Time // by sequence number
 	got    [1 << 16]bool      // by sequence number: has been answered
+	failed [1 << 16]bool      // by sequence number: an error came for it
 	last   time.Time          // when the last request went out
 	buf    []byte
 	status <-chan struct{}
@@ -183,7 +184,7 @@ func (r *run) send(now time.Time) error {
 	for i := range r.Size {
 		message[icmpHeader+i] = byte(i)
 	}
-	r.got[seq] = false
+	r.got[seq], r.failed[seq] = false, false
 	r.sent[seq], r.last = now, now
 	r.stats.Transmitted++
 	err := r.conn.Send(message)
@@ -204,7 +205,7 @@ func (r *run) receive(within time.Duration) error {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 		return nil
 	case unreachable(err) != "":
-		r.unreachable(uint16(r.stats.Transmitted), err)
+		r.refused(err)
 		return nil
 	case err != nil:
 		return err
@@ -247,8 +248,33 @@ func firstDifference(data []byte) int {
 	return -1
 }
 
+// resolution is how long requests wait for a neighbour that does not answer ARP:
+// three times a second (RFC 4861's values, which Linux takes for ARP too), and
+// some for a machine that is busy.
+const resolution = 3500 * time.Millisecond
+
+// refused takes an error that came instead of replies. A socket has one for all
+// requests that waited for the same neighbour, so it is the error of each one
+// that neither has an answer nor was lost before.
+func (r *run) refused(err error) {
+	last := r.stats.Transmitted
+	first := last
+	for errors.Is(err, unix.EHOSTUNREACH) && first > 1 && r.open(uint16(first-1)) {
+		first--
+	}
+	for seq := first; seq <= last; seq++ {
+		r.unreachable(uint16(seq), err)
+	}
+}
+
+// open reports whether a request may still be waiting for its neighbour.
+func (r *run) open(seq uint16) bool {
+	return !r.got[seq] && !r.failed[seq] && r.Now().Sub(r.sent[seq]) <= resolution
+}
+
 func (r *run) unreachable(seq uint16, err error) {
 	r.stats.Errors++
+	r.failed[seq] = true
 	// A socket's errno does not say whose ICMP error it was. Ports and
 	// protocols are the destination's to refuse; that a host or a network is
 	// out of reach, our own stack says most of the time.

@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/cmd/outband/internal/node"
+	"github.com/outband/outband/inband"
+	"github.com/outband/outband/stack"
+)
+
+// stackFlags are what every subcommand that runs a stack takes.
+type stackFlags struct {
+	device  string
+	addr    prefixValue
+	gateway addrValue
+	spin    spinValue
+	cpu     int
+	json    bool
+}
+
+// netFlags are those of subcommands with a socket.
+type netFlags struct {
+	stackFlags
+	neigh bool
+	stat  bool
+}
+
+func (f *netFlags) register(cmd *cobra.Command) {
+	f.stackFlags.register(cmd)
+	cmd.Flags().BoolVar(&f.neigh, "neigh", false, "print the neighbours at the end (SIGUSR1: now)")
+	cmd.Flags().BoolVar(&f.stat, "stat", false, "print the counters at the end (SIGUSR1: now)")
+}
+
+func (f *stackFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.device, "dev", "", "network device to use")
+	flags.Var(&f.addr, "addr", "our own address and its network, such as 10.9.0.1/24; not one of the kernel's")
+	flags.Var(&f.gateway, "gateway", "router for other networks")
+	flags.Var(&f.spin, "spin", "how long a wait spins before it sleeps: a duration, always, never or default")
+	flags.IntVar(&f.cpu, "cpu", -1, "pin the thread that does the work to this CPU")
+	flags.BoolVar(&f.json, "json", false, "print JSON")
+}
+
+// check says which flags are missing or out of place.
+func (f *stackFlags) check() error {
+	switch {
+	case f.device == "":
+		return errors.New("needs a network device: --dev")
+	case !f.addr.IsValid():
+		return errors.New("needs an address of our own: --addr, such as 10.9.0.1/24")
+	case f.gateway.IsValid() && !f.addr.Contains(f.gateway.Addr):
+		return fmt.Errorf("gateway %s is not in %s", f.gateway, f.addr.Masked())
+	}
+	return nil
+}
+
+// open brings up the stack that the flags describe, on a pinned thread if they
+// say so.
+func (f *stackFlags) open() (*node.Node, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if f.cpu >= 0 {
+		if err := inband.PinThread(f.cpu); err != nil {
+			return nil, err
+		}
+	}
+	n, err := node.Open(node.Config{Device: f.device, Addr: f.addr.Prefix, Gateway: f.gateway.Addr, Spin: time.Duration(f.spin)})
+	return n, denied(err, unix.CAP_NET_RAW)
+}
+
+// prefixValue is a flag that takes an IPv4 address with its network.
+type prefixValue struct{ netip.Prefix }
+
+func (v *prefixValue) Type() string { return "address/bits" }
+
+func (v *prefixValue) String() string {
+	if !v.IsValid() {
+		return ""
+	}
+	return v.Prefix.String()
+}
+
+func (v *prefixValue) Set(s string) error {
+	p, err := netip.ParsePrefix(s)
+	if err != nil || !p.Addr().Is4() {
+		return fmt.Errorf("%q is not an IPv4 address with a prefix length, such as 10.9.0.1/24", s)
+	}
+	v.Prefix = p
+	return nil
+}
+
+// addrValue is a flag that takes an IPv4 address.
+type addrValue struct{ netip.Addr }
+
+func (v *addrValue) Type() string { return "address" }
+
+func (v *addrValue) String() string {
+	if !v.IsValid() {
+		return ""
+	}
+	return v.Addr.String()
+}
+
+func (v *addrValue) Set(s string) error {
+	a, err := netip.ParseAddr(s)
+	if err != nil || !a.Is4() {
+		return fmt.Errorf("%q is not an IPv4 address", s)
+	}
+	v.Addr = a
+	return nil
+}
+
+// spinValue is a flag that takes a spin budget.
+type spinValue time.Duration
+
+func (v *spinValue) Type() string { return "budget" }
+
+func (v *spinValue) String() string {
+	switch d := time.Duration(*v); d {
+	case stack.SpinAdaptive:
+		return "default"
+	case stack.SpinAlways:
+		return "always"
+	case stack.SpinNever:
+		return "never"
+	default:
+		return d.String()
+	}
+}
+
+func (v *spinValue) Set(s string) error {
+	switch s {
+	case "default":
+		*v = spinValue(stack.SpinAdaptive)
+	case "always":
+		*v = spinValue(stack.SpinAlways)
+	case "never", "0", "0s":
+		*v = spinValue(stack.SpinNever)
+	default:
+		d, err := time.ParseDuration(s)
+		if err != nil || d <= 0 {
+			return fmt.Errorf("%q is neither a duration nor always, never or default", s)
+		}
+		*v = spinValue(d)
+	}
+	return nil
+}

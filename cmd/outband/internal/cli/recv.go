@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/outband/outband/sockapi"
+)
+
+func (a *app) recv() *cobra.Command {
+	var f netFlags
+	var port uint16
+	var count int
+	cmd := &cobra.Command{
+		Use:   "recv --port N",
+		Short: "Print the datagrams that arrive",
+		Long: `Prints a line for each UDP datagram: its length, its source and its bytes, with
+what a terminal could misread escaped; with --json an object. Ends after -n
+datagrams, or with Ctrl-C.`,
+		Args: cobra.NoArgs,
+	}
+	f.register(cmd)
+	cmd.Flags().Uint16Var(&port, "port", 0, "port to listen on")
+	cmd.Flags().IntVarP(&count, "count", "n", 0, "stop after so many datagrams (0: never)")
+	cmd.MarkFlagRequired("port")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		n, err := f.open()
+		if err != nil {
+			return err
+		}
+		defer n.Close()
+		s, err := n.UDP(port)
+		if err != nil {
+			return err
+		}
+		defer a.showOnSignal(n)()
+		fmt.Fprintf(a.err, "listening on %s, %s\n", must(s.Getsockname()), f.device)
+		sum, err := a.runRecv(cmd.Context(), s, count, f.json)
+		if err != nil {
+			return err
+		}
+		if err := a.closing(&f, n, sum, fmt.Sprintf("%d datagrams, %d bytes", sum.Datagrams, sum.Bytes)); err != nil {
+			return err
+		}
+		if sum.Datagrams < uint64(count) {
+			return answerNo(fmt.Sprintf("%d of %d datagrams came", sum.Datagrams, count))
+		}
+		return nil
+	}
+	return cmd
+}
+
+// A transferSummary is what went one way.
+type transferSummary struct {
+	Datagrams uint64 `json:"datagrams"`
+	Bytes     uint64 `json:"bytes"`
+}
+
+// A received is one datagram as JSON.
+type received struct {
+	Schema int    `json:"schema"`
+	From   string `json:"from"`
+	Bytes  int    `json:"bytes"`
+	Data   []byte `json:"data_base64"`
+}
+
+// runRecv prints datagrams until ctx ends or count is reached (0: never).
+func (a *app) runRecv(ctx context.Context, s *sockapi.Socket, count int, asJSON bool) (sum transferSummary, err error) {
+	defer context.AfterFunc(ctx, func() { s.Close() })()
+	buf := make([]byte, maxPayload)
+	for count == 0 || sum.Datagrams < uint64(count) {
+		n, from, err := s.Recvfrom(buf, 0)
+		if err != nil {
+			if over(ctx, err) {
+				break
+			}
+			return sum, err
+		}
+		sum.Datagrams++
+		sum.Bytes += uint64(n)
+		if err := a.printDatagram(from, buf[:n], asJSON); err != nil {
+			return sum, err
+		}
+	}
+	return sum, nil
+}
+
+func (a *app) printDatagram(from sockapi.Sockaddr, p []byte, asJSON bool) error {
+	if asJSON {
+		return a.printLine(received{schema, from.String(), len(p), p})
+	}
+	_, err := fmt.Fprintf(a.out, "%d bytes from %s: %s\n", len(p), from, printable(p))
+	return err
+}
+
+// printable returns text with all escaped that would not stay on one line, or
+// do something to a terminal.
+func printable(p []byte) string {
+	text := strings.TrimSuffix(string(p), "\n")
+	fine := utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) && r != '\t' })
+	if fine {
+		return text
+	}
+	quoted := strconv.Quote(text)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}
