@@ -132,6 +132,7 @@ func decodeSockaddr(buf *[addrSize]byte, n int) Sockaddr {
 	}
 	a := Sockaddr{Family: binary.NativeEndian.Uint16(buf[:])}
 	switch a.Family {
+	case unix.AF_UNSPEC:
 	case unix.AF_INET:
 		if n >= inet4Len {
 			a.Port = binary.BigEndian.Uint16(buf[2:])
@@ -188,7 +189,7 @@ func (a *Sockaddr) decodePacket(raw []byte) {
 	a.Hatype = binary.NativeEndian.Uint16(raw[8:])
 	a.Pkttype, a.Halen = raw[10], raw[11]
 	hw := raw[packetHead:]
-	hw = hw[:min(len(hw), int(a.Halen))]
+	hw = hw[:min(len(hw), int(a.Halen), maxHalen)]
 	if len(hw) > len(a.addr) {
 		a.path = string(hw)
 		return
