@@ -22,11 +22,11 @@ import (
 var badWires = map[string]fault.Faults{
 	"loss":        {Loss: 0.2},
 	"bursts":      {Burst: fault.Burst{ToBad: 0.05, ToGood: 0.2, LossBad: 0.8}},
-	"duplication": {Duplicate: 0.3},
+	"duplication": {Duplicate: 0.3, Limit: 1 << 14},
 	"reordering":  {Reorder: 0.3, ReorderDelay: time.Millisecond},
 	"corruption":  {Corrupt: 0.3},
 	"truncation":  {Truncate: 0.3},
-	"everything": {Loss: 0.05, Duplicate: 0.1, Corrupt: 0.1, Truncate: 0.05, Delay: 500 * time.Microsecond,
+	"everything": {Limit: 1 << 14, Loss: 0.05, Duplicate: 0.1, Corrupt: 0.1, Truncate: 0.05, Delay: 500 * time.Microsecond,
 		Jitter: 500 * time.Microsecond, Reorder: 0.1, ReorderDelay: time.Millisecond},
 }
 
