@@ -17,6 +17,10 @@ type option struct {
 	set func(s *Socket, value []byte) error
 	// size is what set needs at least, and get stores at most.
 	size int
+	// variable is an option of any length: set takes all of the value, getN
+	// stores it and returns its length.
+	variable bool
+	getN     func(s *Socket, value []byte) (int, error)
 }
 
 // optionKey names an option as setsockopt(2) does.
@@ -109,7 +113,7 @@ func (s *Socket) Setsockopt(level, name int, value []byte) error {
 	if s.oob.Closed() {
 		return unix.EBADF
 	}
-	o, ok := options[optionKey{level, name}]
+	o, ok := s.option(level, name)
 	if !ok || o.set == nil {
 		return unix.ENOPROTOOPT
 	}
@@ -120,6 +124,9 @@ func (s *Socket) Setsockopt(level, name int, value []byte) error {
 			binary.NativeEndian.PutUint32(wide[:], uint32(value[0]))
 		}
 		value = wide[:]
+	}
+	if o.variable {
+		return o.set(s, value)
 	}
 	if len(value) < o.size {
 		return unix.EINVAL
@@ -136,7 +143,10 @@ func (s *Socket) Getsockopt(level, name int, value []byte) (int, error) {
 	if s.oob.Closed() {
 		return 0, unix.EBADF
 	}
-	o, ok := options[optionKey{level, name}]
+	o, ok := s.option(level, name)
+	if ok && o.getN != nil {
+		return o.getN(s, value)
+	}
 	if !ok || o.get == nil {
 		return 0, unix.ENOPROTOOPT
 	}
@@ -150,6 +160,15 @@ func (s *Socket) Getsockopt(level, name int, value []byte) (int, error) {
 		return 1, nil
 	}
 	return copy(value, buf[:o.size]), nil
+}
+
+// option returns the row of an option that this kind of socket has.
+func (s *Socket) option(level, name int) (option, bool) {
+	if level == unix.SOL_UDP && s.proto != unix.IPPROTO_UDP {
+		return option{}, false
+	}
+	o, ok := options[optionKey{level, name}]
+	return o, ok
 }
 
 // SetsockoptInt sets an option whose value is an int.

@@ -41,6 +41,10 @@ type Socket struct {
 	rcvTimeout         atomic.Int64 // nanoseconds, 0: none
 	sndTimeout         atomic.Int64
 	sndbuf             atomic.Int32
+	wants              atomic.Uint32 // control messages, see control.go
+	timestamping       atomic.Uint32 // SOF_TIMESTAMPING_*
+	lastTime           atomic.Int64  // of the last datagram with a time stamp
+	stored             stored        // options that Linux only keeps for such sockets
 	reuseAddr          atomic.Bool
 	reusePort          atomic.Bool
 }

@@ -31,13 +31,14 @@ type Mmsghdr struct {
 // Flags that the calls know. Others are ignored, as Linux ignores them.
 const (
 	recvStackFlags = unix.MSG_DONTWAIT | unix.MSG_PEEK
-	sendStackFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_OOB
+	sendStackFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_OOB | unix.MSG_MORE |
+		unix.MSG_DONTROUTE | unix.MSG_CONFIRM
 )
 
 // Recv receives one datagram into p and returns the number of bytes stored, or
 // with MSG_TRUNC the datagram's length. Further flags: MSG_DONTWAIT, MSG_PEEK.
 // EAGAIN: none is there, or none came within SO_RCVTIMEO. A pending error, such
-// as ECONNREFUSED, is returned once. MSG_OOB gives EOPNOTSUPP.
+// as ECONNREFUSED, is returned once.
 func (s *Socket) Recv(p []byte, flags int) (int, error) {
 	if s.oob == nil {
 		n, _, err := s.kernel.recvfrom(p, flags)
@@ -60,8 +61,13 @@ func (s *Socket) Recvfrom(p []byte, flags int) (int, Sockaddr, error) {
 }
 
 func (s *Socket) recv(p []byte, flags int) (int, stack.Info, error) {
-	if flags&unix.MSG_OOB != 0 {
+	if flags&unix.MSG_OOB != 0 && s.refusesOOB() {
 		return 0, stack.Info{}, unix.EOPNOTSUPP
+	}
+	if flags&unix.MSG_ERRQUEUE != 0 {
+		m := Msghdr{Iov: [][]byte{p}}
+		n, err := s.recvError(&m, flags)
+		return n, stack.Info{From: m.Name.IP4(), FromPort: m.Name.Port, Interface: 1}, err
 	}
 	n, info, err := s.oob.Recv(p, flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.rcvTimeout))
 	if flags&unix.MSG_TRUNC != 0 && info.Len > n {
@@ -69,6 +75,10 @@ func (s *Socket) recv(p []byte, flags int) (int, stack.Info, error) {
 	}
 	return n, info, err
 }
+
+// refusesOOB reports whether receiving with MSG_OOB is EOPNOTSUPP: Linux' UDP
+// ignores the flag, its other datagram sockets do not.
+func (s *Socket) refusesOOB() bool { return s.proto != unix.IPPROTO_UDP }
 
 // source returns the address that a datagram came from; none if there was no
 // datagram (a shut-down socket).
@@ -85,8 +95,11 @@ func (s *Socket) Recvmsg(m *Msghdr, flags int) (int, error) {
 	if s.oob == nil {
 		return s.kernel.recvmsg(m, flags)
 	}
-	if flags&unix.MSG_OOB != 0 {
+	if flags&unix.MSG_OOB != 0 && s.refusesOOB() {
 		return 0, unix.EOPNOTSUPP
+	}
+	if flags&unix.MSG_ERRQUEUE != 0 {
+		return s.recvError(m, flags)
 	}
 	b := s.api.batch(1)
 	defer s.api.release(b)
@@ -94,12 +107,18 @@ func (s *Socket) Recvmsg(m *Msghdr, flags int) (int, error) {
 	if _, err := s.oob.RecvMessages(b.in[:1], flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.rcvTimeout)); err != nil {
 		return 0, err
 	}
-	return storeMessage(m, &b.in[0], flags), nil
+	return s.storeMessage(m, &b.in[0], flags), nil
 }
 
 // storeMessage stores what a stack's message says in m, and returns its length.
-func storeMessage(m *Msghdr, in *stack.Message, flags int) int {
+func (s *Socket) storeMessage(m *Msghdr, in *stack.Message, flags int) int {
 	m.Name, m.Flags, m.ControlLen = source(&in.Info), in.Flags, 0
+	if s.wants.Load() != 0 && in.Info.Interface != 0 {
+		w := controlWriter{buf: m.Control}
+		s.control(&w, &in.Info)
+		m.ControlLen = w.n
+		m.Flags |= w.flags
+	}
 	if flags&unix.MSG_TRUNC != 0 && in.Info.Len > in.N {
 		return in.Info.Len
 	}
@@ -114,10 +133,9 @@ func (s *Socket) Recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration) (int
 	if s.oob == nil {
 		return s.kernel.recvmmsg(msgs, flags, timeout)
 	}
-	if flags&unix.MSG_OOB != 0 {
+	if flags&unix.MSG_OOB != 0 && s.refusesOOB() {
 		return 0, unix.EOPNOTSUPP
 	}
-	msgs = msgs[:min(len(msgs), maxMessages)]
 	end := s.api.st.Deadline(timeout)
 	b := s.api.batch(len(msgs))
 	defer s.api.release(b)
@@ -136,7 +154,7 @@ func (s *Socket) Recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration) (int
 			return 0, err
 		}
 		for i := got; i < got+n; i++ {
-			msgs[i].Len = storeMessage(&msgs[i].Hdr, &b.in[i], flags)
+			msgs[i].Len = s.storeMessage(&msgs[i].Hdr, &b.in[i], flags)
 		}
 		got += n
 		if flags&unix.MSG_WAITFORONE != 0 {
@@ -149,7 +167,7 @@ func (s *Socket) Recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration) (int
 	return got, nil
 }
 
-// maxMessages is how many messages a call takes at most (UIO_MAXIOV).
+// maxMessages is how many messages Sendmmsg takes at most (UIO_MAXIOV).
 const maxMessages = 1024
 
 // Send sends p to the peer as one datagram (send(2)) and returns len(p). Flags:
@@ -191,7 +209,7 @@ func (s *Socket) Sendmsg(m *Msghdr, flags int) (int, error) {
 	}
 	b := s.api.batch(1)
 	defer s.api.release(b)
-	n, err := fillMessage(&b.out[0], m)
+	n, err := b.fill(0, m)
 	if err != nil {
 		return 0, err
 	}
@@ -201,15 +219,21 @@ func (s *Socket) Sendmsg(m *Msghdr, flags int) (int, error) {
 	return n, nil
 }
 
-// fillMessage makes a stack's message of m, and returns its length.
-func fillMessage(out *stack.OutMessage, m *Msghdr) (int, error) {
+// fill makes the stack's message i of m, and returns its length.
+func (b *batch) fill(i int, m *Msghdr) (int, error) {
+	out := &b.out[i]
 	if !m.Name.IsZero() && m.Name.Family != unix.AF_INET {
 		return 0, unix.EAFNOSUPPORT
 	}
+	out.Buffers, out.To, out.Options = m.Iov, m.Name.AddrPort(), nil
 	if len(m.Control) > 0 {
-		return 0, unix.EINVAL
+		o := &b.opts[i]
+		*o = stack.SendOptions{}
+		if err := parseControl(m.Control, o); err != nil {
+			return 0, err
+		}
+		out.Options = o
 	}
-	out.Buffers, out.To = m.Iov, m.Name.AddrPort()
 	n := 0
 	for _, v := range m.Iov {
 		n += len(v)
@@ -228,7 +252,7 @@ func (s *Socket) Sendmmsg(msgs []Mmsghdr, flags int) (int, error) {
 	defer s.api.release(b)
 	fit := len(msgs)
 	for i := range msgs {
-		n, err := fillMessage(&b.out[i], &msgs[i].Hdr)
+		n, err := b.fill(i, &msgs[i].Hdr)
 		if err != nil {
 			if i == 0 {
 				return 0, err
@@ -243,8 +267,9 @@ func (s *Socket) Sendmmsg(msgs []Mmsghdr, flags int) (int, error) {
 
 // batch is the stack's view of messages, reused from call to call.
 type batch struct {
-	in  []stack.Message
-	out []stack.OutMessage
+	in   []stack.Message
+	out  []stack.OutMessage
+	opts []stack.SendOptions // of out
 }
 
 func (a *API) batch(n int) *batch {
@@ -252,6 +277,7 @@ func (a *API) batch(n int) *batch {
 	if len(b.in) < n {
 		b.in = make([]stack.Message, n)
 		b.out = make([]stack.OutMessage, n)
+		b.opts = make([]stack.SendOptions, n)
 	}
 	return b
 }

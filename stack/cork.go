@@ -2,6 +2,7 @@ package stack
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/udp"
@@ -11,8 +12,8 @@ import (
 // corked is the datagram that a socket is putting together (UDP_CORK in
 // udp(7), MSG_MORE in send(2)).
 type corked struct {
+	held atomic.Bool // there is one
 	mu   sync.Mutex
-	held bool
 	to   outgoing // where it goes: the first call decides
 	data []byte
 }
@@ -25,10 +26,7 @@ func (k *Socket) SetCork(on bool) error {
 	if on {
 		return nil
 	}
-	k.corked.mu.Lock()
-	held := k.corked.held
-	k.corked.mu.Unlock()
-	if !held {
+	if !k.corked.held.Load() {
 		return nil
 	}
 	o := outgoing{one: []byte{}}
@@ -43,17 +41,19 @@ func (k *Socket) Cork() bool { return k.sendExtras.cork.Load() }
 func (k *Socket) collect(o *outgoing, flags int) (done bool, e unix.Errno) {
 	c := &k.corked
 	c.mu.Lock()
+	defer k.markSendExtras()
 	defer c.mu.Unlock()
 	more := flags&unix.MSG_MORE != 0 || k.sendExtras.cork.Load()
-	if !c.held && !more {
+	if !c.held.Load() && !more {
 		return true, 0
 	}
-	if !c.held {
-		c.held, c.to, c.data = true, *o, c.data[:0]
+	if !c.held.Load() {
+		c.held.Store(true)
+		c.to, c.data = *o, c.data[:0]
 		c.to.one, c.to.bufs = nil, nil
 	}
 	if len(c.data)+o.n > ipv4.MaxLen-ipv4.MinHeaderLen-udp.HeaderLen {
-		c.held = false // Linux: the whole datagram is lost
+		c.held.Store(false) // Linux: the whole datagram is lost
 		return false, unix.EMSGSIZE
 	}
 	at := len(c.data)
@@ -62,16 +62,9 @@ func (k *Socket) collect(o *outgoing, flags int) (done bool, e unix.Errno) {
 	if more {
 		return false, 0
 	}
-	c.held = false
+	c.held.Store(false)
 	message := o.message
 	*o = c.to
 	o.one, o.n, o.message = append([]byte(nil), c.data...), len(c.data), message
 	return true, 0
-}
-
-// pendingCork reports whether a datagram is being put together.
-func (k *Socket) pendingCork() bool {
-	k.corked.mu.Lock()
-	defer k.corked.mu.Unlock()
-	return k.corked.held
 }

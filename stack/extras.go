@@ -52,7 +52,7 @@ func (k *Socket) markReceiveExtras() {
 func (k *Socket) markSendExtras() {
 	x := &k.sendExtras
 	k.markExtras(stateSendExtras, x.segment.Load() > 0 || x.noCheck.Load() || x.options.Load() != nil ||
-		x.cork.Load() || x.onLink.Load())
+		x.cork.Load() || x.onLink.Load() || k.corked.held.Load())
 }
 
 // SetMinTTL drops datagrams with a smaller time to live (IP_MINTTL, RFC 5082);

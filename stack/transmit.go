@@ -238,7 +238,7 @@ func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if e := k.autobind(); e != 0 {
 		return e
 	}
-	if k.proto == ipv4.ProtocolUDP && (flags&unix.MSG_MORE != 0 || k.sendExtras.cork.Load() || k.pendingCork()) {
+	if k.proto == ipv4.ProtocolUDP && (flags&unix.MSG_MORE != 0 || k.sendExtras.cork.Load() || k.corked.held.Load()) {
 		if done, e := k.collect(o, flags); e != 0 || !done {
 			if e == 0 {
 				tx.sent = o.message + 1

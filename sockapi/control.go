@@ -1,0 +1,192 @@
+package sockapi
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack"
+	"golang.org/x/sys/unix"
+)
+
+// What a socket wants to be told with each datagram: bits of Socket.wants.
+const (
+	wantTimestamp = 1 << iota
+	wantTimestampNS
+	wantTimestamping
+	wantDrops
+	wantPktInfo
+	wantTTL
+	wantTOS
+	wantOptions
+	wantReturnOptions
+	wantOrigDst
+	wantFragSize
+	wantGRO
+)
+
+// control stores the control messages for a datagram, in Linux' order.
+func (s *Socket) control(w *controlWriter, in *stack.Info) {
+	s.controlOf(w, in, s.wants.Load())
+}
+
+// controlOf is control for a choice of what the socket wants.
+func (s *Socket) controlOf(w *controlWriter, in *stack.Info, wants uint32) {
+	if wants&(wantTimestamp|wantTimestampNS|wantTimestamping) != 0 {
+		s.putTime(w, in, wants)
+	}
+	if wants&wantDrops != 0 && in.Drops != 0 {
+		w.putInt(unix.SOL_SOCKET, unix.SO_RXQ_OVFL, int(in.Drops))
+	}
+	if wants&wantGRO != 0 && in.SegmentSize != 0 {
+		w.putInt(unix.SOL_UDP, unix.UDP_GRO, int(in.SegmentSize))
+	}
+	if wants&wantPktInfo != 0 {
+		var data [12]byte
+		local := s.api.st.LocalFor(in.Interface, in.To)
+		binary.NativeEndian.PutUint32(data[:], uint32(in.Interface))
+		copy(data[4:], local[:])
+		copy(data[8:], in.To[:])
+		w.put(unix.SOL_IP, unix.IP_PKTINFO, data[:])
+	}
+	if wants&wantTTL != 0 {
+		w.putInt(unix.SOL_IP, unix.IP_TTL, int(in.TTL))
+	}
+	if wants&wantTOS != 0 {
+		data := [1]byte{in.TOS}
+		w.put(unix.SOL_IP, unix.IP_TOS, data[:])
+	}
+	if wants&wantOptions != 0 && in.Options != nil {
+		w.put(unix.SOL_IP, unix.IP_RECVOPTS, *in.Options)
+	}
+	if wants&wantOrigDst != 0 {
+		var data [16]byte
+		putInet(data[:], in.To, in.ToPort)
+		w.put(unix.SOL_IP, unix.IP_RECVORIGDSTADDR, data[:])
+	}
+	if wants&wantFragSize != 0 && in.FragSize != 0 {
+		w.putInt(unix.SOL_IP, unix.IP_RECVFRAGSIZE, int(in.FragSize))
+	}
+}
+
+// putInet writes a struct sockaddr_in of 16 bytes.
+func putInet(b []byte, ip [4]byte, port uint16) {
+	binary.NativeEndian.PutUint16(b, unix.AF_INET)
+	binary.BigEndian.PutUint16(b[2:], port)
+	copy(b[4:8], ip[:])
+}
+
+// putTime stores the time stamps that the socket wants. A datagram without one,
+// since its link makes none, is stamped now, as Linux does when stamping was
+// turned on after its arrival.
+func (s *Socket) putTime(w *controlWriter, in *stack.Info, wants uint32) {
+	ns := in.Time
+	if in.Clock == link.ClockNone {
+		ns = time.Now().UnixNano()
+	}
+	s.lastTime.Store(ns)
+	var data [48]byte
+	switch {
+	case wants&wantTimestampNS != 0:
+		putTimespec(data[:], ns)
+		w.put(unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, data[:16])
+	case wants&wantTimestamp != 0:
+		binary.NativeEndian.PutUint64(data[:], uint64(ns/1e9))
+		binary.NativeEndian.PutUint64(data[8:], uint64(ns%1e9/1e3))
+		w.put(unix.SOL_SOCKET, unix.SO_TIMESTAMP, data[:16])
+	}
+	if wants&wantTimestamping == 0 {
+		return
+	}
+	clear(data[:])
+	flags := int(s.timestamping.Load())
+	hard := in.Clock == link.ClockHardware
+	any := false
+	if flags&unix.SOF_TIMESTAMPING_SOFTWARE != 0 && flags&unix.SOF_TIMESTAMPING_RX_SOFTWARE != 0 && !hard {
+		putTimespec(data[:], ns)
+		any = true
+	}
+	if flags&unix.SOF_TIMESTAMPING_RAW_HARDWARE != 0 && hard {
+		putTimespec(data[32:], ns)
+		any = true
+	}
+	if any {
+		w.put(unix.SOL_SOCKET, unix.SO_TIMESTAMPING, data[:])
+	}
+}
+
+// putTimespec writes a struct timespec.
+func putTimespec(b []byte, ns int64) {
+	binary.NativeEndian.PutUint64(b, uint64(ns/1e9))
+	binary.NativeEndian.PutUint64(b[8:], uint64(ns%1e9))
+}
+
+// parseControl makes send options of control messages (ip_cmsg_send and
+// udp_cmsg_send in Linux). EINVAL for what is malformed, unknown or out of range.
+func parseControl(control []byte, o *stack.SendOptions) error {
+	for len(control) >= cmsgHeaderLen {
+		c, rest, ok := NextCmsg(control)
+		if !ok {
+			return unix.EINVAL
+		}
+		var err error
+		switch c.Level {
+		case unix.SOL_IP:
+			err = parseIPControl(c, o)
+		case unix.SOL_UDP:
+			err = parseUDPControl(c, o)
+		case unix.SOL_SOCKET:
+			err = parseSocketControl(c)
+		}
+		if err != nil {
+			return err
+		}
+		control = rest
+	}
+	return nil
+}
+
+func parseIPControl(c Cmsg, o *stack.SendOptions) error {
+	switch c.Type {
+	case unix.IP_RETOPTS:
+		if len(c.Data) > 40 {
+			return unix.EINVAL
+		}
+		o.Options = c.Data
+	case unix.IP_PKTINFO:
+		if len(c.Data) != 12 {
+			return unix.EINVAL
+		}
+		if i := int(int32(binary.NativeEndian.Uint32(c.Data))); i != 0 {
+			o.Device = i
+		}
+		o.Source = [4]byte(c.Data[4:8])
+	case unix.IP_TTL:
+		if len(c.Data) != 4 || c.Int() < 1 || c.Int() > 255 {
+			return unix.EINVAL
+		}
+		o.TTL = c.Int()
+	case unix.IP_TOS:
+		if len(c.Data) != 4 && len(c.Data) != 1 || c.Int() < 0 || c.Int() > 255 {
+			return unix.EINVAL
+		}
+		o.TOS, o.HasTOS = c.Int(), true
+	default:
+		return unix.EINVAL
+	}
+	return nil
+}
+
+func parseUDPControl(c Cmsg, o *stack.SendOptions) error {
+	if c.Type != unix.UDP_SEGMENT || len(c.Data) != 2 {
+		return unix.EINVAL
+	}
+	if o.Segment = int(binary.NativeEndian.Uint16(c.Data)); o.Segment == 0 {
+		o.Segment = -1
+	}
+	return nil
+}
+
+// parseSocketControl accepts none yet of SOL_SOCKET's: Linux has EINVAL for those
+// that it does not know.
+func parseSocketControl(Cmsg) error { return unix.EINVAL }

@@ -1,0 +1,66 @@
+package sockapi
+
+import (
+	"encoding/binary"
+
+	"github.com/outband/outband/stack"
+	"golang.org/x/sys/unix"
+)
+
+// recvError receives from the error queue (MSG_ERRQUEUE in recvmsg(2)): the
+// payload of the datagram that the error is about, its destination as the
+// name, and a struct sock_extended_err with the offender in a control message.
+// EAGAIN if the queue is empty.
+func (s *Socket) recvError(m *Msghdr, flags int) (int, error) {
+	if s.oob.Closed() {
+		return 0, unix.EBADF
+	}
+	e, ok := s.oob.TakeQueuedError()
+	if !ok {
+		return 0, unix.EAGAIN
+	}
+	n := 0
+	for _, b := range m.Iov {
+		n += copy(b, e.Payload[n:])
+	}
+	m.Flags = unix.MSG_ERRQUEUE
+	if n < len(e.Payload) {
+		m.Flags |= unix.MSG_TRUNC
+	}
+	m.Name = Inet4(e.Dst, e.DstPort)
+	w := controlWriter{buf: m.Control}
+	s.putErrorControl(&w, &e)
+	m.ControlLen = w.n
+	m.Flags |= w.flags
+	if flags&unix.MSG_TRUNC != 0 {
+		return len(e.Payload), nil
+	}
+	return n, nil
+}
+
+// extendedErrLen is the length of struct sock_extended_err with the offender's
+// struct sockaddr_in behind it.
+const extendedErrLen = 16 + 16
+
+// putErrorControl stores the control messages of an error.
+func (s *Socket) putErrorControl(w *controlWriter, e *stack.QueuedError) {
+	if e.Origin == unix.SO_EE_ORIGIN_TIMESTAMPING {
+		var data [48]byte
+		putTimespec(data[:], e.Time)
+		w.put(unix.SOL_SOCKET, unix.SO_TIMESTAMPING, data[:])
+	}
+	var data [extendedErrLen]byte
+	binary.NativeEndian.PutUint32(data[:], uint32(e.Errno))
+	data[4], data[5], data[6] = e.Origin, e.Type, e.Code
+	binary.NativeEndian.PutUint32(data[8:], e.Info)
+	binary.NativeEndian.PutUint32(data[12:], e.Data)
+	if e.Origin == unix.SO_EE_ORIGIN_ICMP {
+		putInet(data[16:], e.Offender, 0)
+		// The kernel passes the other control messages of the ICMP datagram on.
+		if wants := s.wants.Load() & (wantPktInfo | wantTTL | wantTOS); wants != 0 {
+			in := e.Meta
+			s.controlOf(w, &in, wants)
+		}
+	}
+	w.put(unix.SOL_IP, unix.IP_RECVERR, data[:])
+}
