@@ -29,13 +29,10 @@ type Socket struct {
 	corked     corked
 	spin       spinner
 	path       atomic.Pointer[path] // where Send without an address goes
-	watch      atomic.Pointer[func()]
+	watches    watches
+	sending    sendBuffer
 
-	// recent are the destinations that were sent to lately, in host order: an
-	// ICMP error about another one is forged.
-	recent     [8]atomic.Uint32
-	recentNext atomic.Uint32
-	hasPeer    atomic.Bool // connected, readable without mu
+	hasPeer atomic.Bool // connected, readable without mu
 
 	// binding is guarded by the receive lock.
 	binding udp.Binding[*Socket]
@@ -66,9 +63,11 @@ const (
 	stateClosed
 	stateRecvExtras // datagrams are looked at more closely, see extras.go
 	stateSendExtras // so are those sent
+	stateSendFull   // the send buffer is full, see sendbuf.go
 
-	stateReceive = stateError | stateShutRead | stateClosed // what ends a wait
-	stateSend    = stateError | stateShutWrite | stateClosed | stateSendExtras
+	stateReceive  = stateError | stateShutRead | stateClosed                    // what ends a wait
+	stateSendEnds = stateError | stateShutWrite | stateClosed                   // what ends a wait for sending
+	stateSend     = stateSendEnds | stateSendExtras | stateSendFull             // what the fast way out cannot do
 )
 
 // defaultRcvbuf and defaultSndbuf are Linux' net.core.rmem_default and
@@ -89,6 +88,7 @@ func (s *Stack) NewSocket(proto uint8) (*Socket, error) {
 	k.ttl.Store(-1)
 	k.mtuDiscover.Store(unix.IP_PMTUDISC_WANT)
 	k.queue.limit.Store(defaultRcvbuf)
+	k.sending.limit.Store(defaultSndbuf)
 	k.spin.adaptive.Store(spinStart)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,35 +112,19 @@ func (k *Socket) ready() bool {
 	return k.queue.n.Load() > 0 || k.state.Load()&stateReceive != 0
 }
 
-// setState sets bits and wakes everybody who waits.
-func (k *Socket) setState(bits uint32) {
+// setState sets bits and wakes everybody who waits. events are those that who
+// watches is told of.
+func (k *Socket) setState(bits, events uint32) {
 	k.state.Or(bits)
 	k.queue.wakeAll()
-	k.changed()
-}
-
-// changed tells who watches the socket (SetNotify).
-func (k *Socket) changed() {
-	if f := k.watch.Load(); f != nil {
-		(*f)()
-	}
-}
-
-// SetNotify registers a function that is called when the socket may have become
-// readable or writable or has an error; nil takes it away. It is called on any
-// goroutine, with no lock held, and must return at once.
-func (k *Socket) SetNotify(f func()) {
-	if f == nil {
-		k.watch.Store(nil)
-		return
-	}
-	k.watch.Store(&f)
+	k.sending.wake()
+	k.changed(events)
 }
 
 // setError makes e the socket's pending error: the next call returns it, once.
 func (k *Socket) setError(e unix.Errno) {
 	k.err.Store(int32(e))
-	k.setState(stateError)
+	k.setState(stateError, unix.EPOLLERR)
 }
 
 // TakeError returns the pending error and clears it (SO_ERROR, socket(7)); 0
@@ -370,7 +354,7 @@ func (k *Socket) Shutdown(how int) error {
 	k.mu.Lock()
 	connected := k.connected
 	k.mu.Unlock()
-	k.setState(bits)
+	k.setState(bits, EventsAll)
 	if !connected {
 		return unix.ENOTCONN
 	}
@@ -382,7 +366,8 @@ func (k *Socket) Close() error {
 	if k.state.Or(stateClosed)&stateClosed != 0 {
 		return unix.EBADF
 	}
-	k.setState(stateClosed)
+	k.setState(stateClosed, EventsAll)
+	k.unwatchAll()
 	k.mu.Lock()
 	k.s.lockReceive()
 	if k.port != 0 {
@@ -463,6 +448,9 @@ func (k *Socket) Spin() time.Duration {
 		return time.Duration(b)
 	}
 }
+
+// Cookie returns a number that no other socket of the stack ever has (SO_COOKIE).
+func (k *Socket) Cookie() uint64 { return k.id }
 
 // Closed reports whether the socket was closed.
 func (k *Socket) Closed() bool { return k.state.Load()&stateClosed != 0 }
