@@ -151,7 +151,7 @@ func (s *Stack) errorInput(a *arrival, m icmp.Message) {
 	default:
 		ok = false
 	}
-	if !ok || q.FragmentOffset != 0 || !k.sentTo(q.Dst) {
+	if !ok || q.FragmentOffset != 0 || !s.recent.has(k.id, q.Dst) {
 		r.count[dropICMPUnvalidated]++
 		return
 	}

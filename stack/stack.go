@@ -51,6 +51,7 @@ type Stack struct {
 	pool       bufferPool
 	flushes    sync.Pool
 	ident      *ipv4.Identifier
+	recent     recentDestinations
 	socketIDs  atomic.Uint64
 
 	poller      *link.Poller
@@ -97,6 +98,7 @@ func New(cfg Config) (*Stack, error) {
 		s.clock = systemClock{time.Now()}
 	}
 	s.randAt = len(s.rand)
+	s.recent.secret = s.random()
 	var key [16]byte
 	rand.Read(key[:])
 	s.ident = ipv4.NewIdentifier(key)

@@ -306,19 +306,8 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 		o.opts.apply(&spec)
 		spec.onLink = spec.onLink || o.opts.DontRoute
 	}
-	k.recent[k.recentNext.Add(1)%uint32(len(k.recent))].Store(binary.BigEndian.Uint32(spec.dst[:]))
+	k.s.recent.add(k.id, spec.dst)
 	return spec, !o.explicit, 0
-}
-
-// sentTo reports whether the socket sent to dst lately.
-func (k *Socket) sentTo(dst [4]byte) bool {
-	want := binary.BigEndian.Uint32(dst[:])
-	for i := range k.recent {
-		if k.recent[i].Load() == want {
-			return true
-		}
-	}
-	return false
 }
 
 // sendAlong sends a datagram along a path that was just made.
