@@ -88,7 +88,7 @@ func (s *Stack) unlockReceive() {
 func (s *Stack) runFlush(f *flush) {
 	for i, k := range f.wake {
 		k.queue.wakeOne()
-		k.changed()
+		k.changed(EventsIn)
 		f.wake[i] = nil
 	}
 	f.wake = f.wake[:0]
@@ -244,8 +244,9 @@ func (s *Stack) idle(w *wait, leading bool) verdict {
 type waiter struct {
 	token chan struct{} // a wake-up; one is enough
 	timer *time.Timer
-	onFD  atomic.Bool // sleeps on the links' descriptors, by poller
-	pol   *link.Poller
+	// pol is what it sleeps with if it sleeps on descriptors: the links', or, as
+	// a follower, those of a Waiter's sources. nil: it sleeps on token.
+	pol atomic.Pointer[link.Poller]
 }
 
 // wake ends the waiter's sleep, now or the next.
@@ -254,8 +255,8 @@ func (w *waiter) wake() {
 	case w.token <- struct{}{}:
 	default:
 	}
-	if w.onFD.Load() {
-		w.pol.Wake()
+	if p := w.pol.Load(); p != nil {
+		p.Wake()
 	}
 }
 
@@ -278,7 +279,7 @@ func (s *Stack) enter(w *waiter) bool {
 	if p.onFD == nil && !s.rx.lock.spinning() {
 		p.onFD = w
 		p.turn++
-		w.onFD.Store(true)
+		w.pol.Store(s.poller)
 		return true
 	}
 	p.followers = append(p.followers, w)
@@ -291,9 +292,9 @@ func (s *Stack) exit(w *waiter) {
 	p := &s.sleepers
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	w.pol.Store(nil)
 	if p.onFD == w {
 		p.onFD = nil
-		w.onFD.Store(false)
 		return
 	}
 	for i, f := range p.followers {
@@ -337,24 +338,35 @@ func (s *Stack) sleep(k *Socket, deadline int64) (led bool) {
 	if !k.ready() {
 		now := s.clock.Now()
 		if led {
-			s.poller.Wait(s.net.Load().links, until(now, min(deadline, s.timers.next.Load())))
-			if now = s.clock.Now(); now >= s.timers.next.Load() {
-				s.lockReceive()
-				s.runTimers(now)
-				s.unlockReceive()
-			}
+			s.sleepOnLinks(s.net.Load().links, now, deadline)
 		} else {
 			w.await(until(now, deadline))
 		}
 	}
 	s.exit(w)
 	k.queue.removeWaiter(w)
+	s.recycle(w)
+	return led
+}
+
+// sleepOnLinks sleeps on descriptors, those of the links among them, and runs
+// the timers if they are due after that.
+func (s *Stack) sleepOnLinks(links []link.Link, now, deadline int64) {
+	s.poller.Wait(links, until(now, min(deadline, s.timers.next.Load())))
+	if now = s.clock.Now(); now >= s.timers.next.Load() {
+		s.lockReceive()
+		s.runTimers(now)
+		s.unlockReceive()
+	}
+}
+
+// recycle gives back a waiter that nobody can wake any more.
+func (s *Stack) recycle(w *waiter) {
 	select {
 	case <-w.token:
 	default:
 	}
 	s.sleepers.pool.Put(w)
-	return led
 }
 
 // await sleeps until w is woken or d has passed; negative: without end.
@@ -374,7 +386,7 @@ func (w *waiter) await(d time.Duration) {
 func (s *Stack) newWaiter() any {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
-	return &waiter{token: make(chan struct{}, 1), timer: t, pol: s.poller}
+	return &waiter{token: make(chan struct{}, 1), timer: t}
 }
 
 // receive waits until deadline for a datagram for k and stores it in t.

@@ -87,7 +87,7 @@ func (k *Socket) QueuedErrors() int { return int(k.errors.n.Load()) }
 func (k *Socket) queueError(e QueuedError) {
 	if k.errors.push(e, k.queue.limit.Load()) {
 		k.queue.wakeAll()
-		k.changed()
+		k.changed(unix.EPOLLERR)
 	}
 }
 

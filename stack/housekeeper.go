@@ -136,7 +136,7 @@ func (s *Stack) houseLead() bool {
 			return true
 		}
 		s.housekeeper.poller.Wait(s.net.Load().links, until(s.clock.Now(), s.timers.next.Load()))
-		if s.lookLead() != before {
+		if now := s.lookLead(); now.led() || now != before && s.elsewhere.Load() == 0 {
 			return true
 		}
 	}

@@ -317,7 +317,7 @@ func (s *Stack) deliver(k *Socket, data []byte, in *Info, good, full counter) {
 		return
 	}
 	r.count[good]++
-	if wake || k.watch.Load() != nil {
+	if wake || k.watched() {
 		p := r.pending
 		if n := len(p.wake); n == 0 || p.wake[n-1] != k {
 			p.wake = append(p.wake, k)

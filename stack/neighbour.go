@@ -58,6 +58,7 @@ func (i *Interface) enqueue(tx *txbuf, entry *arp.Entry, p arp.Pending) {
 	i.neighMu.Unlock()
 	if full {
 		tx.count[dropNeighbourQueue].Add(1)
+		uncharge(&dropped)
 		i.s.pool.put(dropped.Frame)
 	}
 	i.s.timers.set(i.neighTimer, deadline)
@@ -99,9 +100,11 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 		i.sendFrame(tx, s.arpFrame(i, ev.Dst, ev.Packet[:]))
 	case arp.Flush:
 		copy(ev.Pending.Frame[:6], ev.MAC[:])
+		uncharge(&ev.Pending)
 		i.sendFrame(tx, ev.Pending.Frame)
 	case arp.Unreachable:
 		tx.count[dropNeighbourFailed].Add(1)
+		uncharge(&ev.Pending)
 		if k, ok := ev.Pending.Owner.(*Socket); ok {
 			k.icmpError(unreachable(ev.Pending.Frame), false)
 		}
@@ -110,6 +113,13 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 		tx.count[arpConflicts].Add(1)
 	case arp.Resolved, arp.ResolveFailed:
 		i.tellSolicitors(ev.Addr, ev.Kind == arp.Resolved)
+	}
+}
+
+// uncharge takes a frame off its socket's send buffer.
+func uncharge(p *arp.Pending) {
+	if k, ok := p.Owner.(*Socket); ok {
+		k.unchargeSend(len(p.Frame))
 	}
 }
 

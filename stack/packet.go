@@ -93,6 +93,7 @@ func (s *Stack) await(tx *txbuf, p *path, entry *arp.Entry, frame []byte, owner 
 	pending := arp.Pending{Frame: copied, Dst: p.dst}
 	if owner != nil {
 		pending.Owner = owner
+		owner.chargeSend(len(frame))
 	}
 	p.ifc.enqueue(tx, entry, pending)
 }

@@ -53,6 +53,7 @@ type Socket struct {
 	peerPort  uint16
 	connected bool
 	device    int32
+	elsewhere bool // see WaitElsewhere
 }
 
 // Bits of Socket.state.
@@ -65,9 +66,9 @@ const (
 	stateSendExtras // so are those sent
 	stateSendFull   // the send buffer is full, see sendbuf.go
 
-	stateReceive  = stateError | stateShutRead | stateClosed                    // what ends a wait
-	stateSendEnds = stateError | stateShutWrite | stateClosed                   // what ends a wait for sending
-	stateSend     = stateSendEnds | stateSendExtras | stateSendFull             // what the fast way out cannot do
+	stateReceive  = stateError | stateShutRead | stateClosed        // what ends a wait
+	stateSendEnds = stateError | stateShutWrite | stateClosed       // what ends a wait for sending
+	stateSend     = stateSendEnds | stateSendExtras | stateSendFull // what the fast way out cannot do
 )
 
 // defaultRcvbuf and defaultSndbuf are Linux' net.core.rmem_default and
@@ -368,6 +369,7 @@ func (k *Socket) Close() error {
 	}
 	k.setState(stateClosed, EventsAll)
 	k.unwatchAll()
+	k.WaitElsewhere(false)
 	k.mu.Lock()
 	k.s.lockReceive()
 	if k.port != 0 {

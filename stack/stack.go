@@ -58,6 +58,9 @@ type Stack struct {
 	sleepers    sleepers
 	housekeeper housekeeper
 	closing     chan struct{}
+	// elsewhere counts the sockets whose owners wait in an event loop of their
+	// own: for those the housekeeper stays on the links' descriptors.
+	elsewhere atomic.Int32
 
 	tx     [txSlots]atomic.Pointer[txbuf]
 	txMu   sync.Mutex

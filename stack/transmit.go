@@ -69,17 +69,14 @@ func (k *Socket) sendOne(o *outgoing, flags int, deadline int64) error {
 	if e != 0 {
 		return e
 	}
+	k.sent()
 	return nil
 }
 
 // sentSlow does what a sent datagram rarely needs: loopback's delivery, and
 // patience with a busy device.
 func (k *Socket) sentSlow(tx *txbuf, o *outgoing, e unix.Errno, flags int, deadline int64) unix.Errno {
-	for e == unix.EAGAIN && flags&unix.MSG_DONTWAIT == 0 && k.state.Load()&stateSend == 0 {
-		if deadline != never && k.s.clock.Now() >= deadline {
-			break
-		}
-		time.Sleep(busyPause)
+	for e == unix.EAGAIN && k.pause(flags, deadline) {
 		if e = k.send(tx, o, flags); e == 0 {
 			e = tx.flush()
 		}
@@ -108,11 +105,7 @@ func (k *Socket) SendMessages(msgs []OutMessage, flags int, deadline int64) (int
 	tx := k.s.acquireTx(k.id)
 	tx.sent = 0
 	e := k.sendMessages(tx, msgs, flags)
-	for e == unix.EAGAIN && flags&unix.MSG_DONTWAIT == 0 && k.state.Load()&stateSend == 0 {
-		if deadline != never && k.s.clock.Now() >= deadline {
-			break
-		}
-		time.Sleep(busyPause)
+	for e == unix.EAGAIN && k.pause(flags, deadline) {
 		e = k.sendMessages(tx, msgs, flags)
 	}
 	if e != 0 || tx.local {
@@ -121,6 +114,7 @@ func (k *Socket) SendMessages(msgs []OutMessage, flags int, deadline int64) (int
 	sent := tx.sent
 	k.s.releaseTx(tx, k.id)
 	if sent > 0 || e == 0 {
+		k.sent()
 		return sent, nil
 	}
 	return 0, e
@@ -337,6 +331,9 @@ func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 	if o.n > limit || o.n+len(options) > p.maxData && !p.mayFragment() {
 		k.localError(unix.EMSGSIZE, spec.dst, spec.dstPort, p.mtu())
 		return unix.EMSGSIZE
+	}
+	if k.sendFull() {
+		return unix.EAGAIN
 	}
 	payload, e := k.transportPayload(p, spec, o)
 	if e != 0 {

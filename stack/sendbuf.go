@@ -1,0 +1,118 @@
+package stack
+
+import (
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sendBuffer is what of a socket's datagrams has not left yet. A send hands its
+// frame to the device before it returns, so all that is ever charged is what
+// waits for a neighbour that does not answer yet. Who sends to neighbours that
+// are known never comes here.
+type sendBuffer struct {
+	charged atomic.Int64
+	limit   atomic.Int64 // SO_SNDBUF in bytes
+	// space is made by the first sender that has to wait.
+	space atomic.Pointer[Waiter]
+}
+
+// chargeFrame returns what a frame of n bytes weighs against SO_SNDBUF.
+func chargeFrame(n int) int64 { return charge(n - headroom) }
+
+// wake wakes the senders that wait for space.
+func (b *sendBuffer) wake() {
+	if w := b.space.Load(); w != nil {
+		w.WakeAll()
+	}
+}
+
+// chargeSend counts a frame that begins to wait.
+func (k *Socket) chargeSend(frame int) {
+	if k.sending.charged.Add(chargeFrame(frame)) >= k.sending.limit.Load() {
+		k.markSendFull()
+	}
+}
+
+// unchargeSend takes back what chargeSend counted: the frame has left, or never
+// will. As in Linux' sock_def_write_space nobody is told before half is free.
+func (k *Socket) unchargeSend(frame int) {
+	k.sending.charged.Add(-chargeFrame(frame))
+	k.markSendFull()
+	if k.writable() {
+		k.sending.wake()
+		k.changed(EventsOut)
+	}
+}
+
+// markSendFull sets or clears stateSendFull by what is charged. Whoever changes
+// what it depends on calls it after that, so that the last one is right.
+func (k *Socket) markSendFull() {
+	b := &k.sending
+	for {
+		full := b.charged.Load() >= b.limit.Load()
+		k.markExtras(stateSendFull, full)
+		if full == (b.charged.Load() >= b.limit.Load()) {
+			return
+		}
+	}
+}
+
+// sendFull reports whether a send has to wait for space.
+func (k *Socket) sendFull() bool { return k.state.Load()&stateSendFull != 0 }
+
+// writable reports what EPOLLOUT does: Linux' sock_writeable.
+func (k *Socket) writable() bool { return k.sending.charged.Load()+1 < k.sending.limit.Load()>>1 }
+
+// sent tells who watches the socket that a datagram has left: as on Linux,
+// where its memory is free then, that is an edge for EPOLLOUT.
+func (k *Socket) sent() {
+	if k.watched() && k.writable() {
+		k.watches.tell(EventsOut)
+	}
+}
+
+// pause waits until a send that found the device busy, or the send buffer full,
+// may be tried again. It returns false if the call ends instead.
+func (k *Socket) pause(flags int, deadline int64) bool {
+	if flags&unix.MSG_DONTWAIT != 0 || k.state.Load()&stateSendEnds != 0 ||
+		deadline != never && k.s.clock.Now() >= deadline {
+		return false
+	}
+	if !k.sendFull() {
+		time.Sleep(busyPause)
+		return true
+	}
+	k.spaceWaiter().Wait(deadline)
+	return true
+}
+
+// spaceWaiter returns what senders wait with.
+func (k *Socket) spaceWaiter() *Waiter {
+	b := &k.sending
+	if w := b.space.Load(); w != nil {
+		return w
+	}
+	w := k.s.NewWaiter(func() bool { return !k.sendFull() || k.state.Load()&stateSendEnds != 0 })
+	b.space.CompareAndSwap(nil, w)
+	return b.space.Load()
+}
+
+// SetSendBuffer sets how much may wait to be sent, in the bytes that Linux would
+// charge: about twice the payload's (SO_SNDBUF).
+func (k *Socket) SetSendBuffer(n int) {
+	k.sending.limit.Store(int64(n))
+	k.markSendFull()
+	if k.writable() {
+		k.sending.wake()
+		k.changed(EventsOut)
+	}
+}
+
+// SendBuffer returns what SetSendBuffer set.
+func (k *Socket) SendBuffer() int { return int(k.sending.limit.Load()) }
+
+// SendQueued returns how much is charged for what waits to be sent (SIOCOUTQ in
+// udp(7)).
+func (k *Socket) SendQueued() int { return int(k.sending.charged.Load()) }
