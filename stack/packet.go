@@ -31,11 +31,15 @@ type outPacket struct {
 
 // sendPacket builds the frames of pkt in tx, cut into fragments if it is longer
 // than the path's MTU. If the neighbour is not known yet, they wait for it in
-// its table. p's neighbour is resolved on the way.
+// its table. A path that does not hold has its neighbour resolved on the way.
 func (s *Stack) sendPacket(tx *txbuf, p *path, pkt *packet) unix.Errno {
-	entry, ok, e := p.resolve(s)
-	if e != 0 {
-		return e
+	var entry *arp.Entry
+	ok := p.holds(s)
+	if !ok {
+		var e unix.Errno
+		if entry, ok, e = p.resolve(s); e != 0 {
+			return e
+		}
 	}
 	f := ipv4.Fields{TOS: pkt.tos, TTL: pkt.ttl, Protocol: pkt.proto, DontFragment: pkt.df,
 		Src: p.hop.src, Dst: p.dst, Options: pkt.options}

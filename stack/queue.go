@@ -157,7 +157,7 @@ func (q *queue) take(pool *bufferPool, t *target, peek bool) bool {
 		q.n.Store(int32(n - i))
 	}
 	var next *waiter
-	if n-i > 0 {
+	if n-i > 0 || peek && n > 0 {
 		next = q.popWaiterLocked()
 	}
 	q.mu.Unlock()

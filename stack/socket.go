@@ -29,6 +29,7 @@ type Socket struct {
 	corked     corked
 	spin       spinner
 	path       atomic.Pointer[path] // where Send without an address goes
+	pathKey    atomic.Uint64        // names the socket, as it is set, in txbuf.paths
 	watches    watches
 	sending    sendBuffer
 
@@ -86,6 +87,7 @@ func (s *Stack) NewSocket(proto uint8) (*Socket, error) {
 	}
 	k := &Socket{s: s, proto: proto, id: s.socketIDs.Add(1)}
 	k.binding.Owner = k
+	k.pathKey.Store(k.id)
 	k.ttl.Store(-1)
 	k.mtuDiscover.Store(unix.IP_PMTUDISC_WANT)
 	k.queue.limit.Store(defaultRcvbuf)
@@ -293,7 +295,7 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 	}
 	k.addr, k.peer, k.peerPort, k.connected = src, dst, peer.Port(), true
 	k.hasPeer.Store(true)
-	k.path.Store(nil)
+	k.dropPaths()
 	return nil
 }
 
@@ -305,7 +307,7 @@ func (k *Socket) Disconnect() error {
 	if k.state.Load()&stateClosed != 0 {
 		return unix.EBADF
 	}
-	k.path.Store(nil)
+	k.dropPaths()
 	if !k.connected {
 		return nil
 	}
@@ -378,7 +380,7 @@ func (k *Socket) Close() error {
 	k.s.rx.closedDrops += uint64(k.queue.drops.Load())
 	k.s.unlockReceive()
 	k.mu.Unlock()
-	k.path.Store(nil)
+	k.dropPaths()
 	k.queue.purge(&k.s.pool)
 	k.s.mu.Lock()
 	delete(k.s.sockets, k)
@@ -498,10 +500,10 @@ func (k *Socket) NextLen() (int, bool) { return k.queue.firstLen() }
 // Readable reports whether a receive call would return at once.
 func (k *Socket) Readable() bool { return k.ready() }
 
-// dropPaths forgets the cached path: an option changed what it would be.
+// dropPaths forgets the socket's cached paths: an option changed what they would be.
 func (k *Socket) dropPaths() {
+	k.pathKey.Store(k.s.socketIDs.Add(1))
 	k.path.Store(nil)
-	k.s.gen.Add(1)
 }
 
 // as4 returns an IPv4 address, also one that is mapped into IPv6.

@@ -159,9 +159,10 @@ func (k *Socket) send(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if !o.explicit {
 		p = k.path.Load()
 	} else {
-		p = &tx.paths[pathSlot(k.id, o.dst, o.port)].path
-		if tx.paths[pathSlot(k.id, o.dst, o.port)].socket != k.id || p.dst != o.dst || p.dstPort != o.port {
-			p = nil
+		key := k.pathKey.Load()
+		c := &tx.paths[pathSlot(key, o.dst, o.port)]
+		if c.socket == key && c.path.dst == o.dst && c.path.dstPort == o.port {
+			p = &c.path
 		}
 	}
 	if p == nil || !p.holds(k.s) || k.state.Load()&stateSend != 0 ||
@@ -240,35 +241,65 @@ func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 			return e
 		}
 	}
+	key := k.pathKey.Load()
 	spec, connected, e := k.spec(o, flags)
 	if e != 0 {
 		return e
 	}
-	return k.sendSpec(tx, o, &spec, connected, flags)
+	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 {
+		return k.sendAside(tx, o, &spec, flags)
+	}
+	if connected {
+		return k.sendToPeer(tx, o, &spec, key)
+	}
+	return k.sendTo(tx, o, &spec, key)
 }
 
-// sendSpec makes the path for a datagram, keeps it for the next, and sends.
-func (k *Socket) sendSpec(tx *txbuf, o *outgoing, spec *pathSpec, connected bool, flags int) unix.Errno {
-	p := &path{}
-	if !connected && o.opts == nil && flags&unix.MSG_DONTROUTE == 0 {
-		slot := &tx.paths[pathSlot(k.id, spec.dst, o.port)]
-		p, slot.socket = &slot.path, k.id
+// sendToPeer sends along the socket's own path, which is made anew if it does
+// not hold. key is the socket's before spec was made.
+func (k *Socket) sendToPeer(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix.Errno {
+	p := k.path.Load()
+	if p != nil && p.holds(k.s) {
+		return k.sendAlong(tx, p, spec, o)
 	}
-	e := k.s.makePath(p, spec)
-	if e == 0 {
-		if flags&unix.MSG_CONFIRM != 0 {
-			p.ifc.confirm(p.next)
-		}
-		e = k.sendAlong(tx, p, spec, o)
-	}
-	if e != 0 {
-		p.resolved = false
+	p = new(path)
+	if e := k.s.makePath(p, spec); e != 0 {
 		return e
 	}
-	if connected && o.opts == nil && flags&unix.MSG_DONTROUTE == 0 {
-		k.path.Store(p)
+	if e := k.sendAlong(tx, p, spec, o); e != 0 {
+		return e
+	}
+	k.path.Store(p)
+	if k.pathKey.Load() != key {
+		k.path.Store(nil) // the socket was set otherwise meanwhile
 	}
 	return 0
+}
+
+// sendTo sends along a path that is kept in tx.
+func (k *Socket) sendTo(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix.Errno {
+	c := &tx.paths[pathSlot(key, spec.dst, spec.dstPort)]
+	p := &c.path
+	if c.socket != key || p.dst != spec.dst || p.dstPort != spec.dstPort || !p.holds(k.s) {
+		c.socket = key
+		if e := k.s.makePath(p, spec); e != 0 {
+			p.resolved = false
+			return e
+		}
+	}
+	return k.sendAlong(tx, p, spec, o)
+}
+
+// sendAside sends along a path for this one datagram.
+func (k *Socket) sendAside(tx *txbuf, o *outgoing, spec *pathSpec, flags int) unix.Errno {
+	var p path
+	if e := k.s.makePath(&p, spec); e != 0 {
+		return e
+	}
+	if flags&unix.MSG_CONFIRM != 0 && !p.ifc.loopback {
+		p.ifc.confirm(p.next)
+	}
+	return k.sendAlong(tx, &p, spec, o)
 }
 
 // spec returns what a datagram's path depends on.
