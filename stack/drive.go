@@ -224,8 +224,10 @@ func (s *Stack) idle(w *wait, leading bool) verdict {
 		}
 		return again
 	}
-	now := s.rx.now
-	if !leading || s.rx.rounds%clockEvery != 0 {
+	var now int64
+	if leading && s.rx.rounds%clockEvery == 0 {
+		now = s.rx.now
+	} else {
 		now = s.clock.Now()
 	}
 	if now >= w.deadline {

@@ -294,8 +294,9 @@ func (s *Stack) udpDeliverAll(data []byte, in *Info) {
 // who waits for it, else to the queue. good and full are the counters.
 func (s *Stack) deliver(k *Socket, data []byte, in *Info, good, full counter) {
 	r := &s.rx
-	if st := k.state.Load(); st&(stateShutRead|stateClosed|stateRecvExtras) != 0 {
-		if st&(stateShutRead|stateClosed) != 0 {
+	if st := k.state.Load(); st&(stateClosed|stateRecvExtras) != 0 {
+		if st&stateClosed != 0 {
+			r.count[ipInDiscards]++
 			return
 		}
 		var keep bool
