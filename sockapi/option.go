@@ -51,16 +51,18 @@ var options = map[optionKey]option{
 		func(s *Socket, on bool) { s.reusePort.Store(on); s.oob.SetReuse(s.reuseAddr.Load(), on) }),
 	{unix.SOL_SOCKET, unix.SO_RCVBUF}: integer(
 		func(s *Socket) int { return s.oob.ReceiveBuffer() },
-		func(s *Socket, v int) error { return s.setRcvbuf(min(v, maxBuffer)) }),
+		func(s *Socket, v int) error { return s.setRcvbuf(limited(v)) }),
 	{unix.SOL_SOCKET, unix.SO_RCVBUFFORCE}: integer(nil,
 		func(s *Socket, v int) error { return s.setRcvbuf(max(v, 0)) }),
 	{unix.SOL_SOCKET, unix.SO_SNDBUF}: integer(
 		func(s *Socket) int { return int(s.sndbuf.Load()) },
-		func(s *Socket, v int) error { return s.setSndbuf(min(v, maxBuffer)) }),
+		func(s *Socket, v int) error { return s.setSndbuf(limited(v)) }),
 	{unix.SOL_SOCKET, unix.SO_SNDBUFFORCE}: integer(nil,
 		func(s *Socket, v int) error { return s.setSndbuf(max(v, 0)) }),
-	{unix.SOL_SOCKET, unix.SO_RCVTIMEO}: timeval(func(s *Socket) *timeout { return (*timeout)(&s.rcvTimeout) }),
-	{unix.SOL_SOCKET, unix.SO_SNDTIMEO}: timeval(func(s *Socket) *timeout { return (*timeout)(&s.sndTimeout) }),
+	{unix.SOL_SOCKET, unix.SO_RCVTIMEO}:     timeval(func(s *Socket) *timeout { return (*timeout)(&s.rcvTimeout) }),
+	{unix.SOL_SOCKET, unix.SO_RCVTIMEO_NEW}: timeval(func(s *Socket) *timeout { return (*timeout)(&s.rcvTimeout) }),
+	{unix.SOL_SOCKET, unix.SO_SNDTIMEO}:     timeval(func(s *Socket) *timeout { return (*timeout)(&s.sndTimeout) }),
+	{unix.SOL_SOCKET, unix.SO_SNDTIMEO_NEW}: timeval(func(s *Socket) *timeout { return (*timeout)(&s.sndTimeout) }),
 	{unix.SOL_SOCKET, unix.SO_BUSY_POLL}: integer(
 		func(s *Socket) int { return busyPoll(s.oob.Spin()) },
 		func(s *Socket, v int) error {
@@ -113,6 +115,11 @@ func (s *Socket) Setsockopt(level, name int, value []byte) error {
 	if s.oob.Closed() {
 		return unix.EBADF
 	}
+	// Linux looks at the length before the name here.
+	if len(value) < 4 && (level == unix.SOL_SOCKET && name != unix.SO_BINDTODEVICE ||
+		level == unix.SOL_UDP && s.proto == unix.IPPROTO_UDP) {
+		return unix.EINVAL
+	}
 	o, ok := s.option(level, name)
 	if !ok || o.set == nil {
 		return unix.ENOPROTOOPT
@@ -148,7 +155,7 @@ func (s *Socket) Getsockopt(level, name int, value []byte) (int, error) {
 		return o.getN(s, value)
 	}
 	if !ok || o.get == nil {
-		return 0, unix.ENOPROTOOPT
+		return 0, s.noOption(level)
 	}
 	var buf [32]byte
 	if err := o.get(s, buf[:o.size]); err != nil {
@@ -160,6 +167,17 @@ func (s *Socket) Getsockopt(level, name int, value []byte) (int, error) {
 		return 1, nil
 	}
 	return copy(value, buf[:o.size]), nil
+}
+
+// noOption returns what getsockopt says of an option that there is not: Linux
+// tells levels that the socket has from those that it has not.
+func (s *Socket) noOption(level int) unix.Errno {
+	switch {
+	case level == unix.SOL_SOCKET, level == unix.SOL_IP, level == unix.SOL_UDP && s.proto == unix.IPPROTO_UDP:
+		return unix.ENOPROTOOPT
+	default:
+		return unix.EOPNOTSUPP
+	}
 }
 
 // option returns the row of an option that this kind of socket has.
@@ -236,6 +254,10 @@ func (s *Socket) setSndbuf(v int) error {
 	s.sndbuf.Store(int32(doubled(v, minSndbuf)))
 	return nil
 }
+
+// limited returns v within the limit for those without CAP_NET_ADMIN. Like Linux
+// it takes a negative number for a large one.
+func limited(v int) int { return int(min(uint32(v), maxBuffer)) }
 
 // doubled returns twice v within the limits of an int.
 func doubled(v, least int) int { return max(2*min(v, math.MaxInt32/2), least) }

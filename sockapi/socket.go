@@ -78,6 +78,10 @@ func (a *API) Socket(domain, typ, proto int) (*Socket, error) {
 	}
 	s := &Socket{api: a, oob: k, domain: domain, typ: kind, proto: proto}
 	s.sndbuf.Store(defaultSndbuf)
+	if proto == ipv4.ProtocolICMP {
+		s.reuseAddr.Store(true) // Linux' ping sockets begin so
+		k.SetReuse(true, false)
+	}
 	if typ&unix.SOCK_NONBLOCK != 0 {
 		s.nonblock.Store(unix.MSG_DONTWAIT)
 	}

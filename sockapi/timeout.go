@@ -16,7 +16,8 @@ type timeout atomic.Int64
 const timevalLen = 16
 
 // timeval makes an option of type struct timeval. As in Linux a negative
-// time does not wait at all, and microseconds out of range are EDOM.
+// time does not wait at all, and microseconds out of range are EDOM. Linux rounds
+// up to its timer's ticks; here a time-out is what was asked for.
 func timeval(of func(*Socket) *timeout) option {
 	return option{
 		size: timevalLen,
@@ -32,8 +33,11 @@ func timeval(of func(*Socket) *timeout) option {
 				return unix.EDOM
 			}
 			d := int64(1)
-			if sec >= 0 {
-				d = min(sec, math.MaxInt64/int64(time.Second)-1)*int64(time.Second) + usec*int64(time.Microsecond)
+			switch {
+			case sec >= math.MaxInt64/int64(time.Second)-1:
+				d = 0 // further away than the clock goes: never
+			case sec >= 0:
+				d = sec*int64(time.Second) + usec*int64(time.Microsecond)
 			}
 			(*atomic.Int64)(of(s)).Store(d)
 			return nil
