@@ -104,7 +104,7 @@ func (c RTTConfig) report(contenders []string, results table[Summary]) RTTReport
 func (r RTTReport) Print(w io.Writer) {
 	for i, result := range r.Results {
 		if i == 0 || result.Payload != r.Results[i-1].Payload {
-			fmt.Fprintf(w, "\nRTT in ns of %d bytes of payload, medians of %d rounds of %d:\n", result.Payload, result.Rounds, r.Surroundings.Count)
+			fmt.Fprintf(w, "\nRTT in ns of %d bytes of payload, medians of %s of %d:\n", result.Payload, Plural(result.Rounds, "round"), r.Surroundings.Count)
 			r.printSize(w, result.Payload)
 		}
 	}
@@ -118,6 +118,14 @@ func (r RTTReport) printSize(w io.Writer, size int) {
 				result.Min, result.P50, result.P99, result.P999, times(result.XFloor))
 		}
 	}
+}
+
+// Plural writes a number and what it counts.
+func Plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // orDash writes a dash for nothing.

@@ -124,8 +124,8 @@ func (r TputReport) Print(w io.Writer) {
 	if len(r.Results) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nMillions of datagrams a second, %d a call, medians of %d rounds of %.3g s:\n",
-		r.Results[0].Batch, r.Results[0].Rounds, r.Surroundings.Seconds)
+	fmt.Fprintf(w, "\nMillions of datagrams a second, %d a call, medians of %s of %.3g s:\n",
+		r.Results[0].Batch, Plural(r.Results[0].Rounds, "round"), r.Surroundings.Seconds)
 	fmt.Fprintf(w, "%-16s %-8s %9s %9s %9s %13s %17s\n", "contender", "our spin", "bytes", "sent", "received", "x kernel sent", "x kernel received")
 	for _, result := range r.Results {
 		fmt.Fprintf(w, "%-16s %-8s %9d %9.3f %9.3f %13s %17s\n", result.Contender, orDash(result.Spin), result.Payload,

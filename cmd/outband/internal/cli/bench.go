@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -172,12 +173,20 @@ func (a *app) progress(rounds int) func(round, size int, contender string) {
 	return func(round, size int, contender string) {
 		switch {
 		case styled(a.err):
-			fmt.Fprintf(a.err, "\r\x1b[Kround %d of %d, %d bytes, %s", round, rounds, size, contender)
+			fmt.Fprintf(a.err, "\r\x1b[Kround %s, %d bytes, %s", of(round, rounds), size, contender)
 		case round != last:
-			fmt.Fprintf(a.err, "round %d of %d\n", round, rounds)
+			fmt.Fprintf(a.err, "round %s\n", of(round, rounds))
 		}
 		last = round
 	}
+}
+
+// of writes how far it is, of how many if that is known.
+func of(done, all int) string {
+	if all == 0 {
+		return strconv.Itoa(done)
+	}
+	return fmt.Sprintf("%d of %d", done, all)
 }
 
 // clearProgress wipes the line of progress.

@@ -14,7 +14,16 @@ func (a *app) print(report printer, asJSON bool) error {
 		report.Print(a.out)
 		return nil
 	}
+	return a.printJSON(report)
+}
+
+// printJSON writes an object over several lines.
+func (a *app) printJSON(v any) error {
 	e := json.NewEncoder(a.out)
 	e.SetIndent("", "  ")
-	return e.Encode(report)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
 }
+
+// printLine writes an object as one line.
+func (a *app) printLine(v any) error { return json.NewEncoder(a.out).Encode(v) }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
@@ -144,6 +143,3 @@ func (a *app) showOnSignal(n *node.Node) (stop func()) {
 		<-done
 	}
 }
-
-// printLine writes an object as one line of JSON.
-func (a *app) printLine(v any) error { return json.NewEncoder(a.out).Encode(v) }

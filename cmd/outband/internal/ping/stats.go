@@ -94,10 +94,16 @@ func (s *Stats) Print(w io.Writer) {
 	}
 	fmt.Fprintln(w)
 	if s.Received > 0 {
-		fmt.Fprintf(w, "rtt min/avg/max/mdev = %s/%s/%s/%s ms\n", thousandths(s.min), thousandths(s.mean()), thousandths(s.max), thousandths(s.mdev()))
+		fmt.Fprintln(w, s.RTT())
 	} else {
 		fmt.Fprintln(w)
 	}
+}
+
+// RTT returns the closing line with the round-trip times. There must have been a
+// reply.
+func (s *Stats) RTT() string {
+	return fmt.Sprintf("rtt min/avg/max/mdev = %s/%s/%s/%s ms", thousandths(s.min), thousandths(s.mean()), thousandths(s.max), thousandths(s.mdev()))
 }
 
 // printRunning writes the summary that SIGQUIT asks for.

@@ -17,6 +17,13 @@ const (
 	FarDevice  = "far0"
 )
 
+// The hardware addresses of the two devices: locally administered, and the IPv4
+// address in the last octets.
+var (
+	NearMAC = [6]byte{2, 0, 10, 9, 0, 1}
+	FarMAC  = [6]byte{2, 0, 10, 9, 0, 2}
+)
+
 // The addresses of the two ends, whoever has them.
 var (
 	NearAddr = netip.MustParsePrefix("10.9.0.1/24")
@@ -52,7 +59,7 @@ func New(kernelNear, kernelFar bool) (*Wire, error) {
 		Near: &End{Namespace: near, Device: NearDevice, Addr: NearAddr, Kernel: kernelNear},
 		Far:  &End{Namespace: far, Device: FarDevice, Addr: FarAddr, Kernel: kernelFar},
 	}
-	err = near.AddVeth(inband.Veth{Name: NearDevice, PeerName: FarDevice, Peer: far})
+	err = near.AddVeth(inband.Veth{Name: NearDevice, PeerName: FarDevice, Peer: far, MAC: NearMAC, PeerMAC: FarMAC})
 	if err := errors.Join(err, w.Near.up(), w.Far.up()); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
