@@ -122,29 +122,46 @@ func (k *Socket) SendMessages(msgs []OutMessage, flags int, deadline int64) (int
 
 // sendMessages sends those that were not sent yet.
 func (k *Socket) sendMessages(tx *txbuf, msgs []OutMessage, flags int) unix.Errno {
-	for i := tx.sent; i < len(msgs); i++ {
-		o := outgoing{bufs: msgs[i].Buffers, message: i, opts: msgs[i].Options}
-		if len(o.bufs) == 1 {
-			o.one = o.bufs[0]
-		}
-		for _, b := range o.bufs {
-			o.n += len(b)
-		}
-		if to := msgs[i].To; to.IsValid() {
-			dst, ok := as4(to.Addr())
-			if !ok {
-				tx.flush()
-				return unix.EAFNOSUPPORT
+	for i := tx.sent; i < len(msgs); {
+		if run, p := k.superRun(tx, msgs[i:]); run > 0 && flags&sendAsideFlags == 0 {
+			if e := k.sendSuper(tx, p, msgs[i:i+run], i); e != 0 {
+				return e
 			}
-			o.dst, o.port, o.explicit = dst, to.Port(), true
+			i += run
+			continue
 		}
-		if e := k.send(tx, &o, flags); e != 0 {
+		o := outgoing{message: i}
+		e := o.fill(&msgs[i])
+		if e == 0 {
+			e = k.send(tx, &o, flags)
+		}
+		if e != 0 {
 			tx.flush()
 			return e
 		}
+		i++
 	}
 	return tx.flush()
 }
+
+// fill takes a message's payload, destination and options.
+func (o *outgoing) fill(m *OutMessage) unix.Errno {
+	o.bufs, o.opts, o.n = m.Buffers, m.Options, m.len()
+	if len(o.bufs) == 1 {
+		o.one = o.bufs[0]
+	}
+	if m.To.IsValid() {
+		dst, ok := as4(m.To.Addr())
+		if !ok {
+			return unix.EAFNOSUPPORT
+		}
+		o.dst, o.port, o.explicit = dst, m.To.Port(), true
+	}
+	return 0
+}
+
+// sendAsideFlags are the flags with which a datagram does not go the fast way.
+const sendAsideFlags = unix.MSG_OOB | unix.MSG_MORE | unix.MSG_DONTROUTE | unix.MSG_CONFIRM
 
 // send builds the frames of one datagram in tx. Hot: a connected socket's
 // datagram takes no lock and allocates nothing.
@@ -152,24 +169,29 @@ func (k *Socket) send(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if o.n > maxDatagram {
 		return unix.EMSGSIZE
 	}
-	if flags&(unix.MSG_OOB|unix.MSG_MORE|unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 || o.opts != nil {
+	if flags&sendAsideFlags != 0 || o.opts != nil {
 		return k.sendSlow(tx, o, flags)
 	}
-	var p *path
-	if !o.explicit {
-		p = k.path.Load()
-	} else {
-		key := k.pathKey.Load()
-		c := &tx.paths[pathSlot(key, o.dst, o.port)]
-		if c.socket == key && c.path.dst == o.dst && c.path.dstPort == o.port {
-			p = &c.path
-		}
-	}
+	p := k.cachedPath(tx, o)
 	if p == nil || !p.holds(k.s) || k.state.Load()&stateSend != 0 ||
 		o.n > p.maxData || k.proto != ipv4.ProtocolUDP || p.hop.kind != toUnicast {
 		return k.sendSlow(tx, o, flags)
 	}
 	return k.sendFast(tx, p, o)
+}
+
+// cachedPath returns the path that the socket took to a destination before, nil
+// if there is none. It may not hold any more.
+func (k *Socket) cachedPath(tx *txbuf, o *outgoing) *path {
+	if !o.explicit {
+		return k.path.Load()
+	}
+	key := k.pathKey.Load()
+	c := &tx.paths[pathSlot(key, o.dst, o.port)]
+	if c.socket == key && c.path.dst == o.dst && c.path.dstPort == o.port {
+		return &c.path
+	}
+	return nil
 }
 
 // sendFast builds the frame of a datagram that goes in one piece along a path

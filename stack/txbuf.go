@@ -125,7 +125,7 @@ func (tx *txbuf) flush() unix.Errno {
 	}
 	var n int
 	var err error
-	if len(tx.batch) == 1 {
+	if len(tx.batch) == 1 && !tx.batch[0].PartialChecksum {
 		if err = tx.to.link.Send(tx.batch[0].Data); err == nil {
 			n = 1
 		}

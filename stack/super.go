@@ -1,0 +1,110 @@
+package stack
+
+import (
+	"encoding/binary"
+
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"github.com/outband/outband/udp"
+	"golang.org/x/sys/unix"
+)
+
+// Datagrams of one size to one destination, sent by one call, leave as one
+// super-packet where the link can cut it up (link.CapGSO): one pass through the
+// device's queue for all of them. On the wire it is the same datagrams.
+
+const (
+	// maxSuper is how many datagrams go in one super-packet: what every kernel
+	// that has UDP_SEGMENT takes (UDP_MAX_SEGMENTS was 64 until Linux 6.12).
+	maxSuper = 64
+	// minSuper is from how many on it is worth while.
+	minSuper = 2
+)
+
+// superRun returns how many of msgs, from the first on, can go in one
+// super-packet, and along which path.
+func (k *Socket) superRun(tx *txbuf, msgs []OutMessage) (int, *path) {
+	if len(msgs) < minSuper || k.state.Load()&stateSend != 0 || k.proto != ipv4.ProtocolUDP {
+		return 0, nil
+	}
+	first := outgoing{}
+	if e := first.fill(&msgs[0]); e != 0 || first.n == 0 || first.opts != nil {
+		return 0, nil
+	}
+	p := k.cachedPath(tx, &first)
+	if p == nil || !p.holds(k.s) || first.n > p.maxData || p.hop.kind != toUnicast ||
+		p.ifc.info.Load().Caps&link.CapGSO == 0 {
+		return 0, nil
+	}
+	run, total := 1, first.n
+	for run < min(len(msgs), maxSuper) {
+		m := &msgs[run]
+		n := m.len()
+		if m.To != msgs[0].To || m.Options != nil || n == 0 || n > first.n || total+n > maxDatagram-udp.HeaderLen {
+			break
+		}
+		total += n
+		run++
+		if n < first.n {
+			break // only the last may be shorter
+		}
+	}
+	if run < minSuper {
+		return 0, nil
+	}
+	return run, p
+}
+
+// sendSuper builds the super-packet of msgs, all of them. base is the index of
+// the first in its call.
+func (k *Socket) sendSuper(tx *txbuf, p *path, msgs []OutMessage, base int) unix.Errno {
+	total := 0
+	for i := range msgs {
+		total += msgs[i].len()
+	}
+	b, e := tx.room(p.ifc, headersLen+total)
+	if e != 0 {
+		return e
+	}
+	at := headersLen
+	for i := range msgs {
+		for _, piece := range msgs[i].Buffers {
+			at += copy(b[at:], piece)
+		}
+	}
+	p.putSuper(k.s, b, total)
+	tx.addSuper(b, msgs[0].len(), base+len(msgs)-1)
+	tx.count[udpOutDatagrams].Add(uint64(len(msgs)))
+	return 0
+}
+
+// putSuper writes the headers of a super-packet with total bytes of payload,
+// whose checksums the link fills in.
+func (p *path) putSuper(s *Stack, b []byte, total int) {
+	*(*[headersLen]byte)(b) = p.header
+	length := uint16(ipv4.MinHeaderLen + udp.HeaderLen + total)
+	var id uint16
+	if !p.df {
+		id = s.ident.Next(s.clock.Now(), p.hop.src, p.dst, ipv4.ProtocolUDP, maxSuper)
+	}
+	ipv4.Patch(b[ipOffset:udpOffset], p.ipSum, length, id)
+	binary.BigEndian.PutUint16(b[udpOffset+4:], uint16(udp.HeaderLen+total))
+	binary.BigEndian.PutUint16(b[udpOffset+6:], udp.PseudoSum(p.hop.src, p.dst, udp.HeaderLen+total))
+}
+
+// addSuper queues a super-packet like add, to be cut into datagrams of size bytes.
+func (tx *txbuf) addSuper(frame []byte, size, message int) {
+	tx.add(frame, message)
+	f := &tx.batch[len(tx.batch)-1]
+	f.PartialChecksum, f.CsumStart, f.CsumOffset = true, udpOffset, 6
+	f.GSOSize = uint16(size)
+}
+
+// len returns the length of the message's payload.
+func (m *OutMessage) len() int {
+	n := 0
+	for _, b := range m.Buffers {
+		n += len(b)
+	}
+	return n
+}
