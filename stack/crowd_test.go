@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/outband/outband/link/pipe"
@@ -225,4 +226,29 @@ func TestFollowersGetTheirs(t *testing.T) {
 		}
 		wg.Wait()
 	}
+}
+
+// TestFrameThatComesWhileTheLockIsHeld wakes a reader who cannot look at the
+// links, since somebody else has the receive lock and does not look either.
+func TestFrameThatComesWhileTheLockIsHeld(t *testing.T) {
+	bubble(t, func(t *testing.T, w *wire) {
+		k := w.socket("10.9.0.1:9", "")
+		got := make(chan error, 1)
+		go func() {
+			_, _, err := k.Recv(make([]byte, 10), 0, NoDeadline)
+			got <- err
+		}()
+		synctest.Wait()
+		time.Sleep(time.Second)
+		w.s.lockReceive()
+		w.far.Send(udpFrom(7, 9, "x"))
+		time.Sleep(time.Millisecond)
+		w.s.unlockReceive()
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		if len(got) != 1 {
+			t.Error("the reader sleeps on")
+		}
+		k.Close()
+	})
 }

@@ -113,6 +113,9 @@ func (s *Stack) configureLocked(change func(n *network) error) error {
 		memoryOnly = memoryOnly && l.FD() < 0
 	}
 	s.memoryOnly.Store(memoryOnly)
+	s.tellOnce.Store(slices.ContainsFunc(n.interfaces, func(i *Interface) bool {
+		return !i.loopback && i.link.FD() < 0
+	}))
 	// Whoever leads may be using the old configuration's interfaces.
 	s.lockReceive()
 	s.net.Store(n)

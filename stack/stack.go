@@ -37,6 +37,7 @@ type Stack struct {
 	clock       Clock
 	spinDefault time.Duration
 	memoryOnly  atomic.Bool // no link has a descriptor
+	tellOnce    atomic.Bool // a link beside the loopback has none
 
 	rx      receiver
 	udp     *udp.Table[*Socket] // guarded by the receive lock, as are
