@@ -1,0 +1,166 @@
+package oracle
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/sockapi"
+)
+
+// A Case is one script of the table.
+type Case struct {
+	// Name says what it is about, from the general to the particular, with
+	// slashes between: "option/SO_BROADCAST/set 1". Lists name cases by it, or
+	// by the beginning of it.
+	Name string
+	// Tops are where it runs; none is over the wire and over loopback.
+	Tops []Topology
+	Run  func(r *Run)
+}
+
+// tops returns where the case runs.
+func (c *Case) tops() []Topology {
+	if c.Tops == nil {
+		return []Topology{Wire, Loopback}
+	}
+	return c.Tops
+}
+
+// within reports whether the case is name, or one of those below it.
+func (c *Case) within(name string) bool {
+	rest, ok := strings.CutPrefix(c.Name, name)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// A Stage is a world to run scripts in.
+type Stage struct {
+	World World
+	// markers are sockets of each host for Sync, at a port that scripts leave
+	// alone.
+	markers [2]*sockapi.Socket
+}
+
+// markerPort is Sync's (discard, RFC 863).
+const markerPort = 9
+
+// NewStage makes a stage of a world, for as long as the test lasts.
+func NewStage(t testing.TB, w World) *Stage {
+	t.Helper()
+	s := &Stage{World: w}
+	for h := range s.markers {
+		k, err := w.Socket(Host(h), unix.AF_INET, unix.SOCK_DGRAM, 0)
+		check(t, err)
+		t.Cleanup(func() { k.Close() })
+		check(t, k.SetsockoptTimeval(unix.SOL_SOCKET, unix.SO_RCVTIMEO, patience))
+		check(t, k.Bind(sockapi.Inet4([4]byte{}, markerPort)))
+		s.markers[h] = k
+	}
+	for _, top := range []Topology{Wire, Loopback, Own} {
+		s.sync(top) // neighbours get to know each other
+	}
+	return s
+}
+
+// sync sends markers to and fro: what was sent before them has arrived when they
+// have, since links keep the order. The second round is for answers that a host
+// sent while it had the first marker already.
+func (s *Stage) sync(top Topology) {
+	var b [1]byte
+	for range 2 {
+		for from := range top.Hosts {
+			to := 1 - from
+			k := s.markers[top.Hosts[to]]
+			if _, err := s.markers[top.Hosts[from]].Sendto(b[:], 0, sockapi.Inet4(top.Addrs[to], markerPort)); err != nil {
+				panic(fmt.Sprintf("%s: a marker: %v", s.World.Name(), err))
+			}
+			if _, err := k.Recv(b[:], 0); err != nil {
+				panic(fmt.Sprintf("%s, %s: a marker got lost: %v", s.World.Name(), top.Name, err))
+			}
+		}
+	}
+}
+
+// Play runs a script and returns its lines.
+func (s *Stage) Play(top Topology, script func(*Run)) []string {
+	r := &Run{World: s.World, Top: top, stage: s, ports: make(map[uint16]string)}
+	defer func() {
+		r.end()
+		s.sync(top)
+	}()
+	script(r)
+	return r.lines
+}
+
+// Diff returns "" if two logs are equal, or both of them side by side with what
+// differs marked.
+func Diff(linux, ours []string) string {
+	same := len(linux) == len(ours)
+	var b strings.Builder
+	for i := range max(len(linux), len(ours)) {
+		l, o := line(linux, i), line(ours, i)
+		if l == o {
+			fmt.Fprintf(&b, "          %s\n", l)
+			continue
+		}
+		same = false
+		fmt.Fprintf(&b, "  Linux:  %s\n  ours:   %s\n", l, o)
+	}
+	if same {
+		return ""
+	}
+	return b.String()
+}
+
+func line(log []string, i int) string {
+	if i < len(log) {
+		return log[i]
+	}
+	return "(nothing)"
+}
+
+// A Judge compares a stage of ours with the kernel's.
+type Judge struct {
+	Linux, Ours *Stage
+	Calls       int // that were compared
+	Unsteady    int // differences that did not come again
+}
+
+// repeats is how often a script that differs is run again before it counts: a
+// machine under load may delay what both worlds are expected to do at once.
+const repeats = 2
+
+// Compare runs a script in both worlds, and returns how they differ. It tries a
+// script that differs again if that is a surprise.
+func (j *Judge) Compare(top Topology, script func(*Run), surprise bool) string {
+	diff := ""
+	for i := range repeats + 1 {
+		if i > 0 && !surprise {
+			break
+		}
+		linux, ours := j.Linux.Play(top, script), j.Ours.Play(top, script)
+		if diff = Diff(linux, ours); diff == "" {
+			j.Calls += len(linux)
+			if i > 0 {
+				j.Unsteady++
+			}
+			return ""
+		}
+		time.Sleep(time.Duration(i) * 5 * time.Millisecond)
+	}
+	return fmt.Sprintf("%s, %s:\n%s", j.Ours.World.Name(), top.Name, diff)
+}
+
+// Case compares a case in all its topologies; surprise is Compare's.
+func (j *Judge) Case(c *Case, surprise bool) string {
+	var diffs []string
+	for _, top := range c.tops() {
+		if d := j.Compare(top, c.Run, surprise); d != "" {
+			diffs = append(diffs, d)
+		}
+	}
+	return strings.Join(diffs, "")
+}

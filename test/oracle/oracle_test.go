@@ -1,0 +1,110 @@
+package oracle
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/outband/outband/test/lab"
+)
+
+func TestMain(m *testing.M) { lab.Main(m) }
+
+// table returns all cases.
+func table() []Case {
+	var all []Case
+	for _, family := range []func() []Case{optionCases} {
+		all = append(all, family()...)
+	}
+	return all
+}
+
+var only = flag.String("oracle.case", "", "run the cases whose name begins so, and show every difference")
+
+// TestTable runs every case in the kernel's world and in ours.
+func TestTable(t *testing.T) {
+	j := &Judge{Linux: NewStage(t, NewInBand(t)), Ours: NewStage(t, NewPipe(t))}
+	cases := table()
+	seen := make(map[string]bool)
+	pending, deliberate := make([]tally, len(Pending)), make([]tally, len(Deliberate))
+	var total tally
+	for i := range cases {
+		c := &cases[i]
+		if seen[c.Name] {
+			t.Errorf("two cases are named %q", c.Name)
+		}
+		seen[c.Name] = true
+		if !strings.HasPrefix(c.Name, *only) {
+			continue
+		}
+		d, p := find(Deliberate, c), find(Pending, c)
+		diff := j.Case(c, d < 0 && p < 0)
+		differs := diff != ""
+		total.add(differs)
+		switch {
+		case d >= 0:
+			deliberate[d].add(differs)
+		case p >= 0:
+			pending[p].add(differs)
+		case differs:
+			t.Errorf("%s\n%s", c.Name, diff)
+		}
+		if differs && *only != "" && (d >= 0 || p >= 0) {
+			t.Logf("%s\n%s", c.Name, diff)
+		}
+	}
+	for i, d := range Deliberate {
+		deliberate[i].check(t, "Deliberate", d)
+	}
+	for i, d := range Pending {
+		pending[i].check(t, "Pending", d)
+	}
+	t.Logf("%d cases, %d calls compared with Linux: %d differ deliberately, %d are pending (%d entries), %d unsteady",
+		total.cases, j.Calls, differing(deliberate), differing(pending), len(Pending), j.Unsteady)
+}
+
+// A tally counts cases.
+type tally struct{ cases, differ int }
+
+func (n *tally) add(differs bool) {
+	n.cases++
+	if differs {
+		n.differ++
+	}
+}
+
+// check fails the test if an entry of a list stands for no difference.
+func (n tally) check(t *testing.T, list string, d Difference) {
+	t.Helper()
+	switch {
+	case *only != "":
+	case n.cases == 0:
+		t.Errorf("%s: %q is the name of no case", list, d.Cases)
+	case n.differ == 0:
+		t.Errorf("all %d cases of %q do as Linux does: remove it from %s", n.cases, d.Cases, list)
+	}
+}
+
+func differing(list []tally) (n int) {
+	for _, t := range list {
+		n += t.differ
+	}
+	return n
+}
+
+// TestMarkdown writes README's table of deliberate differences to the file that
+// ORACLE_MARKDOWN names.
+func TestMarkdown(t *testing.T) {
+	md := Markdown()
+	if strings.Count(md, "\n") != len(Deliberate)+2 {
+		t.Errorf("not a line for each difference:\n%s", md)
+	}
+	if name := os.Getenv("ORACLE_MARKDOWN"); name != "" {
+		if err := os.WriteFile(name, []byte(md), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fmt.Println(md)
+}
