@@ -198,8 +198,8 @@ func (r *routed) echoHere(k *stack.Socket) {
 func TestRouterErrors(t *testing.T) {
 	r := newRouted(t)
 	check(t, r.far.SetSysctl("net/ipv4/neigh/"+r.wan.Name+"/retrans_time_ms", "20"))
-	check(t, r.far.SetSysctl("net/ipv4/icmp_ratelimit", "0"))
-	check(t, r.server.SetSysctl("net/ipv4/icmp_ratelimit", "0"))
+	check(t, r.far.SetSysctl("net/ipv4/icmp_ratemask", "0"))
+	check(t, r.server.SetSysctl("net/ipv4/icmp_ratemask", "0"))
 	for name, c := range map[string]struct {
 		ttl  int
 		to   string
