@@ -55,7 +55,7 @@ func (f *stackFlags) check() error {
 	case !f.addr.IsValid():
 		return errors.New("needs an address of our own: --addr, such as 10.9.0.1/24")
 	case f.gateway.IsValid() && !f.addr.Contains(f.gateway.Addr):
-		return fmt.Errorf("gateway %s is not in %s", f.gateway, f.addr.Masked())
+		return fmt.Errorf("gateway %s is not in %s", f.gateway.Addr, f.addr.Masked())
 	}
 	return nil
 }

@@ -56,7 +56,6 @@ nobody listens is known only when an ICMP message says so.`,
 		if err == nil && wait > 0 {
 			err = a.answers(cmd.Context(), s, wait, f.json)
 		}
-		err = refused(err)
 		return errors.Join(err, a.closing(&f, n, sum, fmt.Sprintf("%d datagrams, %d bytes", sum.Datagrams, sum.Bytes)))
 	}
 	return cmd
@@ -78,14 +77,15 @@ func (a *app) runSend(ctx context.Context, n *node.Node, s *sockapi.Socket, to n
 	if len(words) == 0 {
 		lines = a.in
 	}
-	return sum, eachLine(ctx, lines, func(line []byte) error {
+	err = eachLine(ctx, lines, func(line []byte) error {
 		n, err := s.Send(line, 0)
 		if err == nil {
 			sum.Datagrams++
 			sum.Bytes += uint64(n)
 		}
-		return err
+		return refused(err)
 	})
+	return sum, err
 }
 
 // eachLine calls fn with each line, without its end, until ctx ends. A line may
@@ -134,7 +134,7 @@ func (a *app) answers(ctx context.Context, s *sockapi.Socket, wait time.Duration
 		case errors.Is(err, unix.EAGAIN), over(ctx, err):
 			return nil
 		case err != nil:
-			return err
+			return refused(err)
 		}
 		if err := a.printDatagram(from, buf[:n], asJSON); err != nil {
 			return err
