@@ -107,6 +107,10 @@ func TestOutput(t *testing.T) {
 		{name: "duplicates", fake: fake{delay: 2 * time.Millisecond, twice: []int{1, 2}}, answered: true},
 		{name: "unreachable", fake: fake{delay: time.Millisecond,
 			refused: map[int]error{1: unix.EHOSTUNREACH, 2: unix.ENETUNREACH, 3: unix.ECONNREFUSED}}},
+		// One error for all requests that wait for the neighbour; not for what
+		// was answered, nor for the first, which was lost before that.
+		{name: "unreachable-together", fake: fake{delay: 2500 * time.Millisecond, lost: []int{1, 5}, refused: map[int]error{6: unix.EHOSTUNREACH}},
+			change: func(c *Config) { c.Count = 6; c.Deadline = 20 * time.Second }, answered: false},
 		{name: "unreachable-deadline", fake: fake{delay: time.Millisecond, refused: map[int]error{1: unix.ENOPROTOOPT}},
 			change: func(c *Config) { c.Deadline = 10 * time.Second }},
 		{name: "no-route", fake: fake{sendErr: unix.ENETUNREACH}},
