@@ -143,6 +143,9 @@ var socketOptions = map[optionKey]option{
 		}),
 }
 
+// ipLocalPortRange is IP_LOCAL_PORT_RANGE (linux/in.h, Linux 6.3).
+const ipLocalPortRange = 51
+
 var ipOptions = map[optionKey]option{
 	{unix.SOL_IP, unix.IP_PKTINFO}:         wanted(wantPktInfo, nil),
 	{unix.SOL_IP, unix.IP_RECVTTL}:         wanted(wantTTL, nil),
@@ -159,6 +162,26 @@ var ipOptions = map[optionKey]option{
 			s.oob.SetMinTTL(v)
 			return nil
 		}),
+	{unix.SOL_IP, unix.IP_FREEBIND}: boolean(
+		func(s *Socket) bool { return s.oob.FreeBind() },
+		func(s *Socket, on bool) { s.oob.SetFreeBind(on) }),
+	{unix.SOL_IP, unix.IP_TRANSPARENT}: boolean(
+		func(s *Socket) bool { return s.oob.Transparent() },
+		func(s *Socket, on bool) { s.oob.SetTransparent(on) }),
+	{unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT}: boolean(
+		func(s *Socket) bool { return s.oob.BindNoPort() },
+		func(s *Socket, on bool) { s.oob.SetBindNoPort(on) }),
+	{unix.SOL_IP, unix.IP_UNICAST_IF}: {size: 4,
+		get: func(s *Socket, b []byte) error {
+			binary.BigEndian.PutUint32(b, uint32(s.oob.UnicastInterface()))
+			return nil
+		},
+		set: func(s *Socket, b []byte) error {
+			return s.oob.SetUnicastInterface(int(int32(binary.BigEndian.Uint32(b))))
+		}},
+	{unix.SOL_IP, ipLocalPortRange}: integer(
+		func(s *Socket) int { return int(int32(s.oob.PortRange())) },
+		func(s *Socket, v int) error { return s.oob.SetPortRange(uint32(v)) }),
 	{unix.SOL_IP, unix.IP_OPTIONS}: {variable: true,
 		getN: func(s *Socket, b []byte) (int, error) { return copy(b, s.oob.Options()), nil },
 		set: func(s *Socket, b []byte) error {
@@ -174,6 +197,9 @@ func keepOptions(s *Socket, _ bool) {
 }
 
 var udpOptions = map[optionKey]option{
+	{unix.SOL_UDP, unix.UDP_GRO}: boolean(
+		func(s *Socket) bool { return s.oob.GRO() },
+		func(s *Socket, on bool) { s.want(wantGRO, on); s.oob.SetGRO(on) }),
 	{unix.SOL_UDP, unix.UDP_CORK}: integer(
 		func(s *Socket) int { return boolInt(s.oob.Cork()) },
 		func(s *Socket, v int) error { return s.oob.SetCork(v != 0) }),

@@ -20,6 +20,7 @@ type receiveExtras struct {
 	minTTL  atomic.Int32
 	options atomic.Bool // keep IP options for IP_RECVOPTS and IP_RETOPTS
 	drops   atomic.Bool // tell the drop count (SO_RXQ_OVFL)
+	gro     atomic.Bool // take super-packets whole (UDP_GRO)
 	filter  atomic.Pointer[filter]
 }
 
@@ -46,7 +47,8 @@ func (k *Socket) markExtras(bit uint32, needed bool) {
 
 func (k *Socket) markReceiveExtras() {
 	x := &k.recvExtras
-	k.markExtras(stateRecvExtras, x.minTTL.Load() > 0 || x.options.Load() || x.drops.Load() || x.filter.Load() != nil)
+	k.markExtras(stateRecvExtras, x.minTTL.Load() > 0 || x.options.Load() || x.drops.Load() ||
+		x.gro.Load() || x.filter.Load() != nil)
 }
 
 func (k *Socket) markSendExtras() {
@@ -67,6 +69,13 @@ func (k *Socket) SetKeepOptions(on bool) { k.recvExtras.options.Store(on); k.mar
 
 // SetKeepDrops says whether Info.Drops is wanted.
 func (k *Socket) SetKeepDrops(on bool) { k.recvExtras.drops.Store(on); k.markReceiveExtras() }
+
+// SetGRO says whether the socket takes datagrams that were joined into one by
+// their sender or the device, with Info.SegmentSize (UDP_GRO in udp(7)).
+func (k *Socket) SetGRO(on bool) { k.recvExtras.gro.Store(on); k.markReceiveExtras() }
+
+// GRO returns what SetGRO set.
+func (k *Socket) GRO() bool { return k.recvExtras.gro.Load() }
 
 // SetFilter attaches a classic BPF program that sees each datagram from its
 // transport header on: it returns how many bytes of it to keep, 0 to drop it

@@ -251,6 +251,14 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 		r.count[dropGSO]++
 		return
 	}
+	if a.kind == toUnicast && len(data) > size {
+		k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, in.Interface)
+		if ok && k.GRO() {
+			in.SegmentSize = uint16(size)
+			s.deliver(k, data, &in, udpInDatagrams, udpRcvbufErrors)
+			return
+		}
+	}
 	for len(data) > size {
 		in.Len = size
 		s.udpDeliver(a, data[:size], &in)

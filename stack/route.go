@@ -11,6 +11,7 @@ type flow struct {
 	device    int32   // 0: any
 	broadcast bool    // broadcast destinations are allowed
 	onLink    bool    // no gateway: MSG_DONTROUTE
+	anySource bool    // src need not be ours: IP_TRANSPARENT
 }
 
 // destination is the kind of address that a datagram goes to.
@@ -45,7 +46,7 @@ var loopbackAddr = [4]byte{127, 0, 0, 1}
 // or blackhole route. EACCES: a broadcast that is not allowed.
 func (s *Stack) route(f flow) (hop, unix.Errno) {
 	net := s.net.Load()
-	if f.src != ([4]byte{}) && !net.isLocal(f.src) {
+	if f.src != ([4]byte{}) && !f.anySource && !net.isLocal(f.src) {
 		return hop{}, unix.EINVAL
 	}
 	if net.isLocal(f.dst) {

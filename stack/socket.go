@@ -26,6 +26,7 @@ type Socket struct {
 	errors     errorQueue
 	recvExtras receiveExtras
 	sendExtras sendExtras
+	bindOpts   bindOptions
 	corked     corked
 	spin       spinner
 	path       atomic.Pointer[path] // where Send without an address goes
@@ -212,11 +213,15 @@ func (k *Socket) Bind(local netip.AddrPort) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if !k.bindOpts.anyAddress() && !k.s.net.Load().bindable(addr) {
+		return unix.EADDRNOTAVAIL
+	}
 	if k.port != 0 || k.state.Load()&stateClosed != 0 {
 		return unix.EINVAL
 	}
-	if !k.s.net.Load().bindable(addr) {
-		return unix.EADDRNOTAVAIL
+	if local.Port() == 0 && k.bindOpts.noPort.Load() {
+		k.addr, k.bound = addr, addr
+		return nil
 	}
 	if e := k.bindLocked(addr, local.Port()); e != 0 {
 		return e
@@ -232,7 +237,7 @@ func (k *Socket) bindLocked(addr [4]byte, port uint16) unix.Errno {
 	defer k.s.unlockReceive()
 	k.binding.Local, k.binding.LocalPort = addr, port
 	k.binding.Device = k.device
-	if e := k.table().Bind(&k.binding); e != 0 {
+	if e := k.bindTable(k.table()); e != 0 {
 		k.binding.LocalPort = 0
 		return e
 	}

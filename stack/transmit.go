@@ -334,6 +334,7 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 		tos: uint8(k.tos.Load()), ttl: k.ttl.Load(), mtuRule: k.mtuDiscover.Load(),
 	}
 	spec.onLink = flags&unix.MSG_DONTROUTE != 0 || k.sendExtras.onLink.Load()
+	spec.anySource = k.bindOpts.anyAddress()
 	if !o.explicit {
 		if !k.connected {
 			return spec, false, unix.EDESTADDRREQ
@@ -348,6 +349,9 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 	}
 	if ipv4.IsMulticast(k.addr) || k.s.net.Load().isBroadcast(k.addr) {
 		spec.src = [4]byte{} // bound to a group or broadcast: receives there only
+	}
+	if spec.device == 0 && !ipv4.IsMulticast(spec.dst) {
+		spec.device = k.bindOpts.unicastIf.Load()
 	}
 	if o.opts != nil {
 		o.opts.apply(&spec)

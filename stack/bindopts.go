@@ -1,0 +1,95 @@
+package stack
+
+import (
+	"sync/atomic"
+
+	"github.com/outband/outband/udp"
+	"golang.org/x/sys/unix"
+)
+
+// bindOptions are settings that Bind, Connect and routing look at.
+type bindOptions struct {
+	freebind    atomic.Bool  // IP_FREEBIND
+	transparent atomic.Bool  // IP_TRANSPARENT
+	noPort      atomic.Bool  // IP_BIND_ADDRESS_NO_PORT
+	unicastIf   atomic.Int32 // IP_UNICAST_IF
+	portRange   atomic.Uint32
+}
+
+// anyAddress reports whether the socket may use addresses that are not ours.
+func (o *bindOptions) anyAddress() bool { return o.freebind.Load() || o.transparent.Load() }
+
+// SetFreeBind lets Bind take an address that is not the stack's, or not yet
+// (IP_FREEBIND in ip(7)).
+func (k *Socket) SetFreeBind(on bool) { k.bindOpts.freebind.Store(on) }
+
+// FreeBind returns what SetFreeBind set.
+func (k *Socket) FreeBind() bool { return k.bindOpts.freebind.Load() }
+
+// SetTransparent lets Bind take, and datagrams leave from, any address
+// (IP_TRANSPARENT in ip(7)).
+func (k *Socket) SetTransparent(on bool) { k.bindOpts.transparent.Store(on); k.dropPaths() }
+
+// Transparent returns what SetTransparent set.
+func (k *Socket) Transparent() bool { return k.bindOpts.transparent.Load() }
+
+// SetBindNoPort makes Bind with port 0 take no port yet: Connect or the first
+// send does (IP_BIND_ADDRESS_NO_PORT in ip(7)).
+func (k *Socket) SetBindNoPort(on bool) { k.bindOpts.noPort.Store(on) }
+
+// BindNoPort returns what SetBindNoPort set.
+func (k *Socket) BindNoPort() bool { return k.bindOpts.noPort.Load() }
+
+// SetUnicastInterface makes datagrams leave by an interface unless the socket is
+// bound to another (IP_UNICAST_IF); 0: any. EADDRNOTAVAIL: no such interface.
+// EINVAL: the socket is bound to another.
+func (k *Socket) SetUnicastInterface(index int) error {
+	if index != 0 {
+		if k.s.InterfaceByIndex(index) == nil {
+			return unix.EADDRNOTAVAIL
+		}
+		if d := k.Device(); d != 0 && d != index {
+			return unix.EINVAL
+		}
+	}
+	k.bindOpts.unicastIf.Store(int32(index))
+	k.dropPaths()
+	return nil
+}
+
+// UnicastInterface returns what SetUnicastInterface set.
+func (k *Socket) UnicastInterface() int { return int(k.bindOpts.unicastIf.Load()) }
+
+// SetPortRange narrows the range that random ports come from
+// (IP_LOCAL_PORT_RANGE in ip(7)): the lowest in the low half, the highest in the
+// high half, 0 for as ever. EINVAL: the lowest is above the highest.
+func (k *Socket) SetPortRange(r uint32) error {
+	if lo, hi := uint16(r), uint16(r>>16); lo != 0 && hi != 0 && lo > hi {
+		return unix.EINVAL
+	}
+	k.bindOpts.portRange.Store(r)
+	return nil
+}
+
+// PortRange returns what SetPortRange set.
+func (k *Socket) PortRange() uint32 { return k.bindOpts.portRange.Load() }
+
+// bindTable enters the socket into its table, with a port from its own range.
+// The receive lock is held.
+func (k *Socket) bindTable(t *udp.Table[*Socket]) unix.Errno {
+	r := k.bindOpts.portRange.Load()
+	if r == 0 || k.binding.LocalPort != 0 {
+		return t.Bind(&k.binding)
+	}
+	lo, hi := t.PortRange()
+	defer t.SetPortRange(lo, hi) // evaluated now: the stack's range
+	// As in Linux, what is outside of the stack's range does not count.
+	if own := uint16(r); lo <= own && own <= hi {
+		lo = own
+	}
+	if own := uint16(r >> 16); lo <= own && own <= hi {
+		hi = own
+	}
+	t.SetPortRange(lo, hi)
+	return t.Bind(&k.binding)
+}
