@@ -18,6 +18,9 @@ const SOCK_OOB = 0o10000000000
 type API struct {
 	st   *stack.Stack
 	msgs sync.Pool // of *batch
+	// nestMu is held while Epolls change how they are inside one another.
+	nestMu sync.Mutex
+	polls  sync.Pool // of *pollCall
 }
 
 // New returns the sockets of st.

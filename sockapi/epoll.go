@@ -1,0 +1,313 @@
+package sockapi
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/outband/outband/stack"
+	"golang.org/x/sys/unix"
+)
+
+// An EpollEvent is what an [Epoll] is asked for, and what it reports (struct
+// epoll_event in epoll_event(3type)).
+type EpollEvent struct {
+	// Events are unix.EPOLLIN and so on; for Ctl with unix.EPOLLET,
+	// EPOLLONESHOT and EPOLLEXCLUSIVE.
+	Events uint32
+	// Data is the caller's own.
+	Data uint64
+}
+
+// An Epoll watches any number of sockets, kernel descriptors and other Epolls
+// (epoll(7)). What Wait costs depends on how many are ready, not on how many are
+// watched. Who waits drives the stack's links, as a receiver does.
+//
+// # How it works
+//
+// As in Linux. Each watched thing has an item. An event puts its item on the
+// ready list, unless it is there, and wakes one who waits. Wait takes items from
+// the list and asks each what holds now: nothing, and the item leaves the list;
+// something, and it is reported, and is put at the list's end again if it is
+// level-triggered. So an edge is whatever calls notify.
+//
+// Kernel descriptors are in an epoll of the kernel's, which is opened for the
+// first of them. Who waits sleeps on it too.
+//
+// # Locks
+//
+// In this order: the API's nestMu, ctl of an outer Epoll, ctl of an inner one, a
+// socket's list of watches or an inner Epoll's parents, the ready list's.
+type Epoll struct {
+	api    *API
+	waiter *stack.Waiter
+	ready  readyList
+	calls  callCount
+
+	// ctl guards what is watched, and makes collectors take turns.
+	ctl     sync.Mutex
+	sockets map[*Socket]*epollItem
+	inner   map[*Epoll]*epollItem
+	kernel  kernelEpoll
+
+	parents parents
+}
+
+// An epollItem is one watched socket or Epoll.
+type epollItem struct {
+	e      *Epoll
+	socket *Socket // or
+	inner  *Epoll
+	watch  stack.Watch
+	// events are what is asked for, with epollPrivate; changed with ctl held.
+	events atomic.Uint32
+	data   uint64 // guarded by ctl
+	id     uint64 // among the nested: see kernelEpoll
+
+	listed     atomic.Bool // on the ready list, whose lock guards:
+	next, prev *epollItem
+}
+
+// epollPrivate are the bits of events that are no events (EP_PRIVATE_BITS).
+const epollPrivate = unix.EPOLLET | unix.EPOLLONESHOT | unix.EPOLLEXCLUSIVE | unix.EPOLLWAKEUP
+
+// epollExclusiveOK is what may be asked for with EPOLLEXCLUSIVE.
+const epollExclusiveOK = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLERR | unix.EPOLLHUP |
+	unix.EPOLLWAKEUP | unix.EPOLLET | unix.EPOLLEXCLUSIVE
+
+// EpollCreate opens an Epoll (epoll_create1(2)). Close gives back what it
+// takes, which is nothing of the kernel's while no kernel descriptor is in it.
+func (a *API) EpollCreate() (*Epoll, error) {
+	e := &Epoll{api: a, sockets: make(map[*Socket]*epollItem)}
+	e.kernel.init()
+	e.waiter = a.st.NewWaiter(func() bool { return e.ready.n.Load() > 0 || e.calls.closed() })
+	return e, nil
+}
+
+// Ctl adds, changes or removes a socket (unix.EPOLL_CTL_ADD, _MOD and _DEL of
+// epoll_ctl(2)). A socket that is closed leaves by itself. In-band sockets are
+// watched by their descriptor.
+//
+// Errors: EBADF: the Epoll or the socket is closed. EEXIST, ENOENT: it is, or
+// is not, in it. EINVAL: an unknown op, or EPOLLEXCLUSIVE where it may not be.
+// EXDEV: a socket of another stack.
+func (e *Epoll) Ctl(op int, s *Socket, ev EpollEvent) error {
+	if s.oob == nil {
+		if !s.kernel.acquire() {
+			return unix.EBADF
+		}
+		defer s.kernel.release()
+		return e.CtlFd(op, s.kernel.fd, ev)
+	}
+	if s.oob.Closed() || e.calls.closed() {
+		return unix.EBADF
+	}
+	if s.api.st != e.api.st {
+		return unix.EXDEV
+	}
+	if !exclusiveAllowed(op, ev.Events) {
+		return unix.EINVAL
+	}
+	e.ctl.Lock()
+	defer e.ctl.Unlock()
+	if e.calls.closed() {
+		return unix.EBADF
+	}
+	it := e.sockets[s]
+	if err := mayCtl(op, it); err != nil {
+		return err
+	}
+	switch op {
+	case unix.EPOLL_CTL_ADD:
+		return e.addSocketLocked(s, ev)
+	case unix.EPOLL_CTL_MOD:
+		return e.modifyLocked(it, ev)
+	default:
+		s.oob.Unwatch(&it.watch)
+		e.removeLocked(it)
+		return nil
+	}
+}
+
+// exclusiveAllowed reports whether EPOLLEXCLUSIVE, if it is asked for, may be.
+func exclusiveAllowed(op int, events uint32) bool {
+	return events&unix.EPOLLEXCLUSIVE == 0 ||
+		op == unix.EPOLL_CTL_DEL || op == unix.EPOLL_CTL_ADD && events&^epollExclusiveOK == 0
+}
+
+// mayCtl returns what is wrong with op for it, the item if there is one.
+func mayCtl(op int, it *epollItem) error {
+	switch op {
+	case unix.EPOLL_CTL_ADD:
+		if it != nil {
+			return unix.EEXIST
+		}
+	case unix.EPOLL_CTL_MOD, unix.EPOLL_CTL_DEL:
+		if it == nil {
+			return unix.ENOENT
+		}
+	default:
+		return unix.EINVAL
+	}
+	return nil
+}
+
+// asked returns what an item asks for: errors and hang-ups always.
+func asked(events uint32) uint32 { return events&^unix.EPOLLWAKEUP | unix.EPOLLERR | unix.EPOLLHUP }
+
+func (e *Epoll) addSocketLocked(s *Socket, ev EpollEvent) error {
+	it := &epollItem{e: e, socket: s, data: ev.Data}
+	it.events.Store(asked(ev.Events))
+	it.watch.Exclusive = ev.Events&unix.EPOLLEXCLUSIVE != 0
+	it.watch.Notify = it.notify
+	it.watch.Closed = it.closed
+	e.sockets[s] = it
+	if err := s.oob.Watch(&it.watch); err != nil {
+		e.removeLocked(it)
+		return err
+	}
+	it.checkLocked()
+	return nil
+}
+
+func (e *Epoll) modifyLocked(it *epollItem, ev EpollEvent) error {
+	if it.events.Load()&unix.EPOLLEXCLUSIVE != 0 {
+		return unix.EINVAL
+	}
+	it.events.Store(asked(ev.Events))
+	it.data = ev.Data
+	it.checkLocked()
+	return nil
+}
+
+// removeLocked forgets an item that nobody notifies any more.
+func (e *Epoll) removeLocked(it *epollItem) {
+	e.ready.remove(it)
+	if it.inner != nil {
+		delete(e.inner, it.inner)
+	} else if e.sockets[it.socket] == it {
+		delete(e.sockets, it.socket)
+	}
+}
+
+// closed is called when the item's socket or Epoll is.
+func (it *epollItem) closed() {
+	it.e.ctl.Lock()
+	defer it.e.ctl.Unlock()
+	it.e.removeLocked(it)
+}
+
+// checkLocked puts the item on the ready list if something that it asks for
+// holds.
+func (it *epollItem) checkLocked() {
+	if it.poll() != 0 {
+		it.e.list(it)
+	}
+}
+
+// poll returns what the item asks for and holds now.
+func (it *epollItem) poll() uint32 {
+	want := it.events.Load() &^ epollPrivate
+	switch {
+	case want == 0: // EPOLLONESHOT: it was reported
+		return 0
+	case it.inner != nil:
+		if !it.inner.readable() {
+			return 0
+		}
+		return want & stack.EventsIn
+	default:
+		return want & it.socket.oob.Events()
+	}
+}
+
+// notify is told of events of the item's socket or Epoll. It reports whether
+// that made somebody run who waits.
+func (it *epollItem) notify(events uint32) bool {
+	want := it.events.Load()
+	if want&^epollPrivate == 0 || want&events == 0 {
+		return false
+	}
+	return it.e.list(it)
+}
+
+// list puts an item on the ready list, and wakes one who waits. It reports
+// whether there is anybody.
+func (e *Epoll) list(it *epollItem) bool {
+	e.ready.add(it)
+	woken := e.waiter.Wake()
+	e.parents.tell()
+	return woken || e.calls.any()
+}
+
+// Close ends the Epoll. Who is in Wait gets EBADF.
+func (e *Epoll) Close() error {
+	if !e.calls.close() {
+		return unix.EBADF
+	}
+	e.waiter.WakeAll()
+	e.api.nestMu.Lock()
+	e.parents.leave()
+	e.ctl.Lock()
+	for s, it := range e.sockets {
+		s.oob.Unwatch(&it.watch)
+		e.ready.remove(it)
+	}
+	for _, it := range e.inner {
+		e.unnestLocked(it)
+	}
+	clear(e.sockets)
+	e.ctl.Unlock()
+	e.api.nestMu.Unlock()
+	if e.calls.leave() {
+		e.free()
+	}
+	return nil
+}
+
+// free gives the descriptors back, when the last call has left.
+func (e *Epoll) free() {
+	e.ctl.Lock()
+	e.kernel.close()
+	e.ctl.Unlock()
+	e.waiter.Close()
+}
+
+// callCount counts the calls that are in an Epoll, which is freed by the last
+// that leaves it once it is closed. The Epoll itself counts for one.
+type callCount struct{ n atomic.Int64 }
+
+const epollClosed = 1 << 62
+
+// enter begins a call: false, if the Epoll is closed.
+func (c *callCount) enter() bool {
+	for {
+		n := c.n.Load()
+		if n >= epollClosed {
+			return false
+		}
+		if c.n.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// leave ends a call: true, if it was the last of a closed Epoll.
+func (c *callCount) leave() bool { return c.n.Add(-1) == epollClosed }
+
+// close marks the Epoll closed, and enters for its caller.
+func (c *callCount) close() bool {
+	for {
+		n := c.n.Load()
+		if n >= epollClosed {
+			return false
+		}
+		if c.n.CompareAndSwap(n, n+epollClosed+1) {
+			return true
+		}
+	}
+}
+
+func (c *callCount) closed() bool { return c.n.Load() >= epollClosed }
+
+// any reports whether somebody is in Wait.
+func (c *callCount) any() bool { return c.n.Load()&(epollClosed-1) > 0 }

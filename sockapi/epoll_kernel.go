@@ -1,0 +1,265 @@
+package sockapi
+
+import (
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/outband/outband/link"
+	"golang.org/x/sys/unix"
+)
+
+// kernelEpoll is the part of an Epoll that is the kernel's. It has up to two
+// epolls of the kernel's, each opened when it is needed:
+//
+//   - fds has the kernel descriptors that the caller watches, with the caller's
+//     data.
+//   - nest has those two of the Epolls inside, edge-triggered, with the ids of
+//     their items: so that a sleeper hears of them, and which it was.
+type kernelEpoll struct {
+	fds, nest atomic.Int32 // -1: not open; opened with nestMu held
+	first     bool         // the kernel's events went first last time; guarded by ctl
+	scratch   []unix.EpollEvent
+
+	mu    sync.Mutex
+	items map[uint64]*epollItem // by id, of Epolls inside
+	last  uint64
+}
+
+func (k *kernelEpoll) init() {
+	k.fds.Store(-1)
+	k.nest.Store(-1)
+}
+
+// used reports whether there is anything of the kernel's. Hot.
+func (k *kernelEpoll) used() bool { return k.fds.Load() >= 0 || k.nest.Load() >= 0 }
+
+// descriptors returns those of the two that are open.
+func (k *kernelEpoll) descriptors() []int {
+	var out []int
+	for _, fd := range []*atomic.Int32{&k.fds, &k.nest} {
+		if n := fd.Load(); n >= 0 {
+			out = append(out, int(n))
+		}
+	}
+	return out
+}
+
+// CtlFd adds, changes or removes a descriptor of the kernel's: a socket, a pipe,
+// a timerfd. The kernel's own epoll watches it, so that events, flags and errors
+// are epoll_ctl(2)'s: EPERM is a file that cannot be watched.
+func (e *Epoll) CtlFd(op, fd int, ev EpollEvent) error {
+	if e.calls.closed() {
+		return unix.EBADF
+	}
+	if e.kernel.fds.Load() < 0 {
+		if err := e.openKernel(&e.kernel.fds); err != nil {
+			return err
+		}
+	}
+	e.ctl.Lock()
+	defer e.ctl.Unlock()
+	if e.calls.closed() {
+		return unix.EBADF
+	}
+	return unix.EpollCtl(int(e.kernel.fds.Load()), op, fd, kernelEvent(ev))
+}
+
+// openKernel opens one of the two epolls.
+func (e *Epoll) openKernel(which *atomic.Int32) error {
+	e.api.nestMu.Lock()
+	defer e.api.nestMu.Unlock()
+	return e.openKernelNested(which)
+}
+
+// openKernelNested is openKernel with nestMu held.
+func (e *Epoll) openKernelNested(which *atomic.Int32) error {
+	if which.Load() >= 0 {
+		return nil
+	}
+	if e.calls.closed() {
+		return unix.EBADF // and else Close waits for nestMu before it frees
+	}
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	// Who waits on an Epoll around this one has to hear of it too.
+	for _, it := range e.parents.items {
+		if err := it.e.nestKernel(it, []int{fd}); err != nil {
+			unix.Close(fd)
+			return err
+		}
+	}
+	which.Store(int32(fd))
+	e.setSources()
+	return nil
+}
+
+// setSources has who waits sleep on what is open.
+func (e *Epoll) setSources() {
+	var links []link.Link
+	for _, fd := range e.kernel.descriptors() {
+		links = append(links, fdLink{fd: fd})
+	}
+	e.waiter.SetSources(links, e.kernel.readable)
+}
+
+// nestKernel has e hear of the kernel's epolls of an Epoll inside it. nestMu is
+// held.
+func (e *Epoll) nestKernel(it *epollItem, fds []int) error {
+	if len(fds) == 0 {
+		return nil
+	}
+	if err := e.openKernelNested(&e.kernel.nest); err != nil {
+		return err
+	}
+	k := &e.kernel
+	id := k.remember(it)
+	for _, fd := range fds {
+		ev := kernelEvent(EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Data: id})
+		if err := unix.EpollCtl(int(k.nest.Load()), unix.EPOLL_CTL_ADD, fd, ev); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remember gives an item an id.
+func (k *kernelEpoll) remember(it *epollItem) uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if it.id == 0 {
+		k.last++
+		it.id = k.last
+		if k.items == nil {
+			k.items = make(map[uint64]*epollItem)
+		}
+		k.items[it.id] = it
+	}
+	return it.id
+}
+
+func (k *kernelEpoll) forget(it *epollItem) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.items, it.id)
+}
+
+// unnest takes out an epoll of the kernel's that was in nest.
+func (k *kernelEpoll) unnest(fd int) {
+	if nest := k.nest.Load(); nest >= 0 {
+		_ = unix.EpollCtl(int(nest), unix.EPOLL_CTL_DEL, fd, nil) // there it is
+	}
+}
+
+// drainNestLocked puts the items of the Epolls inside of which the kernel has
+// told on the ready list.
+func (e *Epoll) drainNestLocked() {
+	k := &e.kernel
+	nest := k.nest.Load()
+	if nest < 0 {
+		return
+	}
+	for {
+		buf := k.room(nestBatch)
+		n := epollNow(int(nest), buf)
+		k.mu.Lock()
+		for i := range buf[:n] {
+			if it := k.items[userEvent(&buf[i]).Data]; it != nil {
+				e.ready.add(it)
+			}
+		}
+		k.mu.Unlock()
+		if n < len(buf) {
+			return
+		}
+	}
+}
+
+// nestBatch is how many Epolls are asked about at once.
+const nestBatch = 16
+
+// collect stores events of the kernel descriptors. ctl is held.
+func (k *kernelEpoll) collect(events []EpollEvent) int {
+	fd := k.fds.Load()
+	if fd < 0 || len(events) == 0 {
+		return 0
+	}
+	buf := k.room(len(events))
+	n := epollNow(int(fd), buf)
+	for i := range buf[:n] {
+		events[i] = userEvent(&buf[i])
+	}
+	return n
+}
+
+// maxKernelEvents bounds how many events the kernel is asked for at once.
+const maxKernelEvents = 1024
+
+// room returns a buffer for up to n events. ctl is held.
+func (k *kernelEpoll) room(n int) []unix.EpollEvent {
+	n = min(n, maxKernelEvents)
+	if len(k.scratch) < n {
+		k.scratch = make([]unix.EpollEvent, n)
+	}
+	return k.scratch[:n]
+}
+
+// readable reports whether one of the two has an event.
+func (k *kernelEpoll) readable() bool {
+	fds := [2]unix.PollFd{{Fd: k.fds.Load(), Events: unix.POLLIN}, {Fd: k.nest.Load(), Events: unix.POLLIN}}
+	return pollNow(fds[:]) > 0
+}
+
+// close closes both. ctl is held, and nobody waits any more.
+func (k *kernelEpoll) close() {
+	for _, which := range []*atomic.Int32{&k.fds, &k.nest} {
+		if fd := which.Swap(-1); fd >= 0 {
+			unix.Close(int(fd))
+		}
+	}
+}
+
+// fdLink makes a descriptor of the kernel's a thing that a sleeper can sleep on.
+type fdLink struct {
+	link.Link
+	fd int
+}
+
+// FD returns the descriptor.
+func (l fdLink) FD() int { return l.fd }
+
+// PollError is not called: an epoll's descriptor knows no errors.
+func (l fdLink) PollError() {}
+
+// kernelEvent and userEvent turn events into the kernel's, and back: the data
+// is in two halves there.
+func kernelEvent(ev EpollEvent) *unix.EpollEvent {
+	return &unix.EpollEvent{Events: ev.Events, Fd: int32(uint32(ev.Data)), Pad: int32(uint32(ev.Data >> 32))}
+}
+
+func userEvent(ev *unix.EpollEvent) EpollEvent {
+	return EpollEvent{Events: ev.Events, Data: uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32}
+}
+
+// epollNow is epoll_wait(2) that does not wait, and so needs no thread of the
+// scheduler's.
+func epollNow(fd int, buf []unix.EpollEvent) int {
+	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0, 0)
+	if e != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// pollNow is poll(2) that does not wait.
+func pollNow(fds []unix.PollFd) int {
+	var zero unix.Timespec
+	n, _, e := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), uintptr(len(fds)),
+		uintptr(unsafe.Pointer(&zero)), 0, 0, 0)
+	if e != 0 {
+		return 0
+	}
+	return int(n)
+}

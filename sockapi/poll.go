@@ -1,0 +1,245 @@
+package sockapi
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack"
+	"golang.org/x/sys/unix"
+)
+
+// A PollFd is one entry of Poll's set (struct pollfd in poll(2)).
+type PollFd struct {
+	// Socket is a socket of either kind, or nil: then Fd counts.
+	Socket *Socket
+	// Fd is a descriptor of the kernel's; a negative one is passed over.
+	Fd int
+	// Events are what is asked for, Revents what holds: unix.POLLIN and so on.
+	// POLLERR, POLLHUP and POLLNVAL, for what is closed, are always asked for.
+	Events, Revents int16
+}
+
+// pollAlways is what Poll reports unasked.
+const pollAlways = unix.POLLERR | unix.POLLHUP | unix.POLLNVAL
+
+// Poll waits until something in the set is ready, or the time-out has passed,
+// and returns how many entries have Revents (poll(2)). A negative time-out waits
+// without end, 0 not at all. Who waits drives the stack's links. What a Poll
+// costs grows with the set; an [Epoll]'s Wait does not.
+func (a *API) Poll(fds []PollFd, timeout time.Duration) (int, error) {
+	c := a.pollCall()
+	defer c.free()
+	n := c.look(fds)
+	if n > 0 {
+		return n, nil
+	}
+	if timeout == 0 {
+		c.waiter.Poll()
+		return c.look(fds), nil
+	}
+	if err := c.watch(fds); err != nil {
+		return 0, err
+	}
+	defer c.unwatch()
+	deadline := a.st.Deadline(timeout)
+	for {
+		if n = c.look(fds); n > 0 {
+			return n, nil
+		}
+		intime := c.waiter.Wait(deadline)
+		c.fired.Store(false)
+		if !intime {
+			return c.look(fds), nil
+		}
+	}
+}
+
+// A pollCall is what one Poll needs, reused from call to call.
+type pollCall struct {
+	api    *API
+	waiter *stack.Waiter
+	fired  atomic.Bool // something may have changed
+
+	kernel []unix.PollFd // entries of the kernel's
+	where  []int         // their indexes in the set
+	held   []*Socket     // in-band sockets whose descriptors are in kernel
+
+	watches []pollWatch
+	watched int
+	epfd    int // a kernel's epoll with the descriptors, to sleep on; -1: none
+}
+
+// pollWatch is the watch of one out-of-band socket in the set.
+type pollWatch struct {
+	watch  stack.Watch
+	socket *stack.Socket
+}
+
+func (a *API) pollCall() *pollCall {
+	if c, ok := a.polls.Get().(*pollCall); ok {
+		return c
+	}
+	c := &pollCall{api: a, epfd: -1}
+	c.waiter = a.st.NewWaiter(c.fired.Load)
+	return c
+}
+
+// free gives the call back, unless it is larger than most will ever need.
+func (c *pollCall) free() {
+	if len(c.watches) <= maxMessages && cap(c.kernel) <= maxMessages {
+		c.fired.Store(false)
+		c.api.polls.Put(c)
+	}
+}
+
+// look stores what holds now, and returns of how many entries.
+func (c *pollCall) look(fds []PollFd) int {
+	c.gather(fds)
+	if len(c.kernel) > 0 && pollNow(c.kernel) > 0 {
+		for i := range c.kernel {
+			fds[c.where[i]].Revents = c.kernel[i].Revents
+		}
+	}
+	c.letGo()
+	n := 0
+	for i := range fds {
+		f := &fds[i]
+		if f.Socket != nil && f.Socket.oob != nil {
+			if f.Revents = unix.POLLNVAL; !f.Socket.oob.Closed() {
+				f.Revents = int16(f.Socket.oob.Events()) & (f.Events | pollAlways)
+			}
+		}
+		if f.Revents != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// gather collects the entries of the kernel's, and holds the in-band sockets
+// until letGo.
+func (c *pollCall) gather(fds []PollFd) {
+	c.kernel, c.where, c.held = c.kernel[:0], c.where[:0], c.held[:0]
+	for i := range fds {
+		f := &fds[i]
+		f.Revents = 0
+		fd := f.Fd
+		if s := f.Socket; s != nil {
+			if s.oob != nil {
+				continue
+			}
+			if !s.kernel.acquire() {
+				f.Revents = unix.POLLNVAL
+				continue
+			}
+			fd = s.kernel.fd
+			c.held = append(c.held, s)
+		}
+		c.kernel = append(c.kernel, unix.PollFd{Fd: int32(fd), Events: f.Events})
+		c.where = append(c.where, i)
+	}
+}
+
+func (c *pollCall) letGo() {
+	for i, s := range c.held {
+		s.kernel.release()
+		c.held[i] = nil
+	}
+	c.held = c.held[:0]
+}
+
+// watch begins to be told of the entries. It does not hold in-band sockets: as
+// on Linux closing one does not end the wait.
+func (c *pollCall) watch(fds []PollFd) error {
+	c.makeRoom(fds)
+	for i := range fds {
+		s := fds[i].Socket
+		if s == nil || s.oob == nil {
+			continue
+		}
+		w := &c.watches[c.watched]
+		w.socket = s.oob
+		if w.socket.Watch(&w.watch) == nil {
+			c.watched++
+		}
+	}
+	c.gather(fds)
+	defer c.letGo()
+	if len(c.kernel) == 0 {
+		return nil
+	}
+	return c.openKernel()
+}
+
+// makeRoom has a watch for each entry. A watch that is in force is not moved.
+func (c *pollCall) makeRoom(fds []PollFd) {
+	if len(c.watches) >= len(fds) {
+		return
+	}
+	c.watches = make([]pollWatch, len(fds))
+	for i := range c.watches {
+		w := &c.watches[i].watch
+		w.Notify = func(uint32) bool { return c.fire() }
+		w.Closed = func() { c.fire() }
+	}
+}
+
+// fire ends the wait: the caller looks again.
+func (c *pollCall) fire() bool {
+	c.fired.Store(true)
+	return c.waiter.Wake()
+}
+
+// unwatch ends what watch began.
+func (c *pollCall) unwatch() {
+	for i := range c.watches[:c.watched] {
+		w := &c.watches[i]
+		w.socket.Unwatch(&w.watch)
+		w.socket = nil
+	}
+	c.watched = 0
+	if c.epfd >= 0 {
+		c.waiter.SetSources(nil, nil)
+		c.waiter.Close()
+		c.waiter = c.api.st.NewWaiter(c.fired.Load)
+		unix.Close(c.epfd)
+		c.epfd = -1
+	}
+}
+
+// openKernel puts the kernel's entries into an epoll of the kernel's, on which
+// the call sleeps.
+func (c *pollCall) openKernel() error {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	c.epfd = epfd
+	for i := range c.kernel {
+		f := &c.kernel[i]
+		if f.Fd < 0 {
+			continue
+		}
+		ev := unix.EpollEvent{Events: uint32(uint16(f.Events))}
+		err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, int(f.Fd), &ev)
+		if err == unix.EEXIST {
+			for j := range c.kernel[:i] {
+				if c.kernel[j].Fd == f.Fd {
+					ev.Events |= uint32(uint16(c.kernel[j].Events))
+				}
+			}
+			err = unix.EpollCtl(epfd, unix.EPOLL_CTL_MOD, int(f.Fd), &ev)
+		}
+		// EPERM: a file that is always ready for what it can do at all.
+		if err != nil && err != unix.EPERM {
+			unix.Close(epfd)
+			c.epfd = -1
+			return err
+		}
+	}
+	c.waiter.SetSources([]link.Link{fdLink{fd: epfd}}, func() bool {
+		return pollNow([]unix.PollFd{{Fd: int32(epfd), Events: unix.POLLIN}}) > 0
+	})
+	return nil
+}
