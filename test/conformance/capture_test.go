@@ -68,7 +68,7 @@ func record(t *testing.T) string {
 
 func TestReadByTcpdump(t *testing.T) {
 	need(t, "tcpdump")
-	out, err := exec.Command("tcpdump", "-nn", "-vvv", "-r", record(t)).CombinedOutput()
+	out, err := exec.Command("tcpdump", "-nn", "-vvv", "-Z", "root", "-r", record(t)).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -3,6 +3,7 @@ package conformance
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
 	"os/exec"
 	"syscall"
 	"testing"
@@ -170,7 +171,8 @@ func TestPeerCoalesces(t *testing.T) {
 	// veth does GRO for what comes from a device without TSO.
 	setFeature(t, w.far, ethtoolSetGRO, true)
 	setFeature(t, w.near, ethtoolSetTSO, false)
-	setDeviceAttribute(t, w.far, "gro_flush_timeout", "5000000") // holds on for 5 ms
+	// It flushes when its queue is empty, unless it is told to hold on for 5 ms.
+	patient := setDeviceAttribute(t, w.far, "gro_flush_timeout", "5000000")
 	k, peer := w.udp(7), w.far.UDP(t, 7)
 	check(t, peer.SetBuffers(4<<20))
 	check(t, peer.SetOption(unix.SOL_UDP, unix.UDP_GRO, 1))
@@ -195,23 +197,23 @@ func TestPeerCoalesces(t *testing.T) {
 		wantBytes(t, got, b[at:min(at+len(got), len(b))])
 		at += len(got)
 	}
-	if reads == n {
+	if reads == n && patient {
 		t.Error("the kernel put nothing together: the test shows less than it means to")
 	}
 }
 
 // setDeviceAttribute writes to a file below /sys/class/net, which shows the
-// devices of the namespace in which it was mounted.
-func setDeviceAttribute(t testing.TB, e *lab.Endpoint, name, value string) {
+// devices of the namespace in which it was mounted. It reports whether it could:
+// in a user namespace it cannot.
+func setDeviceAttribute(t testing.TB, e *lab.Endpoint, name, value string) bool {
 	t.Helper()
 	cmd := exec.Command("/bin/sh", "-c", "mount -t sysfs sysfs /sys && echo "+value+" > /sys/class/net/"+e.Name+"/"+name)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	e.In(t, func() error {
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w: %s", name, err, out)
-		}
-		return nil
-	})
+	err := e.Do(cmd.Run)
+	if err != nil && os.Getenv("CI") != "" {
+		t.Fatalf("CI is set, and %s cannot be written: %v", name, err)
+	}
+	return err == nil
 }
 
 // recvCoalesced receives from a socket with UDP_GRO: what came, and the size of

@@ -36,8 +36,6 @@ func rawSocket(t testing.TB, e *lab.Endpoint, proto int) *raw {
 	t.Cleanup(func() { unix.Close(r.fd) })
 	tv := unix.NsecToTimeval(lab.Patience.Nanoseconds())
 	check(t, unix.SetsockoptTimeval(r.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv))
-	check(t, unix.SetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 1<<20))
-	check(t, unix.SetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 1<<20))
 	return r
 }
 
