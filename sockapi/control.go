@@ -136,7 +136,7 @@ func parseControl(control []byte, o *stack.SendOptions) error {
 		case unix.SOL_UDP:
 			err = parseUDPControl(c, o)
 		case unix.SOL_SOCKET:
-			err = parseSocketControl(c)
+			err = parseSocketControl(c, o)
 		}
 		if err != nil {
 			return err
@@ -187,6 +187,16 @@ func parseUDPControl(c Cmsg, o *stack.SendOptions) error {
 	return nil
 }
 
-// parseSocketControl accepts none yet of SOL_SOCKET's: Linux has EINVAL for those
-// that it does not know.
-func parseSocketControl(Cmsg) error { return unix.EINVAL }
+// parseSocketControl takes SO_TIMESTAMPING, with transmit flags only.
+func parseSocketControl(c Cmsg, o *stack.SendOptions) error {
+	if c.Type != unix.SO_TIMESTAMPING || len(c.Data) != 4 {
+		return unix.EINVAL
+	}
+	const record = unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_TX_HARDWARE |
+		unix.SOF_TIMESTAMPING_TX_SCHED | unix.SOF_TIMESTAMPING_TX_ACK
+	if c.Int()&^record != 0 {
+		return unix.EINVAL
+	}
+	o.Timestamping = uint32(c.Int())
+	return nil
+}

@@ -27,7 +27,10 @@ func (s *Socket) recvError(m *Msghdr, flags int) (int, error) {
 	if n < len(e.Payload) {
 		m.Flags |= unix.MSG_TRUNC
 	}
-	m.Name = Inet4(e.Dst, e.DstPort)
+	m.Name = Sockaddr{}
+	if e.Origin != unix.SO_EE_ORIGIN_TIMESTAMPING {
+		m.Name = Inet4(e.Dst, e.DstPort)
+	}
 	w := controlWriter{buf: m.Control}
 	s.putErrorControl(&w, &e)
 	m.ControlLen = w.n

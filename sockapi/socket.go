@@ -47,9 +47,16 @@ type Socket struct {
 	wants              atomic.Uint32 // control messages, see control.go
 	timestamping       atomic.Uint32 // SOF_TIMESTAMPING_*
 	lastTime           atomic.Int64  // of the last datagram with a time stamp
+	filterLocked       atomic.Bool   // SO_LOCK_FILTER
 	stored             stored        // options that Linux only keeps for such sockets
 	reuseAddr          atomic.Bool
 	reusePort          atomic.Bool
+
+	pollFD    pollFD
+	async     async
+	elsewhere atomic.Int32 // see waitElsewhere
+	status    atomic.Int32 // flags of F_SETFL that are only kept
+	stamp     stamp
 }
 
 // Socket opens a socket (socket(2)). typ takes SOCK_OOB, unix.SOCK_NONBLOCK
@@ -180,6 +187,7 @@ func (s *Socket) Close() error {
 	if s.oob == nil {
 		return s.kernel.close()
 	}
+	defer s.pollFD.close()
 	return s.oob.Close()
 }
 

@@ -34,6 +34,7 @@ type sendExtras struct {
 	options atomic.Pointer[[]byte]
 	cork    atomic.Bool
 	onLink  atomic.Bool // SO_DONTROUTE
+	stamps  txStamps
 }
 
 // markExtras sets or clears a bit of state by whether anything needs it.
@@ -54,7 +55,8 @@ func (k *Socket) markReceiveExtras() {
 func (k *Socket) markSendExtras() {
 	x := &k.sendExtras
 	k.markExtras(stateSendExtras, x.segment.Load() > 0 || x.noCheck.Load() || x.options.Load() != nil ||
-		x.cork.Load() || x.onLink.Load() || k.corked.held.Load())
+		x.cork.Load() || x.onLink.Load() || k.corked.held.Load() ||
+		x.stamps.flags.Load()&(txStampFlags|unix.SOF_TIMESTAMPING_OPT_ID) != 0)
 }
 
 // SetMinTTL drops datagrams with a smaller time to live (IP_MINTTL, RFC 5082);
@@ -256,6 +258,9 @@ type SendOptions struct {
 	Segment int
 	// DontRoute is MSG_DONTROUTE.
 	DontRoute bool
+	// Timestamping is SOF_TIMESTAMPING_TX_* for this datagram instead of the
+	// socket's; 0: the socket's.
+	Timestamping uint32
 	// Options are the IP options instead of the socket's.
 	Options []byte
 }
@@ -274,4 +279,20 @@ func (o *SendOptions) apply(spec *pathSpec) {
 	if o.Device != 0 {
 		spec.device = int32(o.Device)
 	}
+}
+
+// MemInfo is what a socket holds and may hold, in bytes as Linux charges them
+// (SO_MEMINFO in sock_diag(7)).
+type MemInfo struct {
+	Receive, ReceiveLimit, Send, SendLimit int
+	Drops                                  uint32
+}
+
+// MemInfo returns the socket's memory.
+func (k *Socket) MemInfo() MemInfo {
+	k.queue.mu.Lock()
+	charged := k.queue.charged
+	k.queue.mu.Unlock()
+	return MemInfo{Receive: int(charged), ReceiveLimit: k.ReceiveBuffer(),
+		Send: k.SendQueued(), SendLimit: k.SendBuffer(), Drops: k.Drops()}
 }

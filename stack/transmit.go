@@ -390,7 +390,7 @@ func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 		return unix.EMSGSIZE
 	}
 	if k.sendFull() {
-		return unix.EAGAIN
+		return k.noSpace()
 	}
 	payload, e := k.transportPayload(p, spec, o)
 	if e != 0 {
@@ -408,6 +408,13 @@ func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 		tx.count[ipOutRequests].Add(1)
 		tx.count[icmpOutMsgs].Add(1)
 		tx.count[icmpOutEchos].Add(1)
+	}
+	var stamp uint32
+	if o.opts != nil {
+		stamp = o.opts.Timestamping
+	}
+	if stamp != 0 || k.sendExtras.stamps.flags.Load() != 0 {
+		return k.sendStamped(tx, stamp)
 	}
 	return 0
 }
