@@ -44,6 +44,11 @@ func connectOutband(j EndJob, spin time.Duration, ring tpacket.Options) (*outban
 	if err == nil {
 		err = s.Connect(sockapi.InetAddrPort(j.peer()))
 	}
+	if err == nil && !j.Server {
+		// The server is up. Bulk that waits for ARP would overflow the
+		// neighbour's queue, and a short run be over before the answer.
+		err = n.Stack.Solicit(j.Peer, resolvePatience, 0)
+	}
 	if err != nil {
 		n.Close()
 		return nil, err
@@ -66,6 +71,9 @@ func (o *outbandConn) Recv(p []byte) (int, error) {
 
 // Close ends the socket and the stack.
 func (o *outbandConn) Close() error { return errors.Join(o.socket.Close(), o.node.Close()) }
+
+// resolvePatience is more than ARP takes to give up.
+const resolvePatience = 5 * time.Second
 
 // outbandBulk moves datagrams by Sendmmsg and Recvmmsg on a socket of ours.
 type outbandBulk struct {

@@ -3,6 +3,8 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,13 +31,13 @@ func TestRTT(t *testing.T) {
 	lab.Need(t)
 	lab.CheckLeaks(t)
 	var turns []string
-	c := RTTConfig{Count: 50, Rounds: 2, Sizes: []int{64, 1472}, CPUs: pins(t),
+	c := RTTConfig{Count: 50, Rounds: 2, Sizes: []int{64}, CPUs: pins(t),
 		Progress: func(round, size int, contender string) { turns = append(turns, contender) }}
 	report, err := RTT(context.Background(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := len(RTTContenders()) * 2; len(report.Results) != want || len(turns) != 2*want {
+	if want := len(RTTContenders()); len(report.Results) != want || len(turns) != 2*want {
 		t.Fatalf("%d results, %d turns", len(report.Results), len(turns))
 	}
 	for _, r := range report.Results {
@@ -45,6 +47,24 @@ func TestRTT(t *testing.T) {
 	}
 	if first := report.Results[0]; first.Contender != floor || *first.XFloor != 1 {
 		t.Errorf("the floor: %+v", first)
+	}
+}
+
+// TestRTTSizes has more than one size, and the largest that fits a frame.
+func TestRTTSizes(t *testing.T) {
+	lab.Need(t)
+	lab.CheckLeaks(t)
+	c := RTTConfig{Count: 20, Rounds: 1, Sizes: []int{2, 1472}, Contenders: []string{"outband-spin", "kernel-spin"}}
+	report, err := RTT(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range report.Results {
+		got = append(got, fmt.Sprintf("%s %d %s", r.Contender, r.Payload, r.Spin))
+	}
+	if want := []string{"outband-spin 2 always", "kernel-spin 2 ", "outband-spin 1472 always", "kernel-spin 1472 "}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

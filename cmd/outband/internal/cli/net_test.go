@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/cmd/outband/internal/demo"
+	"github.com/outband/outband/inband"
 	"github.com/outband/outband/stack"
 	"github.com/outband/outband/test/lab"
 )
@@ -132,6 +133,7 @@ func TestPingJSON(t *testing.T) {
 }
 
 func TestPingNobody(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	_, near := half(t)
 	near("ping", "10.9.0.77", "-c", "1", "-W", "0.1").end(ExitNo, "*", "")
 	near("ping", "10.9.0.255").end(ExitFailed, "", "outband: 10.9.0.255 is a broadcast address: permission denied\n")
@@ -162,6 +164,7 @@ func TestPingSignals(t *testing.T) {
 }
 
 func TestNeigh(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	_, near := half(t)
 	near("neigh", "10.9.0.2").end(ExitOK, "10.9.0.2 dev near0 lladdr 02:00:0a:09:00:02 REACHABLE\n", "")
 	near("neigh", "8.8.8.8", "--gateway", "10.9.0.2", "--json").
@@ -301,10 +304,24 @@ func checkDemo(t *testing.T, text string) {
 	}
 }
 
+// TestDemoJSON runs the demo as nobody special, in a user namespace, if there are
+// such; else as it is.
 func TestDemoJSON(t *testing.T) {
-	lab.Need(t)
-	dir, file := t.TempDir(), t.TempDir()+"/kept.pcapng"
-	p := start(t, nil, temporary(dir), "demo", "--json", "--capture", file)
+	lab.Need(t) // to become nobody takes root
+	dir, kept := t.TempDir(), t.TempDir()
+	for _, d := range []string{dir, kept, dir + "/.."} { // they are this user's alone
+		if err := os.Chmod(d, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := kept + "/demo.pcapng"
+	p := start(t, nil, func(cmd *exec.Cmd) {
+		temporary(dir)(cmd)
+		if userNamespaces() {
+			const nobody = 65534
+			cmd.SysProcAttr = &unix.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		}
+	}, "demo", "--json", "--capture", file)
 	p.end(ExitOK, "*", "")
 	var got demo.Report
 	if err := json.Unmarshal([]byte(p.out.String()), &got); err != nil {
@@ -330,29 +347,12 @@ func TestDemoJSON(t *testing.T) {
 	nothingLeft(t, dir, names("/run/netns"))
 }
 
-// TestDemoWithoutRoot runs the demo as nobody special, in a user namespace.
-func TestDemoWithoutRoot(t *testing.T) {
-	lab.Need(t) // to become nobody takes root
-	if testing.Short() {
-		t.Skip("takes some seconds")
-	}
-	dir := t.TempDir()
-	const nobody = 65534
-	for _, d := range []string{dir, dir + "/.."} { // t.TempDir is the test's user's alone
-		if err := os.Chmod(d, 0o777); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p := start(t, nil, func(cmd *exec.Cmd) {
-		temporary(dir)(cmd)
-		cmd.SysProcAttr = &unix.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	}, "demo")
-	if p.wait() == ExitFailed && strings.Contains(p.err.String(), "no user namespace to be had") {
-		t.Skip("no user namespaces here:", p.err)
-	}
-	p.end(ExitOK, "*", "")
-	checkDemo(t, p.out.String())
-	nothingLeft(t, dir, names("/run/netns"))
+// userNamespaces reports whether this system lets processes make them.
+func userNamespaces() bool {
+	cmd := exec.Command("/proc/self/exe", "--version")
+	cmd.Env = append(os.Environ(), commandMark+"=1")
+	inband.EnterUserNamespace(cmd)
+	return cmd.Run() == nil
 }
 
 func TestDemoInterrupted(t *testing.T) {

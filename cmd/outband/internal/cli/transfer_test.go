@@ -176,6 +176,7 @@ func TestSendWaitsForAnswers(t *testing.T) {
 }
 
 func TestSendRefused(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	_, near := half(t)
 	near("send", "10.9.0.2:4000", "hello", "--wait", "10s").
 		end(ExitNo, "", "1 datagrams, 5 bytes\noutband: connection refused\n")
