@@ -68,7 +68,10 @@ func record(t *testing.T) string {
 
 func TestReadByTcpdump(t *testing.T) {
 	need(t, "tcpdump")
-	out, err := exec.Command("tcpdump", "-nn", "-vvv", "-Z", "root", "-r", record(t)).CombinedOutput()
+	out, err := exec.Command("tcpdump", "-nn", "-vvv", "-r", record(t)).CombinedOutput()
+	if err != nil && strings.Contains(string(out), "Couldn't change to") && os.Getenv("CI") == "" {
+		t.Skip("tcpdump gives up root's privileges, and cannot in a user namespace of one user")
+	}
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

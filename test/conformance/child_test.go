@@ -263,7 +263,8 @@ func TestSendSyscalls(t *testing.T) {
 	defer func() { <-done }()
 	calls := trace(t, l, "send")
 	t.Logf("to send %d datagrams: %v", traced, calls)
-	if calls["sendto"] != traced || wayCalls(calls) > traced+traced/10 {
+	// The link asks the kernel about its device now and then, by netlink(7).
+	if calls["sendto"] < traced || wayCalls(calls) > traced+traced/10 {
 		t.Errorf("%d datagrams took %d sendto, and %d calls in all", traced, calls["sendto"], wayCalls(calls))
 	}
 }
