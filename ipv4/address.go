@@ -69,9 +69,10 @@ func (a Address) Routes() []Route {
 		return routes
 	}
 	if IsLoopback(ip) {
-		return append(routes, a.route(subnet, Local, ScopeHost))
+		routes = append(routes, a.route(subnet, Local, ScopeHost))
+	} else {
+		routes = append(routes, a.route(subnet, Unicast, ScopeLink))
 	}
-	routes = append(routes, a.route(subnet, Unicast, ScopeLink))
 	if b, ok := DirectedBroadcast(subnet); ok && b != a.Broadcast && b != ip {
 		routes = append(routes, a.broadcast(b))
 	}

@@ -39,7 +39,7 @@ func TestAddressRoutes(t *testing.T) {
 			"local 10.0.0.1/32 dev 1 src 10.0.0.1"}},
 		{"loopback", Address{Prefix: prefix("127.0.0.1/8"), Iface: 9, Scope: ScopeHost}, []string{
 			"local 127.0.0.1/32 dev 9 src 127.0.0.1",
-			"local 127.0.0.0/8 dev 9 src 127.0.0.1"}},
+			"local 127.0.0.0/8 dev 9 src 127.0.0.1", "broadcast 127.255.255.255/32 dev 9 src 127.0.0.1"}},
 		{"none", Address{}, nil},
 		{"IPv6", Address{Prefix: prefix("::1/128")}, nil},
 	} {

@@ -14,6 +14,13 @@ import (
 // value that EVL gives it (O_OOB).
 const SOCK_OOB = 0o10000000000
 
+// Limits of a socket's type and protocol, of linux/net.h and linux/in.h.
+const (
+	typeMask    = 0xf // SOCK_TYPE_MASK: what is above are flags
+	maxType     = 11  // SOCK_MAX
+	maxProtocol = 263 // IPPROTO_MAX
+)
+
 // An API opens sockets of one stack.
 type API struct {
 	st   *stack.Stack
@@ -64,14 +71,23 @@ type Socket struct {
 // (protocol 0 or IPPROTO_UDP) and of ICMP echo (IPPROTO_ICMP, see icmp(7)).
 //
 // Errors: EAFNOSUPPORT, ESOCKTNOSUPPORT and EPROTONOSUPPORT for what there is
-// not, ENETDOWN if the stack is closed.
+// not, EINVAL for what there cannot be, ENETDOWN if the stack is closed.
 func (a *API) Socket(domain, typ, proto int) (*Socket, error) {
 	if typ&SOCK_OOB == 0 {
 		return a.openKernel(domain, typ, proto)
 	}
 	kind := typ &^ (SOCK_OOB | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC)
-	if domain != unix.AF_INET {
+	switch { // in Linux' order
+	case kind&^typeMask != 0:
+		return nil, unix.EINVAL
+	case domain < 0 || domain >= unix.AF_MAX:
 		return nil, unix.EAFNOSUPPORT
+	case kind >= maxType:
+		return nil, unix.EINVAL
+	case domain != unix.AF_INET:
+		return nil, unix.EAFNOSUPPORT
+	case proto < 0 || proto >= maxProtocol:
+		return nil, unix.EINVAL
 	}
 	if kind != unix.SOCK_DGRAM {
 		return nil, unix.ESOCKTNOSUPPORT
@@ -105,6 +121,9 @@ func (s *Socket) OutOfBand() bool { return s.oob != nil }
 func (s *Socket) SetNonblock(on bool) error {
 	if s.oob == nil {
 		return s.kernel.setNonblock(on)
+	}
+	if s.oob.Closed() {
+		return unix.EBADF
 	}
 	v := int32(0)
 	if on {

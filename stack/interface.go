@@ -62,10 +62,13 @@ type network struct {
 	lastByte [256]bool
 }
 
+// loopbackBroadcast is the broadcast address of 127.0.0.0/8.
+var loopbackBroadcast = [4]byte{127, 255, 255, 255}
+
 // isLocal reports whether a is one of our addresses.
 func (n *network) isLocal(a [4]byte) bool {
 	if ipv4.IsLoopback(a) {
-		return true
+		return a != loopbackBroadcast
 	}
 	return n.lastByte[a[3]] && n.local[a] != nil
 }
@@ -84,6 +87,10 @@ func (n *network) isBroadcast(a [4]byte) bool {
 func (n *network) bindable(a [4]byte) bool {
 	return a == [4]byte{} || n.isLocal(a) || n.isBroadcast(a) || ipv4.IsMulticast(a)
 }
+
+// receivesOnly reports whether a is a group or a broadcast: a socket bound to it
+// sends from another address.
+func (n *network) receivesOnly(a [4]byte) bool { return ipv4.IsMulticast(a) || n.isBroadcast(a) }
 
 // configure replaces the configuration by a changed copy. change may return an
 // error to leave it as it was.

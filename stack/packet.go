@@ -84,7 +84,9 @@ func (s *Stack) sendPacket(tx *txbuf, p *path, pkt *packet) unix.Errno {
 		if e := tx.flush(); e != 0 {
 			return e
 		}
-		s.hearOwn(p, &f, pkt.payload)
+		if !p.ifc.loopback {
+			s.hearOwn(p, &f, pkt.payload)
+		}
 	}
 	return 0
 }

@@ -68,6 +68,9 @@ func (s *Stack) route(f flow) (hop, unix.Errno) {
 	if h.kind == toBroadcast && !f.broadcast {
 		return hop{}, unix.EACCES
 	}
+	if ipv4.IsLoopback(f.src) && !h.ifc.loopback {
+		return hop{}, unix.EINVAL // loopback addresses stay on loopback
+	}
 	info := h.ifc.info.Load()
 	if h.mtu == 0 || h.mtu > info.MTU {
 		h.mtu = info.MTU
@@ -124,10 +127,14 @@ func (n *network) lookupRoute(f flow, h *hop) unix.Errno {
 }
 
 // localHop returns the way to an address of our own: over loopback, from
-// itself unless a source is given.
+// itself, or 127.0.0.1, unless a source is given.
 func (n *network) localHop(f flow) hop {
 	src := f.src
-	if src == ([4]byte{}) {
+	switch {
+	case src != [4]byte{}:
+	case ipv4.IsLoopback(f.dst):
+		src = loopbackAddr // the preferred source of the route to 127.0.0.0/8
+	default:
 		src = f.dst
 	}
 	mtu := min(n.loopback.info.Load().MTU, ipv4.MaxLen)

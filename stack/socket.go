@@ -213,10 +213,14 @@ func (k *Socket) Bind(local netip.AddrPort) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.bindOpts.anyAddress() && !k.s.net.Load().bindable(addr) {
+	if k.state.Load()&stateClosed != 0 {
+		return unix.EBADF
+	}
+	net := k.s.net.Load()
+	if !k.bindOpts.anyAddress() && !net.bindable(addr) || k.proto == ipv4.ProtocolICMP && net.receivesOnly(addr) {
 		return unix.EADDRNOTAVAIL
 	}
-	if k.port != 0 || k.state.Load()&stateClosed != 0 {
+	if k.port != 0 {
 		return unix.EINVAL
 	}
 	if local.Port() == 0 && k.bindOpts.noPort.Load() {
@@ -278,19 +282,25 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 	if k.state.Load()&stateClosed != 0 {
 		return unix.EBADF
 	}
+	if e := k.autobindLocked(); e != 0 { // first, as on Linux: a failed connect leaves a port
+		return e
+	}
 	if dst == ([4]byte{}) { // Linux: the zero address is this host
 		dst = loopbackAddr
 		if k.addr != ([4]byte{}) {
 			dst = k.addr
 		}
 	}
-	rt, e := k.s.route(flow{dst: dst, src: k.bound, device: k.device, broadcast: k.broadcast.Load()})
+	src := k.bound
+	if k.s.net.Load().receivesOnly(src) {
+		src = [4]byte{}
+	}
+	rt, e := k.s.route(flow{dst: dst, src: src, device: k.device, broadcast: k.broadcast.Load()})
 	if e != 0 {
 		return e
 	}
-	src := rt.src
-	if e := k.autobindLocked(); e != 0 {
-		return e
+	if src = k.bound; src == ([4]byte{}) {
+		src = rt.src
 	}
 	k.s.lockReceive()
 	e = k.table().Connect(&k.binding, src, dst, peer.Port())
@@ -337,11 +347,12 @@ func (k *Socket) LocalAddr() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4(k.addr), k.port)
 }
 
-// RemoteAddr returns the peer; ok is false if there is none (getpeername(2)).
+// RemoteAddr returns the peer; ok is false if there is none (getpeername(2)). As
+// for Linux a peer whose port is 0 is none.
 func (k *Socket) RemoteAddr() (peer netip.AddrPort, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return netip.AddrPortFrom(netip.AddrFrom4(k.peer), k.peerPort), k.connected
+	return netip.AddrPortFrom(netip.AddrFrom4(k.peer), k.peerPort), k.connected && k.peerPort != 0
 }
 
 // Shutdown ends receiving, sending or both (shutdown(2)), and wakes who waits.
@@ -358,6 +369,9 @@ func (k *Socket) Shutdown(how int) error {
 		bits = stateShutRead | stateShutWrite
 	default:
 		return unix.EINVAL
+	}
+	if k.state.Load()&stateClosed != 0 {
+		return unix.EBADF
 	}
 	k.mu.Lock()
 	connected := k.connected

@@ -341,14 +341,14 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 		}
 		spec.dst, spec.dstPort = k.peer, k.peerPort
 	}
-	if k.proto == ipv4.ProtocolUDP && spec.dstPort == 0 {
+	if k.proto == ipv4.ProtocolUDP && o.explicit && spec.dstPort == 0 {
 		return spec, false, unix.EINVAL
 	}
 	if spec.dst == ([4]byte{}) {
 		spec.dst = loopbackAddr // Linux: the zero address is this host
 	}
-	if ipv4.IsMulticast(k.addr) || k.s.net.Load().isBroadcast(k.addr) {
-		spec.src = [4]byte{} // bound to a group or broadcast: receives there only
+	if k.s.net.Load().receivesOnly(k.addr) {
+		spec.src = [4]byte{}
 	}
 	if spec.device == 0 && !ipv4.IsMulticast(spec.dst) {
 		spec.device = k.bindOpts.unicastIf.Load()
