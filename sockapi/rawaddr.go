@@ -73,6 +73,16 @@ func (a *Sockaddr) encode(buf *[addrSize]byte) int {
 	}
 }
 
+// notInet returns why a, of another family, is no AF_INET address: Linux looks at
+// the length first.
+func (a *Sockaddr) notInet() unix.Errno {
+	var buf [addrSize]byte
+	if a.encode(&buf) < inet4Len {
+		return unix.EINVAL
+	}
+	return unix.EAFNOSUPPORT
+}
+
 // encodeUnix follows unix(7): no path is the family alone, an abstract name
 // has a NUL before it and none after it, a pathname ends with a NUL if there
 // is room.

@@ -141,11 +141,11 @@ func (s *Socket) Bind(local Sockaddr) error {
 	}
 	switch {
 	case local.Family == unix.AF_INET:
-	case local.Family == unix.AF_UNSPEC && s.proto == unix.IPPROTO_UDP:
+	case local.Family == unix.AF_UNSPEC && local.IP4() == [4]byte{}:
 		// Linux' inet_bind takes AF_UNSPEC for AF_INET with the zero address.
 		local = Inet4([4]byte{}, local.Port)
 	default:
-		return unix.EAFNOSUPPORT
+		return local.notInet()
 	}
 	return s.oob.Bind(local.AddrPort())
 }
@@ -162,7 +162,7 @@ func (s *Socket) Connect(peer Sockaddr) error {
 	case unix.AF_INET:
 		return s.oob.Connect(peer.AddrPort())
 	default:
-		return unix.EAFNOSUPPORT
+		return peer.notInet()
 	}
 }
 

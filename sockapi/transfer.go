@@ -192,7 +192,7 @@ func (s *Socket) Sendto(p []byte, flags int, to Sockaddr) (int, error) {
 	case to.IsZero():
 		return s.Send(p, flags)
 	case to.Family != unix.AF_INET:
-		return 0, unix.EAFNOSUPPORT
+		return 0, to.notInet()
 	}
 	err := s.oob.SendTo(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout), to.AddrPort())
 	if err != nil {
@@ -223,7 +223,7 @@ func (s *Socket) Sendmsg(m *Msghdr, flags int) (int, error) {
 func (b *batch) fill(i int, m *Msghdr) (int, error) {
 	out := &b.out[i]
 	if !m.Name.IsZero() && m.Name.Family != unix.AF_INET {
-		return 0, unix.EAFNOSUPPORT
+		return 0, m.Name.notInet()
 	}
 	out.Buffers, out.To, out.Options = m.Iov, m.Name.AddrPort(), nil
 	if len(m.Control) > 0 {

@@ -291,7 +291,7 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 			dst = k.addr
 		}
 	}
-	src := k.bound
+	src := k.addr // of an earlier connect too: Linux keeps to it
 	if k.s.net.Load().receivesOnly(src) {
 		src = [4]byte{}
 	}
@@ -315,7 +315,8 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 }
 
 // Disconnect dissolves the association with the peer (connect(2) with
-// AF_UNSPEC). A port that the system chose is given up, as Linux does.
+// AF_UNSPEC), if there is one. A port that the system chose is given up, as Linux
+// does.
 func (k *Socket) Disconnect() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -323,12 +324,12 @@ func (k *Socket) Disconnect() error {
 		return unix.EBADF
 	}
 	k.dropPaths()
-	if !k.connected {
-		return nil
-	}
 	k.peer, k.peerPort, k.connected = [4]byte{}, 0, false
 	k.hasPeer.Store(false)
 	k.addr = k.bound
+	if k.port == 0 {
+		return nil
+	}
 	k.s.lockReceive()
 	defer k.s.unlockReceive()
 	k.table().Disconnect(&k.binding, k.bound)
