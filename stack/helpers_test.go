@@ -11,10 +11,7 @@ import (
 	"github.com/outband/outband/link/pipe"
 )
 
-var (
-	nearAddr = netip.MustParseAddr("10.9.0.1")
-	farAddr  = netip.MustParseAddr("10.9.0.2")
-)
+var farAddr = netip.MustParseAddr("10.9.0.2")
 
 // pair is two stacks joined by a pipe.
 type pair struct {
