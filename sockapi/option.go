@@ -28,10 +28,9 @@ type optionKey struct{ level, name int }
 
 // Limits of buffer sizes in bytes, as Linux has them on 64-bit machines.
 const (
-	defaultSndbuf = 212992 // net.core.wmem_default
-	maxBuffer     = 212992 // net.core.rmem_max and wmem_max
-	minRcvbuf     = 2304   // SOCK_MIN_RCVBUF
-	minSndbuf     = 4608   // SOCK_MIN_SNDBUF
+	maxBuffer = 212992 // net.core.rmem_max and wmem_max
+	minRcvbuf = 2304   // SOCK_MIN_RCVBUF
+	minSndbuf = 4608   // SOCK_MIN_SNDBUF
 )
 
 // options are the out-of-band options.
@@ -55,7 +54,7 @@ var options = map[optionKey]option{
 	{unix.SOL_SOCKET, unix.SO_RCVBUFFORCE}: integer(nil,
 		func(s *Socket, v int) error { return s.setRcvbuf(max(v, 0)) }),
 	{unix.SOL_SOCKET, unix.SO_SNDBUF}: integer(
-		func(s *Socket) int { return int(s.sndbuf.Load()) },
+		func(s *Socket) int { return s.oob.SendBuffer() },
 		func(s *Socket, v int) error { return s.setSndbuf(limited(v)) }),
 	{unix.SOL_SOCKET, unix.SO_SNDBUFFORCE}: integer(nil,
 		func(s *Socket, v int) error { return s.setSndbuf(max(v, 0)) }),
@@ -251,7 +250,7 @@ func (s *Socket) setRcvbuf(v int) error {
 }
 
 func (s *Socket) setSndbuf(v int) error {
-	s.sndbuf.Store(int32(doubled(v, minSndbuf)))
+	s.oob.SetSendBuffer(doubled(v, minSndbuf))
 	return nil
 }
 

@@ -50,7 +50,6 @@ type Socket struct {
 	nonblock           atomic.Int32 // unix.MSG_DONTWAIT or 0
 	rcvTimeout         atomic.Int64 // nanoseconds, 0: none
 	sndTimeout         atomic.Int64
-	sndbuf             atomic.Int32
 	wants              atomic.Uint32 // control messages, see control.go
 	timestamping       atomic.Uint32 // SOF_TIMESTAMPING_*
 	lastTime           atomic.Int64  // of the last datagram with a time stamp
@@ -103,7 +102,6 @@ func (a *API) Socket(domain, typ, proto int) (*Socket, error) {
 		return nil, err
 	}
 	s := &Socket{api: a, oob: k, domain: domain, typ: kind, proto: proto}
-	s.sndbuf.Store(defaultSndbuf)
 	if proto == ipv4.ProtocolICMP {
 		s.reuseAddr.Store(true) // Linux' ping sockets begin so
 		k.SetReuse(true, false)

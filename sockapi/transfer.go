@@ -70,6 +70,9 @@ func (s *Socket) recv(p []byte, flags int) (int, stack.Info, error) {
 		return n, stack.Info{From: m.Name.IP4(), FromPort: m.Name.Port, Interface: 1}, err
 	}
 	n, info, err := s.oob.Recv(p, flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.rcvTimeout))
+	if err == nil {
+		s.stamp.received(&info)
+	}
 	if flags&unix.MSG_TRUNC != 0 && info.Len > n {
 		n = info.Len
 	}
@@ -113,6 +116,7 @@ func (s *Socket) Recvmsg(m *Msghdr, flags int) (int, error) {
 // storeMessage stores what a stack's message says in m, and returns its length.
 func (s *Socket) storeMessage(m *Msghdr, in *stack.Message, flags int) int {
 	m.Name, m.Flags, m.ControlLen = source(&in.Info), in.Flags, 0
+	s.stamp.received(&in.Info)
 	if s.wants.Load() != 0 && in.Info.Interface != 0 {
 		w := controlWriter{buf: m.Control}
 		s.control(&w, &in.Info)

@@ -420,6 +420,7 @@ func (s *Stack) receive(k *Socket, t *target, flags int, deadline int64) unix.Er
 			}
 		}
 		if k.queue.n.Load() > 0 && k.queue.take(&s.pool, t, peek) {
+			k.taken()
 			s.received(k, &w, led, slept)
 			return 0
 		}

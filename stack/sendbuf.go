@@ -14,6 +14,7 @@ import (
 type sendBuffer struct {
 	charged atomic.Int64
 	limit   atomic.Int64 // SO_SNDBUF in bytes
+	missed  atomic.Bool  // somebody wanted space, and there was none
 	// space is made by the first sender that has to wait.
 	space atomic.Pointer[Waiter]
 }
@@ -61,6 +62,17 @@ func (k *Socket) markSendFull() {
 
 // sendFull reports whether a send has to wait for space.
 func (k *Socket) sendFull() bool { return k.state.Load()&stateSendFull != 0 }
+
+// noSpace is for a send that sendFull refuses.
+func (k *Socket) noSpace() unix.Errno {
+	k.sending.missed.Store(true)
+	return unix.EAGAIN
+}
+
+// TakeMissed reports whether somebody has wanted to send, or asked if it is
+// possible, and could not, since it was last called: who is told of space by a
+// signal is told then only (SOCKWQ_ASYNC_NOSPACE in Linux).
+func (k *Socket) TakeMissed() bool { return k.sending.missed.Swap(false) }
 
 // writable reports what EPOLLOUT does: Linux' sock_writeable.
 func (k *Socket) writable() bool { return k.sending.charged.Load()+1 < k.sending.limit.Load()>>1 }

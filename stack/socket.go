@@ -32,6 +32,7 @@ type Socket struct {
 	path       atomic.Pointer[path] // where Send without an address goes
 	pathKey    atomic.Uint64        // names the socket, as it is set, in txbuf.paths
 	watches    watches
+	onTaken    atomic.Pointer[func()] // see SetTaken
 	sending    sendBuffer
 
 	hasPeer atomic.Bool // connected, readable without mu
@@ -138,7 +139,9 @@ func (k *Socket) TakeError() unix.Errno {
 		return 0
 	}
 	k.state.And(^uint32(stateError))
-	return unix.Errno(k.err.Swap(0))
+	e := unix.Errno(k.err.Swap(0))
+	k.taken()
+	return e
 }
 
 // interrupted looks at what ends a wait. It returns done if the call ends,

@@ -152,8 +152,27 @@ func (k *Socket) Events() uint32 {
 	}
 	if k.writable() {
 		ev |= EventsOut
+	} else {
+		k.sending.missed.Store(true)
 	}
 	return ev
+}
+
+// SetTaken has f called whenever a datagram has been taken from the queue, or the
+// pending error: the socket may not be readable any more, of which a Watch is not
+// told. The rules for f are those for Watch.Notify; nil takes it away.
+func (k *Socket) SetTaken(f func()) {
+	if f == nil {
+		k.onTaken.Store(nil)
+		return
+	}
+	k.onTaken.Store(&f)
+}
+
+func (k *Socket) taken() {
+	if f := k.onTaken.Load(); f != nil {
+		(*f)()
+	}
 }
 
 // WaitElsewhere says that the socket's owner waits for it outside of the stack,

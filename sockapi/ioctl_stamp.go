@@ -1,0 +1,77 @@
+package sockapi
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"time"
+
+	"github.com/outband/outband/stack"
+	"golang.org/x/sys/unix"
+)
+
+// stamp is what SIOCGSTAMP and SIOCGSTAMPNS go by (sk_stamp in Linux): when the
+// last datagram that was received had come.
+type stamp struct {
+	state atomic.Uint32
+	at    atomic.Int64 // nanoseconds since the Unix epoch; 0: not known
+}
+
+// States of a stamp.
+const (
+	stampNone uint32 = iota // nothing was received, nobody has asked
+	stampSeen               // something was received, nobody has asked
+	stampKept               // somebody has asked: keep each datagram's
+)
+
+// received notes a datagram. Hot: most sockets are never asked.
+func (p *stamp) received(in *stack.Info) {
+	if p.state.Load() != stampSeen {
+		p.note(in)
+	}
+}
+
+func (p *stamp) note(in *stack.Info) {
+	if in.Interface == 0 {
+		return // a shut-down socket's nothing
+	}
+	if !p.state.CompareAndSwap(stampNone, stampSeen) {
+		p.at.Store(in.Time)
+	}
+}
+
+// ask returns the time, and has it kept from now on. ENOENT: there was no
+// datagram. As in Linux one whose time is not known has come just now.
+func (p *stamp) ask() (int64, error) {
+	was := p.state.Swap(stampKept)
+	if was == stampNone {
+		p.at.Store(-1)
+	}
+	switch at := p.at.Load(); at {
+	case -1:
+		return 0, unix.ENOENT
+	case 0:
+		now := time.Now().UnixNano()
+		p.at.CompareAndSwap(0, now)
+		return now, nil
+	default:
+		return at, nil
+	}
+}
+
+// ioctlStamp stores the time as a struct timeval or timespec.
+func (s *Socket) ioctlStamp(arg []byte, nano bool) (int, error) {
+	if len(arg) < timevalLen {
+		return 0, unix.EFAULT
+	}
+	at, err := s.stamp.ask()
+	if err != nil {
+		return 0, err
+	}
+	rest := at % 1e9
+	if !nano {
+		rest /= 1e3
+	}
+	binary.NativeEndian.PutUint64(arg, uint64(at/1e9))
+	binary.NativeEndian.PutUint64(arg[8:], uint64(rest))
+	return timevalLen, nil
+}
