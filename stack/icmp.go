@@ -57,7 +57,7 @@ func (s *Stack) echo(a *arrival, m icmp.Message) {
 		return
 	}
 	b := icmp.AppendEchoReply(s.pool.get(len(m))[:0], m)
-	s.reply(a, b, a.h.TOS())
+	s.reply(a, b, a.h.TOS(), replyOptions(a))
 	s.rx.count[icmpOutEchoReps]++
 }
 
@@ -66,20 +66,42 @@ func (s *Stack) timestamp(a *arrival, m icmp.Message) {
 	if a.kind != toUnicast || len(m) < icmp.TimestampLen {
 		return
 	}
-	now := time.Now().UTC()
-	ms := uint32(now.Sub(now.Truncate(24 * time.Hour)).Milliseconds())
-	b := icmp.AppendTimestampReply(s.pool.get(icmp.TimestampLen)[:0], m, ms)
-	s.reply(a, b, a.h.TOS())
+	b := icmp.AppendTimestampReply(s.pool.get(icmp.TimestampLen)[:0], m, timeOfDay())
+	s.reply(a, b, a.h.TOS(), replyOptions(a))
 	s.rx.count[icmpOutTimestampReps]++
 }
 
+// timeOfDay returns milliseconds since midnight UT (RFC 792, "Timestamp").
+func timeOfDay() uint32 {
+	now := time.Now().UTC()
+	return uint32(now.Sub(now.Truncate(24 * time.Hour)).Milliseconds())
+}
+
+// replyOptions returns the IP options of an answer to a request that has some
+// (RFC 1122, sections 3.2.2.6 and 3.2.2.8). We enter ourselves twice, as Linux
+// does: as the host that received, and as the one that sends.
+func replyOptions(a *arrival) []byte {
+	if len(a.h) == ipv4.MinHeaderLen {
+		return nil
+	}
+	set, _, c := ipv4.ParseOptions(a.h.Options())
+	if c != ipv4.CauseNone {
+		return nil
+	}
+	ms := timeOfDay()
+	set.Stamp(a.h, a.dst, ms)
+	set.Stamp(a.h, a.dst, ms)
+	options, _ := ipv4.AppendReplyOptions(nil, a.h, set)
+	return options
+}
+
 // reply leaves an ICMP message, in the pool's memory, to be sent to the source
-// of a datagram.
-func (s *Stack) reply(a *arrival, b []byte, tos uint8) {
+// of a datagram, with IP options or nil.
+func (s *Stack) reply(a *arrival, b []byte, tos uint8, options []byte) {
 	r := &s.rx
 	r.count[icmpOutMsgs]++
 	r.pending.out = append(r.pending.out, outPacket{src: a.dst, dst: a.src,
-		packet: packet{proto: ipv4.ProtocolICMP, tos: tos, ttl: defaultTTL, payload: b}})
+		packet: packet{proto: ipv4.ProtocolICMP, tos: tos, ttl: defaultTTL, options: options, payload: b}})
 }
 
 // pingDeliver gives an echo reply to the ping socket whose ident it has.
@@ -130,7 +152,7 @@ func (s *Stack) sendErrorAbout(a *arrival, kind icmpKind, rest uint32, datagram 
 	}
 	b := icmp.AppendError(s.pool.get(icmp.HeaderLen + icmp.MaxQuote)[:0], kind.typ, kind.code, rest, datagram)
 	r.count[kind.counter]++
-	s.reply(a, b, icmp.ErrorTOS(a.h.TOS()))
+	s.reply(a, b, icmp.ErrorTOS(a.h.TOS()), nil)
 }
 
 // errorInput gives an ICMP error to the socket that sent what it quotes, if
