@@ -90,7 +90,13 @@ func replyOptions(a *arrival) []byte {
 	}
 	ms := timeOfDay()
 	set.Stamp(a.h, a.dst, ms)
+	// What a sender finds no room for is not counted as overflow.
+	overflow := set.Timestamp + 3
+	counted := a.h[overflow]
 	set.Stamp(a.h, a.dst, ms)
+	if set.Timestamp != 0 {
+		a.h[overflow] = counted
+	}
 	options, _ := ipv4.AppendReplyOptions(nil, a.h, set)
 	return options
 }
