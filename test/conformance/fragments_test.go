@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/arp"
 	"github.com/outband/outband/inband"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack"
@@ -84,8 +85,8 @@ func newTrio(t *testing.T) *trio {
 	w := newWorld(t, setup{lab: lab.Config{Ends: 3}})
 	third := w.lab.Ends[2]
 	x := &trio{world: w, third: third, wire: third.Packet(t), ours: w.udp(7), theirs: w.far.UDP(t, 7)}
-	// The third end does not answer ARP: Linux must not wait for it with its
-	// errors, nor we.
+	// The third end does not answer ARP: neither must have to ask for it.
+	check(t, w.ifc.SetNeighbour(third.Addr, third.MAC, arp.Permanent))
 	check(t, w.far.SetNeighbour(w.far.Name, third.Addr, third.MAC))
 	return x
 }

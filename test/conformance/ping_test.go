@@ -1,10 +1,12 @@
 package conformance
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -137,6 +139,82 @@ func TestTimestamp(t *testing.T) {
 	if ms := binary.BigEndian.Uint32(reply[12:]); ms >= day || ms != binary.BigEndian.Uint32(reply[16:]) {
 		t.Errorf("receive and transmit times are % x", reply[12:20])
 	}
+}
+
+// Options of an echo request stand in the reply too, with what they ask for filled
+// in (RFC 1122, section 3.2.2.6): ping -R.
+func TestPingRecordsRoute(t *testing.T) {
+	w := newWorld(t, setup{})
+	r := rawSocket(t, w.far, unix.IPPROTO_ICMP)
+	option := append([]byte{1, 7, 39, 4}, make([]byte, 36)...) // NOP, record route for nine hops
+	check(t, unix.SetsockoptString(r.fd, unix.SOL_IP, unix.IP_OPTIONS, string(option)))
+	wire := w.far.Packet(t)
+	r.send(icmp.AppendEcho(nil, icmp.Echo, 1, 1, pattern(56, 1)), w.near.Addr)
+	frame := wire.Want(t, icmpOfType(icmp.EchoReply, 0))
+	h, _, _ := ipv4.Parse(frame[14:])
+	rr := h.Options().Find(7)
+	// Out of the kernel's end, into ours and out again.
+	near, far := w.near.Addr.As4(), w.far.Addr.As4()
+	if len(rr) != 39 || rr[2] != 16 || [4]byte(rr[3:]) != far || [4]byte(rr[7:]) != near || [4]byte(rr[11:]) != near {
+		t.Errorf("the reply's options are % x, want a route by %v, %v, %v", []byte(h.Options()), far, near, near)
+	}
+}
+
+// We answer requests with options as Linux answers the same ones.
+func TestEchoOptionsAsLinux(t *testing.T) {
+	cases := map[string][]byte{
+		"record route":          append([]byte{7, 39, 4}, make([]byte, 37)...),
+		"short route":           {7, 7, 4, 0, 0, 0, 0, 0},
+		"full route":            {7, 7, 8, 1, 2, 3, 4, 0},
+		"no-operations":         {1, 1, 1, 1},
+		"times":                 append([]byte{68, 20, 5, 0}, make([]byte, 16)...),
+		"one time":              append([]byte{68, 8, 5, 0}, make([]byte, 4)...),
+		"full times":            {68, 8, 9, 0, 1, 2, 3, 4},
+		"times and addresses":   append([]byte{68, 36, 5, 1}, make([]byte, 32)...),
+		"times of who is named": {68, 12, 5, 3, 10, 9, 0, 77, 0, 0, 0, 0},
+		"route and times":       {7, 11, 4, 0, 0, 0, 0, 0, 0, 0, 0, 68, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1},
+		"unknown":               {150, 4, 1, 2},
+		"router alert":          {148, 4, 0, 0},
+	}
+	x := newTrio(t)
+	for name, options := range cases {
+		t.Run(name, func(t *testing.T) {
+			var replies [2][]byte
+			for i, to := range []*lab.Endpoint{x.near, x.far} {
+				f := ipv4.Fields{TTL: 64, Protocol: ipv4.ProtocolICMP, ID: 1, Src: x.third.Addr.As4(), Dst: to.Addr.As4(), Options: options}
+				x.wire.Send(t, ethernet(to.MAC, x.third.MAC, unix.ETH_P_IP, packet(f, echoRequest)))
+				frame := x.wire.Next(t, time.Second, func(b []byte) bool { return icmpOf(b) != nil })
+				if frame == nil {
+					t.Logf("%v does not answer", to.Addr)
+					continue
+				}
+				h, _, _ := ipv4.Parse(frame[14:])
+				replies[i] = append([]byte{icmpOf(frame).Type()}, h.Options()...)
+			}
+			ours, theirs := timeless(replies[0]), timeless(bytes.ReplaceAll(replies[1],
+				x.far.Addr.AsSlice(), x.near.Addr.AsSlice()))
+			if !bytes.Equal(ours, theirs) {
+				t.Errorf("our answer has options\n% x, Linux'\n% x", ours, theirs)
+			}
+		})
+	}
+}
+
+// timeless clears what looks like a time of day in a timestamp option.
+func timeless(reply []byte) []byte {
+	for i := 0; i+4 < len(reply); i++ {
+		if reply[i] != 68 {
+			continue
+		}
+		size := 4
+		if reply[i+3]&15 != 0 {
+			size = 8
+		}
+		for at := i + 4; at+size <= i+int(reply[i+2])-1 && at+size <= len(reply); at += size {
+			clear(reply[at+size-4 : at+size])
+		}
+	}
+	return reply
 }
 
 // onesComplement returns the Internet checksum of b (RFC 1071).
