@@ -30,12 +30,14 @@ func TestDifferential(t *testing.T) {
 		r := &source{Rand: rand.New(rand.NewPCG(*seed, 0))}
 		hosts := [2]host{newOurs(t), newNetstack(t)}
 		count := make(map[string]int)
+		var late [2][]string
 		failures := 0
 		for n := range *steps {
 			s := r.step()
 			var got [2]outcome
 			for i, h := range hosts {
 				got[i] = s.give(h)
+				got[i].sent, late[i] = split(got[i].sent, late[i])
 			}
 			if got[0].equal(got[1]) {
 				count["the same"]++
@@ -50,6 +52,19 @@ func TestDifferential(t *testing.T) {
 				t.Fatal("and maybe more")
 			}
 		}
+		for range 3100 { // often, since a link holds few frames
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+			for i, h := range hosts {
+				_, late[i] = split(replies(h.sent()), late[i])
+			}
+		}
+		slices.Sort(late[0])
+		slices.Sort(late[1])
+		if !slices.Equal(late[0], late[1]) {
+			t.Errorf("time exceeded: %d messages of ours, %d of netstack's, or others", len(late[0]), len(late[1]))
+		}
+		t.Logf("%5d datagrams expired", len(late[0]))
 		for d, n := range count {
 			t.Logf("%5d %s", n, d)
 		}
@@ -61,6 +76,19 @@ type outcome struct{ received, sent []string }
 
 func (o outcome) equal(p outcome) bool {
 	return slices.Equal(o.received, p.received) && slices.Equal(o.sent, p.sent)
+}
+
+// split takes out the messages that come when the time of a reassembly is over,
+// at which step is a matter of a millisecond, and appends them to late.
+func split(sent, late []string) (now, then []string) {
+	for _, m := range sent {
+		if strings.Contains(m, "ICMP type 11 code 1") {
+			late = append(late, m)
+		} else {
+			now = append(now, m)
+		}
+	}
+	return now, late
 }
 
 func (s step) give(h host) outcome {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/log"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/link/channel"
@@ -23,6 +24,7 @@ import (
 
 	obarp "github.com/outband/outband/arp"
 	obicmp "github.com/outband/outband/icmp"
+	obipv4 "github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
 	"github.com/outband/outband/stack"
@@ -67,7 +69,11 @@ type ours struct {
 func newOurs(t testing.TB) *ours {
 	t.Helper()
 	// No limit on errors: RateMask is empty.
-	s, err := stack.New(stack.Config{ICMP: obicmp.LimiterConfig{MaxHosts: 4}})
+	// Memory is not the same: ours counts its overhead too.
+	s, err := stack.New(stack.Config{
+		ICMP:       obicmp.LimiterConfig{MaxHosts: 4},
+		Reassembly: obipv4.ReassemblyConfig{HighThresh: 64 << 20},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,6 +145,7 @@ const nic = 1
 
 func newNetstack(t testing.TB) *netstack {
 	t.Helper()
+	log.SetLevel(log.Warning) // martians are no news
 	s := gstack.New(gstack.Options{
 		NetworkProtocols:   []gstack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
 		TransportProtocols: []gstack.TransportProtocolFactory{udp.NewProtocol, icmp.NewProtocol4},
