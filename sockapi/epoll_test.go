@@ -893,6 +893,9 @@ func openDescriptors(t testing.TB) int {
 }
 
 func TestEpollWaitAllocs(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	a := waitAPI(t)
 	e := waitEpoll(t, a)
 	s := waitSocket(t, a, SOCK_OOB)
