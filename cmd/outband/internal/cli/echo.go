@@ -73,7 +73,7 @@ func (a *app) runEcho(ctx context.Context, s *sockapi.Socket, count int) (sum ec
 		sum.Bytes += uint64(n)
 		if _, err := s.Sendto(buf[:n], 0, from); err != nil {
 			sum.Unsent++
-			if !errors.Is(err, last) { // once, not once a datagram
+			if err != last && !over(ctx, err) { // once, not once a datagram
 				fmt.Fprintf(a.err, "outband: to %s: %v\n", from, err)
 			}
 			last = err

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -77,6 +78,49 @@ func TestEchoJSON(t *testing.T) {
 	}
 	p.end(ExitOK, `{"schema":1,"summary":{"datagrams":2,"bytes":6,"unsent":0},`+
 		`"neighbours":[{"dst":"10.9.0.2","dev":"near0","lladdr":"02:00:0a:09:00:02","state":"REACHABLE"}]}`+"\n", "*")
+}
+
+// TestEchoSurvivesItsDevice takes the device down, up, away, and makes it anew.
+func TestEchoSurvivesItsDevice(t *testing.T) {
+	l, near := half(t)
+	p := near("echo", "--port", "4000", "--stat")
+	p.expect(p.err, "listening on ")
+	client := l.Far().UDP(t, 0)
+	if err := client.SetReadTimeout(50 * time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	echoed := func(when string) {
+		t.Helper()
+		for end := time.Now().Add(patience); time.Now().Before(end); {
+			client.SendTo([]byte(when), nearPort) // the far device may still lack its carrier
+			buf := make([]byte, 64)
+			if n, err := client.Recv(buf, 0); err == nil && string(buf[:n]) == when {
+				return
+			}
+		}
+		t.Fatalf("no echo %s\nstderr:\n%s", when, p.err)
+	}
+	change := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	echoed("at first")
+	change(l.Near().SetDown("near0"))
+	change(l.Near().SetUp("near0"))
+	echoed("after down and up")
+	change(l.Near().DeleteDevice("near0"))
+	change(l.Near().AddVeth(inband.Veth{Name: "near0", PeerName: "far0", Peer: l.Far().Namespace}))
+	change(l.Far().AddAddress("far0", l.Far().Prefix()))
+	change(l.Far().SetUp("far0"))
+	change(l.Near().SetUp("near0"))
+	echoed("after it came back")
+	p.signal(unix.SIGINT)
+	p.end(ExitOK, "*", "*")
+	if !strings.Contains(p.out.String(), "\nLinkReopened                    1 ") {
+		t.Errorf("stdout:\n%s", p.out)
+	}
 }
 
 func TestRecv(t *testing.T) {
