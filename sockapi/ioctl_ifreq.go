@@ -56,7 +56,6 @@ func (a *API) ifreq(req uint, r *ifreq) error {
 	case unix.SIOCGIFINDEX:
 		binary.NativeEndian.PutUint32(r.value(), uint32(i.Index()))
 	case unix.SIOCGIFHWADDR:
-		clear(r.value()[:16])
 		kind := uint16(unix.ARPHRD_ETHER)
 		if info.Caps&link.CapLoopback != 0 {
 			kind = unix.ARPHRD_LOOPBACK
