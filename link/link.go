@@ -174,6 +174,28 @@ type Link interface {
 	Close() error
 }
 
+// A Claimer is a link over a device that the kernel's IP layer listens to as
+// well. Claim tells it which IPv4 addresses are the stack's alone, all of them
+// each time: what the kernel would do with datagrams to them is of no use, and the
+// link keeps it from that if it can. It returns whether it does.
+type Claimer interface {
+	Claim(addresses [][4]byte) bool
+}
+
+// ClaimerOf returns l, or the link that it wraps, as a Claimer; nil if it is none.
+func ClaimerOf(l Link) Claimer {
+	for {
+		if c, ok := l.(Claimer); ok {
+			return c
+		}
+		w, ok := l.(interface{ Unwrap() Link })
+		if !ok {
+			return nil
+		}
+		l = w.Unwrap()
+	}
+}
+
 // Info is what a link is.
 type Info struct {
 	Name         string // the device's name, "near0"

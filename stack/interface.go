@@ -132,7 +132,23 @@ func (s *Stack) configureLocked(change func(n *network) error) error {
 	s.unlockReceive()
 	s.gen.Add(1)
 	s.wakeSleepers()
+	for _, i := range n.interfaces {
+		if c := link.ClaimerOf(i.link); c != nil {
+			c.Claim(n.addressesOf(i))
+		}
+	}
 	return nil
+}
+
+// addressesOf returns the interface's addresses.
+func (n *network) addressesOf(i *Interface) [][4]byte {
+	var out [][4]byte
+	for _, a := range n.addresses {
+		if a.Iface == int(i.index) {
+			out = append(out, a.IP())
+		}
+	}
+	return out
 }
 
 // primary returns the interface's first address, zero if it has none.

@@ -116,6 +116,10 @@ func (l *Link) attachLocked(index int) error {
 			return step("promiscuous mode", err)
 		}
 	}
+	if l.claim != nil && l.claim.Attach(index) != nil {
+		l.claim.Close()
+		l.claim = nil
+	}
 	for group := range l.groups {
 		if err := l.control.member(unix.PACKET_ADD_MEMBERSHIP, index, unix.PACKET_MR_MULTICAST, group[:]); err != nil {
 			return step("group", err)

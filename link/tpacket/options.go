@@ -103,6 +103,9 @@ type Options struct {
 	// busy driver then means ENOBUFS instead of a queue, tc egress programs do
 	// not see the frames, and neither does tcpdump on this device.
 	Qdisc bool
+	// NoClaim lets the kernel's IP layer have datagrams to the stack's addresses
+	// too. By default it does not, where that is permitted: see [Link.Claim].
+	NoClaim bool
 	// SendBuffer is how many bytes of sent frames may wait in the device, by the
 	// kernel's own reckoning, until Send returns EAGAIN (SO_SNDBUF). 0 is the
 	// sysctl net.core.wmem_default.

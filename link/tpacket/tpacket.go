@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/inband"
 	"github.com/outband/outband/link"
 )
 
@@ -35,6 +36,7 @@ type Link struct {
 	control  control
 	events   *nl.NetlinkSocket // link events
 	queries  *netlink.Handle
+	claim    *inband.Claim    // nil if the kernel permits none
 	groups   map[link.MAC]int // how often each was joined
 	promisc  bool
 	caps     link.Caps
@@ -112,7 +114,21 @@ func (l *Link) open(name string, o *Options) error {
 	if err := l.tx.open(ifi, info.MTU, o); err != nil {
 		return err
 	}
+	if !o.NoClaim && l.caps&link.CapLoopback == 0 {
+		// Without it all works, but slower: the kernel looks at each datagram too.
+		l.claim, _ = inband.NewClaim()
+	}
 	return l.attachLocked(info.Index)
+}
+
+// Claim keeps the kernel's IP layer off datagrams to the given addresses, by a
+// TCX program at the device's ingress. It returns false, and the kernel goes on
+// as ever, where [Options.NoClaim] is set, CAP_BPF or CAP_NET_ADMIN is missing
+// (as in an unprivileged user namespace), or the kernel is older than 6.6.
+func (l *Link) Claim(addresses [][4]byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.closed.Load() && l.claim != nil && l.claim.Set(addresses) == nil
 }
 
 // Info returns the device's properties as they are now.
@@ -214,6 +230,9 @@ func (l *Link) shut() {
 	}
 	if l.queries != nil {
 		l.queries.Close()
+	}
+	if l.claim != nil {
+		l.claim.Close()
 	}
 	l.tx.ring.close()
 	l.rx.close()

@@ -1,0 +1,166 @@
+package inband
+
+import (
+	"encoding/binary"
+	"errors"
+	"runtime"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// A Claim keeps the kernel's IP layer off datagrams to addresses that are a
+// stack's alone. The kernel would look for a route, find that the address is not
+// its own, and drop the datagram or, on a host that forwards, send it on and tell
+// the sender so by ICMP. A TCX program at the device's ingress drops them before
+// that, after packet sockets have seen them. The program goes when the process
+// does: a crash leaves nothing behind.
+//
+// Its methods are for one goroutine at a time.
+type Claim struct {
+	addresses *ebpf.Map
+	program   *ebpf.Program
+	attached  link.Link
+	namespace netns.NsHandle // where the device is
+}
+
+// maxClaimed is how many addresses a Claim holds.
+const maxClaimed = 4096
+
+// Verdicts of a TCX program (linux/bpf.h).
+const (
+	tcxNext = -1 // go on: to the next program, then to the kernel
+	tcxDrop = 2
+)
+
+// NewClaim makes a claim of no addresses in the calling thread's network
+// namespace. EPERM: CAP_BPF or CAP_NET_ADMIN is missing, as in every unprivileged
+// user namespace; other errors mean a kernel without TCX (before 6.6).
+func NewClaim() (*Claim, error) {
+	here, err := netns.Get()
+	if err != nil {
+		return nil, err
+	}
+	c := &Claim{namespace: here}
+	c.addresses, err = ebpf.NewMap(&ebpf.MapSpec{Name: "outband_claim", Type: ebpf.Hash,
+		KeySize: 4, ValueSize: 1, MaxEntries: maxClaimed})
+	if err == nil {
+		c.program, err = ebpf.NewProgram(&ebpf.ProgramSpec{Name: "outband_claim", Type: ebpf.SchedCLS,
+			License: "Apache-2.0", Instructions: claimProgram(c.addresses)})
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// claimProgram drops IPv4 datagrams whose destination is in the map.
+func claimProgram(addresses *ebpf.Map) asm.Instructions {
+	const (
+		protocolOffset    = 16      // of protocol in struct __sk_buff
+		destinationOffset = 14 + 16 // of the destination in an Ethernet frame
+	)
+	ipv4 := int32(binary.NativeEndian.Uint16([]byte{unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff}))
+	return asm.Instructions{
+		asm.Mov.Reg(asm.R6, asm.R1),
+		asm.LoadMem(asm.R2, asm.R6, protocolOffset, asm.Word),
+		asm.JNE.Imm(asm.R2, ipv4, "next"),
+		asm.LoadAbs(destinationOffset, asm.Word), // aborts with 0, a pass, if it is too short
+		asm.StoreMem(asm.RFP, -4, asm.R0, asm.Word),
+		asm.LoadMapPtr(asm.R1, addresses.FD()),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -4),
+		asm.FnMapLookupElem.Call(),
+		asm.JEq.Imm(asm.R0, 0, "next"),
+		asm.Mov.Imm(asm.R0, tcxDrop),
+		asm.Return(),
+		asm.Mov.Imm(asm.R0, tcxNext).WithSymbol("next"),
+		asm.Return(),
+	}
+}
+
+// Attach puts the claim on a device of its namespace; one that it was on before
+// it leaves.
+func (c *Claim) Attach(ifindex int) error {
+	c.detach()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if here, err := netns.Get(); err == nil {
+		defer here.Close()
+		if here.Equal(c.namespace) {
+			return c.attach(ifindex)
+		}
+	}
+	done := make(chan error, 1)
+	go func() {
+		// A thread of its own, as bpf(2) looks for the device in the thread's
+		// namespace. It ends with the goroutine.
+		runtime.LockOSThread()
+		if err := netns.Set(c.namespace); err != nil {
+			done <- err
+			return
+		}
+		done <- c.attach(ifindex)
+	}()
+	return <-done
+}
+
+// attach puts the claim on a device of the calling thread's namespace.
+func (c *Claim) attach(ifindex int) (err error) {
+	c.attached, err = link.AttachTCX(link.TCXOptions{Interface: ifindex, Program: c.program, Attach: ebpf.AttachTCXIngress})
+	return err
+}
+
+// Set replaces the claimed addresses. E2BIG: more than 4096.
+func (c *Claim) Set(addresses [][4]byte) error {
+	if len(addresses) > maxClaimed {
+		return unix.E2BIG
+	}
+	want := make(map[uint32]bool, len(addresses))
+	for _, a := range addresses {
+		want[binary.BigEndian.Uint32(a[:])] = true
+	}
+	var key uint32
+	var one uint8
+	var gone []uint32
+	for entries := c.addresses.Iterate(); entries.Next(&key, &one); {
+		if !want[key] {
+			gone = append(gone, key)
+		}
+		delete(want, key)
+	}
+	for _, k := range gone {
+		if err := c.addresses.Delete(k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+	}
+	for k := range want {
+		if err := c.addresses.Put(k, uint8(1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Claim) detach() {
+	if c.attached != nil {
+		c.attached.Close()
+		c.attached = nil
+	}
+}
+
+// Close gives everything up: the kernel sees the datagrams again.
+func (c *Claim) Close() {
+	c.detach()
+	if c.program != nil {
+		c.program.Close()
+	}
+	if c.addresses != nil {
+		c.addresses.Close()
+	}
+	c.namespace.Close()
+}
