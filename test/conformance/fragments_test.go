@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -88,7 +89,41 @@ func newTrio(t *testing.T) *trio {
 	// The third end does not answer ARP: neither must have to ask for it.
 	check(t, w.ifc.SetNeighbour(third.Addr, third.MAC, arp.Permanent))
 	check(t, w.far.SetNeighbour(w.far.Name, third.Addr, third.MAC))
+	x.warmUp(t)
 	return x
+}
+
+// warmUp waits until the bridge passes frames on to both ends, which takes it a
+// moment after its ports are up.
+func (x *trio) warmUp(t *testing.T) {
+	t.Helper()
+	var ours, theirs bool
+	b := make([]byte, 16)
+	await(t, "the bridge passes frames on", func() bool {
+		x.mark(t, "are you there?")
+		_, _, err := x.ours.Recv(b, 0, x.stack.Deadline(20*time.Millisecond))
+		ours = ours || err == nil
+		_, err = x.theirs.Recv(b, unix.MSG_DONTWAIT)
+		theirs = theirs || err == nil
+		return ours && theirs
+	})
+	x.mark(t, "marker")
+	for string(b) != "marker" {
+		b, _ = x.recv(x.ours)
+	}
+	for b = nil; string(b) != "marker"; {
+		b, _ = recvInBand(t, x.theirs)
+	}
+}
+
+// mark sends a whole datagram to both ends.
+func (x *trio) mark(t *testing.T, text string) {
+	t.Helper()
+	for _, to := range []*lab.Endpoint{x.near, x.far} {
+		f := ipv4.Fields{TTL: 64, Protocol: ipv4.ProtocolUDP, Src: x.third.Addr.As4(), Dst: to.Addr.As4()}
+		x.wire.Send(t, ethernet(to.MAC, x.third.MAC, unix.ETH_P_IP,
+			packet(f, datagram(f.Src, f.Dst, 9, 7, []byte(text)))))
+	}
 }
 
 // play sends one datagram in pieces to both ends, and a marker after it. It
@@ -110,10 +145,8 @@ func (x *trio) play(t *testing.T, play []piece) (ours, theirs [][]byte) {
 			}
 			x.wire.Send(t, ethernet(to.MAC, x.third.MAC, unix.ETH_P_IP, packet(f, b)))
 		}
-		f.FragmentOffset, f.MoreFragments, f.ID = 0, false, 0
-		x.wire.Send(t, ethernet(to.MAC, x.third.MAC, unix.ETH_P_IP,
-			packet(f, datagram(f.Src, f.Dst, 9, 7, []byte("marker")))))
 	}
+	x.mark(t, "marker")
 	for {
 		b, _ := x.recv(x.ours)
 		if string(b) == "marker" {
