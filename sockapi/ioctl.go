@@ -23,7 +23,7 @@ const (
 //
 // Out-of-band the requests are
 //
-//   - SIOCINQ (FIONREAD), SIOCOUTQ: udp(7), of UDP sockets.
+//   - SIOCINQ (FIONREAD), SIOCOUTQ: udp(7); not of ping sockets, as on Linux.
 //   - SIOCGSTAMP, SIOCGSTAMPNS: when the last datagram received had come.
 //   - FIONBIO, FIOASYNC, FIOSETOWN, FIOGETOWN, SIOCSPGRP, SIOCGPGRP: as Fcntl.
 //   - SIOCGIFADDR, SIOCGIFDSTADDR, SIOCGIFBRDADDR, SIOCGIFNETMASK, SIOCGIFFLAGS,
@@ -43,8 +43,8 @@ func (s *Socket) Ioctl(req uint, arg []byte) (n int, err error) {
 	}
 	switch req {
 	case FIONREAD, unix.SIOCOUTQ:
-		if s.proto != unix.IPPROTO_UDP {
-			return 0, unix.ENOTTY
+		if s.typ == unix.SOCK_DGRAM && s.proto == unix.IPPROTO_ICMP {
+			return 0, unix.ENOTTY // Linux' ping sockets know neither
 		}
 		return storeInt(arg, s.queued(req))
 	case unix.SIOCGSTAMP, unix.SIOCGSTAMP_NEW:

@@ -479,6 +479,20 @@ func TestSignalInformation(t *testing.T) {
 	}
 }
 
+// TestIoctlPing has what Linux returns for a ping socket.
+func TestIoctlPing(t *testing.T) {
+	s, err := waitAPI(t).Socket(unix.AF_INET, unix.SOCK_DGRAM|SOCK_OOB, unix.IPPROTO_ICMP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, req := range []uint{FIONREAD, unix.SIOCOUTQ} {
+		if _, err := s.IoctlInt(req); err != unix.ENOTTY {
+			t.Errorf("%#x: %v", req, err)
+		}
+	}
+}
+
 // TestSendBufferOption has SO_SNDBUF reach what counts.
 func TestSendBufferOption(t *testing.T) {
 	s := waitSocket(t, waitAPI(t), SOCK_OOB)
