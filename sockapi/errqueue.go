@@ -23,7 +23,7 @@ func (s *Socket) recvError(m *Msghdr, flags int) (int, error) {
 	for _, b := range m.Iov {
 		n += copy(b, e.Payload[n:])
 	}
-	m.Flags = unix.MSG_ERRQUEUE
+	m.Flags = unix.MSG_ERRQUEUE | flags&unix.MSG_CMSG_CLOEXEC
 	if n < len(e.Payload) {
 		m.Flags |= unix.MSG_TRUNC
 	}

@@ -104,6 +104,9 @@ func (s *Socket) Recvmsg(m *Msghdr, flags int) (int, error) {
 	if flags&unix.MSG_ERRQUEUE != 0 {
 		return s.recvError(m, flags)
 	}
+	if len(m.Iov) > maxBuffers {
+		return 0, unix.EMSGSIZE
+	}
 	b := s.api.batch(1)
 	defer s.api.release(b)
 	b.in[0].Buffers = m.Iov
@@ -115,7 +118,7 @@ func (s *Socket) Recvmsg(m *Msghdr, flags int) (int, error) {
 
 // storeMessage stores what a stack's message says in m, and returns its length.
 func (s *Socket) storeMessage(m *Msghdr, in *stack.Message, flags int) int {
-	m.Name, m.Flags, m.ControlLen = source(&in.Info), in.Flags, 0
+	m.Name, m.Flags, m.ControlLen = source(&in.Info), in.Flags|flags&unix.MSG_CMSG_CLOEXEC, 0
 	s.stamp.received(&in.Info)
 	if s.wants.Load() != 0 && in.Info.Interface != 0 {
 		w := controlWriter{buf: m.Control}
@@ -140,16 +143,32 @@ func (s *Socket) Recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration) (int
 	if flags&unix.MSG_OOB != 0 && s.refusesOOB() {
 		return 0, unix.EOPNOTSUPP
 	}
+	if flags&unix.MSG_ERRQUEUE != 0 {
+		return s.recvErrors(msgs, flags)
+	}
 	end := s.api.st.Deadline(timeout)
 	b := s.api.batch(len(msgs))
 	defer s.api.release(b)
 	for i := range msgs {
+		if len(msgs[i].Hdr.Iov) > maxBuffers {
+			if i == 0 {
+				return 0, unix.EMSGSIZE
+			}
+			msgs = msgs[:i]
+			break
+		}
 		b.in[i].Buffers = msgs[i].Hdr.Iov
+	}
+	// Each call takes as many as are there, unless there is something to look
+	// at after each datagram, or each is to see the first.
+	each := len(msgs)
+	if timeout >= 0 || flags&unix.MSG_PEEK != 0 {
+		each = 1
 	}
 	stackFlags := flags&recvStackFlags | int(s.nonblock.Load())
 	got := 0
 	for got < len(msgs) {
-		n, err := s.oob.RecvMessages(b.in[got:len(msgs)], stackFlags, s.deadline(&s.rcvTimeout))
+		n, err := s.oob.RecvMessages(b.in[got:min(got+each, len(msgs))], stackFlags, s.deadline(&s.rcvTimeout))
 		if err != nil {
 			if got > 0 {
 				s.oob.KeepError(err)
@@ -170,6 +189,24 @@ func (s *Socket) Recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration) (int
 	}
 	return got, nil
 }
+
+// recvErrors is Recvmmsg for the error queue.
+func (s *Socket) recvErrors(msgs []Mmsghdr, flags int) (int, error) {
+	for i := range msgs {
+		n, err := s.recvError(&msgs[i].Hdr, flags)
+		if err != nil {
+			if i == 0 {
+				return 0, err
+			}
+			return i, nil
+		}
+		msgs[i].Len = n
+	}
+	return len(msgs), nil
+}
+
+// maxBuffers is how many buffers a message has at most (UIO_MAXIOV).
+const maxBuffers = 1024
 
 // maxMessages is how many messages Sendmmsg takes at most (UIO_MAXIOV).
 const maxMessages = 1024
@@ -226,6 +263,9 @@ func (s *Socket) Sendmsg(m *Msghdr, flags int) (int, error) {
 // fill makes the stack's message i of m, and returns its length.
 func (b *batch) fill(i int, m *Msghdr) (int, error) {
 	out := &b.out[i]
+	if len(m.Iov) > maxBuffers {
+		return 0, unix.EMSGSIZE
+	}
 	if !m.Name.IsZero() && m.Name.Family != unix.AF_INET {
 		return 0, m.Name.notInet()
 	}

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"encoding/binary"
+	"math"
 	"net/netip"
 	"time"
 
@@ -166,10 +167,7 @@ const sendAsideFlags = unix.MSG_OOB | unix.MSG_MORE | unix.MSG_DONTROUTE | unix.
 // send builds the frames of one datagram in tx. Hot: a connected socket's
 // datagram takes no lock and allocates nothing.
 func (k *Socket) send(tx *txbuf, o *outgoing, flags int) unix.Errno {
-	if o.n > maxDatagram {
-		return unix.EMSGSIZE
-	}
-	if flags&sendAsideFlags != 0 || o.opts != nil {
+	if flags&sendAsideFlags != 0 || o.opts != nil || o.n > maxDatagram {
 		return k.sendSlow(tx, o, flags)
 	}
 	p := k.cachedPath(tx, o)
@@ -246,14 +244,17 @@ func pathSlot(id uint64, dst [4]byte, port uint16) int {
 // sendSlow sends what the fast way cannot: the first datagram to a destination,
 // fragments, broadcasts, pings, what has options of its own, and all errors.
 func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
-	switch {
-	case k.state.Load()&stateClosed != 0:
+	if k.state.Load()&stateClosed != 0 {
 		return unix.EBADF
+	}
+	if e := k.autobind(); e != 0 { // first, as on Linux
+		return e
+	}
+	switch {
+	case o.n > math.MaxUint16:
+		return unix.EMSGSIZE
 	case flags&unix.MSG_OOB != 0:
 		return unix.EOPNOTSUPP
-	}
-	if e := k.autobind(); e != 0 {
-		return e
 	}
 	if k.proto == ipv4.ProtocolUDP && (flags&unix.MSG_MORE != 0 || k.sendExtras.cork.Load() || k.corked.held.Load()) {
 		if done, e := k.collect(o, flags); e != 0 || !done {
@@ -267,6 +268,9 @@ func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	spec, connected, e := k.spec(o, flags)
 	if e != 0 {
 		return e
+	}
+	if o.n > maxDatagram {
+		return unix.EMSGSIZE
 	}
 	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 {
 		return k.sendAside(tx, o, &spec, flags)
