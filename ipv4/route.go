@@ -156,8 +156,8 @@ func (t *RouteTable) CheckSource(src [4]byte) Cause {
 
 // ResolveGateway returns the interface over which a gateway is reached; iface
 // restricts it to one, 0 to none. As Linux' fib_check_nh it wants a neighbour:
-// the error is ENETUNREACH if there is no way to the gateway, EINVAL if the
-// gateway is our own address or itself behind a gateway.
+// the error is ENETUNREACH if there is no way to the gateway, or only over
+// another one, EINVAL if the gateway is our own address.
 func (t *RouteTable) ResolveGateway(gateway [4]byte, iface int) (int, error) {
 	p := t.root.lookup(gateway, iface)
 	if p == nil {
@@ -166,8 +166,11 @@ func (t *RouteTable) ResolveGateway(gateway [4]byte, iface int) (int, error) {
 	if errno := p.Type.Errno(); errno != 0 {
 		return 0, unix.ENETUNREACH
 	}
-	if p.Type != Unicast || p.Gateway != [4]byte{} {
+	if p.Type != Unicast {
 		return 0, unix.EINVAL
+	}
+	if p.Gateway != [4]byte{} {
+		return 0, unix.ENETUNREACH
 	}
 	return p.Iface, nil
 }
