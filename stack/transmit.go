@@ -238,7 +238,7 @@ func (o *outgoing) copyTo(dst []byte) {
 // pathSlot returns the place in txbuf.paths for a destination.
 func pathSlot(id uint64, dst [4]byte, port uint16) int {
 	h := uint32(id)*0x9e3779b1 ^ binary.LittleEndian.Uint32(dst[:])*0x85ebca6b ^ uint32(port)*0xc2b2ae35
-	return int(h >> 29)
+	return int(h >> (32 - pathBits))
 }
 
 // sendSlow sends what the fast way cannot: the first datagram to a destination,

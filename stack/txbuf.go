@@ -19,7 +19,7 @@ type txbuf struct {
 	sent  int            // messages whose last frame was sent
 	to    *Interface     // where batch goes
 	local bool           // something went to loopback
-	paths [8]cachedPath
+	paths [1 << pathBits]cachedPath
 	count [numCounters]atomic.Uint64
 }
 
@@ -34,6 +34,7 @@ const (
 	txFirst     = 2 << 10 // the arena's first size: one ordinary frame
 	txArena     = txBatch * 2048
 	txSlots     = 8 // txbufs kept at hand
+	pathBits    = 7 // paths kept in each, a server's peers among them: two to that power
 	txSlotsMask = txSlots - 1
 )
 
