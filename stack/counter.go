@@ -66,6 +66,10 @@ const (
 	udpSndbufErrors
 	udpInCsumErrors
 	udpIgnoredMulti
+	rawInDatagrams
+	rawRcvbufErrors
+	packetInFrames
+	packetRcvbufErrors
 	dropShortFrame
 	dropTruncatedFrame
 	dropVLAN
@@ -144,6 +148,10 @@ var counterNames = [numCounters]string{
 	udpSndbufErrors:        "UdpSndbufErrors",
 	udpInCsumErrors:        "UdpInCsumErrors",
 	udpIgnoredMulti:        "UdpIgnoredMulti",
+	rawInDatagrams:         "OutbandRawInDatagrams",
+	rawRcvbufErrors:        "OutbandRawRcvbufErrors",
+	packetInFrames:         "OutbandPacketInFrames",
+	packetRcvbufErrors:     "OutbandPacketRcvbufErrors",
 	dropShortFrame:         "OutbandDropShortFrame",
 	dropTruncatedFrame:     "OutbandDropTruncatedFrame",
 	dropVLAN:               "OutbandDropVLAN",

@@ -52,6 +52,7 @@ type receiver struct {
 
 	options     []byte    // IP options of the datagram at hand
 	match       []*Socket // for datagrams to several sockets
+	raws        *rawTable // nil: there are no raw sockets
 	closedDrops uint64    // drops of sockets that are closed
 }
 

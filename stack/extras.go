@@ -202,7 +202,10 @@ func (k *Socket) SetDevice(index int) error {
 	k.device = int32(index)
 	k.s.lockReceive()
 	defer k.s.unlockReceive()
-	if k.port != 0 {
+	switch {
+	case k.raw != nil:
+		k.raw.device = k.device
+	case k.port != 0 && k.proto != protocolNone:
 		if e := k.table().Rebind(&k.binding, k.device); e != 0 {
 			return e
 		}

@@ -179,8 +179,12 @@ func (s *Stack) errorInput(a *arrival, m icmp.Message) {
 	default:
 		ok = false
 	}
-	if !ok || q.FragmentOffset != 0 || !s.recent.has(k.id, q.Dst) {
-		r.count[dropICMPUnvalidated]++
+	ok = ok && q.FragmentOffset == 0 && s.recent.has(k.id, q.Dst)
+	raw := r.raws != nil && s.rawErrors(a, m, &q, ok)
+	if !ok {
+		if !raw {
+			r.count[dropICMPUnvalidated]++
+		}
 		return
 	}
 	errno, hard, ok := icmp.Errno(m.Type(), m.Code())
@@ -209,17 +213,18 @@ func quotedError(a *arrival, m icmp.Message, q *icmp.Quote, errno unix.Errno) Qu
 	return e
 }
 
-// fragmentationNeeded takes in that a path has a smaller MTU (RFC 1191).
-func (s *Stack) fragmentationNeeded(q *icmp.Quote, m icmp.Message, k *Socket, qe QueuedError) {
+// learnPathMTU takes in that a path has a smaller MTU (RFC 1191). ok is false for
+// what cannot be.
+func (s *Stack) learnPathMTU(q *icmp.Quote, m icmp.Message) (mtu int, ok bool) {
 	h, e := s.route(flow{src: q.Src, dst: q.Dst})
 	if e != 0 || q.TotalLen > h.mtu {
 		s.rx.count[dropICMPUnvalidated]++
-		return
+		return 0, false
 	}
-	mtu := m.MTU()
+	mtu = m.MTU()
 	if mtu >= q.TotalLen {
 		s.rx.count[dropICMPUnvalidated]++ // what it quotes would have fitted
-		return
+		return 0, false
 	}
 	s.pmtuMu.Lock()
 	changed := s.pmtu.Update(s.clock.Now(), q.Dst, mtu, min(h.mtu, q.TotalLen))
@@ -227,7 +232,13 @@ func (s *Stack) fragmentationNeeded(q *icmp.Quote, m icmp.Message, k *Socket, qe
 	if changed {
 		s.gen.Add(1)
 	}
-	if k.mtuDiscover.Load() != unix.IP_PMTUDISC_DONT {
+	return mtu, true
+}
+
+// fragmentationNeeded tells a socket that its path has a smaller MTU.
+func (s *Stack) fragmentationNeeded(q *icmp.Quote, m icmp.Message, k *Socket, qe QueuedError) {
+	mtu, ok := s.learnPathMTU(q, m)
+	if ok && k.mtuDiscover.Load() != unix.IP_PMTUDISC_DONT {
 		qe.Info = uint32(mtu)
 		k.icmpError(qe, true)
 	}

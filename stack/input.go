@@ -23,6 +23,9 @@ func (s *Stack) input(ifc *Interface, f *link.Frame) {
 		r.count[dropShortFrame]++
 		return
 	}
+	if t := s.taps.Load(); t != nil {
+		s.tapInput(t, ifc, f)
+	}
 	if f.VLAN && f.VLANTCI&vlanIDMask != 0 {
 		r.count[dropVLAN]++
 		return
@@ -93,6 +96,7 @@ func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 		a.h, a.frag = h, s.reasm.MaxFragSize()
 		r.options = h[ipv4.MinHeaderLen:]
 	}
+	raw := r.raws != nil && s.rawInput(&a, payload)
 	switch h.Protocol() {
 	case ipv4.ProtocolUDP:
 		r.count[ipInDelivers]++
@@ -101,6 +105,10 @@ func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 		r.count[ipInDelivers]++
 		s.icmpInput(&a, payload)
 	default:
+		if raw {
+			r.count[ipInDelivers]++
+			return
+		}
 		r.count[ipInUnknownProtos]++
 		s.sendError(&a, errProtocolUnreachable, 0)
 	}

@@ -262,6 +262,7 @@ func (s *Stack) retire(i *Interface) {
 	i.neighMu.Unlock()
 	s.timers.set(i.neighTimer, never)
 	i.settle(nil, evs)
+	s.tapsDown(i, true)
 	s.lockReceive()
 	i.link.Close()
 	s.unlockReceive()
@@ -291,6 +292,9 @@ func (i *Interface) linkChanged() {
 	s.gen.Add(1)
 	s.wakeSleepers()
 	i.settle(nil, evs)
+	if info.State != link.Up && old.State == link.Up {
+		s.tapsDown(i, false)
+	}
 }
 
 // AddAddress gives the interface an address, "10.9.0.2/24": with it come the

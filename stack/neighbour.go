@@ -106,7 +106,7 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 		tx.count[dropNeighbourFailed].Add(1)
 		uncharge(&ev.Pending)
 		if k, ok := ev.Pending.Owner.(*Socket); ok {
-			k.icmpError(unreachable(ev.Pending.Frame), false)
+			k.icmpError(k.asRaw(unreachable(ev.Pending.Frame), ev.Pending.Frame[link.HeaderLen:]), false)
 		}
 		s.pool.put(ev.Pending.Frame)
 	case arp.Conflict:

@@ -33,21 +33,22 @@ type outPacket struct {
 // than the path's MTU. If the neighbour is not known yet, they wait for it in
 // its table. A path that does not hold has its neighbour resolved on the way.
 func (s *Stack) sendPacket(tx *txbuf, p *path, pkt *packet) unix.Errno {
-	var entry *arp.Entry
-	ok := p.holds(s)
-	if !ok {
-		var e unix.Errno
-		if entry, ok, e = p.resolve(s); e != 0 {
-			return e
-		}
-	}
 	f := ipv4.Fields{TOS: pkt.tos, TTL: pkt.ttl, Protocol: pkt.proto, DontFragment: pkt.df,
 		Src: p.hop.src, Dst: p.dst, Options: pkt.options}
 	if !pkt.df {
 		f.ID = s.ident.Next(s.clock.Now(), f.Src, f.Dst, pkt.proto, 1)
 	}
+	return s.sendFields(tx, p, &f, pkt.payload, pkt.owner, pkt.message)
+}
+
+// sendFields is sendPacket for a header that is complete.
+func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, payload []byte, owner *Socket, message int) unix.Errno {
+	entry, ok, e := p.ready(s)
+	if e != 0 {
+		return e
+	}
 	var g ipv4.Fragmenter
-	if g.Reset(&f, pkt.payload, p.mtu()) != ipv4.CauseNone {
+	if g.Reset(f, payload, p.mtu()) != ipv4.CauseNone {
 		tx.count[ipFragFails].Add(1)
 		return unix.EMSGSIZE
 	}
@@ -66,15 +67,15 @@ func (s *Stack) sendPacket(tx *txbuf, p *path, pkt *packet) unix.Errno {
 		frame := b[:link.HeaderLen+n]
 		switch {
 		case !ok:
-			s.await(tx, p, entry, frame, pkt.owner)
+			s.await(tx, p, entry, frame, owner)
 		case more:
 			tx.add(frame, -1)
 		default:
-			tx.add(frame, pkt.message)
+			tx.add(frame, message)
 		}
 	}
 	if !ok {
-		tx.sent = pkt.message + 1
+		tx.sent = message + 1
 	}
 	if fragments > 1 {
 		tx.count[ipFragOKs].Add(1)
@@ -85,7 +86,7 @@ func (s *Stack) sendPacket(tx *txbuf, p *path, pkt *packet) unix.Errno {
 			return e
 		}
 		if !p.ifc.loopback {
-			s.hearOwn(p, &f, pkt.payload)
+			s.hearOwn(p, f, payload)
 		}
 	}
 	return 0
@@ -110,10 +111,15 @@ func (s *Stack) hearOwn(p *path, f *ipv4.Fields, payload []byte) {
 	b := s.pool.get(ipv4.MinHeaderLen + len(payload))
 	f.Put(b, len(payload))
 	copy(b[ipv4.MinHeaderLen:], payload)
-	s.lockReceive()
-	s.ipv4Input(p.ifc, b, &link.Meta{Type: link.Broadcast, Checksum: link.ChecksumValid, WireLen: len(b)}, true)
-	s.unlockReceive()
+	s.hearDatagram(p.ifc, b)
 	s.pool.put(b)
+}
+
+// hearDatagram is hearOwn for a datagram that is complete.
+func (s *Stack) hearDatagram(ifc *Interface, b []byte) {
+	s.lockReceive()
+	s.ipv4Input(ifc, b, &link.Meta{Type: link.Broadcast, Checksum: link.ChecksumValid, WireLen: len(b)}, true)
+	s.unlockReceive()
 }
 
 // sendAll sends what the receive side left. No lock is held.

@@ -121,6 +121,14 @@ func (p *path) mayFragment() bool {
 	}
 }
 
+// ready has the neighbour resolved, as resolve does, if the path does not hold.
+func (p *path) ready(s *Stack) (entry *arp.Entry, ok bool, e unix.Errno) {
+	if p.holds(s) {
+		return nil, true, 0
+	}
+	return p.resolve(s)
+}
+
 // resolve fills in the neighbour's hardware address. It returns false if that
 // is not known yet: the neighbour table has been asked, and frames are to be
 // queued there.

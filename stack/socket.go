@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Socket is a datagram socket of a stack: UDP, or ICMP echo ("ping socket",
-// icmp(7)). It has what sockets of every interface need; BSD calls, options and
+// A Socket is a datagram socket of a stack: UDP, ICMP echo ("ping socket",
+// icmp(7)), raw (raw(7)) or packet (packet(7)). It has what sockets of every interface need; BSD calls, options and
 // flags are package sockapi's. All methods may be called by any goroutines at
 // once. Errors are unix.Errno values, those of Linux' socket calls.
 type Socket struct {
@@ -57,7 +57,14 @@ type Socket struct {
 	connected bool
 	device    int32
 	elsewhere bool // see WaitElsewhere
+
+	raw    *rawSocket    // of a raw socket, which has no proto; see raw.go
+	packet *packetSocket // of a packet socket, which has none either; see packetsock.go
 }
+
+// protocolNone is the proto of sockets that have no transport protocol: raw and
+// packet sockets.
+const protocolNone = 0
 
 // Bits of Socket.state.
 const (
@@ -87,7 +94,12 @@ func (s *Stack) NewSocket(proto uint8) (*Socket, error) {
 	if proto != ipv4.ProtocolUDP && proto != ipv4.ProtocolICMP {
 		return nil, unix.EPROTONOSUPPORT
 	}
-	k := &Socket{s: s, proto: proto, id: s.socketIDs.Add(1)}
+	return s.open(&Socket{proto: proto})
+}
+
+// open gives a socket what each kind of socket has, and enters it in the stack.
+func (s *Stack) open(k *Socket) (*Socket, error) {
+	k.s, k.id = s, s.socketIDs.Add(1)
 	k.binding.Owner = k
 	k.pathKey.Store(k.id)
 	k.ttl.Store(-1)
@@ -219,6 +231,12 @@ func (k *Socket) Bind(local netip.AddrPort) error {
 	if k.state.Load()&stateClosed != 0 {
 		return unix.EBADF
 	}
+	switch {
+	case k.packet != nil:
+		return unix.EINVAL // see BindLink
+	case k.raw != nil:
+		return errorOf(k.bindRawLocked(addr))
+	}
 	net := k.s.net.Load()
 	if !k.bindOpts.anyAddress() && !net.bindable(addr) || k.proto == ipv4.ProtocolICMP && net.receivesOnly(addr) {
 		return unix.EADDRNOTAVAIL
@@ -260,7 +278,7 @@ func (k *Socket) autobind() unix.Errno {
 }
 
 func (k *Socket) autobindLocked() unix.Errno {
-	if k.port != 0 {
+	if k.port != 0 || k.proto == protocolNone {
 		return 0
 	}
 	if k.state.Load()&stateClosed != 0 {
@@ -285,6 +303,9 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 	if k.state.Load()&stateClosed != 0 {
 		return unix.EBADF
 	}
+	if k.packet != nil {
+		return unix.EOPNOTSUPP
+	}
 	if e := k.autobindLocked(); e != 0 { // first, as on Linux: a failed connect leaves a port
 		return e
 	}
@@ -306,7 +327,11 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 		src = rt.src
 	}
 	k.s.lockReceive()
-	e = k.table().Connect(&k.binding, src, dst, peer.Port())
+	if k.raw != nil {
+		k.raw.local, k.raw.peer = src, dst
+	} else {
+		e = k.table().Connect(&k.binding, src, dst, peer.Port())
+	}
 	k.s.unlockReceive()
 	if e != 0 {
 		return e
@@ -326,10 +351,16 @@ func (k *Socket) Disconnect() error {
 	if k.state.Load()&stateClosed != 0 {
 		return unix.EBADF
 	}
+	if k.packet != nil {
+		return unix.EOPNOTSUPP
+	}
 	k.dropPaths()
 	k.peer, k.peerPort, k.connected = [4]byte{}, 0, false
 	k.hasPeer.Store(false)
 	k.addr = k.bound
+	if k.raw != nil {
+		k.disconnectRawLocked()
+	}
 	if k.port == 0 {
 		return nil
 	}
@@ -363,6 +394,9 @@ func (k *Socket) RemoteAddr() (peer netip.AddrPort, ok bool) {
 // ENOTCONN if the socket has no peer: then it takes effect all the same, as on
 // Linux. EINVAL for another value of how.
 func (k *Socket) Shutdown(how int) error {
+	if k.packet != nil {
+		return unix.EOPNOTSUPP
+	}
 	var bits uint32
 	switch how {
 	case unix.SHUT_RD:
@@ -397,12 +431,18 @@ func (k *Socket) Close() error {
 	k.WaitElsewhere(false)
 	k.mu.Lock()
 	k.s.lockReceive()
-	if k.port != 0 {
+	switch {
+	case k.raw != nil:
+		k.s.leaveRawLocked(k)
+	case k.port != 0:
 		k.table().Unbind(&k.binding)
 	}
 	k.s.rx.closedDrops += uint64(k.queue.drops.Load())
 	k.s.unlockReceive()
 	k.mu.Unlock()
+	if k.packet != nil {
+		k.closePacket()
+	}
 	k.dropPaths()
 	k.queue.purge(&k.s.pool)
 	k.s.mu.Lock()
@@ -507,6 +547,9 @@ func (k *Socket) PathMTU() (int, error) {
 
 // SetReuse sets SO_REUSEADDR and SO_REUSEPORT for a later Bind.
 func (k *Socket) SetReuse(addr, port bool) {
+	if k.proto == protocolNone {
+		return // there is nothing to share
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.s.lockReceive()
@@ -527,6 +570,14 @@ func (k *Socket) Readable() bool { return k.ready() }
 func (k *Socket) dropPaths() {
 	k.pathKey.Store(k.s.socketIDs.Add(1))
 	k.path.Store(nil)
+}
+
+// errorOf returns e as an error, nil if it is 0.
+func errorOf(e unix.Errno) error {
+	if e == 0 {
+		return nil
+	}
+	return e
 }
 
 // as4 returns an IPv4 address, also one that is mapped into IPv6.

@@ -45,6 +45,8 @@ type Stack struct {
 	reasm   *ipv4.Reassembler
 	limiter *icmp.Limiter
 
+	taps       atomic.Pointer[tapTable] // nil: no packet socket wants anything
+	tapMu      sync.Mutex               // for changing taps; a leaf
 	net        atomic.Pointer[network]
 	gen        atomic.Uint32 // changes whenever a cached path may have become wrong
 	timers     timers
@@ -185,7 +187,7 @@ func (s *Stack) Close() error {
 
 // SocketInfo is one socket, as ss(8) shows it.
 type SocketInfo struct {
-	Proto         string // "udp" or "icmp"
+	Proto         string // "udp", "icmp", "raw" or "packet"
 	Local, Remote netip.AddrPort
 	Connected     bool
 	RecvQ         int // bytes charged for what is queued
@@ -203,7 +205,12 @@ func (s *Stack) Sockets() []SocketInfo {
 	out := make([]SocketInfo, 0, len(sockets))
 	for _, k := range sockets {
 		in := SocketInfo{Proto: "udp", Local: k.LocalAddr(), Drops: k.Drops()}
-		if k.proto == ipv4.ProtocolICMP {
+		switch {
+		case k.raw != nil:
+			in.Proto = "raw"
+		case k.packet != nil:
+			in.Proto = "packet"
+		case k.proto == ipv4.ProtocolICMP:
 			in.Proto = "icmp"
 		}
 		in.Remote, in.Connected = k.RemoteAddr()

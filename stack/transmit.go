@@ -18,6 +18,7 @@ type OutMessage struct {
 	Buffers [][]byte       // gathered in order
 	To      netip.AddrPort // the zero AddrPort: to the peer
 	Options *SendOptions   // nil: as the socket is set
+	Link    *LinkAddr      // where a packet socket's frame goes, instead of To; nil: as it is bound
 }
 
 // maxDatagram is the longest payload behind an IPv4 header without options, in bytes.
@@ -32,7 +33,8 @@ type outgoing struct {
 	port     uint16
 	explicit bool // dst and port are given
 	opts     *SendOptions
-	message  int // its index in the batch
+	link     *LinkAddr // of a packet socket
+	message  int       // its index in the batch
 }
 
 // Send sends p to the peer as one datagram: EDESTADDRREQ if there is none. It
@@ -84,7 +86,7 @@ func (k *Socket) sentSlow(tx *txbuf, o *outgoing, e unix.Errno, flags int, deadl
 	}
 	if e == unix.ENOBUFS {
 		tx.count[udpSndbufErrors].Add(1)
-		if !k.recvErr.Load() {
+		if !k.recvErr.Load() && k.packet == nil {
 			e = 0 // as Linux' udp_send_skb: a datagram may be lost
 		}
 	}
@@ -147,7 +149,7 @@ func (k *Socket) sendMessages(tx *txbuf, msgs []OutMessage, flags int) unix.Errn
 
 // fill takes a message's payload, destination and options.
 func (o *outgoing) fill(m *OutMessage) unix.Errno {
-	o.bufs, o.opts, o.n = m.Buffers, m.Options, m.len()
+	o.bufs, o.opts, o.link, o.n = m.Buffers, m.Options, m.Link, m.len()
 	if len(o.bufs) == 1 {
 		o.one = o.bufs[0]
 	}
@@ -247,6 +249,9 @@ func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if k.state.Load()&stateClosed != 0 {
 		return unix.EBADF
 	}
+	if k.packet != nil {
+		return k.sendFrame(tx, o)
+	}
 	if e := k.autobind(); e != 0 { // first, as on Linux
 		return e
 	}
@@ -256,7 +261,7 @@ func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	case flags&unix.MSG_OOB != 0:
 		return unix.EOPNOTSUPP
 	}
-	if k.proto == ipv4.ProtocolUDP && (flags&unix.MSG_MORE != 0 || k.sendExtras.cork.Load() || k.corked.held.Load()) {
+	if k.proto != ipv4.ProtocolICMP && !k.HeaderIncluded() && (flags&unix.MSG_MORE != 0 || k.sendExtras.cork.Load() || k.corked.held.Load()) {
 		if done, e := k.collect(o, flags); e != 0 || !done {
 			if e == 0 {
 				tx.sent = o.message + 1
@@ -345,6 +350,9 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 		}
 		spec.dst, spec.dstPort = k.peer, k.peerPort
 	}
+	if k.raw != nil {
+		spec.dstPort = k.peerPort // what the call says is ignored
+	}
 	if k.proto == ipv4.ProtocolUDP && o.explicit && spec.dstPort == 0 {
 		return spec, false, unix.EINVAL
 	}
@@ -367,6 +375,13 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 
 // sendAlong sends a datagram along a path that was just made.
 func (k *Socket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+	if k.raw != nil && !k.HeaderIncluded() {
+		// Linux' raw_sendmsg asks neither for a pending error nor for a shutdown.
+		if p.ifc.info.Load().State != link.Up {
+			return unix.ENETDOWN
+		}
+		return k.sendDatagram(tx, p, spec, o)
+	}
 	if e := k.TakeError(); e != 0 {
 		return e
 	}
@@ -375,6 +390,9 @@ func (k *Socket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix
 	}
 	if p.ifc.info.Load().State != link.Up {
 		return unix.ENETDOWN
+	}
+	if k.raw != nil {
+		return k.sendWithHeader(tx, p, spec, o)
 	}
 	if size := k.segment(o); size > 0 && o.n > size {
 		return k.sendSegments(tx, p, spec, o, size)
@@ -401,17 +419,24 @@ func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 		return e
 	}
 	defer k.s.pool.put(payload)
-	pkt := packet{proto: k.proto, tos: spec.tos, ttl: p.header[ipOffset+8], df: p.df && o.n+len(options) <= p.maxData,
+	proto := k.proto
+	if k.raw != nil {
+		proto = uint8(k.raw.proto)
+	}
+	pkt := packet{proto: proto, tos: spec.tos, ttl: p.header[ipOffset+8], df: p.df && o.n+len(options) <= p.maxData,
 		options: options, payload: payload, owner: k, message: o.message}
 	if e := k.s.sendPacket(tx, p, &pkt); e != 0 {
 		return e
 	}
-	if k.proto == ipv4.ProtocolUDP {
+	switch k.proto {
+	case ipv4.ProtocolUDP:
 		tx.count[udpOutDatagrams].Add(1)
-	} else {
+	case ipv4.ProtocolICMP:
 		tx.count[ipOutRequests].Add(1)
 		tx.count[icmpOutMsgs].Add(1)
 		tx.count[icmpOutEchos].Add(1)
+	default:
+		tx.count[ipOutRequests].Add(1)
 	}
 	var stamp uint32
 	if o.opts != nil {
@@ -433,6 +458,11 @@ func (k *Socket) transportPayload(p *path, spec *pathSpec, o *outgoing) ([]byte,
 			sum = 0
 		}
 		udp.PutHeader(b, spec.srcPort, spec.dstPort, o.n, sum)
+		return b, 0
+	}
+	if k.raw != nil {
+		b := k.s.pool.get(o.n)
+		o.copyTo(b)
 		return b, 0
 	}
 	if o.n < icmp.HeaderLen {

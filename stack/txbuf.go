@@ -19,6 +19,8 @@ type txbuf struct {
 	sent  int            // messages whose last frame was sent
 	to    *Interface     // where batch goes
 	local bool           // something went to loopback
+	from  uint64         // the packet socket whose frames batch has, 0 for none,
+	proto uint16         // and the protocol that it says they are of
 	paths [1 << pathBits]cachedPath
 	count [numCounters]atomic.Uint64
 }
@@ -124,6 +126,10 @@ func (tx *txbuf) flush() unix.Errno {
 	if len(tx.batch) == 0 {
 		return 0
 	}
+	if t := tx.s.taps.Load(); t != nil && t.outgoing {
+		tx.tap(t)
+	}
+	tx.from = 0
 	var n int
 	var err error
 	if len(tx.batch) == 1 && !tx.batch[0].PartialChecksum {

@@ -1,0 +1,99 @@
+package stack
+
+import (
+	"encoding/binary"
+
+	"github.com/outband/outband/link"
+	"golang.org/x/sys/unix"
+)
+
+// vlanHeaderLen is the length of a tag that stands in the frame (IEEE 802.1Q).
+const vlanHeaderLen = 4
+
+// SendLink is Send for a packet socket: p is a frame, or, on a cooked socket, the
+// payload of one to to.Addr. to nil is what the socket is bound to; then a
+// cooked one has no destination, and is refused but on loopback. ENXIO: no
+// interface. ENETDOWN: it is down. EMSGSIZE: longer than its MTU. EINVAL: no
+// frame at all.
+func (k *Socket) SendLink(p []byte, flags int, deadline int64, to *LinkAddr) error {
+	o := outgoing{one: p, n: len(p), link: to}
+	return k.sendOne(&o, flags, deadline)
+}
+
+// sendFrame sends one frame of a packet socket (packet_snd in Linux).
+func (k *Socket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
+	ifc, proto := k.frameRoute(o)
+	if ifc == nil {
+		return unix.ENXIO
+	}
+	info := ifc.info.Load()
+	if info.State != link.Up {
+		return unix.ENETDOWN
+	}
+	longest := info.MTU
+	if !k.packet.cooked {
+		longest += link.HeaderLen
+	}
+	if o.n > longest+vlanHeaderLen {
+		return unix.EMSGSIZE
+	}
+	if e := k.TakeError(); e != 0 {
+		return e
+	}
+	n := o.n
+	if k.packet.cooked {
+		if o.link == nil && !ifc.loopback {
+			return unix.EINVAL
+		}
+		n += link.HeaderLen
+	} else if n < link.HeaderLen {
+		return unix.EINVAL
+	}
+	if tx.from != k.id || tx.proto != proto {
+		if e := tx.flush(); e != 0 {
+			return e
+		}
+	}
+	b, e := tx.room(ifc, n)
+	if e != 0 {
+		return e
+	}
+	if k.packet.cooked {
+		putLinkHeader(b, o, proto, info.HardwareAddr)
+		o.copyTo(b[link.HeaderLen:])
+	} else {
+		o.copyTo(b)
+	}
+	if o.n > longest && (ifc.loopback || binary.BigEndian.Uint16(b[12:]) != unix.ETH_P_8021Q) {
+		return unix.EMSGSIZE // only a tag in the frame may go beyond
+	}
+	tx.from, tx.proto = k.id, proto
+	tx.add(b, o.message)
+	return 0
+}
+
+// frameRoute returns the interface that a frame leaves by, nil if there is none,
+// and its protocol.
+func (k *Socket) frameRoute(o *outgoing) (*Interface, uint16) {
+	if o.link != nil {
+		return k.s.InterfaceByIndex(o.link.Interface), o.link.EtherType
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.s.InterfaceByIndex(int(k.packet.index)), k.packet.proto
+}
+
+// putLinkHeader writes the Ethernet header of a cooked socket's frame (eth_header in
+// Linux): 802.2 and 802.3 frames have their length where others have their type.
+func putLinkHeader(b []byte, o *outgoing, proto uint16, src link.MAC) {
+	var dst link.MAC
+	if o.link != nil {
+		dst = o.link.Addr
+	}
+	copy(b, dst[:])
+	copy(b[6:], src[:])
+	if proto == unix.ETH_P_802_3 || proto == unix.ETH_P_802_2 {
+		proto = uint16(o.n)
+	}
+	binary.BigEndian.PutUint16(b[12:], proto)
+}

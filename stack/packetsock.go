@@ -1,0 +1,334 @@
+package stack
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"time"
+
+	"github.com/outband/outband/link"
+	"golang.org/x/sys/unix"
+)
+
+// Packet sockets (packet(7)) send and receive frames: they see those that arrive
+// before the protocols do and, with ETH_P_ALL, those that are sent. A stack
+// without any has Stack.taps nil, and looks no further.
+//
+// What they see is what the links bring: a tpacket link's own filter passes only
+// IPv4 and ARP unless tpacket.Options.EtherTypes or AllEtherTypes says
+// otherwise, and frames to other hosts only with Options.Promiscuous.
+
+// packetSocket is what a packet socket has beside what every socket has.
+type packetSocket struct {
+	cooked         bool        // SOCK_DGRAM: without the Ethernet header
+	ignoreOutgoing atomic.Bool // PACKET_IGNORE_OUTGOING
+
+	frames    atomic.Uint32 // seen since PacketStatistics
+	dropsSeen atomic.Uint32 // of the queue's drops, by PacketStatistics
+
+	// What follows is guarded by Socket.mu.
+	proto       uint16 // EtherType in host order; 0: receives nothing
+	index       int32  // of the interface; 0: all, negative: it is gone
+	memberships []membership
+}
+
+// A tap is a packet socket that receives.
+type tap struct {
+	socket *Socket
+	proto  uint16
+	index  int32
+}
+
+// tapTable is the packet sockets that receive. It is never changed, only replaced.
+type tapTable struct {
+	taps     []tap
+	outgoing bool // some want what is sent
+}
+
+// NewPacketSocket makes a packet socket for the frames of an EtherType, in host
+// order: unix.ETH_P_ALL for all, 0 for none. A cooked one (SOCK_DGRAM) has
+// frames without their Ethernet header.
+func (s *Stack) NewPacketSocket(cooked bool, ethertype uint16) (*Socket, error) {
+	k, err := s.open(&Socket{packet: &packetSocket{cooked: cooked, proto: ethertype}})
+	if err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	k.retapLocked()
+	k.mu.Unlock()
+	return k, nil
+}
+
+// BindLink has a packet socket receive the frames of an EtherType, in host order,
+// from one interface, and send by it; 0 leaves the EtherType as it is, and index
+// 0 is all interfaces. ENODEV: there is no such interface. EINVAL: not a packet
+// socket. An interface that is down is ENETDOWN for the next call.
+func (k *Socket) BindLink(index int, ethertype uint16) error {
+	if k.packet == nil {
+		return unix.EINVAL
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.Closed() {
+		return unix.EBADF
+	}
+	var ifc *Interface
+	if index != 0 {
+		if ifc = k.s.InterfaceByIndex(index); ifc == nil {
+			return unix.ENODEV
+		}
+	}
+	if ethertype != 0 {
+		k.packet.proto = ethertype
+	}
+	k.packet.index = int32(index)
+	k.retapLocked()
+	if k.packet.proto != 0 && ifc != nil && ifc.info.Load().State != link.Up {
+		k.setError(unix.ENETDOWN)
+	}
+	return nil
+}
+
+// A LinkAddr is a link-layer address (struct sockaddr_ll in packet(7)).
+type LinkAddr struct {
+	Interface int    // its index
+	EtherType uint16 // in host order
+	Addr      link.MAC
+}
+
+// BoundLink returns what a packet socket is bound to, with the hardware address
+// of the interface; ifc is nil if it is bound to none (getsockname(2)).
+func (k *Socket) BoundLink() (a LinkAddr, ifc *Interface) {
+	if k.packet == nil {
+		return LinkAddr{}, nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	a = LinkAddr{Interface: int(k.packet.index), EtherType: k.packet.proto}
+	if ifc = k.s.InterfaceByIndex(a.Interface); ifc != nil {
+		a.Addr = ifc.info.Load().HardwareAddr
+	}
+	return a, ifc
+}
+
+// HardwareType returns the interface's ARPHRD_* type: Ethernet's or loopback's.
+func (i *Interface) HardwareType() uint16 {
+	if i.loopback {
+		return unix.ARPHRD_LOOPBACK
+	}
+	return unix.ARPHRD_ETHER
+}
+
+// SetIgnoreOutgoing keeps what the stack sends from a packet socket
+// (PACKET_IGNORE_OUTGOING).
+func (k *Socket) SetIgnoreOutgoing(on bool) {
+	if k.packet == nil {
+		return
+	}
+	k.packet.ignoreOutgoing.Store(on)
+	k.mu.Lock()
+	k.retapLocked()
+	k.mu.Unlock()
+}
+
+// IgnoreOutgoing returns what SetIgnoreOutgoing set.
+func (k *Socket) IgnoreOutgoing() bool { return k.packet != nil && k.packet.ignoreOutgoing.Load() }
+
+// PacketStatistics returns how many frames a packet socket was to have since the
+// last call, and how many of them it lost to a full queue (PACKET_STATISTICS).
+func (k *Socket) PacketStatistics() (frames, drops uint32) {
+	if k.packet == nil {
+		return 0, 0
+	}
+	now := k.queue.drops.Load()
+	return k.packet.frames.Swap(0), now - k.packet.dropsSeen.Swap(now)
+}
+
+// retapLocked brings the table of taps up to date with the socket. k.mu is held.
+func (k *Socket) retapLocked() {
+	s, p := k.s, k.packet
+	s.tapMu.Lock()
+	defer s.tapMu.Unlock()
+	t := new(tapTable)
+	if old := s.taps.Load(); old != nil {
+		for _, o := range old.taps {
+			if o.socket != k {
+				t.add(o)
+			}
+		}
+	}
+	if p.proto != 0 && !k.Closed() {
+		t.add(tap{k, p.proto, p.index})
+	}
+	if len(t.taps) == 0 {
+		t = nil
+	}
+	s.taps.Store(t)
+}
+
+func (t *tapTable) add(o tap) {
+	t.taps = append(t.taps, o)
+	t.outgoing = t.outgoing || o.proto == unix.ETH_P_ALL && !o.socket.packet.ignoreOutgoing.Load()
+}
+
+// closePacket ends what a packet socket that is closed has begun.
+func (k *Socket) closePacket() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.retapLocked()
+	k.leaveAllLocked()
+}
+
+// tapsDown tells the packet sockets that are bound to an interface that it is
+// down, or gone for good.
+func (s *Stack) tapsDown(i *Interface, gone bool) {
+	t := s.taps.Load()
+	if t == nil {
+		return
+	}
+	for _, o := range t.taps {
+		if o.index != i.index {
+			continue
+		}
+		o.socket.setError(unix.ENETDOWN)
+		if gone {
+			o.socket.mu.Lock()
+			o.socket.packet.index = -1
+			o.socket.retapLocked()
+			o.socket.mu.Unlock()
+		}
+	}
+}
+
+// etherType returns the protocol of a frame as Linux' eth_type_trans has it: what
+// is a length instead of a type is IEEE 802.2, or old Novell's 802.3.
+func etherType(frame []byte) uint16 {
+	t := binary.BigEndian.Uint16(frame[12:])
+	switch {
+	case t >= minEtherType:
+		return t
+	case len(frame) >= link.HeaderLen+2 && frame[14] == 0xff && frame[15] == 0xff:
+		return unix.ETH_P_802_3
+	default:
+		return unix.ETH_P_802_2
+	}
+}
+
+// minEtherType is the smallest EtherType: below it is a length (IEEE 802.3,
+// 3.2.6).
+const minEtherType = 0x0600
+
+// tapInput gives a frame that has arrived to the packet sockets that want it, each
+// its own copy. The receive lock is held.
+func (s *Stack) tapInput(t *tapTable, ifc *Interface, f *link.Frame) {
+	proto := etherType(f.Data)
+	for i := range t.taps {
+		o := &t.taps[i]
+		if o.index != 0 && o.index != ifc.index || o.proto != unix.ETH_P_ALL && o.proto != proto {
+			continue
+		}
+		typ := f.Type
+		switch {
+		case typ == link.Outgoing:
+			if o.proto != unix.ETH_P_ALL || o.socket.IgnoreOutgoing() {
+				continue
+			}
+		case f.VLAN && f.VLANTCI&vlanIDMask != 0 && o.proto != unix.ETH_P_ALL:
+			typ = link.OtherHost // of a VLAN that we are not in, as Linux has it
+		}
+		data, in, ok := o.socket.frameInfo(ifc, f.Data, proto, &f.Meta)
+		if !ok {
+			continue
+		}
+		in.Type = typ
+		s.rx.count[packetInFrames]++
+		s.deliverFrame(o.socket, data, &in)
+	}
+}
+
+// tap gives the frames that are about to be sent to the packet sockets that want
+// them, all but the one that sends them.
+func (tx *txbuf) tap(t *tapTable) {
+	s, ifc := tx.s, tx.to
+	if ifc.info.Load().State != link.Up {
+		return
+	}
+	meta := link.Meta{Type: link.Outgoing, Clock: link.ClockSoftware, Time: time.Now().UnixNano()}
+	for n := range tx.batch {
+		f := &tx.batch[n]
+		proto := binary.BigEndian.Uint16(f.Data[12:])
+		if tx.from != 0 && tx.proto != 0 && tx.proto != unix.ETH_P_ALL {
+			proto = tx.proto
+		}
+		meta.WireLen, meta.Checksum = len(f.Data), link.ChecksumUnknown
+		if f.PartialChecksum {
+			meta.Checksum = link.ChecksumPartial
+		}
+		for i := range t.taps {
+			o := &t.taps[i]
+			if o.index != 0 && o.index != ifc.index || o.proto != unix.ETH_P_ALL ||
+				o.socket.IgnoreOutgoing() || o.socket.id == tx.from {
+				continue
+			}
+			if data, in, ok := o.socket.frameInfo(ifc, f.Data, proto, &meta); ok {
+				s.queueFrame(o.socket, data, &in)
+			}
+		}
+	}
+}
+
+// frameInfo returns what a packet socket gets of a frame, and what it is told of
+// it; false if its filter refuses the frame. It counts the frame.
+func (k *Socket) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *link.Meta) ([]byte, Info, bool) {
+	data := frame
+	if k.packet.cooked {
+		data = frame[link.HeaderLen:]
+	}
+	in := Info{Interface: ifc.index, Type: meta.Type, Clock: meta.Clock, Time: meta.Time}
+	in.putLink(ifc, frame, proto, meta, max(meta.WireLen-len(frame), 0)+len(data))
+	if k.Closed() {
+		return nil, in, false
+	}
+	if f := k.recvExtras.filter.Load(); f != nil {
+		keep, err := f.vm.Run(data)
+		if err != nil || keep == 0 {
+			return nil, in, false
+		}
+		data = data[:min(keep, len(data))]
+	}
+	if k.recvExtras.drops.Load() {
+		in.Drops = k.queue.drops.Load()
+	}
+	in.Len = len(data)
+	k.packet.frames.Add(1)
+	return data, in, true
+}
+
+// deliverFrame is deliver for a packet socket, which has nothing to accept. The
+// receive lock is held.
+func (s *Stack) deliverFrame(k *Socket, data []byte, in *Info) {
+	r := &s.rx
+	if r.sinkSocket == k && k.queue.n.Load() == 0 && !r.sink.full() {
+		r.sink.store(data, in)
+		return
+	}
+	ok, wake := k.queue.push(&s.pool, data, in)
+	if !ok {
+		r.count[packetRcvbufErrors]++
+		return
+	}
+	if wake || k.watched() {
+		r.pending.wake = append(r.pending.wake, k)
+	}
+}
+
+// queueFrame is deliverFrame for who does not hold the receive lock.
+func (s *Stack) queueFrame(k *Socket, data []byte, in *Info) {
+	ok, wake := k.queue.push(&s.pool, data, in)
+	if !ok {
+		return
+	}
+	if wake {
+		k.queue.wakeOne()
+	}
+	k.changed(EventsIn)
+}

@@ -1,0 +1,340 @@
+package stack
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"sync/atomic"
+
+	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"github.com/outband/outband/udp"
+	"golang.org/x/sys/unix"
+)
+
+// Raw sockets (raw(7)) send and receive IP datagrams of one protocol, whole and
+// with their headers. A stack without any has receiver.raws nil.
+
+const (
+	protocolRaw     = unix.IPPROTO_RAW // implies IP_HDRINCL
+	maxWireProtocol = 255              // what an IP header has room for
+	maxProtocol     = 262              // IPPROTO_MAX-1
+)
+
+// rawSocket is what a raw socket has beside what every socket has.
+type rawSocket struct {
+	proto          uint16
+	headerIncluded atomic.Bool   // IP_HDRINCL
+	noDefragment   atomic.Bool   // IP_NODEFRAG
+	filter         atomic.Uint32 // ICMP_FILTER: the types, as bits, that are not wanted
+
+	// What follows is guarded by the receive lock.
+	local, peer [4]byte // zero: any
+	device      int32   // 0: any
+	entered     bool    // it is in the table
+}
+
+// rawTable holds the raw sockets by protocol. It is guarded by the receive lock.
+type rawTable struct {
+	n       int
+	sockets [maxWireProtocol + 1][]*Socket
+}
+
+// NewRawSocket makes a raw socket for an IP protocol (raw(7)): it receives
+// every datagram of that protocol, with its IP header, and sends some.
+// IPPROTO_RAW begins with SetHeaderIncluded. EPROTONOSUPPORT: 0. EINVAL: not a
+// protocol.
+func (s *Stack) NewRawSocket(proto int) (*Socket, error) {
+	switch {
+	case proto < 0 || proto > maxProtocol:
+		return nil, unix.EINVAL
+	case proto == 0:
+		return nil, unix.EPROTONOSUPPORT
+	}
+	k, err := s.open(&Socket{raw: &rawSocket{proto: uint16(proto)}, port: uint16(proto)})
+	if err != nil {
+		return nil, err
+	}
+	k.raw.headerIncluded.Store(proto == protocolRaw)
+	s.lockReceive()
+	defer s.unlockReceive()
+	if !k.Closed() {
+		s.enterRawLocked(k)
+	}
+	return k, nil
+}
+
+// enterRawLocked lets a raw socket receive. The receive lock is held.
+func (s *Stack) enterRawLocked(k *Socket) {
+	if k.raw.proto > maxWireProtocol {
+		return
+	}
+	r := &s.rx
+	if r.raws == nil {
+		r.raws = new(rawTable)
+	}
+	r.raws.n++
+	list := &r.raws.sockets[k.raw.proto]
+	*list = append(*list, k)
+	k.raw.entered = true
+}
+
+// leaveRawLocked undoes enterRawLocked. The receive lock is held.
+func (s *Stack) leaveRawLocked(k *Socket) {
+	if !k.raw.entered {
+		return
+	}
+	r := &s.rx
+	k.raw.entered = false
+	list := &r.raws.sockets[k.raw.proto]
+	*list = slices.DeleteFunc(*list, func(other *Socket) bool { return other == k })
+	if r.raws.n--; r.raws.n == 0 {
+		r.raws = nil
+	}
+}
+
+// bindRawLocked is Bind for a raw socket, which may be bound again until it is
+// connected. k.mu is held.
+func (k *Socket) bindRawLocked(addr [4]byte) unix.Errno {
+	if k.connected {
+		return unix.EINVAL
+	}
+	if !k.bindOpts.anyAddress() && !k.s.net.Load().bindable(addr) {
+		return unix.EADDRNOTAVAIL
+	}
+	k.addr, k.bound = addr, addr
+	k.s.lockReceive()
+	k.raw.local = addr
+	k.s.unlockReceive()
+	k.dropPaths()
+	return 0
+}
+
+// disconnectRawLocked dissolves the association with the peer. As on Linux the
+// socket loses its address and, for good, its protocol: it receives nothing any
+// more. k.mu is held.
+func (k *Socket) disconnectRawLocked() {
+	k.addr, k.bound, k.port = [4]byte{}, [4]byte{}, 0
+	k.s.lockReceive()
+	k.raw.local, k.raw.peer = [4]byte{}, [4]byte{}
+	k.s.leaveRawLocked(k)
+	k.s.unlockReceive()
+}
+
+// SetHeaderIncluded says that what is sent begins with an IP header
+// (IP_HDRINCL): its length and checksum are filled in always, its
+// identification and source address if they are zero. ENOPROTOOPT: not a raw
+// socket.
+func (k *Socket) SetHeaderIncluded(on bool) error {
+	if k.raw == nil {
+		return unix.ENOPROTOOPT
+	}
+	k.raw.headerIncluded.Store(on)
+	return nil
+}
+
+// HeaderIncluded returns what SetHeaderIncluded set.
+func (k *Socket) HeaderIncluded() bool { return k.raw != nil && k.raw.headerIncluded.Load() }
+
+// SetNoDefragment keeps fragments that the socket sends from being put together
+// before they leave (IP_NODEFRAG in ip(7)). The stack never does that, so either
+// setting is what is done. ENOPROTOOPT: not a raw socket.
+func (k *Socket) SetNoDefragment(on bool) error {
+	if k.raw == nil {
+		return unix.ENOPROTOOPT
+	}
+	k.raw.noDefragment.Store(on)
+	return nil
+}
+
+// NoDefragment returns what SetNoDefragment set.
+func (k *Socket) NoDefragment() bool { return k.raw != nil && k.raw.noDefragment.Load() }
+
+// SetICMPFilter sets which types of ICMP messages are not received: bit n is type
+// n (ICMP_FILTER in raw(7)). EOPNOTSUPP: not a raw socket of ICMP.
+func (k *Socket) SetICMPFilter(types uint32) error {
+	if k.raw == nil || k.raw.proto != ipv4.ProtocolICMP {
+		return unix.EOPNOTSUPP
+	}
+	k.raw.filter.Store(types)
+	return nil
+}
+
+// ICMPFilter returns what SetICMPFilter set.
+func (k *Socket) ICMPFilter() (uint32, error) {
+	if k.raw == nil || k.raw.proto != ipv4.ProtocolICMP {
+		return 0, unix.EOPNOTSUPP
+	}
+	return k.raw.filter.Load(), nil
+}
+
+// matches reports whether a datagram from a peer to an address of ours, by a
+// device, is the socket's. The receive lock is held.
+func (w *rawSocket) matches(local, peer [4]byte, device int32) bool {
+	return (w.local == [4]byte{} || w.local == local) && (w.peer == [4]byte{} || w.peer == peer) &&
+		(w.device == 0 || w.device == device)
+}
+
+// wants reports whether the filter lets an ICMP message pass. As on Linux one
+// that is too short does not, and types from 32 on do.
+func (w *rawSocket) wants(m []byte) bool {
+	if len(m) < icmp.HeaderLen {
+		return false
+	}
+	return m[0] >= 32 || w.filter.Load()>>m[0]&1 == 0
+}
+
+// rawInput gives a datagram to all raw sockets that it is for, each its own copy,
+// before the protocol itself has it. It reports whether there were any. The
+// receive lock is held.
+func (s *Stack) rawInput(a *arrival, payload []byte) (taken bool) {
+	proto := a.h.Protocol()
+	datagram := a.h.Datagram()
+	for _, k := range s.rx.raws.sockets[proto] {
+		if !k.raw.matches(a.dst, a.src, a.ifc.index) {
+			continue
+		}
+		taken = true
+		if proto == ipv4.ProtocolICMP && !k.raw.wants(payload) {
+			continue
+		}
+		in := Info{From: a.src, To: a.dst, Len: len(datagram), Interface: a.ifc.index,
+			TTL: a.h.TTL(), TOS: a.h.TOS(), Clock: a.meta.Clock, Type: a.meta.Type,
+			FragSize: uint16(a.frag), Time: a.meta.Time}
+		if len(payload) >= 4 {
+			in.ToPort = binary.BigEndian.Uint16(payload[2:]) // where all protocols with ports have it
+		}
+		s.deliver(k, datagram, &in, rawInDatagrams, rawRcvbufErrors)
+	}
+	return taken
+}
+
+// rawErrors gives an ICMP error to the raw sockets that it concerns, and reports
+// whether there were any. known says that what it quotes was sent by one of our
+// sockets; if that is not known, only those are told that sent to that
+// destination lately. The receive lock is held.
+func (s *Stack) rawErrors(a *arrival, m icmp.Message, q *icmp.Quote, known bool) (told bool) {
+	mtu := 0
+	for _, k := range s.rx.raws.sockets[q.Protocol] {
+		if !k.raw.matches(q.Src, q.Dst, a.ifc.index) || !known && !s.recent.has(k.id, q.Dst) {
+			continue
+		}
+		told = true
+		errno, hard, ok := icmp.Errno(m.Type(), m.Code())
+		if !ok {
+			return true
+		}
+		qe := k.asRaw(quotedError(a, m, q, errno), icmp.Quoted(m))
+		if m.Type() == icmp.DestinationUnreachable && m.Code() == icmp.CodeFragmentation {
+			if mtu == 0 {
+				if mtu, ok = s.learnPathMTU(q, m); !ok {
+					return true
+				}
+			}
+			qe.Info = uint32(mtu)
+			hard = k.mtuDiscover.Load() != unix.IP_PMTUDISC_DONT
+		}
+		k.icmpError(qe, hard)
+	}
+	return told
+}
+
+// asRaw returns an error about a datagram as a raw socket is told of it: with all
+// behind the IP header, or the header too if the socket has written it. For
+// another socket it is e itself.
+func (k *Socket) asRaw(e QueuedError, datagram []byte) QueuedError {
+	if k.raw == nil {
+		return e
+	}
+	if h, _, ok := ipv4.ParseQuoted(datagram); ok && !k.raw.headerIncluded.Load() {
+		datagram = datagram[len(h):]
+	}
+	e.DstPort, e.Payload = 0, bytes.Clone(datagram)
+	return e
+}
+
+// sendWithHeader sends a datagram whose IP header is the caller's (raw_send_hdrinc
+// in Linux). It goes where the address says, whatever the header does.
+func (k *Socket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+	switch mtu := p.ifc.info.Load().MTU; {
+	case o.n > mtu:
+		k.localError(unix.EMSGSIZE, spec.dst, spec.dstPort, mtu)
+		return unix.EMSGSIZE
+	case o.n < ipv4.MinHeaderLen || k.optionsFor(o) != nil:
+		return unix.EINVAL
+	case k.sendFull():
+		return unix.EAGAIN
+	}
+	b := k.s.pool.get(o.n)
+	defer k.s.pool.put(b)
+	o.copyTo(b)
+	hlen := int(b[0]&0x0f) * 4
+	if hlen > o.n {
+		return unix.EINVAL
+	}
+	if hlen >= ipv4.MinHeaderLen {
+		k.completeHeader(p, b, hlen)
+	}
+	if e := k.s.sendDatagramOf(tx, p, b, k, o.message); e != 0 {
+		return e
+	}
+	tx.count[ipOutRequests].Add(1)
+	return 0
+}
+
+// completeHeader fills in what the caller may leave out of a header of hlen bytes.
+func (k *Socket) completeHeader(p *path, b []byte, hlen int) {
+	if [4]byte(b[12:]) == [4]byte{} {
+		copy(b[12:16], p.hop.src[:])
+	}
+	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+	if df := b[6]&0x40 != 0; b[4]|b[5] == 0 && !df {
+		id := k.s.ident.Next(k.s.clock.Now(), [4]byte(b[12:]), [4]byte(b[16:]), b[9], 1)
+		binary.BigEndian.PutUint16(b[4:], id)
+	}
+	b[10], b[11] = 0, 0
+	binary.BigEndian.PutUint16(b[10:], ^udp.Sum(b[:hlen], 0))
+}
+
+// sendDatagramOf sends an IP datagram as it is along a path. One that is longer
+// than the path's MTU is cut into fragments if its header permits.
+func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Socket, message int) unix.Errno {
+	if len(b) > p.mtu() {
+		h, payload, c := ipv4.Parse(b)
+		if c != ipv4.CauseNone || h.DontFragment() {
+			tx.count[ipFragFails].Add(1)
+			return unix.EMSGSIZE
+		}
+		f := h.Fields()
+		return s.sendFields(tx, p, &f, payload, owner, message)
+	}
+	entry, ok, e := p.ready(s)
+	if e != 0 {
+		return e
+	}
+	if !ok {
+		tx.flush() // what was sent before stays before
+	}
+	frame, e := tx.room(p.ifc, link.HeaderLen+len(b))
+	if e != 0 {
+		return e
+	}
+	copy(frame, p.header[:link.HeaderLen])
+	copy(frame[link.HeaderLen:], b)
+	if !ok {
+		s.await(tx, p, entry, frame, owner)
+		tx.sent = message + 1
+		return 0
+	}
+	tx.add(frame, message)
+	if p.hop.kind == toBroadcast {
+		if e := tx.flush(); e != 0 {
+			return e
+		}
+		if !p.ifc.loopback {
+			s.hearDatagram(p.ifc, b)
+		}
+	}
+	return 0
+}
