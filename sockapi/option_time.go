@@ -3,7 +3,6 @@ package sockapi
 import (
 	"encoding/binary"
 
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -41,53 +40,3 @@ var memInfoOption = option{variable: true, getN: func(s *Socket, b []byte) (int,
 	}
 	return copy(b, data[:]), nil
 }}
-
-func init() {
-	options[optionKey{unix.SOL_SOCKET, unix.SO_TIMESTAMPING}] = timestampingOption
-	options[optionKey{unix.SOL_SOCKET, unix.SO_MEMINFO}] = memInfoOption
-	options[optionKey{unix.SOL_SOCKET, unix.SO_DETACH_FILTER}] = option{size: 0, set: detachFilter}
-	options[optionKey{unix.SOL_SOCKET, unix.SO_LOCK_FILTER}] = integer(
-		func(s *Socket) int { return boolInt(s.filterLocked.Load()) },
-		func(s *Socket, v int) error {
-			if s.filterLocked.Load() && v == 0 {
-				return unix.EPERM
-			}
-			s.filterLocked.Store(v != 0)
-			return nil
-		})
-}
-
-// detachFilter is SO_DETACH_FILTER: ENOENT if there is no filter.
-func detachFilter(s *Socket, _ []byte) error {
-	switch {
-	case s.filterLocked.Load():
-		return unix.EPERM
-	case !s.oob.Filtered():
-		return unix.ENOENT
-	}
-	return s.oob.SetFilter(nil)
-}
-
-// AttachFilter attaches a classic BPF program (SO_ATTACH_FILTER in socket(7)),
-// out-of-band and in-band: it sees each datagram from its UDP or ICMP header on,
-// and returns how many bytes to keep, 0 to drop it. EINVAL: not a program. EPERM:
-// the filter is locked (SO_LOCK_FILTER).
-func (s *Socket) AttachFilter(program []bpf.RawInstruction) error {
-	if len(program) == 0 || len(program) > unix.BPF_MAXINSNS {
-		return unix.EINVAL
-	}
-	if s.oob == nil {
-		return s.kernel.attachFilter(program)
-	}
-	switch {
-	case s.oob.Closed():
-		return unix.EBADF
-	case s.filterLocked.Load():
-		return unix.EPERM
-	}
-	instructions, ok := bpf.Disassemble(program)
-	if !ok {
-		return unix.EINVAL
-	}
-	return s.oob.SetFilter(instructions)
-}

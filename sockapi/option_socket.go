@@ -1,0 +1,192 @@
+package sockapi
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/outband/outband/stack"
+	"golang.org/x/sys/unix"
+)
+
+// Limits of buffer sizes in bytes, as Linux has them on 64-bit machines.
+const (
+	maxBuffer = 212992 // net.core.rmem_max and wmem_max
+	minRcvbuf = 2304   // SOCK_MIN_RCVBUF
+	minSndbuf = 4608   // SOCK_MIN_SNDBUF
+)
+
+// stored are options that Linux keeps for a datagram socket and that have no
+// effect on one: programs may set and read them.
+type stored struct {
+	rcvlowat, keepalive, oobinline, selectErrQueue atomic.Int32
+	linger                                         atomic.Uint64
+}
+
+// socketOptions are those of SOL_SOCKET (socket(7)).
+var socketOptions = map[optionKey]option{
+	{unix.SOL_SOCKET, unix.SO_TYPE}:     readOnly(func(s *Socket) int { return s.typ }),
+	{unix.SOL_SOCKET, unix.SO_DOMAIN}:   readOnly(func(s *Socket) int { return s.domain }),
+	{unix.SOL_SOCKET, unix.SO_PROTOCOL}: readOnly(func(s *Socket) int { return s.proto }),
+	{unix.SOL_SOCKET, unix.SO_ERROR}:    readOnly(func(s *Socket) int { return int(s.oob.TakeError()) }),
+	{unix.SOL_SOCKET, unix.SO_BROADCAST}: boolean(
+		func(s *Socket) bool { return s.oob.Broadcast() },
+		func(s *Socket, on bool) { s.oob.SetBroadcast(on) }),
+	{unix.SOL_SOCKET, unix.SO_REUSEADDR}: boolean(
+		func(s *Socket) bool { return s.reuseAddr.Load() },
+		func(s *Socket, on bool) { s.reuseAddr.Store(on); s.oob.SetReuse(on, s.reusePort.Load()) }),
+	{unix.SOL_SOCKET, unix.SO_REUSEPORT}: boolean(
+		func(s *Socket) bool { return s.reusePort.Load() },
+		func(s *Socket, on bool) { s.reusePort.Store(on); s.oob.SetReuse(s.reuseAddr.Load(), on) }),
+	{unix.SOL_SOCKET, unix.SO_RCVBUF}: integer(
+		func(s *Socket) int { return s.oob.ReceiveBuffer() },
+		func(s *Socket, v int) error { return s.setRcvbuf(limited(v)) }),
+	{unix.SOL_SOCKET, unix.SO_RCVBUFFORCE}: integer(nil,
+		func(s *Socket, v int) error { return s.setRcvbuf(max(v, 0)) }),
+	{unix.SOL_SOCKET, unix.SO_SNDBUF}: integer(
+		func(s *Socket) int { return s.oob.SendBuffer() },
+		func(s *Socket, v int) error { return s.setSndbuf(limited(v)) }),
+	{unix.SOL_SOCKET, unix.SO_SNDBUFFORCE}: integer(nil,
+		func(s *Socket, v int) error { return s.setSndbuf(max(v, 0)) }),
+	{unix.SOL_SOCKET, unix.SO_RCVTIMEO}:     timeval(func(s *Socket) *timeout { return (*timeout)(&s.rcvTimeout) }),
+	{unix.SOL_SOCKET, unix.SO_RCVTIMEO_NEW}: timeval(func(s *Socket) *timeout { return (*timeout)(&s.rcvTimeout) }),
+	{unix.SOL_SOCKET, unix.SO_SNDTIMEO}:     timeval(func(s *Socket) *timeout { return (*timeout)(&s.sndTimeout) }),
+	{unix.SOL_SOCKET, unix.SO_SNDTIMEO_NEW}: timeval(func(s *Socket) *timeout { return (*timeout)(&s.sndTimeout) }),
+	{unix.SOL_SOCKET, unix.SO_BUSY_POLL}: integer(
+		func(s *Socket) int { return busyPoll(s.oob.Spin()) },
+		func(s *Socket, v int) error {
+			if v < 0 {
+				return unix.EINVAL
+			}
+			s.oob.SetSpin(spinOf(v))
+			return nil
+		}),
+	{unix.SOL_SOCKET, unix.SO_TIMESTAMPING}:  timestampingOption,
+	{unix.SOL_SOCKET, unix.SO_MEMINFO}:       memInfoOption,
+	{unix.SOL_SOCKET, unix.SO_DETACH_FILTER}: {set: detachFilter},
+	{unix.SOL_SOCKET, unix.SO_LOCK_FILTER}: integer(
+		func(s *Socket) int { return boolInt(s.filterLocked.Load()) },
+		func(s *Socket, v int) error { return s.lockFilter(v != 0) }),
+	{unix.SOL_SOCKET, unix.SO_ACCEPTCONN}: readOnly(func(*Socket) int { return 0 }),
+	{unix.SOL_SOCKET, unix.SO_KEEPALIVE}:  kept(func(s *Socket) *atomic.Int32 { return &s.stored.keepalive }, asBool),
+	{unix.SOL_SOCKET, unix.SO_OOBINLINE}:  kept(func(s *Socket) *atomic.Int32 { return &s.stored.oobinline }, asBool),
+	{unix.SOL_SOCKET, unix.SO_SELECT_ERR_QUEUE}: kept(
+		func(s *Socket) *atomic.Int32 { return &s.stored.selectErrQueue }, asBool),
+	{unix.SOL_SOCKET, unix.SO_RCVLOWAT}: integer(
+		func(s *Socket) int { return max(int(s.stored.rcvlowat.Load()), 1) },
+		func(s *Socket, v int) error {
+			if v < 0 {
+				v = math.MaxInt32
+			}
+			s.stored.rcvlowat.Store(int32(v))
+			return nil
+		}),
+	{unix.SOL_SOCKET, unix.SO_SNDLOWAT}: readOnly(func(*Socket) int { return 1 }),
+	{unix.SOL_SOCKET, unix.SO_LINGER}: {size: 8,
+		get: func(s *Socket, b []byte) error {
+			binary.NativeEndian.PutUint64(b, s.stored.linger.Load())
+			return nil
+		},
+		set: func(s *Socket, b []byte) error {
+			on := binary.NativeEndian.Uint32(b) != 0
+			v := s.stored.linger.Load() &^ math.MaxUint32
+			if on {
+				v = uint64(binary.NativeEndian.Uint32(b[4:]))<<32 | 1
+			}
+			s.stored.linger.Store(v)
+			return nil
+		}},
+	{unix.SOL_SOCKET, unix.SO_NO_CHECK}: boolean(
+		func(s *Socket) bool { return s.oob.NoCheck() },
+		func(s *Socket, on bool) { s.oob.SetNoCheck(on) }),
+	{unix.SOL_SOCKET, unix.SO_DONTROUTE}: boolean(
+		func(s *Socket) bool { return s.oob.DontRoute() },
+		func(s *Socket, on bool) { s.oob.SetDontRoute(on) }),
+	{unix.SOL_SOCKET, unix.SO_RXQ_OVFL}: wanted(wantDrops, func(s *Socket, on bool) { s.oob.SetKeepDrops(on) }),
+	{unix.SOL_SOCKET, unix.SO_TIMESTAMP}: boolean(
+		func(s *Socket) bool { return s.wants.Load()&wantTimestamp != 0 },
+		func(s *Socket, on bool) { s.want(wantTimestamp|wantTimestampNS, false); s.want(wantTimestamp, on) }),
+	{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS}: boolean(
+		func(s *Socket) bool { return s.wants.Load()&wantTimestampNS != 0 },
+		func(s *Socket, on bool) { s.want(wantTimestamp|wantTimestampNS, false); s.want(wantTimestampNS, on) }),
+	{unix.SOL_SOCKET, unix.SO_COOKIE}: {size: 8, get: func(s *Socket, b []byte) error {
+		binary.NativeEndian.PutUint64(b, s.oob.Cookie())
+		return nil
+	}},
+	{unix.SOL_SOCKET, unix.SO_BINDTODEVICE}: {variable: true,
+		getN: func(s *Socket, b []byte) (int, error) {
+			i := s.api.st.InterfaceByIndex(s.oob.Device())
+			if i == nil {
+				return 0, nil
+			}
+			if len(b) < unix.IFNAMSIZ {
+				return 0, unix.EINVAL
+			}
+			return copy(b, i.Name()+"\x00"), nil
+		},
+		set: func(s *Socket, b []byte) error {
+			name, _, _ := bytes.Cut(b[:min(len(b), unix.IFNAMSIZ-1)], []byte{0})
+			if len(name) == 0 {
+				return s.oob.SetDevice(0)
+			}
+			i := s.api.st.InterfaceByName(string(name))
+			if i == nil {
+				return unix.ENODEV
+			}
+			return s.oob.SetDevice(i.Index())
+		}},
+	{unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX}: integer(
+		func(s *Socket) int { return s.oob.Device() },
+		func(s *Socket, v int) error {
+			if v < 0 {
+				return unix.EINVAL
+			}
+			return s.oob.SetDevice(v)
+		}),
+}
+
+// setRcvbuf sets the receive buffer to v bytes, doubled as Linux does to make
+// room for its overhead.
+func (s *Socket) setRcvbuf(v int) error {
+	s.oob.SetReceiveBuffer(doubled(v, minRcvbuf))
+	return nil
+}
+
+func (s *Socket) setSndbuf(v int) error {
+	s.oob.SetSendBuffer(doubled(v, minSndbuf))
+	return nil
+}
+
+// limited returns v within the limit for those without CAP_NET_ADMIN. Like Linux
+// it takes a negative number for a large one.
+func limited(v int) int { return int(min(uint32(v), maxBuffer)) }
+
+// doubled returns twice v within the limits of an int.
+func doubled(v, least int) int { return max(2*min(v, math.MaxInt32/2), least) }
+
+// busyPoll and spinOf translate between SO_BUSY_POLL, microseconds, and a spin
+// budget. The largest value stands for spinning without end; a socket that
+// nobody has set shows what its budget is now.
+func busyPoll(d time.Duration) int {
+	switch {
+	case d == stack.SpinAlways:
+		return math.MaxInt32
+	case d < 0:
+		return 0
+	default:
+		return int(d / time.Microsecond)
+	}
+}
+
+func spinOf(us int) time.Duration {
+	switch us {
+	case math.MaxInt32:
+		return stack.SpinAlways
+	case 0:
+		return stack.SpinNever
+	default:
+		return time.Duration(us) * time.Microsecond
+	}
+}
