@@ -42,12 +42,7 @@ func (s *Socket) controlOf(w *controlWriter, in *stack.Info, wants uint32) {
 		w.putInt(unix.SOL_UDP, unix.UDP_GRO, int(in.SegmentSize))
 	}
 	if wants&wantPktInfo != 0 {
-		var data [12]byte
-		local := s.api.st.LocalFor(in.Interface, in.To)
-		binary.NativeEndian.PutUint32(data[:], uint32(in.Interface))
-		copy(data[4:], local[:])
-		copy(data[8:], in.To[:])
-		w.put(unix.SOL_IP, unix.IP_PKTINFO, data[:])
+		s.putPktInfo(w, in, s.api.st.LocalFor(in.Interface, in.To))
 	}
 	if wants&wantTTL != 0 {
 		w.putInt(unix.SOL_IP, unix.IP_TTL, int(in.TTL))
@@ -67,6 +62,17 @@ func (s *Socket) controlOf(w *controlWriter, in *stack.Info, wants uint32) {
 	if wants&wantFragSize != 0 && in.FragSize != 0 {
 		w.putInt(unix.SOL_IP, unix.IP_RECVFRAGSIZE, int(in.FragSize))
 	}
+}
+
+// putPktInfo stores struct in_pktinfo: where a datagram arrived, local (the
+// address that an answer comes from) and its destination. What came over
+// loopback has arrived at the interface that has the address.
+func (s *Socket) putPktInfo(w *controlWriter, in *stack.Info, local [4]byte) {
+	var data [12]byte
+	binary.NativeEndian.PutUint32(data[:], uint32(s.api.st.HomeOf(in.Interface, in.To)))
+	copy(data[4:], local[:])
+	copy(data[8:], in.To[:])
+	w.put(unix.SOL_IP, unix.IP_PKTINFO, data[:])
 }
 
 // putInet writes a struct sockaddr_in of 16 bytes.
@@ -189,6 +195,9 @@ func parseUDPControl(c Cmsg, o *stack.SendOptions) error {
 
 // parseSocketControl takes SO_TIMESTAMPING, with transmit flags only.
 func parseSocketControl(c Cmsg, o *stack.SendOptions) error {
+	if c.Type == unix.SCM_RIGHTS || c.Type == unix.SCM_CREDENTIALS {
+		return nil // AF_UNIX's: Linux passes over them
+	}
 	if c.Type != unix.SO_TIMESTAMPING || len(c.Data) != 4 {
 		return unix.EINVAL
 	}

@@ -62,7 +62,10 @@ func (s *Socket) putErrorControl(w *controlWriter, e *stack.QueuedError) {
 		// The kernel passes the other control messages of the ICMP datagram on.
 		if wants := s.wants.Load() & (wantPktInfo | wantTTL | wantTOS); wants != 0 {
 			in := e.Meta
-			s.controlOf(w, &in, wants)
+			if wants&wantPktInfo != 0 {
+				s.putPktInfo(w, &in, [4]byte{}) // nothing is answered
+			}
+			s.controlOf(w, &in, wants&^wantPktInfo)
 		}
 	}
 	w.put(unix.SOL_IP, unix.IP_RECVERR, data[:])

@@ -65,6 +65,15 @@ func (q *errorQueue) pop() (e QueuedError, next unix.Errno, ok bool) {
 	return e, next, true
 }
 
+// purge drops all entries.
+func (q *errorQueue) purge() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	clear(q.entries)
+	q.entries, q.charged = q.entries[:0], 0
+	q.n.Store(0)
+}
+
 // TakeQueuedError takes the oldest entry of the error queue (MSG_ERRQUEUE); ok
 // is false if it is empty. As on Linux the pending error is then that of the
 // next ICMP error in the queue, if there is one.

@@ -250,6 +250,19 @@ func (s *Stack) LocalFor(index int32, dst [4]byte) [4]byte {
 	return [4]byte{}
 }
 
+// HomeOf returns the index that Linux gives for the interface that a datagram to
+// dst came in by (ipi_ifindex in ip(7)): for one that came over loopback it is
+// the interface that has the address.
+func (s *Stack) HomeOf(index int32, dst [4]byte) int32 {
+	n := s.net.Load()
+	if i := n.byIndex[index]; i != nil && i.loopback {
+		if home := n.local[dst]; home != nil {
+			return home.index
+		}
+	}
+	return index
+}
+
 // SendOptions change one datagram: what control messages ask for.
 type SendOptions struct {
 	TTL    int     // 1 to 255; 0: the socket's

@@ -47,7 +47,13 @@ var loopbackAddr = [4]byte{127, 0, 0, 1}
 func (s *Stack) route(f flow) (hop, unix.Errno) {
 	net := s.net.Load()
 	if f.src != ([4]byte{}) && !f.anySource && !net.isLocal(f.src) {
-		return hop{}, unix.EINVAL
+		if f.src[0] == 0 || ipv4.IsMulticast(f.src) || ipv4.IsLimitedBroadcast(f.src) {
+			return hop{}, unix.EINVAL
+		}
+		return hop{}, unix.ENETUNREACH
+	}
+	if f.device != 0 && net.byIndex[f.device] == nil {
+		return hop{}, unix.ENODEV
 	}
 	if net.isLocal(f.dst) {
 		return net.localHop(f), 0

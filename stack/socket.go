@@ -484,7 +484,13 @@ func (k *Socket) SetBroadcast(on bool) { k.broadcast.Store(on); k.dropPaths() }
 func (k *Socket) Broadcast() bool { return k.broadcast.Load() }
 
 // SetRecvErr asks for all ICMP errors, the transient ones too (IP_RECVERR, ip(7)).
-func (k *Socket) SetRecvErr(on bool) { k.recvErr.Store(on) }
+// Turned off, it drops what is in the error queue.
+func (k *Socket) SetRecvErr(on bool) {
+	k.recvErr.Store(on)
+	if !on {
+		k.errors.purge()
+	}
+}
 
 // RecvErr returns what SetRecvErr set.
 func (k *Socket) RecvErr() bool { return k.recvErr.Load() }

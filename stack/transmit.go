@@ -408,7 +408,11 @@ func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 		limit -= udp.HeaderLen
 	}
 	if o.n > limit || o.n+len(options) > p.maxData && !p.mayFragment() {
-		k.localError(unix.EMSGSIZE, spec.dst, spec.dstPort, p.mtu())
+		port := spec.dstPort
+		if !k.hasPeer.Load() {
+			port = 0 // Linux tells the peer's
+		}
+		k.localError(unix.EMSGSIZE, spec.dst, port, p.mtu())
 		return unix.EMSGSIZE
 	}
 	if k.sendFull() {
