@@ -45,14 +45,20 @@ func Control(r *Run, b []byte) string {
 	return "{" + strings.Join(out, ", ") + "}"
 }
 
+// timestamps are the control messages with times in them.
+var timestamps = map[int]bool{unix.SCM_TIMESTAMP: true, unix.SCM_TIMESTAMPNS: true, unix.SCM_TIMESTAMPING: true,
+	unix.SO_TIMESTAMP_NEW: true, unix.SO_TIMESTAMPNS_NEW: true, unix.SO_TIMESTAMPING_NEW: true}
+
 func cmsgData(r *Run, level, typ int, data []byte) string {
 	switch {
-	case level == unix.SOL_SOCKET && typ == unix.SCM_TIMESTAMPING && len(data) == 48:
+	case level == unix.SOL_SOCKET && (typ == unix.SCM_TIMESTAMPING || typ == unix.SO_TIMESTAMPING_NEW) && len(data) == 48:
 		return plausible(data[:16], 1) + " " + plausible(data[16:32], 1) + " " + plausible(data[32:], 1)
-	case level == unix.SOL_SOCKET && typ == unix.SCM_TIMESTAMPNS && len(data) == 16:
+	case level == unix.SOL_SOCKET && (typ == unix.SCM_TIMESTAMPNS || typ == unix.SO_TIMESTAMPNS_NEW) && len(data) == 16:
 		return plausible(data, 1)
-	case level == unix.SOL_SOCKET && typ == unix.SCM_TIMESTAMP && len(data) == 16:
+	case level == unix.SOL_SOCKET && (typ == unix.SCM_TIMESTAMP || typ == unix.SO_TIMESTAMP_NEW) && len(data) == 16:
 		return plausible(data, 1000)
+	case level == unix.SOL_SOCKET && timestamps[typ]:
+		return fmt.Sprintf("%d bytes of a time", len(data))
 	case level == unix.SOL_IP && typ == unix.IP_ORIGDSTADDR && len(data) == 16:
 		return fmt.Sprintf("%x:%s", data[4:8], r.port(binary.BigEndian.Uint16(data[2:])))
 	default:

@@ -57,6 +57,8 @@ func NewStage(t testing.TB, w World) *Stage {
 		t.Cleanup(func() { k.Close() })
 		check(t, k.SetsockoptTimeval(unix.SOL_SOCKET, unix.SO_RCVTIMEO, patience))
 		check(t, k.Bind(sockapi.Inet4([4]byte{}, markerPort)))
+		// Linux begins to stamp a while after the first socket has asked for it.
+		check(t, k.SetsockoptInt(unix.SOL_SOCKET, unix.SO_TIMESTAMP, 1))
 		s.markers[h] = k
 	}
 	for _, top := range []Topology{Wire, Loopback, Own} {

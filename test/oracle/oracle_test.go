@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/outband/outband/test/lab"
 )
@@ -15,11 +16,14 @@ func TestMain(m *testing.M) { lab.Main(m) }
 // table returns all cases.
 func table() []Case {
 	var all []Case
-	for _, family := range []func() []Case{optionCases} {
+	for _, family := range []func() []Case{optionCases, socketCases, addressCases, recvCases, sendCases, errorCases, controlCases} {
 		all = append(all, family()...)
 	}
 	return all
 }
+
+// slow is how long a case takes that is worth a line.
+const slow = time.Second
 
 var only = flag.String("oracle.case", "", "run the cases whose name begins so, and show every difference")
 
@@ -40,7 +44,11 @@ func TestTable(t *testing.T) {
 			continue
 		}
 		d, p := find(Deliberate, c), find(Pending, c)
+		began := time.Now()
 		diff := j.Case(c, d < 0 && p < 0)
+		if took := time.Since(began); took > slow {
+			t.Logf("%s took %v", c.Name, took)
+		}
 		differs := diff != ""
 		total.add(differs)
 		switch {

@@ -62,7 +62,7 @@ func (r *Run) Open(name string, end Host, domain, typ, proto int) *Sock {
 		r.Logf("%s = socket(%s, %s, %d): %s", name, domainName(domain), typeName(typ), proto, errnoName(err))
 		return &Sock{r: r, Name: name}
 	}
-	k := &Sock{r: r, Name: name, s: s, end: end}
+	k := &Sock{r: r, Name: name, s: s, ping: proto == unix.IPPROTO_ICMP && typ&0xf == unix.SOCK_DGRAM}
 	r.socks = append(r.socks, k)
 	return k
 }
@@ -112,7 +112,7 @@ type Sock struct {
 	Name   string
 	r      *Run
 	s      *sockapi.Socket
-	end    Host
+	ping   bool
 	closed bool
 }
 
@@ -208,7 +208,11 @@ func (k *Sock) Names() {
 		return
 	}
 	a, err := k.s.Getsockname()
-	k.r.Logf("%s.getsockname() = %s %s", k.Name, k.r.addr(a), errnoName(err))
+	if k.ping && a.Port >= firstIdent {
+		k.r.Logf("%s.getsockname() = %s:some ident %s", k.Name, a.AddrPort().Addr(), errnoName(err))
+	} else {
+		k.r.Logf("%s.getsockname() = %s %s", k.Name, k.r.addr(a), errnoName(err))
+	}
 	a, err = k.s.Getpeername()
 	k.r.Logf("%s.getpeername() = %s %s", k.Name, k.r.addr(a), errnoName(err))
 }
@@ -327,6 +331,10 @@ func (r *Run) addr(a sockapi.Sockaddr) string {
 // firstEphemeral is the first port that a host chooses itself
 // (net.ipv4.ip_local_port_range); scripts use lower ones.
 const firstEphemeral = 32768
+
+// firstIdent is the first ident of ping sockets that scripts leave to the hosts,
+// who choose from all that there are.
+const firstIdent = 100
 
 func (r *Run) port(p uint16) string {
 	if p < firstEphemeral {

@@ -94,7 +94,11 @@ func (k *Sock) Recvfrom(size, flags int) {
 // Recvmsg calls recvmsg with buffers of these sizes and room for control bytes
 // of control messages.
 func (k *Sock) Recvmsg(control, flags int, sizes ...int) {
-	call := fmt.Sprintf("recvmsg(%v, control %d, %s)", sizes, control, flagNames(flags))
+	room := fmt.Sprint(sizes)
+	if len(sizes) > 16 {
+		room = fmt.Sprintf("%d pieces", len(sizes))
+	}
+	call := fmt.Sprintf("recvmsg(%s, control %d, %s)", room, control, flagNames(flags))
 	k.do(call, func() string {
 		m := message(control, sizes...)
 		n, err := k.s.Recvmsg(&m, flags)
@@ -166,6 +170,9 @@ func stored(bufs [][]byte, n int) (out [][]byte) {
 }
 
 func showAll(bufs [][]byte) string {
+	if len(bufs) > 16 {
+		return fmt.Sprintf("%d pieces", len(bufs))
+	}
 	out := make([]string, len(bufs))
 	for i, b := range bufs {
 		out[i] = show(b)
