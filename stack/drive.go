@@ -54,6 +54,8 @@ type receiver struct {
 	match       []*Socket // for datagrams to several sockets
 	raws        *rawTable // nil: there are no raw sockets
 	closedDrops uint64    // drops of sockets that are closed
+	timed       int       // sockets that want to know when a datagram was taken
+	taken       int64     // when that was, of CLOCK_MONOTONIC
 }
 
 // flush is what a batch leaves to do after the lock is released: sleepers to
@@ -120,6 +122,7 @@ func (s *Stack) pump() (more bool) {
 		if n == 0 {
 			continue
 		}
+		s.stampTaken()
 		for i := range n {
 			s.input(ifc, &r.batch[i])
 		}

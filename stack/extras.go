@@ -22,6 +22,7 @@ type receiveExtras struct {
 	drops   atomic.Bool // tell the drop count (SO_RXQ_OVFL)
 	gro     atomic.Bool // take super-packets whole (UDP_GRO)
 	filter  atomic.Pointer[filter]
+	times   atomic.Bool // stamp Info.Taken and Info.Delivered
 }
 
 // filter is a classic BPF program (SO_ATTACH_FILTER).
@@ -35,6 +36,7 @@ type sendExtras struct {
 	cork    atomic.Bool
 	onLink  atomic.Bool // SO_DONTROUTE
 	stamps  txStamps
+	times   txTimes
 }
 
 // markExtras sets or clears a bit of state by whether anything needs it.
@@ -49,13 +51,13 @@ func (k *Socket) markExtras(bit uint32, needed bool) {
 func (k *Socket) markReceiveExtras() {
 	x := &k.recvExtras
 	k.markExtras(stateRecvExtras, x.minTTL.Load() > 0 || x.options.Load() || x.drops.Load() ||
-		x.gro.Load() || x.filter.Load() != nil)
+		x.gro.Load() || x.filter.Load() != nil || x.times.Load())
 }
 
 func (k *Socket) markSendExtras() {
 	x := &k.sendExtras
 	k.markExtras(stateSendExtras, x.segment.Load() > 0 || x.noCheck.Load() || x.options.Load() != nil ||
-		x.cork.Load() || x.onLink.Load() || k.corked.held.Load() ||
+		x.cork.Load() || x.onLink.Load() || k.corked.held.Load() || x.times.on.Load() ||
 		x.stamps.flags.Load()&(txStampFlags|unix.SOF_TIMESTAMPING_OPT_ID) != 0)
 }
 
@@ -114,6 +116,9 @@ func (s *Stack) accept(k *Socket, data []byte, in *Info) ([]byte, bool) {
 	}
 	if x.drops.Load() {
 		in.Drops = k.queue.drops.Load()
+	}
+	if x.times.Load() {
+		in.Taken, in.Delivered = s.rx.taken, s.Monotonic()
 	}
 	if f := x.filter.Load(); f != nil {
 		return s.filterDatagram(k, f, data, in)
@@ -279,6 +284,11 @@ type SendOptions struct {
 	Timestamping uint32
 	// Options are the IP options instead of the socket's.
 	Options []byte
+	// Direct refuses a path over a gateway, which DontRoute would not look for:
+	// EMULTIHOP.
+	Direct bool
+	// Queued is set by the send: the datagram waits for its neighbour.
+	Queued bool
 }
 
 // apply changes a path's specification.

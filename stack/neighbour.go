@@ -263,6 +263,11 @@ const (
 // a gateway, and SolicitMayRoute is not given. EINVAL: unknown flags, or a
 // destination that has no neighbour. Routing errors as for Socket.Send.
 func (s *Stack) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
+	return s.solicitBy(0, dst, timeout, flags)
+}
+
+// solicitBy is Solicit by one device, if it is not 0.
+func (s *Stack) solicitBy(device int32, dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
 	ip, ok := as4(dst)
 	if !ok {
 		return unix.EAFNOSUPPORT
@@ -270,7 +275,7 @@ func (s *Stack) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFlag
 	if flags&^(SolicitPermanent|SolicitMayRoute) != 0 {
 		return unix.EINVAL
 	}
-	h, e := s.route(flow{dst: ip, broadcast: true})
+	h, e := s.route(flow{dst: ip, device: device, broadcast: true})
 	switch {
 	case e != 0:
 		return e

@@ -52,6 +52,7 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, payload []byte, o
 		tx.count[ipFragFails].Add(1)
 		return unix.EMSGSIZE
 	}
+	tx.queued = !ok
 	if !ok {
 		tx.flush() // what was sent before stays before
 	}
@@ -118,6 +119,7 @@ func (s *Stack) hearOwn(p *path, f *ipv4.Fields, payload []byte) {
 // hearDatagram is hearOwn for a datagram that is complete.
 func (s *Stack) hearDatagram(ifc *Interface, b []byte) {
 	s.lockReceive()
+	s.stampTaken()
 	s.ipv4Input(ifc, b, &link.Meta{Type: link.Broadcast, Checksum: link.ChecksumValid, WireLen: len(b)}, true)
 	s.unlockReceive()
 }

@@ -22,6 +22,9 @@ type Info struct {
 	SegmentSize      uint16 // UDP_GRO: size of the datagrams that were joined, else 0
 	Drops            uint32 // datagrams dropped before this one, if the socket wants to know
 	Time             int64  // nanoseconds since the Unix epoch, 0 if Clock is ClockNone
+	// Taken and Delivered are when it was taken from its link, and given to the
+	// socket, in nanoseconds of CLOCK_MONOTONIC, if the socket wants to know.
+	Taken, Delivered int64
 	// Options are the IP options, if there were any and the socket wants them.
 	Options *ipv4.Options
 }

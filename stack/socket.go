@@ -135,6 +135,7 @@ func (k *Socket) setState(bits, events uint32) {
 	k.state.Or(bits)
 	k.queue.wakeAll()
 	k.sending.wake()
+	k.sendExtras.times.wake()
 	k.changed(events)
 }
 
@@ -429,6 +430,7 @@ func (k *Socket) Close() error {
 	k.setState(stateClosed, EventsAll)
 	k.unwatchAll()
 	k.WaitElsewhere(false)
+	k.SetReceiveTimes(false)
 	k.mu.Lock()
 	k.s.lockReceive()
 	switch {

@@ -36,8 +36,10 @@ type Config struct {
 type Stack struct {
 	clock       Clock
 	spinDefault time.Duration
-	memoryOnly  atomic.Bool // no link has a descriptor
-	tellOnce    atomic.Bool // a link beside the loopback has none
+	// monotonicBase makes the clock's time CLOCK_MONOTONIC's.
+	monotonicBase int64
+	memoryOnly    atomic.Bool // no link has a descriptor
+	tellOnce      atomic.Bool // a link beside the loopback has none
 
 	rx      receiver
 	udp     *udp.Table[*Socket] // guarded by the receive lock, as are
@@ -103,6 +105,7 @@ func New(cfg Config) (*Stack, error) {
 	if s.clock == nil {
 		s.clock = systemClock{time.Now()}
 	}
+	s.monotonicBase = monotonicBase(s.clock)
 	s.randAt = len(s.rand)
 	s.recent.secret = s.random()
 	var key [16]byte

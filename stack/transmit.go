@@ -35,6 +35,7 @@ type outgoing struct {
 	opts     *SendOptions
 	link     *LinkAddr // of a packet socket
 	message  int       // its index in the batch
+	began    int64     // when the call began, of CLOCK_MONOTONIC, if that is recorded
 }
 
 // Send sends p to the peer as one datagram: EDESTADDRREQ if there is none. It
@@ -261,6 +262,9 @@ func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	case flags&unix.MSG_OOB != 0:
 		return unix.EOPNOTSUPP
 	}
+	if k.sendExtras.times.on.Load() {
+		o.began = k.s.Monotonic()
+	}
 	if k.proto != ipv4.ProtocolICMP && !k.HeaderIncluded() && (flags&unix.MSG_MORE != 0 || k.sendExtras.cork.Load() || k.corked.held.Load()) {
 		if done, e := k.collect(o, flags); e != 0 || !done {
 			if e == 0 {
@@ -326,6 +330,9 @@ func (k *Socket) sendAside(tx *txbuf, o *outgoing, spec *pathSpec, flags int) un
 	var p path
 	if e := k.s.makePath(&p, spec); e != 0 {
 		return e
+	}
+	if o.opts != nil && o.opts.Direct && p.next != p.dst {
+		return unix.EMULTIHOP
 	}
 	if flags&unix.MSG_CONFIRM != 0 && !p.ifc.loopback {
 		p.ifc.confirm(p.next)
@@ -444,7 +451,10 @@ func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 	}
 	var stamp uint32
 	if o.opts != nil {
-		stamp = o.opts.Timestamping
+		stamp, o.opts.Queued = o.opts.Timestamping, tx.queued
+	}
+	if k.sendExtras.times.on.Load() {
+		return k.sendTimed(tx, o, tx.queued, stamp)
 	}
 	if stamp != 0 || k.sendExtras.stamps.flags.Load() != 0 {
 		return k.sendStamped(tx, stamp)
@@ -521,7 +531,7 @@ func (k *Socket) sendSegments(tx *txbuf, p *path, spec *pathSpec, o *outgoing, s
 		o.copyTo(whole)
 	}
 	for at := 0; at < o.n; at += size {
-		piece := outgoing{one: whole[at:min(at+size, o.n)], message: -1, opts: o.opts}
+		piece := outgoing{one: whole[at:min(at+size, o.n)], message: -1, opts: o.opts, began: o.began}
 		if piece.n = len(piece.one); at+size >= o.n {
 			piece.message = o.message
 		}

@@ -147,7 +147,7 @@ func (k *Socket) Events() uint32 {
 	case stateShutRead:
 		ev |= unix.EPOLLRDHUP | EventsIn
 	}
-	if k.queue.n.Load() > 0 {
+	if k.queue.n.Load() > 0 || k.sendExtras.times.n.Load() > 0 {
 		ev |= EventsIn
 	}
 	if k.writable() {

@@ -1,0 +1,205 @@
+package stack
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/outband/outband/link"
+	"golang.org/x/sys/unix"
+)
+
+// IOTimes says when a datagram passed three points on its way, in nanoseconds of
+// CLOCK_MONOTONIC; 0 where nobody looked (EVL's struct evl_net_iotimes).
+//
+// On receive: the device had it, a receiver took it from the link, it was given
+// to its socket. On send: the link had taken it, it was handed to the link, the
+// call began.
+type IOTimes struct{ Device, Queuing, Delivery int64 }
+
+// monotonicBase returns what to add to the clock's time to get CLOCK_MONOTONIC's.
+func monotonicBase(c Clock) int64 {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) != nil {
+		return 0
+	}
+	return ts.Nano() - c.Now()
+}
+
+// Monotonic returns the time in nanoseconds of CLOCK_MONOTONIC, as the stack's
+// clock has it.
+func (s *Stack) Monotonic() int64 { return s.clock.Now() + s.monotonicBase }
+
+// DeadlineAt returns the deadline, for the calls that take one, at a time of
+// CLOCK_MONOTONIC.
+func (s *Stack) DeadlineAt(monotonic int64) int64 {
+	d := monotonic - s.monotonicBase
+	if s.monotonicBase < 0 && d < monotonic {
+		return never // beyond what the clock can tell
+	}
+	return d
+}
+
+// SetReceiveTimes says whether Info.Taken and Info.Delivered are wanted.
+func (k *Socket) SetReceiveTimes(on bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if on == k.recvExtras.times.Load() || on && k.Closed() {
+		return
+	}
+	k.s.lockReceive()
+	if k.recvExtras.times.Store(on); on {
+		k.s.rx.timed++
+	} else {
+		k.s.rx.timed--
+	}
+	k.s.unlockReceive()
+	k.markReceiveExtras()
+}
+
+// stampTaken remembers when frames were taken from a link, if any socket wants to
+// know. The receive lock is held.
+func (s *Stack) stampTaken() {
+	if s.rx.timed > 0 {
+		s.rx.taken = s.Monotonic()
+	}
+}
+
+// ReceiveTimes returns the times of a datagram that was received while they were
+// wanted. The device's is the link's stamp, if that was made by the system's
+// clock: a device's own clock tells nothing about CLOCK_MONOTONIC.
+func (s *Stack) ReceiveTimes(in *Info) IOTimes {
+	t := IOTimes{Queuing: in.Taken, Delivery: in.Delivered}
+	if in.Clock == link.ClockSoftware {
+		t.Device = in.Time - (time.Now().UnixNano() - s.Monotonic())
+	}
+	return t
+}
+
+// maxTransmitTimes is how many records a socket keeps.
+const maxTransmitTimes = 256
+
+// txTimes are the records of what a socket has sent, oldest first.
+type txTimes struct {
+	on     atomic.Bool
+	n      atomic.Int32 // records kept; changed with mu held
+	waiter atomic.Pointer[Waiter]
+
+	mu   sync.Mutex
+	ring []IOTimes // maxTransmitTimes long, from the first use on
+	head int
+	lost bool
+}
+
+// SetTransmitTimes says whether the times of sent datagrams are recorded, for
+// TransmitTimes. Records of before are dropped. A datagram that waits for its
+// neighbour leaves later, and is not recorded.
+func (k *Socket) SetTransmitTimes(on bool) {
+	x := &k.sendExtras.times
+	x.mu.Lock()
+	if on && x.ring == nil {
+		x.ring = make([]IOTimes, maxTransmitTimes)
+	}
+	x.on.Store(on)
+	x.head, x.lost = 0, false
+	x.n.Store(0)
+	x.mu.Unlock()
+	x.wake()
+	k.markSendExtras()
+}
+
+func (x *txTimes) wake() {
+	if w := x.waiter.Load(); w != nil {
+		w.WakeAll()
+	}
+}
+
+// push adds a record. If there is no room it is lost, and the next reader is
+// told.
+func (x *txTimes) push(t IOTimes) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	n := int(x.n.Load())
+	if !x.on.Load() || n == len(x.ring) {
+		x.lost = x.lost || x.on.Load()
+		return
+	}
+	x.ring[(x.head+n)%len(x.ring)] = t
+	x.n.Store(int32(n + 1))
+}
+
+// pop takes records.
+func (x *txTimes) pop(times []IOTimes) (n int, lost bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	have := int(x.n.Load())
+	for n < have && n < len(times) {
+		times[n] = x.ring[x.head]
+		x.head = (x.head + 1) % len(x.ring)
+		n++
+	}
+	x.n.Store(int32(have - n))
+	lost, x.lost = x.lost, false
+	return n, lost
+}
+
+// sendTimed sends what is built in tx, and records when. queued says that the
+// datagram waits for its neighbour. stamp is sendStamped's.
+func (k *Socket) sendTimed(tx *txbuf, o *outgoing, queued bool, stamp uint32) unix.Errno {
+	t := IOTimes{Queuing: k.s.Monotonic(), Delivery: o.began}
+	e := k.sendStamped(tx, stamp)
+	if e == 0 {
+		e = tx.flush()
+	}
+	if e != 0 || queued {
+		return e
+	}
+	t.Device = k.s.Monotonic()
+	k.sendExtras.times.push(t)
+	k.sendExtras.times.wake()
+	k.changed(EventsIn)
+	return 0
+}
+
+// TransmitTimes takes the oldest records of what was sent and returns how many;
+// lost says that there were more than are kept since the last call. It waits as
+// Recv does. EINVAL: they are not recorded. EBADF: the socket is closed.
+func (k *Socket) TransmitTimes(times []IOTimes, flags int, deadline int64) (n int, lost bool, err error) {
+	x := &k.sendExtras.times
+	for {
+		switch {
+		case k.Closed():
+			return 0, false, unix.EBADF
+		case !x.on.Load():
+			return 0, false, unix.EINVAL
+		}
+		if n, lost = x.pop(times); n > 0 || lost || len(times) == 0 {
+			k.taken()
+			return n, lost, nil
+		}
+		if flags&unix.MSG_DONTWAIT != 0 || !k.timesWaiter().Wait(deadline) {
+			return 0, false, unix.EAGAIN
+		}
+	}
+}
+
+// timesWaiter returns what TransmitTimes waits with.
+func (k *Socket) timesWaiter() *Waiter {
+	x := &k.sendExtras.times
+	if w := x.waiter.Load(); w != nil {
+		return w
+	}
+	w := k.s.NewWaiter(func() bool { return x.n.Load() > 0 || !x.on.Load() || k.Closed() })
+	x.waiter.CompareAndSwap(nil, w)
+	return x.waiter.Load()
+}
+
+// Solicit is Stack.Solicit for the way that the socket's datagrams would take:
+// by the device that it is bound to, if it is.
+func (k *Socket) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
+	return k.s.solicitBy(int32(k.Device()), dst, timeout, flags)
+}
