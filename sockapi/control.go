@@ -23,10 +23,15 @@ const (
 	wantOrigDst
 	wantFragSize
 	wantGRO
+	wantAuxdata
 )
 
 // control stores the control messages for a datagram, in Linux' order.
 func (s *Socket) control(w *controlWriter, in *stack.Info) {
+	if s.isPacket() {
+		s.packetControl(w, in, s.wants.Load())
+		return
+	}
 	s.controlOf(w, in, s.wants.Load())
 }
 

@@ -68,5 +68,9 @@ func (s *Socket) putErrorControl(w *controlWriter, e *stack.QueuedError) {
 			s.controlOf(w, &in, wants&^wantPktInfo)
 		}
 	}
+	if s.isPacket() {
+		w.put(unix.SOL_PACKET, unix.PACKET_TX_TIMESTAMP, data[:16])
+		return
+	}
 	w.put(unix.SOL_IP, unix.IP_RECVERR, data[:])
 }

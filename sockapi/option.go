@@ -50,8 +50,11 @@ func (s *Socket) Setsockopt(level, name int, value []byte) error {
 	}
 	// Linux looks at the length before the name here.
 	if len(value) < 4 && (level == unix.SOL_SOCKET && name != unix.SO_BINDTODEVICE ||
-		level == unix.SOL_UDP && s.proto == unix.IPPROTO_UDP) {
+		level == unix.SOL_UDP && s.isUDP()) {
 		return unix.EINVAL
+	}
+	if s.refusesOption(level, name) {
+		return unix.EOPNOTSUPP
 	}
 	o, ok := s.option(level, name)
 	if !ok || o.set == nil {
@@ -106,7 +109,8 @@ func (s *Socket) Getsockopt(level, name int, value []byte) (int, error) {
 // tells levels that the socket has from those that it has not.
 func (s *Socket) noOption(level int) unix.Errno {
 	switch {
-	case level == unix.SOL_SOCKET, level == unix.SOL_IP, level == unix.SOL_UDP && s.proto == unix.IPPROTO_UDP:
+	case level == unix.SOL_SOCKET, level == unix.SOL_IP, level == unix.SOL_UDP && s.isUDP(),
+		level == unix.SOL_RAW && s.isRaw(), s.isPacket():
 		return unix.ENOPROTOOPT
 	default:
 		return unix.EOPNOTSUPP
@@ -115,8 +119,16 @@ func (s *Socket) noOption(level int) unix.Errno {
 
 // option returns the row of an option that this kind of socket has.
 func (s *Socket) option(level, name int) (option, bool) {
-	if level == unix.SOL_UDP && s.proto != unix.IPPROTO_UDP {
-		return option{}, false
+	switch level {
+	case unix.SOL_SOCKET:
+	case unix.SOL_PACKET:
+		if !s.isPacket() {
+			return option{}, false
+		}
+	default:
+		if s.isPacket() || level == unix.SOL_UDP && !s.isUDP() || level == unix.SOL_RAW && !s.isRaw() {
+			return option{}, false
+		}
 	}
 	o, ok := options[optionKey{level, name}]
 	return o, ok

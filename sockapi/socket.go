@@ -63,11 +63,21 @@ type Socket struct {
 	elsewhere atomic.Int32 // see waitElsewhere
 	status    atomic.Int32 // flags of F_SETFL that are only kept
 	stamp     stamp
+	origDev   atomic.Bool // PACKET_ORIGDEV
 }
 
 // Socket opens a socket (socket(2)). typ takes SOCK_OOB, unix.SOCK_NONBLOCK
-// and unix.SOCK_CLOEXEC. Out-of-band there are AF_INET/SOCK_DGRAM sockets of UDP
-// (protocol 0 or IPPROTO_UDP) and of ICMP echo (IPPROTO_ICMP, see icmp(7)).
+// and unix.SOCK_CLOEXEC. Out-of-band there are
+//
+//   - AF_INET/SOCK_DGRAM sockets of UDP (protocol 0 or IPPROTO_UDP) and of ICMP
+//     echo (IPPROTO_ICMP, see icmp(7));
+//   - AF_INET/SOCK_RAW sockets of any protocol (raw(7));
+//   - AF_PACKET/SOCK_RAW and SOCK_DGRAM sockets (packet(7)), whose protocol is an
+//     EtherType in network byte order: see HTONS. They see what the stack's links
+//     bring; a tpacket link is told of EtherTypes beyond IPv4 and ARP, and of
+//     frames to other hosts, when it is opened (tpacket.Options).
+//
+// No privilege is asked for: the stack is the process's own.
 //
 // Errors: EAFNOSUPPORT, ESOCKTNOSUPPORT and EPROTONOSUPPORT for what there is
 // not, EINVAL for what there cannot be, ENETDOWN if the stack is closed.
@@ -83,26 +93,22 @@ func (a *API) Socket(domain, typ, proto int) (*Socket, error) {
 		return nil, unix.EAFNOSUPPORT
 	case kind >= maxType:
 		return nil, unix.EINVAL
-	case domain != unix.AF_INET:
+	case domain != unix.AF_INET && domain != unix.AF_PACKET:
 		return nil, unix.EAFNOSUPPORT
-	case proto < 0 || proto >= maxProtocol:
-		return nil, unix.EINVAL
 	}
-	if kind != unix.SOCK_DGRAM {
-		return nil, unix.ESOCKTNOSUPPORT
+	var k *stack.Socket
+	var err error
+	if domain == unix.AF_PACKET {
+		k, err = a.openPacket(kind, proto)
+		proto = 0 // what SO_PROTOCOL says
+	} else {
+		k, proto, err = a.openInet(kind, proto)
 	}
-	if proto == 0 {
-		proto = unix.IPPROTO_UDP
-	}
-	if proto != ipv4.ProtocolUDP && proto != ipv4.ProtocolICMP {
-		return nil, unix.EPROTONOSUPPORT
-	}
-	k, err := a.st.NewSocket(uint8(proto))
 	if err != nil {
 		return nil, err
 	}
 	s := &Socket{api: a, oob: k, domain: domain, typ: kind, proto: proto}
-	if proto == ipv4.ProtocolICMP {
+	if kind == unix.SOCK_DGRAM && proto == ipv4.ProtocolICMP {
 		s.reuseAddr.Store(true) // Linux' ping sockets begin so
 		k.SetReuse(true, false)
 	}
@@ -110,6 +116,29 @@ func (a *API) Socket(domain, typ, proto int) (*Socket, error) {
 		s.nonblock.Store(unix.MSG_DONTWAIT)
 	}
 	return s, nil
+}
+
+// openInet opens an out-of-band AF_INET socket, and returns its protocol.
+func (a *API) openInet(kind, proto int) (*stack.Socket, int, error) {
+	if proto < 0 || proto >= maxProtocol {
+		return nil, 0, unix.EINVAL
+	}
+	switch kind {
+	case unix.SOCK_DGRAM:
+	case unix.SOCK_RAW:
+		k, err := a.st.NewRawSocket(proto)
+		return k, proto, err
+	default:
+		return nil, 0, unix.ESOCKTNOSUPPORT
+	}
+	if proto == 0 {
+		proto = unix.IPPROTO_UDP
+	}
+	if proto != ipv4.ProtocolUDP && proto != ipv4.ProtocolICMP {
+		return nil, 0, unix.EPROTONOSUPPORT
+	}
+	k, err := a.st.NewSocket(uint8(proto))
+	return k, proto, err
 }
 
 // OutOfBand reports whether the socket is the stack's.
@@ -138,6 +167,10 @@ func (s *Socket) Bind(local Sockaddr) error {
 		return s.kernel.bind(local)
 	}
 	switch {
+	case s.isPacket():
+		return s.bindPacket(local)
+	case s.isRaw():
+		return s.bindRaw(local)
 	case local.Family == unix.AF_INET:
 	case local.Family == unix.AF_UNSPEC && local.IP4() == [4]byte{}:
 		// Linux' inet_bind takes AF_UNSPEC for AF_INET with the zero address.
@@ -153,6 +186,9 @@ func (s *Socket) Bind(local Sockaddr) error {
 func (s *Socket) Connect(peer Sockaddr) error {
 	if s.oob == nil {
 		return s.kernel.connect(peer)
+	}
+	if s.isPacket() {
+		return s.notForPacket()
 	}
 	switch peer.Family {
 	case unix.AF_UNSPEC:
@@ -172,6 +208,9 @@ func (s *Socket) Getsockname() (Sockaddr, error) {
 	if s.oob.Closed() {
 		return Sockaddr{}, unix.EBADF
 	}
+	if s.isPacket() {
+		return s.packetName(), nil
+	}
 	return InetAddrPort(s.oob.LocalAddr()), nil
 }
 
@@ -179,6 +218,9 @@ func (s *Socket) Getsockname() (Sockaddr, error) {
 func (s *Socket) Getpeername() (Sockaddr, error) {
 	if s.oob == nil {
 		return s.kernel.getpeername()
+	}
+	if s.isPacket() {
+		return Sockaddr{}, s.notForPacket()
 	}
 	if s.oob.Closed() {
 		return Sockaddr{}, unix.EBADF
@@ -195,6 +237,9 @@ func (s *Socket) Getpeername() (Sockaddr, error) {
 func (s *Socket) Shutdown(how int) error {
 	if s.oob == nil {
 		return s.kernel.shutdown(how)
+	}
+	if s.isPacket() {
+		return s.notForPacket()
 	}
 	return s.oob.Shutdown(how)
 }

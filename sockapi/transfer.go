@@ -57,12 +57,14 @@ func (s *Socket) Recvfrom(p []byte, flags int) (int, Sockaddr, error) {
 	if err != nil {
 		return 0, Sockaddr{}, err
 	}
-	return n, source(&info), nil
+	return n, s.source(&info), nil
 }
 
 func (s *Socket) recv(p []byte, flags int) (int, stack.Info, error) {
-	if flags&unix.MSG_OOB != 0 && s.refusesOOB() {
-		return 0, stack.Info{}, unix.EOPNOTSUPP
+	if flags&^recvStackFlags != 0 {
+		if err := s.refuses(flags); err != nil {
+			return 0, stack.Info{}, err
+		}
 	}
 	if flags&unix.MSG_ERRQUEUE != 0 {
 		m := Msghdr{Iov: [][]byte{p}}
@@ -79,15 +81,14 @@ func (s *Socket) recv(p []byte, flags int) (int, stack.Info, error) {
 	return n, info, err
 }
 
-// refusesOOB reports whether receiving with MSG_OOB is EOPNOTSUPP: Linux' UDP
-// ignores the flag, its other datagram sockets do not.
-func (s *Socket) refusesOOB() bool { return s.proto != unix.IPPROTO_UDP }
-
 // source returns the address that a datagram came from; none if there was no
 // datagram (a shut-down socket).
-func source(info *stack.Info) Sockaddr {
+func (s *Socket) source(info *stack.Info) Sockaddr {
 	if info.Interface == 0 {
 		return Sockaddr{}
+	}
+	if s.isPacket() {
+		return packetSource(info)
 	}
 	return Inet4(info.From, info.FromPort)
 }
@@ -98,8 +99,8 @@ func (s *Socket) Recvmsg(m *Msghdr, flags int) (int, error) {
 	if s.oob == nil {
 		return s.kernel.recvmsg(m, flags)
 	}
-	if flags&unix.MSG_OOB != 0 && s.refusesOOB() {
-		return 0, unix.EOPNOTSUPP
+	if err := s.refuses(flags); err != nil {
+		return 0, err
 	}
 	if flags&unix.MSG_ERRQUEUE != 0 {
 		return s.recvError(m, flags)
@@ -118,7 +119,7 @@ func (s *Socket) Recvmsg(m *Msghdr, flags int) (int, error) {
 
 // storeMessage stores what a stack's message says in m, and returns its length.
 func (s *Socket) storeMessage(m *Msghdr, in *stack.Message, flags int) int {
-	m.Name, m.Flags, m.ControlLen = source(&in.Info), in.Flags|flags&unix.MSG_CMSG_CLOEXEC, 0
+	m.Name, m.Flags, m.ControlLen = s.source(&in.Info), in.Flags|flags&unix.MSG_CMSG_CLOEXEC, 0
 	s.stamp.received(&in.Info)
 	if s.wants.Load() != 0 && in.Info.Interface != 0 {
 		w := controlWriter{buf: m.Control}
@@ -140,8 +141,8 @@ func (s *Socket) Recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration) (int
 	if s.oob == nil {
 		return s.kernel.recvmmsg(msgs, flags, timeout)
 	}
-	if flags&unix.MSG_OOB != 0 && s.refusesOOB() {
-		return 0, unix.EOPNOTSUPP
+	if err := s.refuses(flags &^ unix.MSG_WAITFORONE); err != nil {
+		return 0, err
 	}
 	if flags&unix.MSG_ERRQUEUE != 0 {
 		return s.recvErrors(msgs, flags)
@@ -232,6 +233,8 @@ func (s *Socket) Sendto(p []byte, flags int, to Sockaddr) (int, error) {
 		return s.kernel.sendto(p, flags, to)
 	case to.IsZero():
 		return s.Send(p, flags)
+	case s.isPacket():
+		return s.sendFrame(p, flags, to)
 	case to.Family != unix.AF_INET:
 		return 0, to.notInet()
 	}
@@ -250,7 +253,7 @@ func (s *Socket) Sendmsg(m *Msghdr, flags int) (int, error) {
 	}
 	b := s.api.batch(1)
 	defer s.api.release(b)
-	n, err := b.fill(0, m)
+	n, err := b.fill(s, 0, m)
 	if err != nil {
 		return 0, err
 	}
@@ -261,15 +264,18 @@ func (s *Socket) Sendmsg(m *Msghdr, flags int) (int, error) {
 }
 
 // fill makes the stack's message i of m, and returns its length.
-func (b *batch) fill(i int, m *Msghdr) (int, error) {
+func (b *batch) fill(s *Socket, i int, m *Msghdr) (int, error) {
 	out := &b.out[i]
 	if len(m.Iov) > maxBuffers {
 		return 0, unix.EMSGSIZE
 	}
+	if s.isPacket() {
+		return m.len(), b.fillFrame(i, m)
+	}
 	if !m.Name.IsZero() && m.Name.Family != unix.AF_INET {
 		return 0, m.Name.notInet()
 	}
-	out.Buffers, out.To, out.Options = m.Iov, m.Name.AddrPort(), nil
+	out.Buffers, out.To, out.Options, out.Link = m.Iov, m.Name.AddrPort(), nil, nil
 	if len(m.Control) > 0 {
 		o := &b.opts[i]
 		*o = stack.SendOptions{}
@@ -278,11 +284,16 @@ func (b *batch) fill(i int, m *Msghdr) (int, error) {
 		}
 		out.Options = o
 	}
+	return m.len(), nil
+}
+
+// len returns the length of what is gathered.
+func (m *Msghdr) len() int {
 	n := 0
 	for _, v := range m.Iov {
 		n += len(v)
 	}
-	return n, nil
+	return n
 }
 
 // Sendmmsg sends several datagrams, with as few system calls as the link can,
@@ -296,7 +307,7 @@ func (s *Socket) Sendmmsg(msgs []Mmsghdr, flags int) (int, error) {
 	defer s.api.release(b)
 	fit := len(msgs)
 	for i := range msgs {
-		n, err := b.fill(i, &msgs[i].Hdr)
+		n, err := b.fill(s, i, &msgs[i].Hdr)
 		if err != nil {
 			if i == 0 {
 				return 0, err
@@ -311,9 +322,10 @@ func (s *Socket) Sendmmsg(msgs []Mmsghdr, flags int) (int, error) {
 
 // batch is the stack's view of messages, reused from call to call.
 type batch struct {
-	in   []stack.Message
-	out  []stack.OutMessage
-	opts []stack.SendOptions // of out
+	in    []stack.Message
+	out   []stack.OutMessage
+	opts  []stack.SendOptions // of out
+	links []stack.LinkAddr    // of out, if a packet socket has used it
 }
 
 func (a *API) batch(n int) *batch {

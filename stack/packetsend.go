@@ -69,7 +69,7 @@ func (k *Socket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 	}
 	tx.from, tx.proto = k.id, proto
 	tx.add(b, o.message)
-	return 0
+	return k.stampSent(tx, o)
 }
 
 // frameRoute returns the interface that a frame leaves by, nil if there is none,

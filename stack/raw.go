@@ -280,7 +280,7 @@ func (k *Socket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing)
 		return e
 	}
 	tx.count[ipOutRequests].Add(1)
-	return 0
+	return k.stampSent(tx, o)
 }
 
 // completeHeader fills in what the caller may leave out of a header of hlen bytes.

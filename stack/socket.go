@@ -395,9 +395,6 @@ func (k *Socket) RemoteAddr() (peer netip.AddrPort, ok bool) {
 // ENOTCONN if the socket has no peer: then it takes effect all the same, as on
 // Linux. EINVAL for another value of how.
 func (k *Socket) Shutdown(how int) error {
-	if k.packet != nil {
-		return unix.EOPNOTSUPP
-	}
 	var bits uint32
 	switch how {
 	case unix.SHUT_RD:
@@ -411,6 +408,9 @@ func (k *Socket) Shutdown(how int) error {
 	}
 	if k.state.Load()&stateClosed != 0 {
 		return unix.EBADF
+	}
+	if k.packet != nil {
+		return unix.EOPNOTSUPP
 	}
 	k.mu.Lock()
 	connected := k.connected

@@ -449,6 +449,11 @@ func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 	default:
 		tx.count[ipOutRequests].Add(1)
 	}
+	return k.stampSent(tx, o)
+}
+
+// stampSent sends what is built if the datagram's time is wanted.
+func (k *Socket) stampSent(tx *txbuf, o *outgoing) unix.Errno {
 	var stamp uint32
 	if o.opts != nil {
 		stamp, o.opts.Queued = o.opts.Timestamping, tx.queued

@@ -1,0 +1,78 @@
+package sockapi
+
+import (
+	"encoding/binary"
+
+	"github.com/outband/outband/stack"
+	"golang.org/x/sys/unix"
+)
+
+// packetOptions are those of packet(7) that mean something out-of-band. Rings,
+// fan-out groups and what tunes them are the link's own business: ENOPROTOOPT.
+var packetOptions = map[optionKey]option{
+	{unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP}:  membershipOption((*stack.Socket).AddMembership),
+	{unix.SOL_PACKET, unix.PACKET_DROP_MEMBERSHIP}: membershipOption((*stack.Socket).DropMembership),
+	{unix.SOL_PACKET, unix.PACKET_AUXDATA}:         wanted(wantAuxdata, nil),
+	// There are no devices upon devices: where a frame came in is where it is.
+	{unix.SOL_PACKET, unix.PACKET_ORIGDEV}: boolean(
+		func(s *Socket) bool { return s.origDev.Load() },
+		func(s *Socket, on bool) { s.origDev.Store(on) }),
+	{unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING}: {size: 4, variable: true,
+		get: func(s *Socket, b []byte) error {
+			binary.NativeEndian.PutUint32(b, uint32(boolInt(s.oob.IgnoreOutgoing())))
+			return nil
+		},
+		set: func(s *Socket, b []byte) error {
+			if len(b) != 4 || binary.NativeEndian.Uint32(b) > 1 {
+				return unix.EINVAL
+			}
+			s.oob.SetIgnoreOutgoing(binary.NativeEndian.Uint32(b) == 1)
+			return nil
+		}},
+	{unix.SOL_PACKET, unix.PACKET_STATISTICS}: {size: 8,
+		get: func(s *Socket, b []byte) error {
+			frames, drops := s.oob.PacketStatistics()
+			binary.NativeEndian.PutUint32(b, frames)
+			binary.NativeEndian.PutUint32(b[4:], drops)
+			return nil
+		}},
+}
+
+func init() {
+	for k, o := range packetOptions {
+		options[k] = o
+	}
+}
+
+// packetMreqLen is the length of a struct packet_mreq, and mreqHead of it before
+// the address (linux/if_packet.h).
+const (
+	packetMreqLen = 16
+	mreqHead      = 8
+)
+
+// membershipOption makes an option whose value is a struct packet_mreq.
+func membershipOption(do func(*stack.Socket, stack.Membership) error) option {
+	return option{variable: true, set: func(s *Socket, b []byte) error {
+		if len(b) < packetMreqLen {
+			return unix.EINVAL
+		}
+		n := int(binary.NativeEndian.Uint16(b[6:]))
+		if len(b) < mreqHead+n {
+			return unix.EINVAL
+		}
+		m := stack.Membership{
+			Interface: int(int32(binary.NativeEndian.Uint32(b))),
+			Type:      binary.NativeEndian.Uint16(b[4:]),
+			Len:       n,
+		}
+		copy(m.Addr[:], b[mreqHead:mreqHead+min(n, len(m.Addr))])
+		return do(s.oob, m)
+	}}
+}
+
+// refusesOption reports whether the option is EOPNOTSUPP for a packet socket:
+// those of Linux share no ports.
+func (s *Socket) refusesOption(level, name int) bool {
+	return s.isPacket() && level == unix.SOL_SOCKET && name == unix.SO_REUSEPORT
+}

@@ -1,0 +1,202 @@
+package sockapi
+
+import (
+	"encoding/binary"
+	"math/bits"
+
+	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack"
+	"golang.org/x/sys/unix"
+)
+
+// Packet sockets (packet(7)), out-of-band: what differs from Internet sockets.
+
+// isPacket reports whether the socket is an AF_PACKET one.
+func (s *Socket) isPacket() bool { return s.domain == unix.AF_PACKET }
+
+// isUDP reports whether the socket is a UDP one.
+func (s *Socket) isUDP() bool { return s.typ == unix.SOCK_DGRAM && s.proto == unix.IPPROTO_UDP }
+
+// openPacket opens an out-of-band packet socket. As in packet(7) proto is an
+// EtherType in network byte order: what htons makes of unix.ETH_P_IP and so on.
+func (a *API) openPacket(kind, proto int) (*stack.Socket, error) {
+	if kind != unix.SOCK_RAW && kind != unix.SOCK_DGRAM {
+		return nil, unix.ESOCKTNOSUPPORT
+	}
+	return a.st.NewPacketSocket(kind == unix.SOCK_DGRAM, hostOrder(uint16(proto)))
+}
+
+// hostOrder returns a number in network byte order in the machine's.
+func hostOrder(v uint16) uint16 {
+	var b [2]byte
+	binary.NativeEndian.PutUint16(b[:], v)
+	return binary.BigEndian.Uint16(b[:])
+}
+
+// HTONS returns a number in network byte order, as socket(2) takes the protocol of
+// a packet socket.
+func HTONS(v uint16) int {
+	if hostOrder(1) == 1 {
+		return int(v)
+	}
+	return int(bits.ReverseBytes16(v))
+}
+
+// notForPacket is what calls return that a packet socket does not have.
+func (s *Socket) notForPacket() error {
+	if s.oob.Closed() {
+		return unix.EBADF
+	}
+	return unix.EOPNOTSUPP
+}
+
+// bindPacket is Bind for a packet socket.
+func (s *Socket) bindPacket(local Sockaddr) error {
+	if s.oob.Closed() {
+		return unix.EBADF
+	}
+	if local.Family != unix.AF_PACKET {
+		return unix.EINVAL
+	}
+	return s.oob.BindLink(int(int32(local.IfIndex)), uint16(local.Extra))
+}
+
+// packetName is Getsockname for a packet socket.
+func (s *Socket) packetName() Sockaddr {
+	bound, ifc := s.oob.BoundLink()
+	a := LinkLayer(bound.Interface, bound.EtherType, bound.Addr)
+	if a.Halen = 0; ifc != nil {
+		a.Halen, a.Hatype = uint8(len(bound.Addr)), ifc.HardwareType()
+	}
+	return a
+}
+
+// packetSource returns the sockaddr_ll of a frame.
+func packetSource(info *stack.Info) Sockaddr {
+	l := info.Link()
+	a := LinkLayer(int(info.Interface), l.EtherType, l.Source)
+	a.Hatype, a.Pkttype = l.HardwareType, uint8(info.Type)
+	return a
+}
+
+// linkAddr returns where a frame is sent. Like Linux it looks at the length of the
+// address, not at its family.
+func (a *Sockaddr) linkAddr() (stack.LinkAddr, error) {
+	var buf [addrSize]byte
+	n := a.encode(&buf)
+	if n < packetLen || n < packetHead+int(buf[11]) {
+		return stack.LinkAddr{}, unix.EINVAL
+	}
+	return stack.LinkAddr{
+		Interface: int(int32(binary.NativeEndian.Uint32(buf[4:]))),
+		EtherType: binary.BigEndian.Uint16(buf[2:]),
+		Addr:      link.MAC(buf[packetHead:]),
+	}, nil
+}
+
+// packetRecvFlags are the only flags with which a packet socket receives.
+const packetRecvFlags = unix.MSG_PEEK | unix.MSG_DONTWAIT | unix.MSG_TRUNC | unix.MSG_ERRQUEUE
+
+// refuses returns why the socket does not receive with these flags. Linux' UDP
+// ignores MSG_OOB, its other datagram sockets do not.
+func (s *Socket) refuses(flags int) error {
+	switch {
+	case s.isPacket():
+		if flags&^packetRecvFlags != 0 {
+			return unix.EINVAL
+		}
+	case flags&unix.MSG_OOB != 0 && !s.isUDP():
+		return unix.EOPNOTSUPP
+	}
+	return nil
+}
+
+// sendFrame is Sendto for a packet socket.
+func (s *Socket) sendFrame(p []byte, flags int, to Sockaddr) (int, error) {
+	addr, err := to.linkAddr()
+	if err != nil {
+		return 0, err
+	}
+	err = s.oob.SendLink(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout), &addr)
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// fillFrame is fill for a packet socket.
+func (b *batch) fillFrame(i int, m *Msghdr) error {
+	out := &b.out[i]
+	*out = stack.OutMessage{Buffers: m.Iov}
+	if !m.Name.IsZero() {
+		addr, err := m.Name.linkAddr()
+		if err != nil {
+			return err
+		}
+		if len(b.links) < len(b.out) {
+			b.links = make([]stack.LinkAddr, len(b.out))
+		}
+		b.links[i] = addr
+		out.Link = &b.links[i]
+	}
+	if len(m.Control) == 0 {
+		return nil
+	}
+	o := &b.opts[i]
+	*o = stack.SendOptions{}
+	for control := m.Control; len(control) >= cmsgHeaderLen; {
+		c, rest, ok := NextCmsg(control)
+		if !ok {
+			return unix.EINVAL
+		}
+		if c.Level == unix.SOL_SOCKET {
+			if err := parseSocketControl(c, o); err != nil {
+				return err
+			}
+		}
+		control = rest
+	}
+	out.Options = o
+	return nil
+}
+
+// auxdataLen is the length of struct tpacket_auxdata (linux/if_packet.h).
+const auxdataLen = 20
+
+// Bits of tp_status (linux/if_packet.h).
+const (
+	statusUser          = 1 << 0
+	statusCsumNotReady  = 1 << 3
+	statusVLANValid     = 1 << 4
+	statusVLANTPIDValid = 1 << 6
+	statusCsumValid     = 1 << 7
+)
+
+// packetControl stores the control messages for a frame.
+func (s *Socket) packetControl(w *controlWriter, in *stack.Info, wants uint32) {
+	s.controlOf(w, in, wants&(wantTimestamp|wantTimestampNS|wantTimestamping|wantDrops))
+	if wants&wantAuxdata == 0 {
+		return
+	}
+	l := in.Link()
+	status := uint32(statusUser)
+	switch {
+	case l.Checksum == link.ChecksumPartial:
+		status |= statusCsumNotReady
+	case l.Checksum == link.ChecksumValid && in.Type != link.Outgoing:
+		status |= statusCsumValid
+	}
+	var data [auxdataLen]byte
+	if l.VLAN {
+		status |= statusVLANValid | statusVLANTPIDValid
+		binary.NativeEndian.PutUint16(data[16:], l.VLANTCI)
+		binary.NativeEndian.PutUint16(data[18:], l.VLANTPID)
+	}
+	binary.NativeEndian.PutUint32(data[:], status)
+	binary.NativeEndian.PutUint32(data[4:], uint32(l.Len))
+	binary.NativeEndian.PutUint32(data[8:], uint32(in.Len))
+	if s.typ == unix.SOCK_RAW {
+		binary.NativeEndian.PutUint16(data[14:], link.HeaderLen)
+	}
+	w.put(unix.SOL_PACKET, unix.PACKET_AUXDATA, data[:])
+}
