@@ -52,6 +52,7 @@ type Socket struct {
 	sndTimeout         atomic.Int64
 	wants              atomic.Uint32 // control messages, see control.go
 	timestamping       atomic.Uint32 // SOF_TIMESTAMPING_*
+	oobTimes           atomic.Uint32 // EVL_SOF_TIMESTAMP_*
 	lastTime           atomic.Int64  // of the last datagram with a time stamp
 	filterLocked       atomic.Bool   // SO_LOCK_FILTER
 	stored             stored        // options that Linux only keeps for such sockets

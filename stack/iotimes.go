@@ -196,10 +196,16 @@ func (k *Socket) timesWaiter() *Waiter {
 }
 
 // Solicit is Stack.Solicit for the way that the socket's datagrams would take:
-// by the device that it is bound to, if it is.
+// by the device and from the address that it is bound to, if it is.
 func (k *Socket) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
-	return k.s.solicitBy(int32(k.Device()), dst, timeout, flags)
+	k.mu.Lock()
+	f := flow{src: k.addr, device: k.device}
+	k.mu.Unlock()
+	if k.s.net.Load().receivesOnly(f.src) {
+		f.src = [4]byte{}
+	}
+	return k.s.solicitBy(f, dst, timeout, flags)
 }

@@ -263,11 +263,11 @@ const (
 // a gateway, and SolicitMayRoute is not given. EINVAL: unknown flags, or a
 // destination that has no neighbour. Routing errors as for Socket.Send.
 func (s *Stack) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
-	return s.solicitBy(0, dst, timeout, flags)
+	return s.solicitBy(flow{}, dst, timeout, flags)
 }
 
-// solicitBy is Solicit by one device, if it is not 0.
-func (s *Stack) solicitBy(device int32, dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
+// solicitBy is Solicit for a flow with a source or a device of its own.
+func (s *Stack) solicitBy(f flow, dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
 	ip, ok := as4(dst)
 	if !ok {
 		return unix.EAFNOSUPPORT
@@ -275,7 +275,8 @@ func (s *Stack) solicitBy(device int32, dst netip.Addr, timeout time.Duration, f
 	if flags&^(SolicitPermanent|SolicitMayRoute) != 0 {
 		return unix.EINVAL
 	}
-	h, e := s.route(flow{dst: ip, device: device, broadcast: true})
+	f.dst, f.broadcast = ip, true
+	h, e := s.route(f)
 	switch {
 	case e != 0:
 		return e
