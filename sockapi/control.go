@@ -133,8 +133,9 @@ func putTimespec(b []byte, ns int64) {
 }
 
 // parseControl makes send options of control messages (ip_cmsg_send and
-// udp_cmsg_send in Linux). EINVAL for what is malformed, unknown or out of range.
-func parseControl(control []byte, o *stack.SendOptions) error {
+// udp_cmsg_send in Linux); udp says that those of UDP mean something. EINVAL for
+// what is malformed, unknown or out of range.
+func parseControl(control []byte, o *stack.SendOptions, udp bool) error {
 	for len(control) >= cmsgHeaderLen {
 		c, rest, ok := NextCmsg(control)
 		if !ok {
@@ -145,7 +146,9 @@ func parseControl(control []byte, o *stack.SendOptions) error {
 		case unix.SOL_IP:
 			err = parseIPControl(c, o)
 		case unix.SOL_UDP:
-			err = parseUDPControl(c, o)
+			if udp {
+				err = parseUDPControl(c, o)
+			}
 		case unix.SOL_SOCKET:
 			err = parseSocketControl(c, o)
 		}

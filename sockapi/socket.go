@@ -109,8 +109,8 @@ func (a *API) Socket(domain, typ, proto int) (*Socket, error) {
 		return nil, err
 	}
 	s := &Socket{api: a, oob: k, domain: domain, typ: kind, proto: proto}
-	if kind == unix.SOCK_DGRAM && proto == ipv4.ProtocolICMP {
-		s.reuseAddr.Store(true) // Linux' ping sockets begin so
+	if s.isRaw() || proto == ipv4.ProtocolICMP {
+		s.reuseAddr.Store(true) // as Linux' raw and ping sockets begin
 		k.SetReuse(true, false)
 	}
 	if typ&unix.SOCK_NONBLOCK != 0 {

@@ -279,7 +279,7 @@ func (b *batch) fill(s *Socket, i int, m *Msghdr) (int, error) {
 	if len(m.Control) > 0 {
 		o := &b.opts[i]
 		*o = stack.SendOptions{}
-		if err := parseControl(m.Control, o); err != nil {
+		if err := parseControl(m.Control, o, s.isUDP()); err != nil {
 			return 0, err
 		}
 		out.Options = o

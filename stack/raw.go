@@ -270,12 +270,10 @@ func (k *Socket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing)
 	defer k.s.pool.put(b)
 	o.copyTo(b)
 	hlen := int(b[0]&0x0f) * 4
-	if hlen > o.n {
+	if hlen < ipv4.MinHeaderLen || hlen > o.n {
 		return unix.EINVAL
 	}
-	if hlen >= ipv4.MinHeaderLen {
-		k.completeHeader(p, b, hlen)
-	}
+	k.completeHeader(p, b, hlen)
 	if e := k.s.sendDatagramOf(tx, p, b, k, o.message); e != 0 {
 		return e
 	}

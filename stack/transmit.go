@@ -278,7 +278,7 @@ func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if e != 0 {
 		return e
 	}
-	if o.n > maxDatagram {
+	if o.n > maxDatagram && k.raw == nil {
 		return unix.EMSGSIZE
 	}
 	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 {

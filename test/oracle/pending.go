@@ -4,10 +4,8 @@ package oracle
 // entry whose cases all do as Linux does fails: it is to be removed.
 var Pending = []Difference{
 	{"option/IP_FREEBIND", "not built"},
-	{"option/IP_HDRINCL", "not built"},
 	{"option/IP_LOCAL_PORT_RANGE", "not built"},
 	{"option/IP_MINTTL", "not built"},
-	{"option/IP_NODEFRAG", "not built"},
 	{"option/IP_RETOPTS", "not built"},
 	{"option/IP_TRANSPARENT", "not built"},
 	{"option/IP_UNICAST_IF", "not built"},
@@ -31,11 +29,6 @@ var Pending = []Difference{
 	{"option/IP_MULTICAST_TTL", "multicast is an issue of its own"},
 	{"option/IP_MULTICAST_LOOP", "multicast is an issue of its own"},
 	{"option/IP_MULTICAST_ALL", "multicast is an issue of its own"},
-	{"socket/AF_INET SOCK_RAW", "raw sockets are not built"},
-	{"socket/AF_PACKET SOCK_RAW", "packet sockets are not built"},
-	{"socket/AF_PACKET SOCK_DGRAM", "packet sockets are not built"},
-	{"socket/AF_PACKET SOCK_STREAM", "packet sockets are not built"},
-	{"socket/AF_PACKET 9", "packet sockets are not built"},
 	{"control/received/IP_RETOPTS", "not built"},
 	{"control/received/SO_TIMESTAMP_NEW", "not built"},
 	{"control/received/SO_TIMESTAMPNS_NEW", "not built"},
