@@ -234,6 +234,8 @@ func (s *Stack) tapInput(t *tapTable, ifc *Interface, f *link.Frame) {
 			}
 		case f.VLAN && f.VLANTCI&vlanIDMask != 0 && o.proto != unix.ETH_P_ALL:
 			typ = link.OtherHost // of a VLAN that we are not in, as Linux has it
+		case typ == link.Broadcast && ifc.loopback:
+			typ = link.Multicast // Linux' loopback device has another broadcast address
 		}
 		data, in, ok := o.socket.frameInfo(ifc, f.Data, proto, &f.Meta)
 		if !ok {
