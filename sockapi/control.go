@@ -74,7 +74,11 @@ func (s *Socket) controlOf(w *controlWriter, in *stack.Info, wants uint32) {
 // loopback has arrived at the interface that has the address.
 func (s *Socket) putPktInfo(w *controlWriter, in *stack.Info, local [4]byte) {
 	var data [12]byte
-	binary.NativeEndian.PutUint32(data[:], uint32(s.api.st.HomeOf(in.Interface, in.To)))
+	home := s.api.st.HomeOf(in.Interface, in.To)
+	if s.ping() {
+		home, local = in.Interface, [4]byte{} // Linux does not look for them here
+	}
+	binary.NativeEndian.PutUint32(data[:], uint32(home))
 	copy(data[4:], local[:])
 	copy(data[8:], in.To[:])
 	w.put(unix.SOL_IP, unix.IP_PKTINFO, data[:])

@@ -75,11 +75,20 @@ func (s *Socket) recv(p []byte, flags int) (int, stack.Info, error) {
 	if err == nil {
 		s.stamp.received(&info)
 	}
-	if flags&unix.MSG_TRUNC != 0 && info.Len > n {
+	if s.tellsLength(flags) && info.Len > n {
 		n = info.Len
 	}
 	return n, info, err
 }
+
+// tellsLength reports whether a call returns a datagram's whole length: Linux'
+// ping sockets do not.
+func (s *Socket) tellsLength(flags int) bool {
+	return flags&unix.MSG_TRUNC != 0 && !s.ping()
+}
+
+// ping reports whether the socket is a ping socket.
+func (s *Socket) ping() bool { return s.typ == unix.SOCK_DGRAM && s.proto == unix.IPPROTO_ICMP }
 
 // source returns the address that a datagram came from; none if there was no
 // datagram (a shut-down socket).
@@ -127,7 +136,7 @@ func (s *Socket) storeMessage(m *Msghdr, in *stack.Message, flags int) int {
 		m.ControlLen = w.n
 		m.Flags |= w.flags
 	}
-	if flags&unix.MSG_TRUNC != 0 && in.Info.Len > in.N {
+	if s.tellsLength(flags) && in.Info.Len > in.N {
 		return in.Info.Len
 	}
 	return in.N
@@ -146,6 +155,12 @@ func (s *Socket) Recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration) (int
 	}
 	if flags&unix.MSG_ERRQUEUE != 0 {
 		return s.recvErrors(msgs, flags)
+	}
+	if len(msgs) == 0 { // as on Linux a pending error is told even so
+		if e := s.oob.TakeError(); e != 0 {
+			return 0, e
+		}
+		return 0, nil
 	}
 	end := s.api.st.Deadline(timeout)
 	b := s.api.batch(len(msgs))
@@ -236,6 +251,7 @@ func (s *Socket) Sendto(p []byte, flags int, to Sockaddr) (int, error) {
 	case s.isPacket():
 		return s.sendFrame(p, flags, to)
 	case to.Family != unix.AF_INET:
+		s.oob.Autobind()
 		return 0, to.notInet()
 	}
 	err := s.oob.SendTo(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout), to.AddrPort())
@@ -273,6 +289,7 @@ func (b *batch) fill(s *Socket, i int, m *Msghdr) (int, error) {
 		return m.len(), b.fillFrame(i, m)
 	}
 	if !m.Name.IsZero() && m.Name.Family != unix.AF_INET {
+		s.oob.Autobind()
 		return 0, m.Name.notInet()
 	}
 	out.Buffers, out.To, out.Options, out.Link = m.Iov, m.Name.AddrPort(), nil, nil
@@ -280,6 +297,7 @@ func (b *batch) fill(s *Socket, i int, m *Msghdr) (int, error) {
 		o := &b.opts[i]
 		*o = stack.SendOptions{}
 		if err := parseControl(m.Control, o, s.isUDP()); err != nil {
+			s.oob.Autobind()
 			return 0, err
 		}
 		out.Options = o

@@ -48,9 +48,12 @@ func (k *Socket) collect(o *outgoing, flags int) (done bool, e unix.Errno) {
 		return true, 0
 	}
 	if !c.held.Load() {
+		to, e := k.corkTarget(o, flags)
+		if e != 0 {
+			return false, e
+		}
 		c.held.Store(true)
-		c.to, c.data = *o, c.data[:0]
-		c.to.one, c.to.bufs = nil, nil
+		c.to, c.data = to, c.data[:0]
 	}
 	if len(c.data)+o.n > ipv4.MaxLen-ipv4.MinHeaderLen-udp.HeaderLen {
 		c.held.Store(false) // Linux: the whole datagram is lost
@@ -67,4 +70,26 @@ func (k *Socket) collect(o *outgoing, flags int) (done bool, e unix.Errno) {
 	*o = c.to
 	o.one, o.n, o.message = append([]byte(nil), c.data...), len(c.data), message
 	return true, 0
+}
+
+// corkTarget returns where the datagram that begins with o goes. Like Linux it
+// asks for all that can be wrong with that now, and not again at the end.
+func (k *Socket) corkTarget(o *outgoing, flags int) (to outgoing, e unix.Errno) {
+	spec, _, e := k.spec(o, flags)
+	if e != 0 {
+		return outgoing{}, e
+	}
+	if _, e := k.s.route(spec.flow); e != 0 {
+		return outgoing{}, e
+	}
+	if e := k.TakeError(); e != 0 {
+		return outgoing{}, e
+	}
+	if k.state.Load()&stateShutWrite != 0 {
+		return outgoing{}, unix.EPIPE
+	}
+	to = *o
+	to.one, to.bufs = nil, nil
+	to.dst, to.port, to.explicit = spec.dst, spec.dstPort, true
+	return to, 0
 }

@@ -71,11 +71,11 @@ func (s *Stack) route(f flow) (hop, unix.Errno) {
 			return hop{}, e
 		}
 	}
-	if h.kind == toBroadcast && !f.broadcast {
-		return hop{}, unix.EACCES
-	}
 	if ipv4.IsLoopback(f.src) && !h.ifc.loopback {
 		return hop{}, unix.EINVAL // loopback addresses stay on loopback
+	}
+	if h.kind == toBroadcast && !f.broadcast {
+		return hop{}, unix.EACCES
 	}
 	info := h.ifc.info.Load()
 	if h.mtu == 0 || h.mtu > info.MTU {

@@ -278,6 +278,10 @@ func (k *Socket) autobind() unix.Errno {
 	return k.autobindLocked()
 }
 
+// Autobind gives the socket a port if it has none: Linux does so before it looks
+// at what is to be sent.
+func (k *Socket) Autobind() { _ = k.autobind() } // the send that comes to nothing says why
+
 func (k *Socket) autobindLocked() unix.Errno {
 	if k.port != 0 || k.proto == protocolNone {
 		return 0
@@ -310,15 +314,14 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 	if e := k.autobindLocked(); e != 0 { // first, as on Linux: a failed connect leaves a port
 		return e
 	}
-	if dst == ([4]byte{}) { // Linux: the zero address is this host
-		dst = loopbackAddr
-		if k.addr != ([4]byte{}) {
-			dst = k.addr
-		}
-	}
 	src := k.addr // of an earlier connect too: Linux keeps to it
 	if k.s.net.Load().receivesOnly(src) {
 		src = [4]byte{}
+	}
+	if dst == ([4]byte{}) { // Linux: the zero address is this host
+		if dst = src; dst == ([4]byte{}) {
+			dst = loopbackAddr
+		}
 	}
 	rt, e := k.s.route(flow{dst: dst, src: src, device: k.device, broadcast: k.broadcast.Load()})
 	if e != 0 {
@@ -328,9 +331,12 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 		src = rt.src
 	}
 	k.s.lockReceive()
-	if k.raw != nil {
+	switch {
+	case k.raw != nil:
 		k.raw.local, k.raw.peer = src, dst
-	} else {
+	case k.proto == ipv4.ProtocolICMP: // Linux' ping sockets hear everybody
+		k.table().Disconnect(&k.binding, src)
+	default:
 		e = k.table().Connect(&k.binding, src, dst, peer.Port())
 	}
 	k.s.unlockReceive()
@@ -546,7 +552,11 @@ func (k *Socket) PathMTU() (int, error) {
 	if !k.connected {
 		return 0, unix.ENOTCONN
 	}
-	h, e := k.s.route(flow{src: k.addr, dst: k.peer, device: k.device, broadcast: true})
+	src := k.addr
+	if k.s.net.Load().receivesOnly(src) {
+		src = [4]byte{}
+	}
+	h, e := k.s.route(flow{src: src, dst: k.peer, device: k.device, broadcast: true})
 	if e != 0 {
 		return 0, e
 	}

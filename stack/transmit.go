@@ -261,6 +261,8 @@ func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 		return unix.EMSGSIZE
 	case flags&unix.MSG_OOB != 0:
 		return unix.EOPNOTSUPP
+	case k.raw == nil && k.proto == ipv4.ProtocolICMP && o.n < icmp.HeaderLen:
+		return unix.EINVAL
 	}
 	if k.sendExtras.times.on.Load() {
 		o.began = k.s.Monotonic()
@@ -363,9 +365,6 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 	if k.proto == ipv4.ProtocolUDP && o.explicit && spec.dstPort == 0 {
 		return spec, false, unix.EINVAL
 	}
-	if spec.dst == ([4]byte{}) {
-		spec.dst = loopbackAddr // Linux: the zero address is this host
-	}
 	if k.s.net.Load().receivesOnly(k.addr) {
 		spec.src = [4]byte{}
 	}
@@ -375,6 +374,11 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 	if o.opts != nil {
 		o.opts.apply(&spec)
 		spec.onLink = spec.onLink || o.opts.DontRoute
+	}
+	if spec.dst == ([4]byte{}) { // Linux: the zero address is this host
+		if spec.dst = spec.src; spec.dst == ([4]byte{}) {
+			spec.dst = loopbackAddr
+		}
 	}
 	k.s.recent.add(k.id, spec.dst)
 	return spec, !o.explicit, 0
@@ -401,8 +405,15 @@ func (k *Socket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix
 	if k.raw != nil {
 		return k.sendWithHeader(tx, p, spec, o)
 	}
-	if size := k.segment(o); size > 0 && o.n > size {
-		return k.sendSegments(tx, p, spec, o, size)
+	if size := k.segment(o); size > 0 {
+		switch {
+		case o.n > size:
+			return k.sendSegments(tx, p, spec, o, size)
+		case o.n > p.maxData:
+			return unix.EMSGSIZE // of one segment, but not to be cut by IP
+		case k.sendExtras.noCheck.Load():
+			return unix.EINVAL
+		}
 	}
 	return k.sendDatagram(tx, p, spec, o)
 }
