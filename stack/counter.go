@@ -203,7 +203,7 @@ func (s Stats) Get(name string) uint64 {
 // the receive lock go, about a microsecond, and costs the datagrams nothing.
 func (s *Stack) Stats() Stats {
 	s.lockReceive()
-	sum := s.rx.count
+	sum := s.rx.counters
 	s.addReassembly(&sum)
 	s.unlockReceive()
 	s.addTransmitCounters(&sum)

@@ -40,9 +40,13 @@ const (
 type receiver struct {
 	lock   receiveLock
 	batch  [batchSize]link.Frame
-	count  counters
-	now    int64  // the clock when a leader looked last
-	rounds uint32 // calls of pump
+	count  *counters // &counters but while warming
+	now    int64     // the clock when a leader looked last
+	rounds uint32    // calls of pump
+
+	counters     counters
+	warmCounters counters // what does not count: see warm.go
+	warming      bool
 
 	// sink is where datagrams for sinkSocket go while nothing is queued.
 	sinkSocket *Socket
@@ -154,6 +158,7 @@ type wait struct {
 	deadline int64 // never: none
 	budget   int64 // nanoseconds to spin; never: without end
 	began    int64 // when the spinning began, 0: the clock was not read yet
+	warmed   bool  // see warm.go
 	rounds   uint32
 }
 
@@ -191,6 +196,7 @@ func (s *Stack) lead(k *Socket, t *target, w *wait) verdict {
 		r.sink.one, r.sink.msgs, r.sink.count = t.one, t.msgs, 0
 	}
 	v := again
+	cold := t != nil && w.budget > 0 && !w.warmed
 	for {
 		more := s.pump()
 		if t != nil && r.sink.count > 0 {
@@ -201,6 +207,11 @@ func (s *Stack) lead(k *Socket, t *target, w *wait) verdict {
 		if k.ready() {
 			v = ready
 			break
+		}
+		if cold && !more {
+			s.warm(k)
+			cold, w.warmed = false, true
+			continue
 		}
 		if !more {
 			if v = s.idle(w, true); v != again {
@@ -413,7 +424,9 @@ func (s *Stack) receive(k *Socket, t *target, flags int, deadline int64) unix.Er
 	w := wait{deadline: deadline}
 	patient := flags&unix.MSG_DONTWAIT == 0
 	if patient {
-		w.budget = k.spin.budget(s)
+		if w.budget = k.spin.budget(s); w.budget > 0 {
+			k.prepareWarmup()
+		}
 	}
 	led, slept := false, false
 	for first := true; ; first = false {

@@ -246,10 +246,10 @@ func (z *fuzzed) feed(b []byte, flags byte) {
 	}
 	s := z.s
 	s.lockReceive()
-	before := s.rx.count
+	before := s.rx.counters
 	s.addReassembly(&before)
 	s.input(z.ifc, &f)
-	after := s.rx.count
+	after := s.rx.counters
 	s.addReassembly(&after)
 	memory := s.reasm.Stats().Memory
 	s.unlockReceive()

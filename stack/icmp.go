@@ -149,7 +149,7 @@ func (s *Stack) sendErrorAbout(a *arrival, kind icmpKind, rest uint32, datagram 
 	if _, quoted, ok := ipv4.ParseQuoted(datagram); ok && t.Protocol == ipv4.ProtocolICMP && len(quoted) > 0 {
 		t.ICMPType = quoted[0]
 	}
-	if icmp.MayAnswer(t) != icmp.CauseNone {
+	if r.warming || icmp.MayAnswer(t) != icmp.CauseNone {
 		return
 	}
 	if !a.ifc.loopback && !s.limiter.Allow(s.clock.Now(), t.Src, kind.typ) {

@@ -325,6 +325,9 @@ func (s *Stack) deliver(k *Socket, data []byte, in *Info, good, full counter) {
 		r.count[good]++
 		return
 	}
+	if r.warming {
+		return // not the socket that it is for: Lookup chose another of its group
+	}
 	ok, wake := k.queue.push(&s.pool, data, in)
 	if !ok {
 		r.count[full]++

@@ -31,6 +31,7 @@ type Socket struct {
 	spin       spinner
 	path       atomic.Pointer[path] // where Send without an address goes
 	pathKey    atomic.Uint64        // names the socket, as it is set, in txbuf.paths
+	warmup     atomic.Pointer[warmup]
 	watches    watches
 	onTaken    atomic.Pointer[func()] // see SetTaken
 	sending    sendBuffer
@@ -268,6 +269,7 @@ func (k *Socket) bindLocked(addr [4]byte, port uint16) unix.Errno {
 		return e
 	}
 	k.addr, k.port = addr, k.binding.LocalPort
+	k.warmup.Store(nil)
 	return 0
 }
 
@@ -588,6 +590,7 @@ func (k *Socket) Readable() bool { return k.ready() }
 func (k *Socket) dropPaths() {
 	k.pathKey.Store(k.s.socketIDs.Add(1))
 	k.path.Store(nil)
+	k.warmup.Store(nil)
 }
 
 // errorOf returns e as an error, nil if it is 0.

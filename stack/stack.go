@@ -119,6 +119,7 @@ func New(cfg Config) (*Stack, error) {
 	s.limiter = icmp.NewLimiter(cfg.ICMP, s.random)
 	s.flushes.New = func() any { return new(flush) }
 	s.rx.pending = new(flush)
+	s.rx.count = &s.rx.counters
 	s.sleepers.pool.New = s.newWaiter
 	s.timers.init(s.wakeSleepers)
 	s.reasmTimer = newTimer(s.reassemblyTimers)

@@ -1,0 +1,89 @@
+package stack
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/outband/outband/ipv4"
+	"golang.org/x/sys/unix"
+)
+
+// TestWarmingLeavesNoTrace lets sockets spin for datagrams that do not come: what
+// they take through the receive path meanwhile is nobody's.
+func TestWarmingLeavesNoTrace(t *testing.T) {
+	tests := []struct {
+		name  string
+		setup func(t *testing.T, s *Stack, k *Socket)
+		warms bool
+	}{
+		{"bound", func(*testing.T, *Stack, *Socket) {}, true},
+		{"connected", func(t *testing.T, _ *Stack, k *Socket) {
+			if err := k.Connect(netip.AddrPortFrom(farAddr, 7)); err != nil {
+				t.Fatal(err)
+			}
+		}, true},
+		{"one of a group", func(t *testing.T, s *Stack, k *Socket) {
+			for range 3 {
+				other, err := s.NewSocket(ipv4.ProtocolUDP)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() {
+					if other.queue.n.Load() != 0 {
+						t.Error("another socket of the group got a datagram")
+					}
+					other.Close()
+				})
+				other.SetReuse(false, true)
+				if err := other.Bind(netip.MustParseAddrPort("10.9.0.1:9")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, true},
+		{"with a filter for what is received", func(_ *testing.T, _ *Stack, k *Socket) { k.SetMinTTL(255) }, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, r, _ := replayStack(t)
+			k, err := s.NewSocket(ipv4.ProtocolUDP)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer k.Close()
+			k.SetReuse(false, true)
+			if err := k.Bind(netip.MustParseAddrPort("10.9.0.1:9")); err != nil {
+				t.Fatal(err)
+			}
+			tt.setup(t, s, k)
+			k.SetSpin(time.Millisecond)
+			before, frames := s.Stats(), r.frames
+			for range 3 {
+				if _, _, err := k.Recv(make([]byte, 100), 0, s.Deadline(2*time.Millisecond)); err != unix.EAGAIN {
+					t.Fatalf("Recv: %v", err)
+				}
+			}
+			for i, c := range s.Stats().Counters {
+				if c != before.Counters[i] {
+					t.Errorf("%s went from %d to %d", c.Name, before.Counters[i].Value, c.Value)
+				}
+			}
+			if n := r.frames - frames; n != 0 {
+				t.Errorf("%d frames were sent", n)
+			}
+			s.lockReceive()
+			warmed := s.rx.warmCounters[ipInReceives] > 0
+			s.unlockReceive()
+			if warmed != tt.warms {
+				t.Errorf("warmed: %v, want %v", warmed, tt.warms)
+			}
+			r.frame = udpFrame(9, []byte("the real one"))
+			if tt.name == "connected" || tt.name == "bound" {
+				r.ready = 1
+				if got, _ := recv(t, k); string(got) != "the real one" {
+					t.Errorf("received %q", got)
+				}
+			}
+		})
+	}
+}
