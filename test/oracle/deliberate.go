@@ -39,6 +39,10 @@ var Deliberate = []Difference{
 	{"option/UDP_NO_CHECK6_RX", "there is no IPv6"},
 	{"time-out/to the microsecond", "Linux rounds SO_RCVTIMEO and SO_SNDTIMEO up to its timer's ticks, of 1 to 10 ms; here a time-out is what was asked for"},
 	{"time-out/longer than the clock", "a time-out beyond the 292 years of a clock of nanoseconds is none; Linux' clock goes further"},
+	{"send/sendmmsg refused", "sendmmsg sends all messages at once; Linux sends one after the other, and over loopback the first one's ICMP error stops the second"},
+	{"effect/IP_MINTTL", "Linux takes the option for UDP, and then looks at it for TCP only; here it holds"},
+	{"effect/IP_MTU without a cached route", "Linux tells the MTU of the route that the socket has cached, and options clear the cache: ENOTCONN until the next send; here it is asked for anew"},
+	{"effect/bound to a broadcast, connected, sending elsewhere", "Linux keeps to the source address of connect; here another is chosen"},
 	{"send/MSG_PROBE", "the kernel's own flag, with the number of the forgotten MSG_PROXY, to go through the motions of sending; no manual has it"},
 	{"sendto/size 65508/PROBE", "longer than a datagram can be; Linux, on loopback, leaves EMSGSIZE as a pending error too"},
 	{"sendto/size 65508/INTERFACE", "longer than a datagram can be; Linux, on loopback, takes it and sends it with a length that has overflowed"},
@@ -52,4 +56,6 @@ var Deliberate = []Difference{
 	{"control/sent/IP_PKTINFO, index", "sent to an own address with lo as the device: Linux calls lo the interface that it came by, a stack the one that has the address, as without"},
 	{"control/sent/IP_PKTINFO, both", "as for the index alone"},
 	{"control/sent/IP_PROTOCOL", "changes the protocol of raw sockets, and nothing here"},
+	{"broadcast/loopback's, to a device true", "127.255.255.255 by a device that is not loopback: Linux sends it, and every host drops it; here it is EHOSTUNREACH"},
+	{"ping/control/IP_RECVORIGDSTADDR", "Linux takes the ICMP checksum for a port; here it is 0"},
 }

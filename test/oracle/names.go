@@ -69,13 +69,33 @@ var msgFlags = []msgFlag{
 	{unix.MSG_FASTOPEN, "FASTOPEN"}, {unix.MSG_CMSG_CLOEXEC, "CMSG_CLOEXEC"},
 }
 
+// Events that x/sys/unix has no names for (poll(2)).
+const (
+	pollRDNORM = 0x40
+	pollRDBAND = 0x80
+	pollWRNORM = 0x100
+	pollWRBAND = 0x200
+)
+
+var pollEvents = []msgFlag{
+	{unix.POLLIN, "IN"}, {unix.POLLPRI, "PRI"}, {unix.POLLOUT, "OUT"}, {unix.POLLERR, "ERR"}, {unix.POLLHUP, "HUP"},
+	{unix.POLLNVAL, "NVAL"}, {pollRDNORM, "RDNORM"}, {pollRDBAND, "RDBAND"}, {pollWRNORM, "WRNORM"},
+	{pollWRBAND, "WRBAND"}, {unix.POLLRDHUP, "RDHUP"},
+}
+
+// events names the events of poll(2).
+func events(e int) string { return names(pollEvents, e) }
+
 // flagNames names the flags of a call.
-func flagNames(flags int) string {
+func flagNames(flags int) string { return names(msgFlags, flags) }
+
+// names returns the names of bits.
+func names(table []msgFlag, flags int) string {
 	if flags == 0 {
 		return "0"
 	}
 	var out []string
-	for _, f := range msgFlags {
+	for _, f := range table {
 		if flags&f.bit == f.bit {
 			out = append(out, f.name)
 			flags &^= f.bit

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { lab.Main(m) }
 // table returns all cases.
 func table() []Case {
 	var all []Case
-	for _, family := range []func() []Case{optionCases, socketCases, addressCases, recvCases, sendCases, errorCases, controlCases} {
+	for _, family := range []func() []Case{optionCases, socketCases, addressCases, recvCases, sendCases, errorCases, controlCases, effectCases} {
 		all = append(all, family()...)
 	}
 	return all

@@ -62,7 +62,7 @@ func (r *Run) Open(name string, end Host, domain, typ, proto int) *Sock {
 		r.Logf("%s = socket(%s, %s, %d): %s", name, domainName(domain), typeName(typ), proto, errnoName(err))
 		return &Sock{r: r, Name: name}
 	}
-	k := &Sock{r: r, Name: name, s: s, ping: proto == unix.IPPROTO_ICMP && typ&0xf == unix.SOCK_DGRAM}
+	k := &Sock{r: r, Name: name, s: s, host: r.Top.Hosts[end], ping: proto == unix.IPPROTO_ICMP && typ&0xf == unix.SOCK_DGRAM}
 	r.socks = append(r.socks, k)
 	return k
 }
@@ -112,6 +112,7 @@ type Sock struct {
 	Name   string
 	r      *Run
 	s      *sockapi.Socket
+	host   Host
 	ping   bool
 	closed bool
 }
@@ -270,6 +271,28 @@ func (k *Sock) GetInt(level, name int) {
 		}
 		return fmt.Sprint(int32(binary.NativeEndian.Uint32(v)))
 	})
+}
+
+// Poll asks for what the socket is ready for, of all that there is to ask.
+func (k *Sock) Poll() {
+	if k.s == nil || k.closed {
+		return
+	}
+	const all = unix.POLLIN | unix.POLLOUT | unix.POLLPRI | unix.POLLRDHUP | pollRDNORM | pollWRNORM |
+		pollRDBAND | pollWRBAND
+	fds := []sockapi.PollFd{{Socket: k.s, Events: all}}
+	n, err := k.r.World.API(k.host).Poll(fds, 0)
+	k.r.Logf("%s.poll() = %d %s %s", k.Name, n, events(int(fds[0].Revents)), errnoName(err))
+}
+
+// Inq and Outq ask how much is queued (FIONREAD and SIOCOUTQ).
+func (k *Sock) Inq() {
+	k.do("ioctl(SIOCINQ)", func() string { return count(k.s.IoctlInt(unix.SIOCINQ)) })
+}
+
+// Outq is Inq for sending.
+func (k *Sock) Outq() {
+	k.do("ioctl(SIOCOUTQ)", func() string { return count(k.s.IoctlInt(unix.SIOCOUTQ)) })
 }
 
 // Error gets SO_ERROR.

@@ -225,6 +225,13 @@ func moreCases() []Case {
 			r.Sync()
 			b.Drain()
 		}},
+		{Name: "send/sendmmsg refused", Tops: []Topology{Loopback}, Run: func(r *Run) {
+			a := r.UDP("a")
+			a.Connect(r.Far(7002))
+			a.Sendmmsg(0, sockapi.Sockaddr{}, Data(1), Data(2), Data(3))
+			r.Sync()
+			a.Error()
+		}},
 		{Name: "send/oneself", Run: func(r *Run) {
 			a := r.UDP("a")
 			a.Bind(r.Near(7001))

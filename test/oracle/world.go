@@ -42,6 +42,8 @@ type World interface {
 	Socket(h Host, domain, typ, proto int) (*sockapi.Socket, error)
 	// Socketpair opens two sockets on a host.
 	Socketpair(h Host, domain, typ, proto int) ([2]*sockapi.Socket, error)
+	// API returns what a host's sockets are opened by.
+	API(h Host) *sockapi.API
 	// BufferMax returns the largest SO_RCVBUF and SO_SNDBUF that anybody may
 	// ask for (net.core.rmem_max and wmem_max), before doubling.
 	BufferMax() (receive, send int)
@@ -70,7 +72,10 @@ type inbandWorld struct {
 func NewInBand(t testing.TB) World {
 	t.Helper()
 	l := lab.New(t, lab.Config{Kernel: lab.All})
-	w := &inbandWorld{api: sockapi.New(nil)}
+	st, err := stack.New(stack.Config{}) // in-band sockets leave it alone
+	check(t, err)
+	t.Cleanup(func() { check(t, st.Close()) })
+	w := &inbandWorld{api: sockapi.New(st)}
 	for h, e := range l.Ends[:2] {
 		// Errors are compared, not their rate.
 		check(t, e.SetSysctl("net/ipv4/icmp_ratemask", "0"))
@@ -126,6 +131,8 @@ func (w *inbandWorld) Socketpair(h Host, domain, typ, proto int) (s [2]*sockapi.
 	w.on(h, func() { s, err = w.api.Socketpair(domain, typ, proto) })
 	return s, err
 }
+
+func (w *inbandWorld) API(Host) *sockapi.API { return w.api }
 
 func (w *inbandWorld) BufferMax() (receive, send int) {
 	return sysctl("rmem_max"), sysctl("wmem_max")
@@ -203,6 +210,8 @@ func (w *outbandWorld) Socket(h Host, domain, typ, proto int) (*sockapi.Socket, 
 func (w *outbandWorld) Socketpair(h Host, domain, typ, proto int) ([2]*sockapi.Socket, error) {
 	return w.apis[h].Socketpair(domain, typ|sockapi.SOCK_OOB, proto)
 }
+
+func (w *outbandWorld) API(h Host) *sockapi.API { return w.apis[h] }
 
 // BufferMax returns the constants of package sockapi.
 func (w *outbandWorld) BufferMax() (receive, send int) { return 212992, 212992 }
