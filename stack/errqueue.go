@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"bytes"
 	"sync"
 	"sync/atomic"
 
@@ -108,9 +109,9 @@ func (k *Socket) localError(errno unix.Errno, dst [4]byte, port uint16, mtu int)
 	}
 }
 
-// icmpError takes in an ICMP error about a datagram of the socket's, by the
-// rules of Linux' udp_err: without IP_RECVERR only hard errors count, and only
-// on connected sockets.
+// icmpError takes in an ICMP error about a datagram of the socket's, by the rules
+// of Linux' udp_err: without IP_RECVERR only hard errors count, and only on
+// connected sockets. It copies e's payload if it keeps it.
 func (k *Socket) icmpError(e QueuedError, hard bool) {
 	if !k.recvErr.Load() {
 		if hard && k.hasPeer.Load() {
@@ -118,7 +119,7 @@ func (k *Socket) icmpError(e QueuedError, hard bool) {
 		}
 		return
 	}
-	e.Origin = unix.SO_EE_ORIGIN_ICMP
+	e.Origin, e.Payload = unix.SO_EE_ORIGIN_ICMP, bytes.Clone(e.Payload)
 	k.queueError(e)
 	k.setError(e.Errno)
 }

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"bytes"
 	"time"
 
 	"github.com/outband/outband/icmp"
@@ -209,7 +208,7 @@ func quotedError(a *arrival, m icmp.Message, q *icmp.Quote, errno unix.Errno) Qu
 		e.DstPort = q.DstPort()
 		quoted = quoted[udp.HeaderLen:]
 	}
-	e.Payload = bytes.Clone(quoted)
+	e.Payload = quoted
 	return e
 }
 

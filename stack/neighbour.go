@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"bytes"
 	"net/netip"
 	"time"
 
@@ -136,7 +135,7 @@ func unreachable(frame []byte) QueuedError {
 		e.DstPort = udp.Header(payload).DstPort()
 		payload = payload[udp.HeaderLen:]
 	}
-	e.Payload = bytes.Clone(payload)
+	e.Payload = payload
 	return e
 }
 
