@@ -103,12 +103,12 @@ func transmitTimes(t *testing.T, s *Socket, n int) (got []IOTimes, flags int, er
 }
 
 func TestTransmitTimes(t *testing.T) {
-	near, _ := evlPair(t)
-	s := evlSocket(t, near, SOCK_OOB, nearIP)
+	near, far := evlPair(t)
+	s, rx := evlSocket(t, near, SOCK_OOB, nearIP), evlSocket(t, far, SOCK_OOB, farIP)
 	if err := s.Solicit(Inet4(farIP, 0), 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Connect(Inet4(farIP, 7)); err != nil {
+	if err := s.Connect(evlName(t, rx)); err != nil {
 		t.Fatal(err)
 	}
 	setTimes(t, s, EVL_SOF_TIMESTAMPS)
