@@ -48,9 +48,14 @@ const extendedErrLen = 16 + 16
 // putErrorControl stores the control messages of an error.
 func (s *Socket) putErrorControl(w *controlWriter, e *stack.QueuedError) {
 	if e.Origin == unix.SO_EE_ORIGIN_TIMESTAMPING {
-		var data [48]byte
-		putTimespec(data[:], e.Time)
-		w.put(unix.SOL_SOCKET, unix.SO_TIMESTAMPING, data[:])
+		if s.timestamping.Load()&unix.SOF_TIMESTAMPING_SOFTWARE != 0 {
+			var data [48]byte
+			putTimespec(data[:], e.Time)
+			w.put(unix.SOL_SOCKET, unix.SO_TIMESTAMPING, data[:])
+		}
+	} else if wants := s.wants.Load() & (wantTimestamp | wantTimestampNS); wants != 0 {
+		in := e.Meta
+		s.putTime(w, &in, wants)
 	}
 	var data [extendedErrLen]byte
 	binary.NativeEndian.PutUint32(data[:], uint32(e.Errno))

@@ -325,7 +325,8 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 			dst = loopbackAddr
 		}
 	}
-	rt, e := k.s.route(flow{dst: dst, src: src, device: k.device, broadcast: k.broadcast.Load()})
+	rt, e := k.s.route(flow{dst: dst, src: src, device: k.device, broadcast: k.broadcast.Load(),
+		anySource: k.bindOpts.transparent.Load()})
 	if e != 0 {
 		return e
 	}

@@ -352,7 +352,7 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 		tos: uint8(k.tos.Load()), ttl: k.ttl.Load(), mtuRule: k.mtuDiscover.Load(),
 	}
 	spec.onLink = flags&unix.MSG_DONTROUTE != 0 || k.sendExtras.onLink.Load()
-	spec.anySource = k.bindOpts.anyAddress()
+	spec.anySource = k.bindOpts.transparent.Load() // IP_FREEBIND is for bind alone
 	if !o.explicit {
 		if !k.connected {
 			return spec, false, unix.EDESTADDRREQ
@@ -393,6 +393,11 @@ func (k *Socket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix
 		}
 		return k.sendDatagram(tx, p, spec, o)
 	}
+	if k.raw == nil && k.segment(o) == 0 {
+		if e := k.checkLength(p, spec, o, k.optionsFor(o)); e != 0 {
+			return e // before all that follows, as on Linux
+		}
+	}
 	if e := k.TakeError(); e != 0 {
 		return e
 	}
@@ -418,20 +423,29 @@ func (k *Socket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix
 	return k.sendDatagram(tx, p, spec, o)
 }
 
-// sendDatagram sends one datagram along a path.
-func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
-	options := k.optionsFor(o)
+// checkLength returns EMSGSIZE, and tells the error queue, if a datagram is longer
+// than it may be.
+func (k *Socket) checkLength(p *path, spec *pathSpec, o *outgoing, options []byte) unix.Errno {
 	limit := maxDatagram - len(options)
 	if k.proto == ipv4.ProtocolUDP {
 		limit -= udp.HeaderLen
 	}
-	if o.n > limit || o.n+len(options) > p.maxData && !p.mayFragment() {
-		port := spec.dstPort
-		if !k.hasPeer.Load() {
-			port = 0 // Linux tells the peer's
-		}
-		k.localError(unix.EMSGSIZE, spec.dst, port, p.mtu())
-		return unix.EMSGSIZE
+	if o.n <= limit && (o.n+len(options) <= p.maxData || p.mayFragment()) {
+		return 0
+	}
+	port := spec.dstPort
+	if !k.hasPeer.Load() {
+		port = 0 // Linux tells the peer's
+	}
+	k.localError(unix.EMSGSIZE, spec.dst, port, p.mtu())
+	return unix.EMSGSIZE
+}
+
+// sendDatagram sends one datagram along a path.
+func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+	options := k.optionsFor(o)
+	if e := k.checkLength(p, spec, o, options); e != 0 {
+		return e
 	}
 	if k.sendFull() {
 		return k.noSpace()
