@@ -40,6 +40,8 @@ var Deliberate = []Difference{
 	{"time-out/to the microsecond", "Linux rounds SO_RCVTIMEO and SO_SNDTIMEO up to its timer's ticks, of 1 to 10 ms; here a time-out is what was asked for"},
 	{"time-out/longer than the clock", "a time-out beyond the 292 years of a clock of nanoseconds is none; Linux' clock goes further"},
 	{"send/sendmmsg refused", "sendmmsg sends all messages at once; Linux sends one after the other, and over loopback the first one's ICMP error stops the second"},
+	{"effect/a failed connect of a connected socket", "in Linux the datagrams after the next go to where the failed connect wanted to; here to the peer, as getpeername says"},
+	{"effect/segments refused", "Linux on one machine hands the segments of UDP_SEGMENT on as one packet, which is refused once; here, as on a real wire, each is"},
 	{"effect/IP_MINTTL", "Linux takes the option for UDP, and then looks at it for TCP only; here it holds"},
 	{"effect/IP_MTU without a cached route", "Linux tells the MTU of the route that the socket has cached, and options clear the cache: ENOTCONN until the next send; here it is asked for anew"},
 	{"effect/bound to a broadcast, connected, sending elsewhere", "Linux keeps to the source address of connect; here another is chosen"},

@@ -35,6 +35,25 @@ func effectCases() (cases []Case) {
 		a.Set(unix.SOL_SOCKET, unix.SO_DONTROUTE, 1)
 		a.GetInt(unix.SOL_IP, unix.IP_MTU)
 	})
+	add("segments refused", func(r *Run) {
+		a := r.UDP("a")
+		a.Set(unix.SOL_IP, unix.IP_RECVERR, 1)
+		a.Set(unix.SOL_UDP, unix.UDP_SEGMENT, 500)
+		a.Sendto(Data(1473), 0, r.Far(7002))
+		r.Sync()
+		a.Recvmsg(200, unix.MSG_ERRQUEUE, 2000)
+		a.Recvmsg(200, unix.MSG_ERRQUEUE, 2000)
+	})
+	add("a failed connect of a connected socket", func(r *Run) {
+		a := r.UDP("a")
+		a.Connect(r.Far(7002))
+		a.Connect(sockapi.Inet4([4]byte{192, 0, 2, 1}, 7))
+		for range 3 {
+			a.Send([]byte("x"), 0)
+			r.Sync()
+			a.Error()
+		}
+	})
 	cases = append(cases, Case{Name: "effect/bound to a broadcast, connected, sending elsewhere", Tops: []Topology{Loopback}, Run: func(r *Run) {
 		a := r.UDP("a")
 		a.Bind(sockapi.Inet4([4]byte{10, 9, 0, 255}, 7001))

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,29 @@ func TestTable(t *testing.T) {
 	}
 	t.Logf("%d cases, %d calls compared with Linux: %d differ deliberately, %d are pending (%d entries), %d unsteady",
 		total.cases, j.Calls, differing(deliberate), differing(pending), len(Pending), j.Unsteady)
+}
+
+// TestRings runs a part of the table, every tenth case and all that waits, with
+// our stacks on packet rings instead of a pipe.
+func TestRings(t *testing.T) {
+	j := &Judge{Linux: NewStage(t, NewInBand(t)), Ours: NewStage(t, NewRings(t))}
+	n := 0
+	cases := table()
+	for i := range cases {
+		c := &cases[i]
+		over := slices.ContainsFunc(c.tops(), func(top Topology) bool { return top.Name == Wire.Name })
+		if !over || find(Deliberate, c) >= 0 || find(Pending, c) >= 0 {
+			continue
+		}
+		if i%10 != 0 && !strings.Contains(c.Name, "/waits/") {
+			continue
+		}
+		n++
+		if diff := j.Compare(Wire, c.Run, true); diff != "" {
+			t.Errorf("%s\n%s", c.Name, diff)
+		}
+	}
+	t.Logf("%d cases, %d calls compared with Linux, %d unsteady", n, j.Calls, j.Unsteady)
 }
 
 // A tally counts cases.

@@ -37,7 +37,6 @@ var Pending = []Difference{
 	{"control/late/SO_TIMESTAMPNS_NEW", "not built"},
 	{"control/sent/SO_MARK", "not built"},
 	{"control/sent/SO_PRIORITY", "not built"},
-	{"control/sent/SO_TIMESTAMPING", "the error queue gives SCM_TIMESTAMPING without SOF_TIMESTAMPING_SOFTWARE"},
 	{"control/sent/IP_RETOPTS, bad", "options are not looked at"},
 	{"control/sent/IP_RETOPTS, too long", "Linux looks at 40 bytes"},
 	{"effect/priority", "SO_PRIORITY is not built"},

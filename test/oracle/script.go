@@ -156,12 +156,14 @@ func bounded(s *sockapi.Socket, f func() string) string {
 	}
 }
 
-// err makes a call that returns an error only.
-func (k *Sock) err(call string, f func() error) {
+// err makes a call that returns an error only, and returns it too.
+func (k *Sock) err(call string, f func() error) error {
 	if k.s == nil {
-		return
+		return nil
 	}
-	k.r.Logf("%s.%s = %s", k.Name, call, errnoName(f()))
+	err := f()
+	k.r.Logf("%s.%s = %s", k.Name, call, errnoName(err))
+	return err
 }
 
 // Bind calls bind.
@@ -170,8 +172,8 @@ func (k *Sock) Bind(a sockapi.Sockaddr) {
 }
 
 // Connect calls connect; the zero address dissolves the association.
-func (k *Sock) Connect(a sockapi.Sockaddr) {
-	k.err("connect("+k.r.addr(a)+")", func() error { return k.s.Connect(a) })
+func (k *Sock) Connect(a sockapi.Sockaddr) error {
+	return k.err("connect("+k.r.addr(a)+")", func() error { return k.s.Connect(a) })
 }
 
 // Shutdown calls shutdown.
