@@ -309,6 +309,9 @@ func (k *Socket) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *lin
 // receive lock is held.
 func (s *Stack) deliverFrame(k *Socket, data []byte, in *Info) {
 	r := &s.rx
+	if k.recvExtras.times.Load() {
+		in.Taken, in.Delivered = r.taken, s.Monotonic()
+	}
 	if r.sinkSocket == k && k.queue.n.Load() == 0 && !r.sink.full() {
 		r.sink.store(data, in)
 		return
@@ -325,6 +328,10 @@ func (s *Stack) deliverFrame(k *Socket, data []byte, in *Info) {
 
 // queueFrame is deliverFrame for who does not hold the receive lock.
 func (s *Stack) queueFrame(k *Socket, data []byte, in *Info) {
+	if k.recvExtras.times.Load() {
+		in.Delivered = s.Monotonic()
+		in.Taken = in.Delivered
+	}
 	ok, wake := k.queue.push(&s.pool, data, in)
 	if !ok {
 		return

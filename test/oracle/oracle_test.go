@@ -17,7 +17,8 @@ func TestMain(m *testing.M) { lab.Main(m) }
 // table returns all cases.
 func table() []Case {
 	var all []Case
-	for _, family := range []func() []Case{optionCases, socketCases, addressCases, recvCases, sendCases, errorCases, controlCases, effectCases} {
+	for _, family := range []func() []Case{optionCases, socketCases, addressCases, recvCases, sendCases, errorCases, controlCases, effectCases,
+		rawCases, packetCases} {
 		all = append(all, family()...)
 	}
 	return all
