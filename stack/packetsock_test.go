@@ -309,6 +309,7 @@ func TestLinkInfoKeepsAll(t *testing.T) {
 
 func TestPacketWaits(t *testing.T) {
 	p := newPair(t, Config{Spin: SpinNever}, pipe.Options{})
+	drive(p.near) // the other's announcement
 	k := packetSocketOf(t, p.near, false, unix.ETH_P_ALL)
 	got := make(chan link.PacketType)
 	go func() {
