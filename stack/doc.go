@@ -22,6 +22,14 @@
 //  3. Lengths, identification and checksums are patched in, the payload is
 //     copied behind, and the link sends: one system call.
 //
+// # Who looks on
+//
+// Raw sockets (raw.go) get a copy of each datagram of their protocol after
+// reassembly and before the protocol itself. Packet sockets (packetsock.go) get
+// a copy of each frame before anybody looks at it and, if they ask for all, of
+// each that is sent, in txbuf.flush. While there are none, that costs the others
+// one comparison with nil.
+//
 // # Locks, in the order in which they may be taken
 //
 //   - Stack.mu: configuration. Never on the way of a datagram.
@@ -30,5 +38,5 @@
 //   - Interface.neighMu: the neighbour table. A sender takes it only when its
 //     path has no valid neighbour.
 //   - queue.mu: one socket's queue. Consumers take nothing else.
-//   - timers.mu, drive.sleepMu: leaves.
+//   - timers.mu, drive.sleepMu, Stack.tapMu: leaves.
 package stack

@@ -21,10 +21,10 @@ type txbuf struct {
 	local bool           // something went to loopback
 	// queued says that the last packet waits for its neighbour.
 	queued bool
-	from   uint64 // the packet socket whose frames batch has, 0 for none,
-	proto  uint16 // and the protocol that it says they are of
 	paths  [1 << pathBits]cachedPath
 	count  [numCounters]atomic.Uint64
+	from   uint64 // the packet socket whose frames batch has, 0 for none,
+	proto  uint16 // and the protocol that it says they are of
 }
 
 // cachedPath is the path that a socket without a peer took to a destination.
