@@ -1,11 +1,13 @@
 package stack
 
 import (
+	"math/bits"
 	"sync"
 	"sync/atomic"
 
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
 
@@ -87,7 +89,7 @@ type entry struct {
 type queue struct {
 	n     atomic.Int32 // datagrams queued, readable without mu
 	drops atomic.Uint32
-	limit atomic.Int64 // SO_RCVBUF: appends fail while more than this is charged
+	limit atomic.Int64 // SO_RCVBUF: appends fail if more than this would be charged
 
 	mu      sync.Mutex
 	ring    []entry // a power of two long
@@ -96,21 +98,53 @@ type queue struct {
 	waiters []*waiter
 }
 
-// skbOverhead is what Linux charges a socket for a datagram beside its
-// buffer, about sizeof(struct sk_buff) in bytes.
-const skbOverhead = 256
+// What Linux 6.18 charges a socket for a datagram (skb->truesize) on 64-bit
+// machines, in bytes.
+const (
+	skbOverhead = 256 // struct sk_buff
+	skbHeadroom = 379 // the headers, rounded up, and struct skb_shared_info
+	skbSmall    = 576 // the smallest buffer; larger ones are powers of two
+	skbLargest  = 16384
+	skbPaged    = 832 // what pages cost beside what is in them
+)
 
-// charge returns what a datagram of n bytes weighs against SO_RCVBUF.
-func charge(n int) int64 { return int64(minBuffer<<bufferClass(n+headroom)) + skbOverhead }
+// charge returns what a datagram of n bytes weighs against SO_RCVBUF: what it
+// weighs in Linux, on loopback and from a veth device.
+func charge(n int) int64 {
+	switch need := n + skbHeadroom; {
+	case need <= skbSmall:
+		return skbSmall + skbOverhead
+	case need <= skbLargest:
+		return int64(1<<bits.Len(uint(need-1))) + skbOverhead
+	default:
+		return int64(n) + skbPaged
+	}
+}
 
-// headroom is the space that headers take in a kernel's buffer.
+// chargeReceived is charge for what has come: fragments weigh each for itself.
+func chargeReceived(n int, in *Info) int64 {
+	if in.FragSize == 0 {
+		return charge(n)
+	}
+	piece := max(int(in.FragSize)-ipv4.MinHeaderLen, 8)
+	whole, rest := (n+udp.HeaderLen)/piece, (n+udp.HeaderLen)%piece
+	sum := int64(whole) * charge(piece-udp.HeaderLen)
+	if rest > 0 {
+		sum += charge(rest - udp.HeaderLen)
+	}
+	return sum
+}
+
+// headroom is the space that headers take in a frame.
 const headroom = headersLen
 
 // push appends a copy of data. It returns false, and counts the drop, if the
 // queue is full. wake says that somebody sleeps for the datagram.
 func (q *queue) push(pool *bufferPool, data []byte, in *Info) (ok, wake bool) {
+	weight := chargeReceived(len(data), in)
 	q.mu.Lock()
-	if q.charged > q.limit.Load() {
+	// As in Linux (6.18) an empty queue takes a datagram of any size.
+	if q.charged > 0 && q.charged+weight > q.limit.Load() {
 		q.mu.Unlock()
 		q.drops.Add(1)
 		return false, false
@@ -123,7 +157,7 @@ func (q *queue) push(pool *bufferPool, data []byte, in *Info) (ok, wake bool) {
 	e.info = *in
 	e.data = pool.get(len(data))
 	copy(e.data, data)
-	q.charged += charge(len(data))
+	q.charged += weight
 	q.n.Store(int32(n + 1))
 	wake = len(q.waiters) > 0
 	q.mu.Unlock()
@@ -150,7 +184,7 @@ func (q *queue) take(pool *bufferPool, t *target, peek bool) bool {
 		e := &q.ring[(q.head+i)&(len(q.ring)-1)]
 		t.store(e.data, &e.info)
 		if !peek {
-			q.charged -= charge(len(e.data))
+			q.charged -= chargeReceived(len(e.data), &e.info)
 			pool.put(e.data)
 			e.data = nil
 		}
