@@ -81,10 +81,56 @@ func effectCases() (cases []Case) {
 			a.GetInt(unix.SOL_SOCKET, unix.SO_PRIORITY)
 		})
 	}
+	cases = append(cases, bufferCases()...)
 	cases = append(cases, shutdownCases()...)
 	cases = append(cases, broadcastCases()...)
 	cases = append(cases, pingCases()...)
 	return append(cases, readyCases()...)
+}
+
+// bufferCases fill a receive buffer, and see how much it holds and what it tells.
+// What a datagram weighs is the kernel's own business: the numbers are those of
+// Linux 6.18 on 64-bit machines.
+func bufferCases() (cases []Case) {
+	for _, buffer := range []int{0, 4096, 50000} {
+		for _, size := range []int{0, 1, 100, 500, 1000, 1472, 4000, 65507} {
+			cases = append(cases, Case{Name: fmt.Sprintf("buffer/%d, datagrams of %d", buffer, size), Run: func(r *Run) {
+				a, b := r.Pair()
+				b.Set(unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
+				for range 300 {
+					a.s.Send(Data(size), 0)
+				}
+				r.Sync()
+				n := 0
+				for ; n < 300; n++ {
+					if _, err := b.s.Recv(nil, unix.MSG_DONTWAIT); err != nil {
+						break
+					}
+				}
+				r.Logf("%d fit", n)
+			}})
+		}
+	}
+	return append(cases, Case{Name: "full/a buffer is told by SO_RXQ_OVFL", Run: func(r *Run) {
+		a, b := r.Pair()
+		b.Set(unix.SOL_SOCKET, unix.SO_RCVBUF, 0)
+		b.Set(unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1)
+		for range 20 {
+			a.s.Send([]byte("x"), 0)
+		}
+		r.Sync()
+		b.Poll()
+		b.Recvmsg(100, unix.MSG_DONTWAIT, 10)
+		for range 20 {
+			b.s.Recv(nil, unix.MSG_DONTWAIT)
+		}
+		a.Send([]byte("y"), 0)
+		r.Sync()
+		m := message(100, 10)
+		b.s.Recvmsg(&m, unix.MSG_DONTWAIT)
+		r.Logf("tells of drops: %t", m.ControlLen > 0)
+		b.Error()
+	}})
 }
 
 func shutdownCases() (cases []Case) {
