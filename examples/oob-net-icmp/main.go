@@ -58,7 +58,7 @@ func main() {
 	flag.Parse()
 
 	r.ip = must(netip.ParseAddr(*addr)).As4()
-	l := must(tpacket.Open(dev, tpacket.Options{}))
+	l := must(tpacket.Open(dev, tpacket.Options{AllEtherTypes: true}))
 	r.mac = l.Info().HardwareAddr
 	st := must(stack.New(stack.Config{}))
 	defer st.Close()
