@@ -42,6 +42,7 @@ var Deliberate = []Difference{
 	{"send/sendmmsg refused", "sendmmsg sends all messages at once; Linux sends one after the other, and over loopback the first one's ICMP error stops the second"},
 	{"effect/a failed connect of a connected socket", "in Linux the datagrams after the next go to where the failed connect wanted to; here to the peer, as getpeername says"},
 	{"effect/segments refused", "Linux on one machine hands the segments of UDP_SEGMENT on as one packet, which is refused once; here, as on a real wire, each is"},
+	{"error queue/of a long datagram, with IP_RECVORIGDSTADDR", "Linux finds a destination port in what the ICMP error quotes of the payload, if that is long enough; here there is none"},
 	{"effect/IP_MINTTL", "Linux takes the option for UDP, and then looks at it for TCP only; here it holds"},
 	{"effect/IP_MTU without a cached route", "Linux tells the MTU of the route that the socket has cached, and options clear the cache: ENOTCONN until the next send; here it is asked for anew"},
 	{"effect/bound to a broadcast, connected, sending elsewhere", "Linux keeps to the source address of connect; here another is chosen"},

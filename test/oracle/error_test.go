@@ -132,6 +132,16 @@ func queueCases() (cases []Case) {
 			a.Recvmsg(200, unix.MSG_ERRQUEUE, 100)
 		})
 	}
+	add("of a long datagram, with IP_RECVORIGDSTADDR", func(r *Run) {
+		a := r.UDP("a")
+		a.Set(unix.SOL_IP, unix.IP_RECVERR, 1)
+		a.Set(unix.SOL_IP, unix.IP_RECVORIGDSTADDR, 1)
+		a.Sendto(Data(1473), 0, r.Far(7002))
+		a.Sendto(Data(3000), 0, r.Far(7002))
+		r.Sync()
+		a.Recvmsg(200, unix.MSG_ERRQUEUE, 100)
+		a.Recvmsg(200, unix.MSG_ERRQUEUE, 100)
+	})
 	add("turned off", func(r *Run) {
 		a := refused(r, 2)
 		a.Set(unix.SOL_IP, unix.IP_RECVERR, 0)

@@ -76,7 +76,6 @@ var (
 		{unix.SOL_IP, unix.IP_TOS, []int{0, 16, 184, 3}},
 		{unix.SOL_IP, unix.IP_RECVTTL, []int{0, 1}},
 		{unix.SOL_IP, unix.IP_RECVTOS, []int{0, 1}},
-		{unix.SOL_IP, unix.IP_RECVORIGDSTADDR, []int{0, 1}},
 		{unix.SOL_IP, unix.IP_MTU_DISCOVER, []int{0, 1, 2, 3}},
 		{unix.SOL_IP, unix.IP_FREEBIND, []int{0, 1}},
 	}
