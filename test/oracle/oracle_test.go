@@ -128,17 +128,22 @@ func differing(list []tally) (n int) {
 	return n
 }
 
-// TestMarkdown writes README's table of deliberate differences to the file that
-// ORACLE_MARKDOWN names.
-func TestMarkdown(t *testing.T) {
+// TestReadmeTellsDifferences compares README's table of deliberate differences
+// with the list. ORACLE_MARKDOWN names a file to write the table to.
+func TestReadmeTellsDifferences(t *testing.T) {
 	md := Markdown()
-	if strings.Count(md, "\n") != len(Deliberate)+2 {
-		t.Errorf("not a line for each difference:\n%s", md)
-	}
 	if name := os.Getenv("ORACLE_MARKDOWN"); name != "" {
 		if err := os.WriteFile(name, []byte(md), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Log(md)
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(md) {
+		if !strings.Contains(string(readme), line) {
+			t.Errorf("README does not have this line: %s", line)
+		}
+	}
 }
