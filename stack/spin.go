@@ -16,12 +16,15 @@ const (
 	SpinAlways time.Duration = -2
 )
 
-// Limits of the adaptive budget in nanoseconds: the algorithm and the orders of
-// magnitude are those of the Linux kernel's halt polling (virt/kvm/halt-polling).
+// Limits of the adaptive budget in nanoseconds: the algorithm and the limits are
+// those of the Linux kernel's halt polling (virt/kvm/halt-polling.rst). A sleep
+// and the wake-up after it cost 5 to 100 us, the more on virtual machines; if both
+// ends of a connection sleep, each waits for the other's too. Up to twice that it
+// is better to spin.
 const (
-	spinStart = 20_000 // a new socket's budget
-	spinGrow  = 10_000 // the first budget after none
-	spinMax   = 50_000 // about what a sleep and a wake-up cost twice over
+	spinStart = 20_000  // a new socket's budget
+	spinGrow  = 10_000  // the first budget after none
+	spinMax   = 200_000 // halt_poll_ns
 )
 
 // spinner is one socket's spin budget.
