@@ -43,6 +43,7 @@ type receiver struct {
 	count  *counters // &counters but while warming
 	now    int64     // the clock when a leader looked last
 	rounds uint32    // calls of pump
+	led    bool      // pump was called since the lock was taken
 
 	counters     counters
 	warmCounters counters // what does not count: see warm.go
@@ -78,12 +79,14 @@ func (s *Stack) lockReceive() { s.rx.lock.lock() }
 // unlockReceive releases the receive lock and does what was left to do.
 func (s *Stack) unlockReceive() {
 	r := &s.rx
+	led := r.led
+	r.led = false
 	if r.pending.empty() {
-		r.lock.release()
+		r.lock.release(led)
 	} else {
 		f := r.pending
 		r.pending = s.flushes.Get().(*flush)
-		r.lock.release()
+		r.lock.release(led)
 		s.runFlush(f)
 	}
 	if s.housekeeper.parked.Load() {
@@ -118,6 +121,7 @@ func (s *Stack) runFlush(f *flush) {
 // of the first frame. The receive lock is held.
 func (s *Stack) pump() (more bool) {
 	r := &s.rx
+	r.led = true
 	if r.rounds++; r.rounds%clockEvery == 0 {
 		s.runTimers(s.clock.Now())
 	}

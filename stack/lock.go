@@ -7,10 +7,10 @@ import (
 )
 
 // receiveLock is the right to receive: to take frames from the links and to
-// touch what they change. Its word counts too, so that the housekeeper can see
-// whether anybody has led since it last looked.
+// touch what they change. Its word counts how often the links were asked, so that
+// the housekeeper can see whether anybody has led since it last looked.
 type receiveLock struct {
-	word   atomic.Uint64 // see the masks; the rest counts releases
+	word   atomic.Uint64 // see the masks; the rest counts who led
 	wanted atomic.Int32  // callers of lock: a spinning leader makes way for them
 	_      [48]byte      // a cache line of its own
 }
@@ -28,8 +28,15 @@ func (l *receiveLock) try(flags uint64) bool {
 	return w&lockFlags == 0 && l.word.CompareAndSwap(w, w|flags)
 }
 
-// release gives the lock up.
-func (l *receiveLock) release() { l.word.Store(l.word.Load() | lockFlags + 1) }
+// release gives the lock up. led says that the links were asked meanwhile.
+func (l *receiveLock) release(led bool) {
+	w := l.word.Load()
+	if led {
+		l.word.Store(w | lockFlags + 1)
+	} else {
+		l.word.Store(w &^ lockFlags)
+	}
+}
 
 // spinning reports whether a spinning leader has the lock.
 func (l *receiveLock) spinning() bool { return l.word.Load()&lockSpinning != 0 }
