@@ -10,9 +10,7 @@ import (
 // housekeeper leads when nobody else has for a while, so that ARP, echo and
 // timers go on while the application is elsewhere. It is in one of three places:
 //
-//   - watching: it looks whether anybody led, every half millisecond at first,
-//     and less and less often while somebody goes on to: each look costs a
-//     spinner on the same processor some ten microseconds.
+//   - watching: it looks every half millisecond whether anybody led.
 //   - leading: asleep on the links' descriptors, with a poller of its own.
 //   - parked: somebody has led without a break for a while, and will unpark it.
 type housekeeper struct {
@@ -25,9 +23,6 @@ type housekeeper struct {
 const (
 	// houseTick is how long nobody has led when the housekeeper takes over.
 	houseTick = 500 * time.Microsecond
-	// houseTickMax is that for a stack that has been led for long. It is never
-	// more than houseTick while somebody sleeps who relies on another's lead.
-	houseTickMax = 8 * time.Millisecond
 	// parkAfter is after how many ticks of one and the same leader it parks.
 	parkAfter = 8
 )
@@ -54,13 +49,10 @@ func (s *Stack) keepHouse() {
 	defer close(h.done)
 	tick := time.NewTimer(houseTick)
 	defer tick.Stop()
-	same, pause := 0, houseTick
+	same := 0
 	for {
 		before := s.lookLead()
-		if s.sleepers.n.Load() > 0 {
-			pause = houseTick
-		}
-		tick.Reset(pause)
+		tick.Reset(houseTick)
 		select {
 		case <-s.closing:
 			return
@@ -69,12 +61,12 @@ func (s *Stack) keepHouse() {
 		now := s.lookLead()
 		switch {
 		case !now.led() && now == before:
-			same, pause = 0, houseTick
+			same = 0
 			if !s.passLead() && !s.houseLead() {
 				return
 			}
 		case now != before:
-			same, pause = 0, min(2*pause, houseTickMax)
+			same = 0
 		default:
 			if same++; same >= parkAfter {
 				if !s.housePark(now) {
