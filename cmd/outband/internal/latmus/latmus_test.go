@@ -187,8 +187,9 @@ func TestRun(t *testing.T) {
 	r, err := Run(context.Background(), c, near)
 	other := <-done
 	for _, o := range []outcome{{r, err}, other} {
+		// What came before stamping was turned on has no stamp.
 		if o.err != nil || o.r.Sent == 0 || o.r.Received == 0 || o.r.Wrong > 0 || o.r.TxUser.Count == 0 ||
-			o.r.RxUser.Count != o.r.Received || o.r.TxSched.Min < 0 || o.r.TxUser.Min < o.r.TxSched.Min {
+			o.r.RxUser.Count == 0 || o.r.RxUser.Count > o.r.Received || o.r.TxSched.Min < 0 || o.r.TxUser.Min < o.r.TxSched.Min {
 			t.Errorf("%v, %+v", o.err, o.r)
 		}
 	}
