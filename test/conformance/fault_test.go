@@ -85,7 +85,11 @@ func settled(w *world, bad *fault.Link) bool {
 	s := w.dev.Stats()
 	_, held := bad.Held()
 	sent := kernelPackets(w)
-	return held == 0 && s.RxFrames+s.RxDropped >= sent && bad.Counters().Rx.Frames >= s.RxFrames
+	if held != 0 || s.RxFrames+s.RxDropped < sent || bad.Counters().Rx.Frames < s.RxFrames {
+		return false
+	}
+	w.stack.Stats() // waits for the batch that somebody may have in hand
+	return true
 }
 
 // kernelPackets returns how many IP packets the kernel has handed to its device.
