@@ -55,12 +55,11 @@ type receiver struct {
 
 	pending *flush // what is to do once the lock is released
 
-	options     []byte    // IP options of the datagram at hand
-	match       []*Socket // for datagrams to several sockets
-	raws        *rawTable // nil: there are no raw sockets
-	closedDrops uint64    // drops of sockets that are closed
-	timed       int       // sockets that want to know when a datagram was taken
-	taken       int64     // when that was, of CLOCK_MONOTONIC
+	options []byte    // IP options of the datagram at hand
+	match   []*Socket // for datagrams to several sockets
+	raws    *rawTable // nil: there are no raw sockets
+	timed   int       // sockets that want to know when a datagram was taken
+	taken   int64     // when that was, of CLOCK_MONOTONIC
 }
 
 // flush is what a batch leaves to do after the lock is released: sleepers to

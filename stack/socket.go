@@ -448,7 +448,6 @@ func (k *Socket) Close() error {
 	case k.port != 0:
 		k.table().Unbind(&k.binding)
 	}
-	k.s.rx.closedDrops += uint64(k.queue.drops.Load())
 	k.s.unlockReceive()
 	k.mu.Unlock()
 	if k.packet != nil {
