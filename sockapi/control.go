@@ -24,7 +24,11 @@ const (
 	wantFragSize
 	wantGRO
 	wantAuxdata
+	wantTimestampNew // time stamps come as the _NEW messages
 )
+
+// wantTimes are those that ask for time stamps of any kind.
+const wantTimes = wantTimestamp | wantTimestampNS | wantTimestamping
 
 // control stores the control messages for a datagram, in Linux' order.
 func (s *Socket) control(w *controlWriter, in *stack.Info) {
@@ -37,7 +41,7 @@ func (s *Socket) control(w *controlWriter, in *stack.Info) {
 
 // controlOf is control for a choice of what the socket wants.
 func (s *Socket) controlOf(w *controlWriter, in *stack.Info, wants uint32) {
-	if wants&(wantTimestamp|wantTimestampNS|wantTimestamping) != 0 {
+	if wants&wantTimes != 0 {
 		s.putTime(w, in, wants)
 	}
 	if wants&wantDrops != 0 && in.Drops != 0 {
@@ -100,15 +104,19 @@ func (s *Socket) putTime(w *controlWriter, in *stack.Info, wants uint32) {
 		ns = time.Now().UnixNano()
 	}
 	s.lastTime.Store(ns)
-	var data [48]byte
+	var data [timestampingDataLen]byte
+	kinds := &oldStamps
+	if wants&wantTimestampNew != 0 {
+		kinds = &newStamps
+	}
 	switch {
 	case wants&wantTimestampNS != 0:
 		putTimespec(data[:], ns)
-		w.put(unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, data[:16])
+		w.put(unix.SOL_SOCKET, kinds.nano, data[:16])
 	case wants&wantTimestamp != 0:
 		binary.NativeEndian.PutUint64(data[:], uint64(ns/1e9))
 		binary.NativeEndian.PutUint64(data[8:], uint64(ns%1e9/1e3))
-		w.put(unix.SOL_SOCKET, unix.SO_TIMESTAMP, data[:16])
+		w.put(unix.SOL_SOCKET, kinds.micro, data[:16])
 	}
 	if wants&wantTimestamping == 0 {
 		return
@@ -117,18 +125,34 @@ func (s *Socket) putTime(w *controlWriter, in *stack.Info, wants uint32) {
 	flags := int(s.timestamping.Load())
 	hard := in.Clock == link.ClockHardware
 	any := false
-	if flags&unix.SOF_TIMESTAMPING_SOFTWARE != 0 && flags&unix.SOF_TIMESTAMPING_RX_SOFTWARE != 0 && !hard {
+	// Without OPT_RX_FILTER a stamp that somebody else has asked for is told too,
+	// and links stamp what comes whoever asks.
+	receive := flags&unix.SOF_TIMESTAMPING_RX_SOFTWARE != 0 || flags&timestampingOptRxFilter == 0
+	if flags&unix.SOF_TIMESTAMPING_SOFTWARE != 0 && receive && !hard {
 		putTimespec(data[:], ns)
 		any = true
 	}
-	if flags&unix.SOF_TIMESTAMPING_RAW_HARDWARE != 0 && hard {
+	receive = flags&unix.SOF_TIMESTAMPING_RX_HARDWARE != 0 || flags&timestampingOptRxFilter == 0
+	if flags&unix.SOF_TIMESTAMPING_RAW_HARDWARE != 0 && receive && hard {
 		putTimespec(data[32:], ns)
 		any = true
 	}
 	if any {
-		w.put(unix.SOL_SOCKET, unix.SO_TIMESTAMPING, data[:])
+		w.put(unix.SOL_SOCKET, kinds.all, data[:])
 	}
 }
+
+// timestampingDataLen is the length of a struct scm_timestamping: three times, of
+// which the second is not used any more.
+const timestampingDataLen = 3 * 16
+
+// stampTypes are the types of the control messages with time stamps.
+type stampTypes struct{ micro, nano, all int }
+
+var (
+	oldStamps = stampTypes{unix.SO_TIMESTAMP, unix.SO_TIMESTAMPNS, unix.SO_TIMESTAMPING}
+	newStamps = stampTypes{unix.SO_TIMESTAMP_NEW, unix.SO_TIMESTAMPNS_NEW, unix.SO_TIMESTAMPING_NEW}
+)
 
 // putTimespec writes a struct timespec.
 func putTimespec(b []byte, ns int64) {

@@ -47,13 +47,18 @@ const extendedErrLen = 16 + 16
 
 // putErrorControl stores the control messages of an error.
 func (s *Socket) putErrorControl(w *controlWriter, e *stack.QueuedError) {
+	wants := s.wants.Load()
 	if e.Origin == unix.SO_EE_ORIGIN_TIMESTAMPING {
 		if s.timestamping.Load()&unix.SOF_TIMESTAMPING_SOFTWARE != 0 {
-			var data [48]byte
+			var data [timestampingDataLen]byte
 			putTimespec(data[:], e.Time)
-			w.put(unix.SOL_SOCKET, unix.SO_TIMESTAMPING, data[:])
+			kind := oldStamps.all
+			if wants&wantTimestampNew != 0 {
+				kind = newStamps.all
+			}
+			w.put(unix.SOL_SOCKET, kind, data[:])
 		}
-	} else if wants := s.wants.Load() & (wantTimestamp | wantTimestampNS); wants != 0 {
+	} else if wants&wantTimes != 0 {
 		in := e.Meta
 		s.putTime(w, &in, wants)
 	}
@@ -65,7 +70,7 @@ func (s *Socket) putErrorControl(w *controlWriter, e *stack.QueuedError) {
 	if e.Origin == unix.SO_EE_ORIGIN_ICMP {
 		putInet(data[16:], e.Offender, 0)
 		// The kernel passes the other control messages of the ICMP datagram on.
-		if wants := s.wants.Load() & (wantPktInfo | wantTTL | wantTOS); wants != 0 {
+		if wants := wants & (wantPktInfo | wantTTL | wantTOS); wants != 0 {
 			in := e.Meta
 			if wants&wantPktInfo != 0 {
 				s.putPktInfo(w, &in, [4]byte{}) // nothing is answered

@@ -63,7 +63,8 @@ var socketOptions = map[optionKey]option{
 			s.oob.SetSpin(spinOf(v))
 			return nil
 		}),
-	{unix.SOL_SOCKET, unix.SO_TIMESTAMPING}:  timestampingOption,
+	{unix.SOL_SOCKET, unix.SO_TIMESTAMPING}:     timestampingOption(0),
+	{unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW}: timestampingOption(wantTimestampNew),
 	{unix.SOL_SOCKET, unix.SO_MEMINFO}:       memInfoOption,
 	{unix.SOL_SOCKET, unix.SO_DETACH_FILTER}: {set: detachFilter},
 	{unix.SOL_SOCKET, unix.SO_LOCK_FILTER}: integer(
@@ -105,12 +106,10 @@ var socketOptions = map[optionKey]option{
 		func(s *Socket) bool { return s.oob.DontRoute() },
 		func(s *Socket, on bool) { s.oob.SetDontRoute(on) }),
 	{unix.SOL_SOCKET, unix.SO_RXQ_OVFL}: wanted(wantDrops, func(s *Socket, on bool) { s.oob.SetKeepDrops(on) }),
-	{unix.SOL_SOCKET, unix.SO_TIMESTAMP}: boolean(
-		func(s *Socket) bool { return s.wants.Load()&wantTimestamp != 0 },
-		func(s *Socket, on bool) { s.want(wantTimestamp|wantTimestampNS, false); s.want(wantTimestamp, on) }),
-	{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS}: boolean(
-		func(s *Socket) bool { return s.wants.Load()&wantTimestampNS != 0 },
-		func(s *Socket, on bool) { s.want(wantTimestamp|wantTimestampNS, false); s.want(wantTimestampNS, on) }),
+	{unix.SOL_SOCKET, unix.SO_TIMESTAMP}:       timestampOption(wantTimestamp, 0),
+	{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS}:     timestampOption(wantTimestampNS, 0),
+	{unix.SOL_SOCKET, unix.SO_TIMESTAMP_NEW}:   timestampOption(wantTimestamp, wantTimestampNew),
+	{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW}: timestampOption(wantTimestampNS, wantTimestampNew),
 	{unix.SOL_SOCKET, unix.SO_COOKIE}: {size: 8, get: func(s *Socket, b []byte) error {
 		binary.NativeEndian.PutUint64(b, s.oob.Cookie())
 		return nil

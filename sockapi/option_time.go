@@ -6,29 +6,70 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// timestampOption is SO_TIMESTAMP or SO_TIMESTAMPNS, or with wantTimestampNew one
+// of those two with _NEW: the last one that was turned on holds, and any of them
+// turns off what holds. On 64-bit machines the old and the new control messages
+// differ in their type only.
+func timestampOption(unit, kind uint32) option {
+	return boolean(
+		func(s *Socket) bool {
+			w := s.wants.Load()
+			if w&wantTimestampNew != kind {
+				return false
+			}
+			// Linux calls SO_TIMESTAMP_NEW on when SO_TIMESTAMPNS_NEW is.
+			return w&unit != 0 || kind != 0 && w&wantTimestampNS != 0
+		},
+		func(s *Socket, on bool) {
+			s.want(wantTimestamp|wantTimestampNS, false)
+			if on {
+				s.want(wantTimestampNew, kind != 0)
+				s.want(unit, true)
+			}
+		})
+}
+
 // timestampingMask are the SOF_TIMESTAMPING_* flags that Linux knows.
 const timestampingMask = 1<<19 - 1
 
-// timestampingOption is SO_TIMESTAMPING: an int of SOF_TIMESTAMPING_* flags, or
-// struct so_timestamping, whose second member (a clock of the device's) has to be 0.
-var timestampingOption = option{
-	size: 4,
-	get: func(s *Socket, b []byte) error {
-		binary.NativeEndian.PutUint32(b, s.timestamping.Load())
-		return nil
-	},
-	set: func(s *Socket, b []byte) error {
-		flags := binary.NativeEndian.Uint32(b)
-		if flags&^timestampingMask != 0 {
-			return unix.EINVAL
-		}
-		s.timestamping.Store(flags)
-		const receive = unix.SOF_TIMESTAMPING_RX_SOFTWARE | unix.SOF_TIMESTAMPING_RX_HARDWARE |
-			unix.SOF_TIMESTAMPING_SOFTWARE | unix.SOF_TIMESTAMPING_RAW_HARDWARE
-		s.want(wantTimestamping, flags&receive != 0)
-		s.oob.SetTimestamping(flags)
-		return nil
-	},
+// timestampingOptRxFilter is SOF_TIMESTAMPING_OPT_RX_FILTER (Linux 6.12).
+const timestampingOptRxFilter = 1 << 17
+
+// timestampingLen is the length of a struct so_timestamping: the flags, and the
+// index of a device's virtual clock.
+const timestampingLen = 8
+
+// timestampingOption is SO_TIMESTAMPING or, with wantTimestampNew, that with _NEW:
+// an int of SOF_TIMESTAMPING_* flags, or struct so_timestamping.
+func timestampingOption(kind uint32) option {
+	return option{size: timestampingLen, variable: true,
+		get: func(s *Socket, b []byte) error {
+			if kind == 0 || s.wants.Load()&wantTimestampNew != 0 {
+				binary.NativeEndian.PutUint32(b, s.timestamping.Load())
+			}
+			return nil
+		},
+		set: func(s *Socket, b []byte) error { return s.setTimestamping(b, kind) }}
+}
+
+func (s *Socket) setTimestamping(b []byte, kind uint32) error {
+	flags := binary.NativeEndian.Uint32(b)
+	switch {
+	case flags&^timestampingMask != 0,
+		flags&unix.SOF_TIMESTAMPING_OPT_ID_TCP != 0 && flags&unix.SOF_TIMESTAMPING_OPT_ID == 0,
+		flags&unix.SOF_TIMESTAMPING_OPT_STATS != 0 && flags&unix.SOF_TIMESTAMPING_OPT_TSONLY == 0:
+		return unix.EINVAL
+	case flags&unix.SOF_TIMESTAMPING_BIND_PHC == 0:
+	case s.oob.Device() == 0:
+		return unix.EOPNOTSUPP
+	default:
+		return unix.EINVAL // no link has virtual clocks
+	}
+	s.timestamping.Store(flags)
+	s.want(wantTimestampNew, kind != 0)
+	s.want(wantTimestamping, flags&(unix.SOF_TIMESTAMPING_SOFTWARE|unix.SOF_TIMESTAMPING_RAW_HARDWARE) != 0)
+	s.oob.SetTimestamping(flags)
+	return nil
 }
 
 // memInfoOption is SO_MEMINFO: nine numbers (linux/sock_diag.h, SK_MEMINFO_*).
