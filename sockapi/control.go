@@ -161,9 +161,8 @@ func putTimespec(b []byte, ns int64) {
 }
 
 // parseControl makes send options of control messages (ip_cmsg_send and
-// udp_cmsg_send in Linux); udp says that those of UDP mean something. EINVAL for
-// what is malformed, unknown or out of range.
-func parseControl(control []byte, o *stack.SendOptions, udp bool) error {
+// udp_cmsg_send in Linux). EINVAL for what is malformed, unknown or out of range.
+func (s *Socket) parseControl(control []byte, o *stack.SendOptions) error {
 	for len(control) >= cmsgHeaderLen {
 		c, rest, ok := NextCmsg(control)
 		if !ok {
@@ -174,11 +173,11 @@ func parseControl(control []byte, o *stack.SendOptions, udp bool) error {
 		case unix.SOL_IP:
 			err = parseIPControl(c, o)
 		case unix.SOL_UDP:
-			if udp {
+			if s.isUDP() {
 				err = parseUDPControl(c, o)
 			}
 		case unix.SOL_SOCKET:
-			err = parseSocketControl(c, o)
+			err = s.parseSocketControl(c, o)
 		}
 		if err != nil {
 			return err
@@ -229,19 +228,29 @@ func parseUDPControl(c Cmsg, o *stack.SendOptions) error {
 	return nil
 }
 
-// parseSocketControl takes SO_TIMESTAMPING, with transmit flags only.
-func parseSocketControl(c Cmsg, o *stack.SendOptions) error {
-	if c.Type == unix.SCM_RIGHTS || c.Type == unix.SCM_CREDENTIALS {
+// scmTSOptID is SCM_TS_OPT_ID (Linux 6.13).
+const scmTSOptID = 81
+
+// parseSocketControl takes SO_TIMESTAMPING, with transmit flags only, and the
+// number that the stamps are to have.
+func (s *Socket) parseSocketControl(c Cmsg, o *stack.SendOptions) error {
+	switch c.Type {
+	case unix.SCM_RIGHTS, unix.SCM_CREDENTIALS:
 		return nil // AF_UNIX's: Linux passes over them
-	}
-	if c.Type != unix.SO_TIMESTAMPING || len(c.Data) != 4 {
+	case unix.SO_TIMESTAMPING, unix.SO_TIMESTAMPING_NEW:
+		const record = unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_TX_HARDWARE | timestampingTxCompletion |
+			unix.SOF_TIMESTAMPING_TX_SCHED | unix.SOF_TIMESTAMPING_TX_ACK
+		if len(c.Data) != 4 || c.Int()&^record != 0 {
+			return unix.EINVAL
+		}
+		o.Timestamping = uint32(c.Int())
+	case scmTSOptID:
+		if len(c.Data) != 4 || s.timestamping.Load()&unix.SOF_TIMESTAMPING_OPT_ID == 0 {
+			return unix.EINVAL
+		}
+		o.StampID, o.HasStampID = uint32(c.Int()), true
+	default:
 		return unix.EINVAL
 	}
-	const record = unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_TX_HARDWARE |
-		unix.SOF_TIMESTAMPING_TX_SCHED | unix.SOF_TIMESTAMPING_TX_ACK
-	if c.Int()&^record != 0 {
-		return unix.EINVAL
-	}
-	o.Timestamping = uint32(c.Int())
 	return nil
 }

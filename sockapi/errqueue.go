@@ -35,10 +35,7 @@ func (s *Socket) recvError(m *Msghdr, flags int) (int, error) {
 	s.putErrorControl(&w, &e)
 	m.ControlLen = w.n
 	m.Flags |= w.flags
-	if flags&unix.MSG_TRUNC != 0 {
-		return len(e.Payload), nil
-	}
-	return n, nil
+	return n, nil // with MSG_TRUNC too
 }
 
 // extendedErrLen is the length of struct sock_extended_err with the offender's

@@ -65,8 +65,8 @@ var socketOptions = map[optionKey]option{
 		}),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMPING}:     timestampingOption(0),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW}: timestampingOption(wantTimestampNew),
-	{unix.SOL_SOCKET, unix.SO_MEMINFO}:       memInfoOption,
-	{unix.SOL_SOCKET, unix.SO_DETACH_FILTER}: {set: detachFilter},
+	{unix.SOL_SOCKET, unix.SO_MEMINFO}:          memInfoOption,
+	{unix.SOL_SOCKET, unix.SO_DETACH_FILTER}:    {set: detachFilter},
 	{unix.SOL_SOCKET, unix.SO_LOCK_FILTER}: integer(
 		func(s *Socket) int { return boolInt(s.filterLocked.Load()) },
 		func(s *Socket, v int) error { return s.lockFilter(v != 0) }),
@@ -105,7 +105,7 @@ var socketOptions = map[optionKey]option{
 	{unix.SOL_SOCKET, unix.SO_DONTROUTE}: boolean(
 		func(s *Socket) bool { return s.oob.DontRoute() },
 		func(s *Socket, on bool) { s.oob.SetDontRoute(on) }),
-	{unix.SOL_SOCKET, unix.SO_RXQ_OVFL}: wanted(wantDrops, func(s *Socket, on bool) { s.oob.SetKeepDrops(on) }),
+	{unix.SOL_SOCKET, unix.SO_RXQ_OVFL}:        wanted(wantDrops, func(s *Socket, on bool) { s.oob.SetKeepDrops(on) }),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMP}:       timestampOption(wantTimestamp, 0),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS}:     timestampOption(wantTimestampNS, 0),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMP_NEW}:   timestampOption(wantTimestamp, wantTimestampNew),

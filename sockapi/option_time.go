@@ -32,8 +32,11 @@ func timestampOption(unit, kind uint32) option {
 // timestampingMask are the SOF_TIMESTAMPING_* flags that Linux knows.
 const timestampingMask = 1<<19 - 1
 
-// timestampingOptRxFilter is SOF_TIMESTAMPING_OPT_RX_FILTER (Linux 6.12).
-const timestampingOptRxFilter = 1 << 17
+// Flags of SO_TIMESTAMPING since Linux 6.12.
+const (
+	timestampingOptRxFilter  = 1 << 17 // SOF_TIMESTAMPING_OPT_RX_FILTER
+	timestampingTxCompletion = 1 << 18 // SOF_TIMESTAMPING_TX_COMPLETION
+)
 
 // timestampingLen is the length of a struct so_timestamping: the flags, and the
 // index of a device's virtual clock.

@@ -125,7 +125,7 @@ func (s *Socket) sendFrame(p []byte, flags int, to Sockaddr) (int, error) {
 }
 
 // fillFrame is fill for a packet socket.
-func (b *batch) fillFrame(i int, m *Msghdr) error {
+func (b *batch) fillFrame(s *Socket, i int, m *Msghdr) error {
 	out := &b.out[i]
 	*out = stack.OutMessage{Buffers: m.Iov}
 	if !m.Name.IsZero() {
@@ -150,7 +150,7 @@ func (b *batch) fillFrame(i int, m *Msghdr) error {
 			return unix.EINVAL
 		}
 		if c.Level == unix.SOL_SOCKET {
-			if err := parseSocketControl(c, o); err != nil {
+			if err := s.parseSocketControl(c, o); err != nil {
 				return err
 			}
 		}

@@ -286,7 +286,7 @@ func (b *batch) fill(s *Socket, i int, m *Msghdr) (int, error) {
 		return 0, unix.EMSGSIZE
 	}
 	if s.isPacket() {
-		return m.len(), b.fillFrame(i, m)
+		return m.len(), b.fillFrame(s, i, m)
 	}
 	if !m.Name.IsZero() && m.Name.Family != unix.AF_INET {
 		s.oob.Autobind()
@@ -296,7 +296,7 @@ func (b *batch) fill(s *Socket, i int, m *Msghdr) (int, error) {
 	if len(m.Control) > 0 {
 		o := &b.opts[i]
 		*o = stack.SendOptions{}
-		if err := parseControl(m.Control, o, s.isUDP()); err != nil {
+		if err := s.parseControl(m.Control, o); err != nil {
 			s.oob.Autobind()
 			return 0, err
 		}

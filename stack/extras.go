@@ -58,7 +58,7 @@ func (k *Socket) markSendExtras() {
 	x := &k.sendExtras
 	k.markExtras(stateSendExtras, x.segment.Load() > 0 || x.noCheck.Load() || x.options.Load() != nil ||
 		x.cork.Load() || x.onLink.Load() || k.corked.held.Load() || x.times.on.Load() ||
-		x.stamps.flags.Load()&(txStampFlags|unix.SOF_TIMESTAMPING_OPT_ID) != 0)
+		x.stamps.flags.Load()&txStampRecord != 0)
 }
 
 // SetMinTTL drops datagrams with a smaller time to live (IP_MINTTL, RFC 5082);
@@ -282,6 +282,10 @@ type SendOptions struct {
 	// Timestamping is SOF_TIMESTAMPING_TX_* for this datagram instead of the
 	// socket's; 0: the socket's.
 	Timestamping uint32
+	// StampID is the number of the datagram's time stamps, with HasStampID,
+	// instead of the socket's next (SCM_TS_OPT_ID).
+	StampID    uint32
+	HasStampID bool
 	// Options are the IP options instead of the socket's.
 	Options []byte
 	// Direct refuses a path over a gateway, which DontRoute would not look for:

@@ -145,10 +145,10 @@ func (x *txTimes) pop(times []IOTimes) (n int, lost bool) {
 }
 
 // sendTimed sends what is built in tx, and records when. queued says that the
-// datagram waits for its neighbour. stamp is sendStamped's.
-func (k *Socket) sendTimed(tx *txbuf, o *outgoing, queued bool, stamp uint32) unix.Errno {
+// datagram waits for its neighbour.
+func (k *Socket) sendTimed(tx *txbuf, o *outgoing, queued bool) unix.Errno {
 	t := IOTimes{Queuing: k.s.Monotonic(), Delivery: o.began}
-	e := k.sendStamped(tx, stamp)
+	e := k.sendStamped(tx)
 	if e == 0 {
 		e = tx.flush()
 	}

@@ -100,11 +100,11 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 	case arp.Flush:
 		copy(ev.Pending.Frame[:6], ev.MAC[:])
 		uncharge(&ev.Pending)
-		i.sendFrame(tx, ev.Pending.Frame)
+		i.sendWaited(tx, &ev.Pending)
 	case arp.Unreachable:
 		tx.count[dropNeighbourFailed].Add(1)
 		uncharge(&ev.Pending)
-		if k, ok := ev.Pending.Owner.(*Socket); ok {
+		if k := ownerOf(&ev.Pending); k != nil {
 			k.icmpError(k.asRaw(unreachable(ev.Pending.Frame), ev.Pending.Frame[link.HeaderLen:]), false)
 		}
 		s.pool.put(ev.Pending.Frame)
@@ -117,7 +117,7 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 
 // uncharge takes a frame off its socket's send buffer.
 func uncharge(p *arp.Pending) {
-	if k, ok := p.Owner.(*Socket); ok {
+	if k := ownerOf(p); k != nil {
 		k.unchargeSend(len(p.Frame))
 	}
 }

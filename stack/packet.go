@@ -66,6 +66,9 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, payload []byte, o
 		var n int
 		n, more = g.Next(b[link.HeaderLen:])
 		frame := b[:link.HeaderLen+n]
+		if ok {
+			tx.stampFrame(frame)
+		}
 		switch {
 		case !ok:
 			s.await(tx, p, entry, frame, owner)
@@ -100,7 +103,7 @@ func (s *Stack) await(tx *txbuf, p *path, entry *arp.Entry, frame []byte, owner 
 	copy(copied, frame)
 	pending := arp.Pending{Frame: copied, Dst: p.dst}
 	if owner != nil {
-		pending.Owner = owner
+		pending.Owner = tx.owner(owner)
 		owner.chargeSend(len(frame))
 	}
 	p.ifc.enqueue(tx, entry, pending)

@@ -68,6 +68,8 @@ func (k *Socket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 		return unix.EMSGSIZE // only a tag in the frame may go beyond
 	}
 	tx.from, tx.proto = k.id, proto
+	k.beginStamp(tx, o)
+	tx.stampFrame(b)
 	tx.add(b, o.message)
 	return k.stampSent(tx, o)
 }

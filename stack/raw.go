@@ -274,7 +274,9 @@ func (k *Socket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing)
 		return unix.EINVAL
 	}
 	k.completeHeader(p, b, hlen)
+	k.beginStamp(tx, o)
 	if e := k.s.sendDatagramOf(tx, p, b, k, o.message); e != 0 {
+		k.dropStamp(tx, o)
 		return e
 	}
 	tx.count[ipOutRequests].Add(1)
@@ -325,6 +327,7 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Socket, mess
 		tx.sent = message + 1
 		return 0
 	}
+	tx.stampFrame(frame)
 	tx.add(frame, message)
 	if p.hop.kind == toBroadcast {
 		if e := tx.flush(); e != 0 {

@@ -32,6 +32,7 @@ type outgoing struct {
 	dst      [4]byte
 	port     uint16
 	explicit bool // dst and port are given
+	segment  bool // of a payload that UDP_SEGMENT cuts, and not the first
 	opts     *SendOptions
 	link     *LinkAddr // of a packet socket
 	message  int       // its index in the batch
@@ -461,7 +462,9 @@ func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 	}
 	pkt := packet{proto: proto, tos: spec.tos, ttl: p.header[ipOffset+8], df: p.df && o.n+len(options) <= p.maxData,
 		options: options, payload: payload, owner: k, message: o.message}
+	k.beginStamp(tx, o)
 	if e := k.s.sendPacket(tx, p, &pkt); e != 0 {
+		k.dropStamp(tx, o)
 		return e
 	}
 	switch k.proto {
@@ -479,15 +482,14 @@ func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 
 // stampSent sends what is built if the datagram's time is wanted.
 func (k *Socket) stampSent(tx *txbuf, o *outgoing) unix.Errno {
-	var stamp uint32
 	if o.opts != nil {
-		stamp, o.opts.Queued = o.opts.Timestamping, tx.queued
+		o.opts.Queued = tx.queued
 	}
 	if k.sendExtras.times.on.Load() {
-		return k.sendTimed(tx, o, tx.queued, stamp)
+		return k.sendTimed(tx, o, tx.queued)
 	}
-	if stamp != 0 || k.sendExtras.stamps.flags.Load() != 0 {
-		return k.sendStamped(tx, stamp)
+	if tx.stamp.flags != 0 {
+		return k.sendStamped(tx)
 	}
 	return 0
 }
@@ -561,7 +563,7 @@ func (k *Socket) sendSegments(tx *txbuf, p *path, spec *pathSpec, o *outgoing, s
 		o.copyTo(whole)
 	}
 	for at := 0; at < o.n; at += size {
-		piece := outgoing{one: whole[at:min(at+size, o.n)], message: -1, opts: o.opts, began: o.began}
+		piece := outgoing{one: whole[at:min(at+size, o.n)], message: -1, opts: o.opts, began: o.began, segment: at > 0}
 		if piece.n = len(piece.one); at+size >= o.n {
 			piece.message = o.message
 		}

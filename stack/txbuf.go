@@ -21,6 +21,7 @@ type txbuf struct {
 	local bool           // something went to loopback
 	// queued says that the last packet waits for its neighbour.
 	queued bool
+	stamp  sentStamp // of the datagram that is being sent
 	paths  [1 << pathBits]cachedPath
 	count  [numCounters]atomic.Uint64
 	from   uint64 // the packet socket whose frames batch has, 0 for none,

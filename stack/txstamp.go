@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outband/outband/arp"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,14 +16,19 @@ type txStamps struct {
 	key   atomic.Uint32 // the next datagram's number (OPT_ID)
 }
 
-// txStampFlags are those of SOF_TIMESTAMPING_* that sending looks at.
-const txStampFlags = unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_TX_SCHED
+// txStampFlags are those of SOF_TIMESTAMPING_* that sending looks at, and
+// txStampRecord all that ask for the stamp of a datagram, which numbers it.
+const (
+	txStampFlags  = unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_TX_SCHED
+	txStampRecord = txStampFlags | unix.SOF_TIMESTAMPING_TX_HARDWARE
+)
 
 // SetTimestamping sets which time stamps of sent datagrams go to the error queue,
 // as SOF_TIMESTAMPING_* flags: TX_SCHED when a datagram is handed to the device,
-// TX_SOFTWARE when that has taken it. OPT_ID numbers them, from 0 on when it is
-// turned on; OPT_TSONLY leaves the frame out of the entry. A datagram that waits
-// for its neighbour leaves later, and gets no stamp.
+// TX_SOFTWARE when that has taken it. OPT_ID numbers those that are stamped, from
+// 0 on when it is turned on; OPT_TSONLY leaves the frame out of the entry. Of a
+// datagram in fragments the first is stamped, of one of UDP_SEGMENT the first too.
+// What waits for its neighbour is stamped when it leaves.
 func (k *Socket) SetTimestamping(flags uint32) {
 	x := &k.sendExtras.stamps
 	if old := x.flags.Swap(flags); flags&^old&unix.SOF_TIMESTAMPING_OPT_ID != 0 {
@@ -31,36 +37,122 @@ func (k *Socket) SetTimestamping(flags uint32) {
 	k.markSendExtras()
 }
 
-// sendStamped sends what is built in tx, whose last frame is the datagram's, and
-// puts the time stamps into the error queue. overriding are the call's own flags
-// if they are not 0.
-func (k *Socket) sendStamped(tx *txbuf, overriding uint32) unix.Errno {
-	flags := k.sendExtras.stamps.flags.Load()
-	if overriding != 0 {
-		flags = flags&^txStampFlags | overriding
+// A sentStamp is the stamp of one datagram on its way out. It is none without
+// flags.
+type sentStamp struct {
+	flags, key uint32
+	frame      []byte // with the flags that want it
+}
+
+// beginStamp finds out if a datagram is to be stamped, and numbers it. dropStamp
+// or stampSent ends what it begins.
+func (k *Socket) beginStamp(tx *txbuf, o *outgoing) {
+	x := &k.sendExtras.stamps
+	flags := x.flags.Load()
+	if o.opts != nil && o.opts.Timestamping != 0 {
+		flags = flags&^txStampRecord | o.opts.Timestamping
 	}
-	key := uint32(0)
-	if flags&unix.SOF_TIMESTAMPING_OPT_ID != 0 {
-		key = k.sendExtras.stamps.key.Add(1) - 1
+	if flags&txStampRecord == 0 || o.segment {
+		return
 	}
-	if flags&txStampFlags == 0 || len(tx.batch) == 0 {
+	tx.stamp = sentStamp{flags: flags}
+	switch {
+	case o.opts != nil && o.opts.HasStampID:
+		tx.stamp.key = o.opts.StampID
+	case flags&unix.SOF_TIMESTAMPING_OPT_ID != 0:
+		tx.stamp.key = x.key.Add(1) - 1
+	}
+}
+
+// dropStamp gives the number of a datagram back that is not sent.
+func (k *Socket) dropStamp(tx *txbuf, o *outgoing) {
+	if tx.stamp.flags&unix.SOF_TIMESTAMPING_OPT_ID != 0 && (o.opts == nil || !o.opts.HasStampID) {
+		k.sendExtras.stamps.key.Add(^uint32(0))
+	}
+	tx.stamp = sentStamp{}
+}
+
+// stampFrame keeps the first frame of a datagram for its stamp.
+func (tx *txbuf) stampFrame(frame []byte) {
+	if st := &tx.stamp; st.flags != 0 && st.frame == nil && st.flags&unix.SOF_TIMESTAMPING_OPT_TSONLY == 0 {
+		st.frame = bytes.Clone(frame)
+	}
+}
+
+// sendStamped sends what is built in tx, and stamps the datagram in it if that is
+// wanted.
+func (k *Socket) sendStamped(tx *txbuf) unix.Errno {
+	st := tx.stamp
+	tx.stamp = sentStamp{}
+	if st.flags&txStampFlags == 0 {
 		return 0
-	}
-	e := QueuedError{Errno: unix.ENOMSG, Origin: unix.SO_EE_ORIGIN_TIMESTAMPING, Data: key}
-	if flags&unix.SOF_TIMESTAMPING_OPT_TSONLY == 0 {
-		e.Payload = bytes.Clone(tx.batch[len(tx.batch)-1].Data)
 	}
 	before := time.Now().UnixNano()
 	if errno := tx.flush(); errno != 0 {
 		return errno
 	}
-	if flags&unix.SOF_TIMESTAMPING_TX_SCHED != 0 {
+	k.tellStamp(&st, before, time.Now().UnixNano())
+	return 0
+}
+
+// tellStamp puts the time stamps of a datagram into the error queue: when it was
+// handed to the device, and when that had taken it.
+func (k *Socket) tellStamp(st *sentStamp, before, after int64) {
+	e := QueuedError{Errno: unix.ENOMSG, Origin: unix.SO_EE_ORIGIN_TIMESTAMPING, Data: st.key, Payload: st.frame}
+	if st.flags&unix.SOF_TIMESTAMPING_TX_SCHED != 0 {
 		e.Info, e.Time = unix.SCM_TSTAMP_SCHED, before
 		k.queueError(e)
 	}
-	if flags&unix.SOF_TIMESTAMPING_TX_SOFTWARE != 0 {
-		e.Info, e.Time = unix.SCM_TSTAMP_SND, time.Now().UnixNano()
+	if st.flags&unix.SOF_TIMESTAMPING_TX_SOFTWARE != 0 {
+		e.Info, e.Time = unix.SCM_TSTAMP_SND, after
 		k.queueError(e)
 	}
-	return 0
+}
+
+// A stampedOwner is the owner of a frame that waits for its neighbour, and is to
+// be stamped when it leaves.
+type stampedOwner struct {
+	socket *Socket
+	stamp  sentStamp
+}
+
+// owner returns what a frame that begins to wait belongs to. The first one of a
+// datagram takes the datagram's stamp with it.
+func (tx *txbuf) owner(k *Socket) any {
+	if tx.stamp.flags&txStampFlags == 0 {
+		return k
+	}
+	o := &stampedOwner{k, tx.stamp}
+	tx.stamp = sentStamp{}
+	return o
+}
+
+// ownerOf returns the socket that a waiting frame belongs to, nil if there is none.
+func ownerOf(p *arp.Pending) *Socket {
+	switch o := p.Owner.(type) {
+	case *Socket:
+		return o
+	case *stampedOwner:
+		return o.socket
+	default:
+		return nil
+	}
+}
+
+// sendWaited sends a frame that has waited for its neighbour, and stamps it if
+// that is wanted.
+func (i *Interface) sendWaited(tx *txbuf, p *arp.Pending) {
+	o, ok := p.Owner.(*stampedOwner)
+	if !ok {
+		i.sendFrame(tx, p.Frame)
+		return
+	}
+	if o.stamp.flags&unix.SOF_TIMESTAMPING_OPT_TSONLY == 0 {
+		o.stamp.frame = bytes.Clone(p.Frame)
+	}
+	i.sendFrame(tx, p.Frame)
+	before := time.Now().UnixNano()
+	if tx.flush() == 0 {
+		o.socket.tellStamp(&o.stamp, before, time.Now().UnixNano())
+	}
 }

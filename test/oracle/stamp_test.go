@@ -108,5 +108,82 @@ func sentStampCases() (cases []Case) {
 			}
 		})
 	}
+	for _, id := range []int{0, unix.SOF_TIMESTAMPING_OPT_ID} {
+		for name, c := range map[string][]byte{"one": CmsgInt(unix.SOL_SOCKET, scmTSOptID, 77),
+			"short": Cmsg(unix.SOL_SOCKET, scmTSOptID, []byte{7, 0}), "long": Cmsg(unix.SOL_SOCKET, scmTSOptID, make([]byte, 8))} {
+			add(fmt.Sprintf("a number of its own, %s, OPT_ID %#x", name, id), func(r *Run) {
+				a, _ := r.Pair()
+				a.Set(unix.SOL_SOCKET, unix.SO_TIMESTAMPING, sent|id)
+				a.Send([]byte("zero"), 0)
+				a.Sendmsg([][]byte{[]byte("mine")}, c, 0, sockapi.Sockaddr{})
+				a.Send([]byte("one"), 0)
+				r.Sync()
+				for range 4 {
+					a.Recvmsg(200, unix.MSG_ERRQUEUE, 10)
+				}
+			})
+		}
+	}
+	add("what is not sent has no number", func(r *Run) {
+		a, _ := r.Pair()
+		a.Set(unix.SOL_SOCKET, unix.SO_TIMESTAMPING, sent|unix.SOF_TIMESTAMPING_OPT_ID)
+		a.Set(unix.SOL_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
+		a.Send([]byte("zero"), 0)
+		a.Send(Data(1473), 0)
+		a.Send(Data(65508), 0)
+		a.Send([]byte("one"), 0)
+		r.Sync()
+		for range 3 {
+			a.Recvmsg(200, unix.MSG_ERRQUEUE, 10)
+		}
+	})
+	for _, size := range []int{0, 3, 1472, 1473, 3000} {
+		for _, segment := range []int{0, 1000} {
+			add(fmt.Sprintf("with its frame/%d bytes, UDP_SEGMENT %d", size, segment), func(r *Run) {
+				a, _ := r.Pair()
+				a.Set(unix.SOL_UDP, unix.UDP_SEGMENT, segment)
+				a.Set(unix.SOL_SOCKET, unix.SO_TIMESTAMPING, sent&^unix.SOF_TIMESTAMPING_OPT_TSONLY|unix.SOF_TIMESTAMPING_OPT_ID)
+				a.Send(Data(size), 0)
+				a.Send([]byte("next"), 0)
+				r.Sync()
+				// To the IP header's total length: then comes an identification. Of
+				// segments Linux has them all in one frame here.
+				room := 14 + 4
+				if segment > 0 {
+					room = 14
+				}
+				for range 3 {
+					a.Recvmsg(200, unix.MSG_ERRQUEUE|unix.MSG_TRUNC, room)
+				}
+			})
+		}
+	}
+	add("of a ping socket", func(r *Run) {
+		a := r.Ping("a")
+		a.Bind(sockapi.Inet4([4]byte{}, 77))
+		a.Set(unix.SOL_SOCKET, unix.SO_TIMESTAMPING, sent|unix.SOF_TIMESTAMPING_OPT_ID)
+		a.Sendto([]byte{8, 0, 0, 0, 0, 0, 0, 1}, 0, r.Far(0))
+		a.Sendto([]byte{8, 0, 0, 0, 0, 0, 0, 1}, 0, r.Far(0))
+		r.Sync()
+		for range 3 {
+			a.Recvmsg(200, unix.MSG_ERRQUEUE, 10)
+		}
+	})
+	for _, included := range []int{0, 1} {
+		add(fmt.Sprintf("of a raw socket, IP_HDRINCL %d", included), func(r *Run) {
+			a := r.Open("a", Near, unix.AF_INET, unix.SOCK_RAW, 253)
+			a.Set(unix.SOL_IP, unix.IP_HDRINCL, included)
+			a.Set(unix.SOL_SOCKET, unix.SO_TIMESTAMPING, sent|unix.SOF_TIMESTAMPING_OPT_ID)
+			p := make([]byte, 24)
+			p[0], p[8], p[9] = 0x45, 64, 253
+			copy(p[16:], r.Top.Addrs[Far][:])
+			a.Sendto(p, 0, r.Far(0))
+			a.Sendto(p, 0, r.Far(0))
+			r.Sync()
+			for range 3 {
+				a.Recvmsg(200, unix.MSG_ERRQUEUE, 0)
+			}
+		})
+	}
 	return cases
 }
