@@ -66,11 +66,11 @@ type receiver struct {
 // wake and packets to send.
 type flush struct {
 	wake   []*Socket
-	events []ifcEvents
 	out    []outPacket
+	posted bool // something is in the outbox
 }
 
-func (f *flush) empty() bool { return len(f.wake)+len(f.events)+len(f.out) == 0 }
+func (f *flush) empty() bool { return len(f.wake)+len(f.out) == 0 && !f.posted }
 
 // lockReceive takes the receive lock for something else than leading.
 func (s *Stack) lockReceive() { s.rx.lock.lock() }
@@ -85,6 +85,11 @@ func (s *Stack) unlockReceive() {
 	} else {
 		f := r.pending
 		r.pending = s.flushes.Get().(*flush)
+		if len(f.out) > 0 {
+			r.count[ipOutDiscards] += uint64(s.postPackets(f.out))
+			clear(f.out)
+			f.out, f.posted = f.out[:0], true
+		}
 		r.lock.release(led)
 		s.runFlush(f)
 	}
@@ -101,15 +106,9 @@ func (s *Stack) runFlush(f *flush) {
 		f.wake[i] = nil
 	}
 	f.wake = f.wake[:0]
-	for i := range f.events {
-		f.events[i].ifc.settle(nil, f.events[i].evs)
-		f.events[i] = ifcEvents{}
-	}
-	f.events = f.events[:0]
-	if len(f.out) > 0 {
-		s.sendAll(f.out)
-		clear(f.out)
-		f.out = f.out[:0]
+	if f.posted {
+		f.posted = false
+		s.sendOutbox()
 	}
 	s.flushes.Put(f)
 }

@@ -43,6 +43,12 @@ func (h *housekeeper) unpark() {
 	}
 }
 
+// hurry has the housekeeper look at the outbox, wherever it is.
+func (h *housekeeper) hurry() {
+	h.unpark()
+	h.poller.Wake()
+}
+
 // keepHouse is the housekeeper's goroutine. It ends when the stack closes.
 func (s *Stack) keepHouse() {
 	h := &s.housekeeper
@@ -57,6 +63,9 @@ func (s *Stack) keepHouse() {
 		case <-s.closing:
 			return
 		case <-tick.C:
+		}
+		if s.outbox.waiting.Load() {
+			s.sendOutbox()
 		}
 		now := s.lookLead()
 		switch {
@@ -118,6 +127,9 @@ func (s *Stack) houseLead() bool {
 		case <-s.closing:
 			return false
 		default:
+		}
+		if s.outbox.waiting.Load() {
+			s.sendOutbox()
 		}
 		if !s.rx.lock.try(lockHeld) {
 			return true

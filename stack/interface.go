@@ -31,8 +31,10 @@ type Interface struct {
 	primary  [4]byte // the first address, guarded by the receive lock
 
 	neighTimer *timer
-	// neighMu guards the neighbour table and who waits for it.
+	// neighMu guards the neighbour table, who waits for it, and how many datagrams
+	// that waited for a neighbour are in the outbox.
 	neighMu    sync.Mutex
+	flushing   int
 	neigh      *arp.Table
 	solicitors map[[4]byte][]chan bool
 }
@@ -258,10 +260,10 @@ func (s *Stack) retire(i *Interface) {
 	i.link.SetNotify(nil, nil)
 	i.neighMu.Lock()
 	i.neigh.LinkDown()
-	evs := i.takeEventsLocked()
+	i.postEventsLocked()
 	i.neighMu.Unlock()
 	s.timers.set(i.neighTimer, never)
-	i.settle(nil, evs)
+	i.s.sendOutbox()
 	s.tapsDown(i, true)
 	s.lockReceive()
 	i.link.Close()
@@ -285,13 +287,13 @@ func (i *Interface) linkChanged() {
 	case info.State != link.Up && old.State == link.Up:
 		i.neigh.LinkDown()
 	}
-	evs := i.takeEventsLocked()
+	i.postEventsLocked()
 	deadline := i.neigh.Deadline()
 	i.neighMu.Unlock()
 	s.timers.set(i.neighTimer, deadline)
 	s.gen.Add(1)
 	s.wakeSleepers()
-	i.settle(nil, evs)
+	i.s.sendOutbox()
 	if info.State != link.Up && old.State == link.Up {
 		s.tapsDown(i, false)
 	}
@@ -319,11 +321,11 @@ func (i *Interface) AddAddress(p netip.Prefix) error {
 	}
 	i.neighMu.Lock()
 	c := i.neigh.AddAddress(i.s.clock.Now(), p.Addr().As4())
-	evs := i.takeEventsLocked()
+	i.postEventsLocked()
 	deadline := i.neigh.Deadline()
 	i.neighMu.Unlock()
 	i.s.timers.set(i.neighTimer, deadline)
-	i.settle(nil, evs)
+	i.s.sendOutbox()
 	if c != arp.CauseNone {
 		i.RemoveAddress(p)
 		return unix.EINVAL

@@ -27,14 +27,16 @@ func (i *Interface) neighbour(addr, src [4]byte) (*arp.Entry, link.MAC, uint32, 
 	}
 	mac, ok := e.MAC()
 	version := uint32(0)
-	if ok {
+	if ok && i.flushing == 0 { // else what waited for a neighbour is to leave first
 		version = e.Version()
 	}
-	ev := i.takeEventsLocked()
+	posted := i.postEventsLocked()
 	deadline := i.neigh.Deadline()
 	i.neighMu.Unlock()
 	i.s.timers.set(i.neighTimer, deadline)
-	i.settle(nil, ev)
+	if posted {
+		i.s.sendOutbox()
+	}
 	return e, mac, version, 0
 }
 
@@ -48,11 +50,12 @@ func (i *Interface) confirm(addr [4]byte) {
 }
 
 // enqueue leaves a datagram with an unresolved neighbour. If the neighbour has
-// been resolved meanwhile, it comes out at once and is sent.
+// been resolved meanwhile, it comes out at once and is sent, after those that
+// were queued before.
 func (i *Interface) enqueue(tx *txbuf, entry *arp.Entry, p arp.Pending) {
 	i.neighMu.Lock()
 	dropped, full := i.neigh.Enqueue(entry, p)
-	ev := i.takeEventsLocked()
+	i.postEventsLocked()
 	deadline := i.neigh.Deadline()
 	i.neighMu.Unlock()
 	if full {
@@ -61,36 +64,10 @@ func (i *Interface) enqueue(tx *txbuf, entry *arp.Entry, p arp.Pending) {
 		i.s.pool.put(dropped.Frame)
 	}
 	i.s.timers.set(i.neighTimer, deadline)
-	i.settle(tx, ev)
+	i.s.sendOutbox()
 }
 
-// takeEventsLocked returns what came out of the table.
-func (i *Interface) takeEventsLocked() []arp.Event {
-	var evs []arp.Event
-	for {
-		ev, ok := i.neigh.Next()
-		if !ok {
-			return evs
-		}
-		evs = append(evs, ev)
-	}
-}
-
-// settle acts on what came out of the table. No lock is held. tx may be nil.
-func (i *Interface) settle(tx *txbuf, evs []arp.Event) {
-	if len(evs) == 0 {
-		return
-	}
-	if tx == nil {
-		tx = i.s.acquireTx(0)
-		defer i.s.releaseTx(tx, 0)
-		defer tx.flush()
-	}
-	for n := range evs {
-		i.settleOne(tx, &evs[n])
-	}
-}
-
+// settleOne acts on one event. No lock is held.
 func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 	s := i.s
 	switch ev.Kind {
@@ -161,16 +138,10 @@ func (i *Interface) arpInput(f *link.Frame) {
 // afterReceiveLocked leaves the table's events to the flush after the batch,
 // and sets the timer. The receive lock and neighMu are held.
 func (i *Interface) afterReceiveLocked() {
-	if evs := i.takeEventsLocked(); evs != nil {
-		i.s.rx.pending.events = append(i.s.rx.pending.events, ifcEvents{i, evs})
+	if i.postEventsLocked() {
+		i.s.rx.pending.posted = true
 	}
 	i.s.timers.set(i.neighTimer, i.neigh.Deadline())
-}
-
-// ifcEvents are neighbour events of one interface.
-type ifcEvents struct {
-	ifc *Interface
-	evs []arp.Event
 }
 
 // neighTimers runs the table's timers. The receive lock is held.
@@ -213,11 +184,11 @@ func (i *Interface) SetNeighbour(addr netip.Addr, mac link.MAC, state arp.State)
 	}
 	i.neighMu.Lock()
 	c := i.neigh.Set(i.s.clock.Now(), ip, mac, state)
-	ev := i.takeEventsLocked()
+	i.postEventsLocked()
 	deadline := i.neigh.Deadline()
 	i.neighMu.Unlock()
 	i.s.timers.set(i.neighTimer, deadline)
-	i.settle(nil, ev)
+	i.s.sendOutbox()
 	switch c {
 	case arp.CauseNone:
 		return nil
@@ -236,9 +207,9 @@ func (i *Interface) DeleteNeighbour(addr netip.Addr) error {
 	}
 	i.neighMu.Lock()
 	found := i.neigh.Delete(ip)
-	ev := i.takeEventsLocked()
+	i.postEventsLocked()
 	i.neighMu.Unlock()
-	i.settle(nil, ev)
+	i.s.sendOutbox()
 	if !found {
 		return unix.ENOENT
 	}
@@ -300,11 +271,11 @@ func (i *Interface) solicit(next, src [4]byte, timeout time.Duration, flags Soli
 		i.solicitors = make(map[[4]byte][]chan bool)
 	}
 	i.solicitors[next] = append(i.solicitors[next], answer)
-	ev := i.takeEventsLocked()
+	i.postEventsLocked()
 	deadline := i.neigh.Deadline()
 	i.neighMu.Unlock()
 	i.s.timers.set(i.neighTimer, deadline)
-	i.settle(nil, ev)
+	i.s.sendOutbox()
 	ok, err := i.await(next, answer, timeout)
 	if err != nil {
 		return err

@@ -1,11 +1,14 @@
 package stack
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"golang.org/x/sys/unix"
 )
@@ -103,6 +106,66 @@ func TestQueuedDatagramsLeaveInOrder(t *testing.T) {
 		}
 		if got[8].data[headersLen] != 5 {
 			t.Error("a datagram overtook those that were queued")
+		}
+	})
+}
+
+// A datagram sent when the neighbour has answered, but before what waited for the
+// answer has left, does not overtake that.
+func TestNothingOvertakesQueuedDatagrams(t *testing.T) {
+	bubble(t, func(t *testing.T, w *wire) {
+		k, other := w.socket("", "10.9.0.2:7"), w.socket("", "10.9.0.2:8")
+		w.send(k, []byte{0})
+		w.send(k, []byte{1})
+		f := link.Frame{Data: arpReply(farMAC)}
+		f.WireLen = len(f.Data)
+		w.s.lockReceive()
+		w.s.input(w.ifc, &f)
+		w.send(k, []byte{2})
+		w.send(other, []byte{3})
+		w.s.unlockReceive()
+		w.send(k, []byte{4})
+		got := w.sentIP()
+		if len(got) != 5 {
+			t.Fatalf("%d frames left, want 5", len(got))
+		}
+		for i, f := range got {
+			if f.data[headersLen] != byte(i) {
+				t.Errorf("frame %d holds datagram %d", i, f.data[headersLen])
+			}
+		}
+		if w.ifc.flushing != 0 {
+			t.Errorf("%d datagrams are still to leave", w.ifc.flushing)
+		}
+	})
+}
+
+// Answers to a flood leave in order; those that find no room are dropped and
+// counted.
+func TestOutboxIsBounded(t *testing.T) {
+	bubble(t, func(t *testing.T, w *wire) {
+		time.Sleep(3 * time.Second) // the address is announced
+		w.resolved().sent()
+		w.mark()
+		w.s.outbox.mu.Lock()
+		w.s.outbox.busy = true // somebody empties it, slowly
+		w.s.outbox.mu.Unlock()
+		for i := range outboxMax + 6 {
+			w.feed(ip(ipv4.Fields{Protocol: ipv4.ProtocolICMP}, icmp.AppendEcho(nil, icmp.Echo, 1, uint16(i), nil)))
+		}
+		w.grew("IpOutDiscards", 6)
+		w.s.outbox.mu.Lock()
+		w.s.outbox.busy = false
+		w.s.outbox.mu.Unlock()
+		w.s.sendOutbox()
+		got := w.sentIP()
+		if len(got) != outboxMax {
+			t.Fatalf("%d answers, want %d", len(got), outboxMax)
+		}
+		for i, f := range got {
+			if seq := binary.BigEndian.Uint16(f.data[headersLen-2:]); seq != uint16(i) {
+				t.Fatalf("answer %d has sequence number %d", i, seq)
+			}
 		}
 	})
 }

@@ -55,6 +55,7 @@ type Stack struct {
 	reasmTimer *timer
 	pool       bufferPool
 	flushes    sync.Pool
+	outbox     outbox
 	ident      *ipv4.Identifier
 	recent     recentDestinations
 	socketIDs  atomic.Uint64
@@ -182,6 +183,7 @@ func (s *Stack) Close() error {
 	}
 	s.wakeSleepers()
 	<-s.housekeeper.done
+	s.sendOutbox()
 	for _, i := range slices.Backward(n.interfaces) {
 		s.retire(i)
 	}

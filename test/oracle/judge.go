@@ -42,9 +42,12 @@ type Stage struct {
 	// markers are sockets of each host for Sync, at a port that scripts leave
 	// alone.
 	markers [2]*sockapi.Socket
+	// pings are of each host too: what a host itself answers does not keep the
+	// order of what its sockets send.
+	pings [2]*sockapi.Socket
 }
 
-// markerPort is Sync's (discard, RFC 863).
+// markerPort is Sync's (discard, RFC 863), and its echo requests' ident.
 const markerPort = 9
 
 // NewStage makes a stage of a world, for as long as the test lasts.
@@ -60,6 +63,12 @@ func NewStage(t testing.TB, w World) *Stage {
 		// Linux begins to stamp a while after the first socket has asked for it.
 		check(t, k.SetsockoptInt(unix.SOL_SOCKET, unix.SO_TIMESTAMP, 1))
 		s.markers[h] = k
+		p, err := w.Socket(Host(h), unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_ICMP)
+		check(t, err)
+		t.Cleanup(func() { p.Close() })
+		check(t, p.SetsockoptTimeval(unix.SOL_SOCKET, unix.SO_RCVTIMEO, patience))
+		check(t, p.Bind(sockapi.Inet4([4]byte{}, markerPort)))
+		s.pings[h] = p
 	}
 	for _, top := range []Topology{Wire, Loopback, Own} {
 		s.sync(top) // neighbours get to know each other
@@ -82,7 +91,21 @@ func (s *Stage) sync(top Topology) {
 			if _, err := k.Recv(b[:], 0); err != nil {
 				panic(fmt.Sprintf("%s, %s: a marker got lost: %v", s.World.Name(), top.Name, err))
 			}
+			s.ping(top, from)
 		}
+	}
+}
+
+// ping has one host answer the other: what it had to answer before that has been
+// answered then.
+func (s *Stage) ping(top Topology, from int) {
+	k := s.pings[top.Hosts[from]]
+	request := [8]byte{8} // an echo request; the socket adds checksum and ident
+	if _, err := k.Sendto(request[:], 0, sockapi.Inet4(top.Addrs[1-from], 0)); err != nil {
+		panic(fmt.Sprintf("%s: an echo request: %v", s.World.Name(), err))
+	}
+	if _, err := k.Recv(request[:], 0); err != nil {
+		panic(fmt.Sprintf("%s, %s: no echo: %v", s.World.Name(), top.Name, err))
 	}
 }
 

@@ -1,0 +1,134 @@
+package stack
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/outband/outband/arp"
+)
+
+// outbox holds what the stack itself has to send: answers to what it received,
+// and what comes out of neighbour tables, datagrams that waited for a neighbour
+// among them. Any goroutine may post to it, one at a time empties it, so things
+// leave in the order in which they were posted. Who posts calls sendOutbox once it
+// holds no lock.
+type outbox struct {
+	mu      sync.Mutex // a leaf
+	events  []neighbourEvent
+	packets []outPacket
+	busy    bool        // somebody empties it
+	waiting atomic.Bool // there is something in it
+
+	// What who empties it works on, to be swapped with the slices above.
+	spareEvents  []neighbourEvent
+	sparePackets []outPacket
+}
+
+// neighbourEvent is an event of one interface's neighbour table.
+type neighbourEvent struct {
+	ifc *Interface
+	arp.Event
+}
+
+const (
+	// outboxMax is how many packets wait in the outbox. Only a flood of requests
+	// brings about more: their answers are dropped.
+	outboxMax = 1024
+	// outboxRounds is after how many turns who empties the outbox leaves the rest
+	// to the housekeeper: others fill it as fast as it is emptied.
+	outboxRounds = 16
+)
+
+// postEventsLocked moves what came out of the interface's neighbour table to the
+// outbox, and reports whether there was anything. neighMu is held: it keeps
+// the events in order.
+func (i *Interface) postEventsLocked() bool {
+	ev, ok := i.neigh.Next()
+	if !ok {
+		return false
+	}
+	o := &i.s.outbox
+	o.mu.Lock()
+	for ; ok; ev, ok = i.neigh.Next() {
+		if ev.Kind == arp.Flush {
+			i.flushing++
+		}
+		o.events = append(o.events, neighbourEvent{i, ev})
+	}
+	o.waiting.Store(true)
+	o.mu.Unlock()
+	return true
+}
+
+// postPackets moves packets of the receive side to the outbox, and returns how
+// many found no room. The receive lock is held: it keeps them in order.
+func (s *Stack) postPackets(out []outPacket) (dropped int) {
+	o := &s.outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := min(len(out), max(outboxMax-len(o.packets), 0))
+	o.packets = append(o.packets, out[:n]...)
+	o.waiting.Store(true)
+	for i := range out[n:] {
+		s.pool.put(out[n+i].frame)
+		s.pool.put(out[n+i].payload)
+	}
+	return len(out) - n
+}
+
+// sendOutbox sends what is in the outbox, unless somebody else is at it. No lock
+// is held.
+func (s *Stack) sendOutbox() {
+	o := &s.outbox
+	for round := 0; ; round++ {
+		o.mu.Lock()
+		if round == 0 && o.busy {
+			o.mu.Unlock()
+			return
+		}
+		events, packets := o.events, o.packets
+		if len(events)+len(packets) == 0 || round == outboxRounds {
+			o.busy = false
+			left := len(events)+len(packets) > 0
+			o.waiting.Store(left)
+			o.mu.Unlock()
+			if left {
+				s.housekeeper.hurry()
+			}
+			return
+		}
+		o.busy = true
+		o.events, o.packets = o.spareEvents, o.sparePackets
+		o.mu.Unlock()
+
+		s.settle(events)
+		if len(packets) > 0 {
+			s.sendAll(packets)
+		}
+		clear(events)
+		clear(packets)
+		o.mu.Lock()
+		o.spareEvents, o.sparePackets = events[:0], packets[:0]
+		o.mu.Unlock()
+	}
+}
+
+// settle acts on what came out of neighbour tables. No lock is held.
+func (s *Stack) settle(events []neighbourEvent) {
+	if len(events) == 0 {
+		return
+	}
+	tx := s.acquireTx(0)
+	for n := range events {
+		events[n].ifc.settleOne(tx, &events[n].Event)
+	}
+	tx.flush()
+	s.releaseTx(tx, 0)
+	for n := range events {
+		if i := events[n].ifc; events[n].Kind == arp.Flush {
+			i.neighMu.Lock()
+			i.flushing--
+			i.neighMu.Unlock()
+		}
+	}
+}
