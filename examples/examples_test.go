@@ -263,7 +263,7 @@ func TestOOBNetICMP(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	for _, name := range []string{"udp", "oob-net-udp", "oob-net-icmp", "epollserver", "epollclient", "msgserver", "msgclient"} {
+	for _, name := range []string{"udp", "oob-net-udp", "oob-net-icmp", "epollserver", "epollclient", "msgserver", "msgclient", "feed"} {
 		out, err := exec.Command(filepath.Join(binaries, name), "--help").CombinedOutput()
 		if err != nil || !strings.Contains(string(out), "network device") {
 			t.Errorf("%s --help: %v\n%s", name, err, out)
