@@ -1,0 +1,132 @@
+package igmp
+
+import "slices"
+
+// A Group is a group that at least one socket is a member of, with the filters of
+// all of them merged. It belongs to its Host.
+type Group struct {
+	addr     uint32
+	users    int // sockets that are members
+	excludes int // those of them whose mode is EXCLUDE
+	sources  index[source]
+	mul      uint64 // the host's
+	silent   bool   // never reported
+
+	// The change to report (RFC 3376 section 5.1).
+	modeLeft uint8     // in how many reports the filter's mode is still to be
+	pending  []*source // sources that are still to be in some
+	list     *list     // nil if nothing is to be reported
+	prev     *Group
+	next     *Group
+
+	// The response to send (RFC 3376 section 5.2).
+	timer       int32    // position in Host.timers; -1 if no timer runs
+	asked       []uint32 // the sources asked for, ascending; if none, all is asked for
+	unsolicited uint8    // in versions 1 and 2: reports of a join that are still to be sent
+	reporter    bool     // in versions 1 and 2: nobody has reported the group since we did
+}
+
+// A source is one that a filter of a group names, or named not long ago.
+type source struct {
+	addr    uint32
+	count   [2]uint32 // filters that name it, by Mode
+	left    uint8     // in how many reports of changes it is still to be
+	dead    bool      // no filter names it
+	touched bool      // in Host.touched, while filters are merged
+	listed  bool      // was in the group's list before that
+}
+
+// Address returns the group's address.
+func (g *Group) Address() [4]byte { return address(g.addr) }
+
+// Mode returns the mode of the merged filter: EXCLUDE if that of any socket is
+// (RFC 3376 section 3.2).
+func (g *Group) Mode() Mode {
+	if g.excludes > 0 {
+		return Exclude
+	}
+	return Include
+}
+
+// lists reports whether the source is in the list of the merged filter: in mode
+// INCLUDE if any socket includes it, in mode EXCLUDE if all sockets of that mode
+// exclude it and no other includes it (RFC 3376 section 3.2).
+func (g *Group) lists(s *source) bool {
+	if g.excludes > 0 {
+		return s.count[Include] == 0 && int(s.count[Exclude]) == g.excludes
+	}
+	return s.count[Include] > 0
+}
+
+// wants reports whether the merged filter lets the source through.
+func (g *Group) wants(s *source) bool { return g.lists(s) == (g.excludes == 0) }
+
+// Accepts reports whether at least one socket wants what src sends to the group: the
+// merged filter, as Linux' ip_check_mc_rcu applies it. A datagram from 0.0.0.0
+// passes, as there. The filters of single sockets are the caller's.
+func (g *Group) Accepts(src [4]byte) bool {
+	if g.sources.n == 0 {
+		return g.users > 0
+	}
+	return g.acceptsListed(src)
+}
+
+// acceptsListed is Accepts for a group with sources.
+func (g *Group) acceptsListed(src [4]byte) bool {
+	if src == [4]byte{} {
+		return true
+	}
+	if s := g.sources.get(key(src), g.mul); s != nil {
+		return g.wants(s)
+	}
+	return g.excludes > 0
+}
+
+// appendList appends the list of the merged filter, ascending.
+func (g *Group) appendList(keys []uint32) []uint32 {
+	start := len(keys)
+	for s := range g.sources.all() {
+		if g.lists(s) {
+			keys = append(keys, s.addr)
+		}
+	}
+	slices.Sort(keys[start:])
+	return keys
+}
+
+// changed reports whether there is a change that is still to be reported.
+func (g *Group) changed() bool { return g.modeLeft > 0 || len(g.pending) > 0 }
+
+// A list is a queue of groups, first in, first out. A group is in one at most.
+type list struct{ head, tail *Group }
+
+// push moves the group to the end of the list.
+func (l *list) push(g *Group) {
+	g.unlink()
+	g.list, g.prev = l, l.tail
+	if l.tail != nil {
+		l.tail.next = g
+	} else {
+		l.head = g
+	}
+	l.tail = g
+}
+
+// unlink takes the group out of its list.
+func (g *Group) unlink() {
+	l := g.list
+	if l == nil {
+		return
+	}
+	if g.prev != nil {
+		g.prev.next = g.next
+	} else {
+		l.head = g.next
+	}
+	if g.next != nil {
+		g.next.prev = g.prev
+	} else {
+		l.tail = g.prev
+	}
+	g.list, g.prev, g.next = nil, nil, nil
+}
