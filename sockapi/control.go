@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
@@ -63,6 +64,9 @@ func (s *Socket) controlOf(w *controlWriter, in *stack.Info, wants uint32) {
 	if wants&wantOptions != 0 && in.Options != nil {
 		w.put(unix.SOL_IP, unix.IP_RECVOPTS, *in.Options)
 	}
+	if wants&wantReturnOptions != 0 && in.Options != nil {
+		putReturnOptions(w, in)
+	}
 	if wants&wantOrigDst != 0 {
 		var data [16]byte
 		putInet(data[:], in.To, in.ToPort)
@@ -71,6 +75,25 @@ func (s *Socket) controlOf(w *controlWriter, in *stack.Info, wants uint32) {
 	if wants&wantFragSize != 0 && in.FragSize != 0 {
 		w.putInt(unix.SOL_IP, unix.IP_RECVFRAGSIZE, int(in.FragSize))
 	}
+}
+
+// putReturnOptions stores the options that an answer to a datagram could be sent
+// with. MSG_CTRUNC: there are none, since an option is not whole.
+func putReturnOptions(w *controlWriter, in *stack.Info) {
+	var header, options [ipv4.MaxHeaderLen]byte
+	copy(header[12:], in.From[:])
+	n := ipv4.MinHeaderLen + copy(header[ipv4.MinHeaderLen:], *in.Options)
+	// They were good before we entered ourselves in them.
+	set, _, c := ipv4.ParseOptions(header[ipv4.MinHeaderLen:n])
+	data, ok := options[:0], c == ipv4.CauseNone
+	if ok {
+		data, ok = ipv4.AppendReturnOptions(data, header[:n], set)
+	}
+	if !ok {
+		w.flags |= unix.MSG_CTRUNC
+		return
+	}
+	w.put(unix.SOL_IP, unix.IP_RETOPTS, data)
 }
 
 // putPktInfo stores struct in_pktinfo: where a datagram arrived, local (the
@@ -190,10 +213,12 @@ func (s *Socket) parseControl(control []byte, o *stack.SendOptions) error {
 func parseIPControl(c Cmsg, o *stack.SendOptions) error {
 	switch c.Type {
 	case unix.IP_RETOPTS:
-		if len(c.Data) > 40 {
+		// As Linux does: what is behind the most that a header has room for is
+		// not looked at.
+		if o.Options.Set(c.Data[:min(len(c.Data), ipv4.MaxOptionsLen)]) != ipv4.CauseNone {
 			return unix.EINVAL
 		}
-		o.Options = c.Data
+		o.HasOptions = true
 	case unix.IP_PKTINFO:
 		if len(c.Data) != 12 {
 			return unix.EINVAL

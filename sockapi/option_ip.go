@@ -47,6 +47,7 @@ var ipOptions = map[optionKey]option{
 	{unix.SOL_IP, unix.IP_RECVTOS}:         wanted(wantTOS, nil),
 	{unix.SOL_IP, unix.IP_RECVORIGDSTADDR}: wanted(wantOrigDst, nil),
 	{unix.SOL_IP, unix.IP_RECVOPTS}:        wanted(wantOptions, keepOptions),
+	{unix.SOL_IP, unix.IP_RETOPTS}:         wanted(wantReturnOptions, keepOptions),
 	{unix.SOL_IP, unix.IP_RECVFRAGSIZE}:    wanted(wantFragSize, nil),
 	{unix.SOL_IP, unix.IP_MINTTL}: integer(
 		func(s *Socket) int { return s.oob.MinTTL() },

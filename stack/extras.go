@@ -32,7 +32,7 @@ type filter struct{ vm *bpf.VM }
 type sendExtras struct {
 	segment atomic.Int32 // UDP_SEGMENT: bytes of payload in each datagram
 	noCheck atomic.Bool  // SO_NO_CHECK: no UDP checksum
-	options atomic.Pointer[[]byte]
+	options atomic.Pointer[ipv4.SentOptions]
 	cork    atomic.Bool
 	onLink  atomic.Bool // SO_DONTROUTE
 	stamps  txStamps
@@ -169,21 +169,17 @@ func (k *Socket) SetDontRoute(on bool) { k.sendExtras.onLink.Store(on); k.markSe
 func (k *Socket) DontRoute() bool { return k.sendExtras.onLink.Load() }
 
 // SetOptions sets the IP options of what is sent (IP_OPTIONS); they are padded
-// to a multiple of 4 bytes. EINVAL: over 40 bytes, or malformed.
+// to a multiple of 4 bytes. A datagram with a source route goes to its first hop.
+// EINVAL: over 40 bytes, or malformed.
 func (k *Socket) SetOptions(o []byte) error {
-	padded := make([]byte, (len(o)+3)&^3)
-	copy(padded, o)
-	if len(padded) > ipv4.MaxOptionsLen {
+	sent := new(ipv4.SentOptions)
+	if sent.Set(o) != ipv4.CauseNone {
 		return unix.EINVAL
 	}
-	if _, _, c := ipv4.ParseOptions(padded); c != ipv4.CauseNone {
-		return unix.EINVAL
+	if sent.Len() == 0 {
+		sent = nil
 	}
-	if len(padded) == 0 {
-		k.sendExtras.options.Store(nil)
-	} else {
-		k.sendExtras.options.Store(&padded)
-	}
+	k.sendExtras.options.Store(sent)
 	k.markSendExtras()
 	return nil
 }
@@ -191,7 +187,7 @@ func (k *Socket) SetOptions(o []byte) error {
 // Options returns what SetOptions set.
 func (k *Socket) Options() []byte {
 	if o := k.sendExtras.options.Load(); o != nil {
-		return *o
+		return o.Bytes()
 	}
 	return nil
 }
@@ -286,8 +282,9 @@ type SendOptions struct {
 	// instead of the socket's next (SCM_TS_OPT_ID).
 	StampID    uint32
 	HasStampID bool
-	// Options are the IP options instead of the socket's.
-	Options []byte
+	// Options are the IP options instead of the socket's, with HasOptions.
+	Options    ipv4.SentOptions
+	HasOptions bool
 	// Direct refuses a path over a gateway, which DontRoute would not look for:
 	// EMULTIHOP.
 	Direct bool
@@ -308,6 +305,9 @@ func (o *SendOptions) apply(spec *pathSpec) {
 	}
 	if o.Device != 0 {
 		spec.device = int32(o.Device)
+	}
+	if o.HasOptions {
+		spec.options = &o.Options
 	}
 }
 

@@ -55,8 +55,12 @@ func (s *Stack) echo(a *arrival, m icmp.Message) {
 	if a.kind != toUnicast {
 		return
 	}
+	options, ok := replyOptions(a)
+	if !ok {
+		return
+	}
 	b := icmp.AppendEchoReply(s.pool.get(len(m))[:0], m)
-	s.reply(a, b, a.h.TOS(), replyOptions(a))
+	s.reply(a, b, a.h.TOS(), options)
 	s.rx.count[icmpOutEchoReps]++
 }
 
@@ -65,8 +69,12 @@ func (s *Stack) timestamp(a *arrival, m icmp.Message) {
 	if a.kind != toUnicast || len(m) < icmp.TimestampLen {
 		return
 	}
+	options, ok := replyOptions(a)
+	if !ok {
+		return
+	}
 	b := icmp.AppendTimestampReply(s.pool.get(icmp.TimestampLen)[:0], m, timeOfDay())
-	s.reply(a, b, a.h.TOS(), replyOptions(a))
+	s.reply(a, b, a.h.TOS(), options)
 	s.rx.count[icmpOutTimestampReps]++
 }
 
@@ -77,27 +85,21 @@ func timeOfDay() uint32 {
 }
 
 // replyOptions returns the IP options of an answer to a request that has some
-// (RFC 1122, sections 3.2.2.6 and 3.2.2.8). We enter ourselves twice, as Linux
-// does: as the host that received, and as the one that sends.
-func replyOptions(a *arrival) []byte {
+// (RFC 1122, sections 3.2.2.6 and 3.2.2.8). We have entered ourselves as the host
+// that received already, and do it again as the one that sends, as Linux does.
+//
+// ok is false if an option has room for a part of an entry only: no answer then.
+func replyOptions(a *arrival) (options []byte, ok bool) {
 	if len(a.h) == ipv4.MinHeaderLen {
-		return nil
+		return nil, true
 	}
 	set, _, c := ipv4.ParseOptions(a.h.Options())
 	if c != ipv4.CauseNone {
-		return nil
+		return nil, false
 	}
-	ms := timeOfDay()
-	set.Stamp(a.h, a.dst, ms)
-	// What a sender finds no room for is not counted as overflow.
-	overflow := set.Timestamp + 3
-	counted := a.h[overflow]
-	set.Stamp(a.h, a.dst, ms)
-	if set.Timestamp != 0 {
-		a.h[overflow] = counted
-	}
-	options, _ := ipv4.AppendReplyOptions(nil, a.h, set)
-	return options
+	set.StampSent(a.h, a.dst, timeOfDay())
+	options, _ = ipv4.AppendReplyOptions(nil, a.h, set)
+	return options, true
 }
 
 // reply leaves an ICMP message, in the pool's memory, to be sent to the source

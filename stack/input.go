@@ -177,6 +177,7 @@ func (s *Stack) isMember(_ *Interface, group [4]byte) bool {
 
 // optionsAcceptable checks a header's options: a parameter problem is answered,
 // source routes are refused as Linux does (net.ipv4.conf.all.accept_source_route).
+// It enters us in those that record the way.
 func (s *Stack) optionsAcceptable(a *arrival) bool {
 	set, pointer, c := ipv4.ParseOptions(a.h.Options())
 	if c != ipv4.CauseNone {
@@ -189,6 +190,9 @@ func (s *Stack) optionsAcceptable(a *arrival) bool {
 		s.rx.count[dropOptions]++
 		s.rx.count[ipInAddrErrors]++
 		return false
+	}
+	if set.RecordRoute|set.Timestamp != 0 {
+		set.Stamp(a.h, s.LocalFor(a.ifc.index, a.dst), timeOfDay())
 	}
 	return true
 }

@@ -59,6 +59,8 @@ type pathSpec struct {
 	proto, tos       uint8
 	ttl              int32 // -1: the default for the destination
 	mtuRule          int32
+	options          *ipv4.SentOptions // nil: none
+	final            [4]byte           // where a source route ends; dst is where it begins
 }
 
 // makePath fills in p for the spec, all but the neighbour.

@@ -261,7 +261,7 @@ func (k *Socket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing)
 	case o.n > mtu:
 		k.localError(unix.EMSGSIZE, spec.dst, spec.dstPort, mtu)
 		return unix.EMSGSIZE
-	case o.n < ipv4.MinHeaderLen || k.optionsFor(o) != nil:
+	case o.n < ipv4.MinHeaderLen || spec.options != nil:
 		return unix.EINVAL
 	case k.sendFull():
 		return unix.EAGAIN

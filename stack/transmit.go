@@ -284,7 +284,7 @@ func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if o.n > maxDatagram && k.raw == nil {
 		return unix.EMSGSIZE
 	}
-	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 {
+	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 || spec.final != [4]byte{} {
 		return k.sendAside(tx, o, &spec, flags)
 	}
 	if connected {
@@ -372,9 +372,13 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 	if spec.device == 0 && !ipv4.IsMulticast(spec.dst) {
 		spec.device = k.bindOpts.unicastIf.Load()
 	}
+	spec.options = k.sendExtras.options.Load()
 	if o.opts != nil {
 		o.opts.apply(&spec)
 		spec.onLink = spec.onLink || o.opts.DontRoute
+	}
+	if e := spec.routeBySource(); e != 0 {
+		return spec, false, e
 	}
 	if spec.dst == ([4]byte{}) { // Linux: the zero address is this host
 		if spec.dst = spec.src; spec.dst == ([4]byte{}) {
@@ -395,7 +399,7 @@ func (k *Socket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix
 		return k.sendDatagram(tx, p, spec, o)
 	}
 	if k.raw == nil && k.segment(o) == 0 {
-		if e := k.checkLength(p, spec, o, k.optionsFor(o)); e != 0 {
+		if e := k.checkLength(p, spec, o); e != 0 {
 			return e // before all that follows, as on Linux
 		}
 	}
@@ -426,12 +430,13 @@ func (k *Socket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix
 
 // checkLength returns EMSGSIZE, and tells the error queue, if a datagram is longer
 // than it may be.
-func (k *Socket) checkLength(p *path, spec *pathSpec, o *outgoing, options []byte) unix.Errno {
-	limit := maxDatagram - len(options)
+func (k *Socket) checkLength(p *path, spec *pathSpec, o *outgoing) unix.Errno {
+	options := spec.optionsLen()
+	limit := maxDatagram - options
 	if k.proto == ipv4.ProtocolUDP {
 		limit -= udp.HeaderLen
 	}
-	if o.n <= limit && (o.n+len(options) <= p.maxData || p.mayFragment()) {
+	if o.n <= limit && (o.n+options <= p.maxData || p.mayFragment()) {
 		return 0
 	}
 	port := spec.dstPort
@@ -444,8 +449,7 @@ func (k *Socket) checkLength(p *path, spec *pathSpec, o *outgoing, options []byt
 
 // sendDatagram sends one datagram along a path.
 func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
-	options := k.optionsFor(o)
-	if e := k.checkLength(p, spec, o, options); e != 0 {
+	if e := k.checkLength(p, spec, o); e != 0 {
 		return e
 	}
 	if k.sendFull() {
@@ -456,6 +460,8 @@ func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 		return e
 	}
 	defer k.s.pool.put(payload)
+	var buf [ipv4.MaxOptionsLen]byte
+	options := spec.putOptions(&buf, p)
 	proto := k.proto
 	if k.raw != nil {
 		proto = uint8(k.raw.proto)
@@ -526,12 +532,38 @@ func (k *Socket) transportPayload(p *path, spec *pathSpec, o *outgoing) ([]byte,
 	return b, 0
 }
 
-// optionsFor returns the IP options of a datagram.
-func (k *Socket) optionsFor(o *outgoing) []byte {
-	if o.opts != nil && o.opts.Options != nil {
-		return o.opts.Options
+// routeBySource makes a datagram's path one to the first hop of its options'
+// source route, if they have one. EINVAL: it has no destination else.
+func (spec *pathSpec) routeBySource() unix.Errno {
+	if spec.options == nil {
+		return 0
 	}
-	return k.Options()
+	hop, ok := spec.options.FirstHop()
+	if !ok {
+		return 0
+	}
+	if spec.dst == [4]byte{} {
+		return unix.EINVAL
+	}
+	spec.dst, spec.final = hop, spec.dst
+	return 0
+}
+
+// putOptions writes a datagram's options to b, and returns them.
+func (spec *pathSpec) putOptions(b *[ipv4.MaxOptionsLen]byte, p *path) []byte {
+	if spec.options == nil {
+		return nil
+	}
+	spec.options.Put(b[:], p.hop.src, spec.final, timeOfDay())
+	return b[:spec.options.Len()]
+}
+
+// optionsLen returns the length of a datagram's options.
+func (spec *pathSpec) optionsLen() int {
+	if spec.options == nil {
+		return 0
+	}
+	return spec.options.Len()
 }
 
 // segment returns the size of the datagrams that a payload is cut into, 0 if it

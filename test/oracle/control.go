@@ -3,10 +3,13 @@ package oracle
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/ipv4"
 )
 
 // Cmsg returns one control message (cmsg(3)), to be joined with others.
@@ -61,9 +64,31 @@ func cmsgData(r *Run, level, typ int, data []byte) string {
 		return fmt.Sprintf("%d bytes of a time", len(data))
 	case level == unix.SOL_IP && typ == unix.IP_ORIGDSTADDR && len(data) == 16:
 		return fmt.Sprintf("%x:%s", data[4:8], r.port(binary.BigEndian.Uint16(data[2:])))
+	case level == unix.SOL_IP && (typ == unix.IP_RECVOPTS || typ == unix.IP_RETOPTS):
+		return fmt.Sprintf("%x", withoutTimes(data))
 	default:
 		return fmt.Sprintf("%x", data)
 	}
+}
+
+// withoutTimes returns IP options whose timestamps, where there are any, are all
+// the same (RFC 791, section 3.1).
+func withoutTimes(o ipv4.Options) ipv4.Options {
+	o = slices.Clone(o)
+	opt := o.Find(ipv4.OptionTimestamp)
+	if len(opt) < 4 {
+		return o
+	}
+	entry, at := 8, 4
+	if opt[3]&0x0f == ipv4.TimestampOnly {
+		entry, at = 4, 0
+	}
+	for rest := opt[4:]; len(rest) >= entry; rest = rest[entry:] {
+		if t := rest[at : at+4]; binary.BigEndian.Uint32(t) != 0 {
+			copy(t, "time")
+		}
+	}
+	return o
 }
 
 // plausible says whether a time stamp is of the last minute; unit is how many

@@ -168,14 +168,15 @@ func NewPipe(t testing.TB) World {
 }
 
 // NewRings returns the world of two of our stacks, joined by a veth pair with a
-// packet ring at each end.
+// packet ring at each end, which take all that a packet socket of the kernel's
+// would be shown.
 func NewRings(t testing.TB) World {
 	t.Helper()
 	l := lab.New(t, lab.Config{})
 	var links [2]link.Link
 	for h, e := range l.Ends[:2] {
 		e.In(t, func() error {
-			r, err := tpacket.Open(e.Name, tpacket.Options{})
+			r, err := tpacket.Open(e.Name, tpacket.Options{AllEtherTypes: true, Promiscuous: true})
 			links[h] = r
 			return err
 		})
