@@ -460,8 +460,7 @@ func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 		return e
 	}
 	defer k.s.pool.put(payload)
-	var buf [ipv4.MaxOptionsLen]byte
-	options := spec.putOptions(&buf, p)
+	options := spec.putOptions(&tx.options, p)
 	proto := k.proto
 	if k.raw != nil {
 		proto = uint8(k.raw.proto)

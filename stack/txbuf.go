@@ -3,6 +3,7 @@ package stack
 import (
 	"sync/atomic"
 
+	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"golang.org/x/sys/unix"
 )
@@ -22,10 +23,12 @@ type txbuf struct {
 	// queued says that the last packet waits for its neighbour.
 	queued bool
 	stamp  sentStamp // of the datagram that is being sent
-	paths  [1 << pathBits]cachedPath
-	count  [numCounters]atomic.Uint64
-	from   uint64 // the packet socket whose frames batch has, 0 for none,
-	proto  uint16 // and the protocol that it says they are of
+	// options are those of the datagram that is being sent.
+	options [ipv4.MaxOptionsLen]byte
+	paths   [1 << pathBits]cachedPath
+	count   [numCounters]atomic.Uint64
+	from    uint64 // the packet socket whose frames batch has, 0 for none,
+	proto   uint16 // and the protocol that it says they are of
 }
 
 // cachedPath is the path that a socket without a peer took to a destination.
