@@ -20,6 +20,9 @@ type Binding[T any] struct {
 	UID uint32
 	// ReuseAddr and ReusePort are SO_REUSEADDR and SO_REUSEPORT, socket(7).
 	ReuseAddr, ReusePort bool
+	// CPU is, plus one, the CPU whose datagrams the socket prefers
+	// (SO_INCOMING_CPU); 0: none. SetCPU changes it.
+	CPU int32
 
 	connected bool
 	links     [numLists]link[T]
@@ -27,7 +30,7 @@ type Binding[T any] struct {
 	rank      uint64    // when it was bound or got its present local address
 	slot      *slot[T]  // nil: not bound
 	chain     *chain[T] // of its local address
-	group     *group[T] // nil: no SO_REUSEPORT, or connected
+	group     *group[T] // nil: bound without SO_REUSEPORT, or connected since
 	index     int32     // in group.members
 }
 
@@ -43,7 +46,7 @@ func (b *Binding[T]) full() bool { return b.connected && b.RemotePort != 0 }
 
 // special reports whether an unconnected binding does not take all datagrams
 // for its local address, or scores more than one that does.
-func (b *Binding[T]) special() bool { return b.Device != 0 || b.connected }
+func (b *Binding[T]) special() bool { return b.Device != 0 || b.connected || b.CPU != 0 }
 
 // takesDevice reports whether the binding takes datagrams that arrived on dev.
 func (b *Binding[T]) takesDevice(dev int32) bool { return b.Device == 0 || b.Device == dev }
@@ -102,27 +105,6 @@ func (c *chain[T]) refresh() {
 	if c.simple, c.owner = b != nil && b.group == nil && c.special == 0, none; c.simple {
 		c.owner = b.Owner
 	}
-}
-
-// A group is the unconnected bindings that share an address, a port, a device
-// and an owner by SO_REUSEPORT. Linux' struct sock_reuseport.
-type group[T any] struct {
-	members  []*Binding[T]
-	hadConns bool // one was connected after it joined
-}
-
-func (g *group[T]) add(b *Binding[T]) {
-	b.group, b.index = g, int32(len(g.members))
-	g.members = append(g.members, b)
-}
-
-func (g *group[T]) remove(b *Binding[T]) {
-	last := len(g.members) - 1
-	g.members[b.index] = g.members[last]
-	g.members[b.index].index = b.index
-	g.members[last] = nil
-	g.members = g.members[:last]
-	b.group = nil
 }
 
 // The lists that a binding is in, at most one of each kind.

@@ -25,7 +25,8 @@ func (t *Table[T]) conflicts(b *Binding[T], port uint16) bool {
 			}
 		}
 	}
-	return c != nil && !(c.ReusePort && b.ReusePort && c.UID == b.UID)
+	// As in Linux one that has a group before it is bound (see Attach) joins none.
+	return c != nil && !(c.ReusePort && b.ReusePort && b.group == nil && c.UID == b.UID)
 }
 
 // overlap returns the first binding of a list that overlaps with b, of those

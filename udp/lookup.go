@@ -9,8 +9,9 @@ package udp
 // decides as in Linux' compute_score: 4 points each for a matching peer
 // address, peer port and device, and a mismatch excludes. Among equals the
 // latest bound wins; if it is in an SO_REUSEPORT group, a hash of the four
-// addresses and ports chooses a member, so that a flow stays with one.
-// (SO_INCOMING_CPU, Linux' fifth criterion, is not known here.)
+// addresses and ports chooses a member, so that a flow stays with one. Who
+// prefers the CPU that the call runs on (SO_INCOMING_CPU) wins among equals. A
+// group's program is not asked: see Steer.
 //
 // It is the hot path: no allocation, at most one probe of an index each for the
 // peer and the address.
@@ -72,7 +73,7 @@ func (t *Table[T]) pick(c *chain[T], dst [4]byte, dport uint16, src [4]byte, spo
 		return t.pickByScore(b, dst, dport, src, sport, dev)
 	}
 	// All score the same: the first wins.
-	if b == nil || b.group == nil {
+	if b == nil || !b.shares() {
 		return b
 	}
 	return t.member(b.group, dst, dport, src, sport)
@@ -96,11 +97,14 @@ func (t *Table[T]) pickByScore(head *Binding[T], dst [4]byte, dport uint16, src 
 			}
 			score += 4
 		}
+		if b.CPU != 0 && b.CPU == t.cpu()+1 {
+			score++
+		}
 		if score <= bestScore {
 			continue
 		}
 		best, bestScore = b, score
-		if b.group == nil {
+		if b.connected || !b.shares() {
 			continue
 		}
 		best = t.member(b.group, dst, dport, src, sport)
@@ -109,12 +113,6 @@ func (t *Table[T]) pickByScore(head *Binding[T], dst [4]byte, dport uint16, src 
 		}
 	}
 	return best
-}
-
-// member chooses from a group by a hash of the flow (reuseport_select_sock).
-func (t *Table[T]) member(g *group[T], dst [4]byte, dport uint16, src [4]byte, sport uint16) *Binding[T] {
-	h := t.flow.hash(peerKey(dst, dport, src, sport))
-	return g.members[scale(uint32(h>>32), uint32(len(g.members)))]
 }
 
 // Match appends to owners the owners of all bindings that a broadcast or

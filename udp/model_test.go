@@ -67,26 +67,39 @@ func (m *model) bind(sk *modelSock) bool {
 	return true
 }
 
-// addToGroup is udp_reuseport_add_sock, for sockets that are not connected.
+// addToGroup is udp_reuseport_add_sock, for sockets that are not connected: those
+// that it finds may be.
 func (m *model) addToGroup(sk *modelSock) {
-	if !sk.share || sk.established {
+	if !sk.share || sk.established || sk.group != nil && len(sk.group.socks) > 1 {
 		return
 	}
-	sk.group = new(modelGroup)
 	for _, sk2 := range m.socks {
-		if sk2 != sk && sk2.lport == sk.lport && sk2.dev == sk.dev && sk2.group != nil && sk2.uid == sk.uid &&
+		if sk2 != sk && sk2.lport == sk.lport && sk2.dev == sk.dev && sk2.share && sk2.uid == sk.uid &&
 			rcvSaddrEqual(sk, sk2, false) {
-			sk.group = sk2.group
-			break
+			if sk2.group == nil {
+				sk2.group = &modelGroup{socks: []*modelSock{sk2}}
+			}
+			if sk.group != sk2.group {
+				sk.group.remove(sk)
+				sk.group = sk2.group
+				sk.group.socks = append(sk.group.socks, sk)
+			}
+			return
 		}
 	}
-	sk.group.socks = append(sk.group.socks, sk)
+	if sk.group == nil {
+		sk.group = &modelGroup{socks: []*modelSock{sk}}
+	}
 }
 
-// regroup does what a change of sk made necessary.
-func (m *model) regroup(sk *modelSock) {
-	sk.group.remove(sk)
-	m.addToGroup(sk)
+// hashed returns the members that a hash may choose.
+func (g *modelGroup) hashed() (socks []*modelSock) {
+	for _, s := range g.socks {
+		if !s.established {
+			socks = append(socks, s)
+		}
+	}
+	return socks
 }
 
 func (m *model) unbind(sk *modelSock) {
@@ -112,9 +125,12 @@ func (m *model) connect(sk *modelSock, local, remote [4]byte, rport uint16) {
 }
 
 func (m *model) disconnect(sk *modelSock, local [4]byte) {
+	if sk.local != local {
+		sk.group.remove(sk)
+	}
 	m.setLocal(sk, local)
 	sk.remote, sk.rport, sk.established = anyAddr, 0, false
-	m.regroup(sk)
+	m.addToGroup(sk)
 }
 
 type query struct {
@@ -170,8 +186,8 @@ func (m *model) lookup2(q query, daddr [4]byte) []*modelSock {
 	for _, sk := range byRank {
 		if s := score(sk, q, daddr); s > badness && sk.rport == 0 {
 			result, badness = []*modelSock{sk}, s
-			if sk.group != nil {
-				result = sk.group.socks
+			if sk.group != nil && sk.share && !sk.established {
+				result = sk.group.hashed()
 				if !sk.group.hadConns {
 					return result
 				}
@@ -255,14 +271,16 @@ func (p *pair) step(op, a, c, d byte) {
 		if d&4 != 0 {
 			p.table.SetReuse(b, c&1 != 0, c&2 != 0)
 			m.reuse, m.share = c&1 != 0, c&2 != 0
-			p.model.regroup(m)
 			return
 		}
 		if e := p.table.Rebind(b, at(worldDevices, c)); e != 0 {
 			p.t.Fatalf("Rebind: %v", e)
 		}
+		if m.dev != b.Device {
+			m.group.remove(m)
+		}
 		m.dev = b.Device
-		p.model.regroup(m)
+		p.model.addToGroup(m)
 	}
 }
 

@@ -18,7 +18,7 @@ var anyAddr [4]byte // 0.0.0.0, INADDR_ANY
 // A Table finds the socket that a datagram is for. It is not safe for
 // concurrent use: the stack's receive lock guards it.
 //
-// Its rules are Linux' (net/ipv4/udp.c). Where Linux' hash chains grow with the
+// Its rules are Linux' (net/ipv4/udp.c, net/core/sock_reuseport.c). Where Linux' hash chains grow with the
 // number of sockets on a port, the Table goes on by index: a Lookup takes as
 // long with 100,000 sockets as with ten.
 type Table[T any] struct {
@@ -33,12 +33,13 @@ type Table[T any] struct {
 	clock    uint64 // the last seq or rank given out
 	flow     secret // of the choice within a group
 	rnd      func() uint64
+	cpu      func() int32 // that the caller runs on
 }
 
 // NewTable returns an empty table. rnd returns unpredictable numbers: ephemeral
 // ports (RFC 6056) and hash keys come from it.
 func NewTable[T any](rnd func() uint64) *Table[T] {
-	t := &Table[T]{lo: DefaultPortLow, hi: DefaultPortHigh, rnd: rnd}
+	t := &Table[T]{lo: DefaultPortLow, hi: DefaultPortHigh, rnd: rnd, cpu: func() int32 { return -1 }}
 	t.peers.secret = secret{rnd(), rnd()}
 	t.locals.secret = secret{rnd(), rnd()}
 	t.flow = secret{rnd(), rnd()}
@@ -101,6 +102,7 @@ func (t *Table[T]) Bind(b *Binding[T]) unix.Errno {
 		s.strict++
 		b.chain.strict++
 	}
+	joinGroup(b)
 	t.enterLookup(b)
 	return 0
 }
@@ -112,6 +114,7 @@ func (t *Table[T]) Unbind(b *Binding[T]) {
 		return
 	}
 	t.leaveLookup(b)
+	leaveGroup(b)
 	if !b.ReuseAddr {
 		s.strict--
 		b.chain.strict--
@@ -131,8 +134,8 @@ func (t *Table[T]) Unbind(b *Binding[T]) {
 // Connect sets b's peer, and its local address, which the route to the peer
 // gives if the socket is bound to none. From now on b takes datagrams from its
 // peer only, and takes them before any binding that has none. A peer's port of 0
-// stands for all its ports. While connected, b is in no SO_REUSEPORT group.
-// EINVAL if b is not bound or remote is 0.0.0.0.
+// stands for all its ports. It leaves its SO_REUSEPORT group. EINVAL if b is not
+// bound or remote is 0.0.0.0.
 func (t *Table[T]) Connect(b *Binding[T], local, remote [4]byte, rport uint16) unix.Errno {
 	if b.slot == nil || remote == anyAddr {
 		return unix.EINVAL
@@ -141,6 +144,7 @@ func (t *Table[T]) Connect(b *Binding[T], local, remote [4]byte, rport uint16) u
 		b.group.hadConns = true // if the address changes, Linux has b leave first
 	}
 	t.leaveLookup(b)
+	leaveGroup(b)
 	t.move(b, local)
 	b.Remote, b.RemotePort, b.connected = remote, rport, true
 	t.enterLookup(b)
@@ -158,17 +162,30 @@ func (t *Table[T]) Disconnect(b *Binding[T], local [4]byte) unix.Errno {
 		return unix.EINVAL
 	}
 	t.leaveLookup(b)
+	if b.Local != local {
+		leaveGroup(b)
+	}
 	t.move(b, local)
+	if b.group != nil {
+		b.group.count(b, -1)
+	}
 	b.Remote, b.RemotePort, b.connected = anyAddr, 0, false
+	if b.group != nil {
+		b.group.count(b, 1)
+	}
+	joinGroup(b)
 	t.enterLookup(b)
 	return 0
 }
 
-// Rebind sets b's device. As in Linux it is not asked whether that makes a
-// conflict. EINVAL if b is not bound.
+// Rebind sets b's device, and so its SO_REUSEPORT group. (In Linux it is in none
+// then.) As in Linux it is not asked whether that makes a conflict. EINVAL if b is not bound.
 func (t *Table[T]) Rebind(b *Binding[T], device int32) unix.Errno {
 	if b.slot == nil {
 		return unix.EINVAL
+	}
+	if b.Device != device {
+		leaveGroup(b)
 	}
 	if b.full() { // keeps its place among those with the same peer
 		b.Device = device
@@ -176,12 +193,15 @@ func (t *Table[T]) Rebind(b *Binding[T], device int32) unix.Errno {
 	}
 	t.leaveLookup(b)
 	b.Device = device
+	joinGroup(b)
 	t.enterLookup(b)
 	return 0
 }
 
 // SetReuse changes b's options, whether it is bound or not. As in Linux it is
-// not asked whether that makes a conflict.
+// not asked whether that makes a conflict, and b is in an SO_REUSEPORT group if
+// it had the option when it was bound: without it now, it shares nothing, but
+// keeps its place.
 func (t *Table[T]) SetReuse(b *Binding[T], addr, port bool) {
 	if b.slot != nil && b.ReuseAddr != addr {
 		d := 1
@@ -192,11 +212,6 @@ func (t *Table[T]) SetReuse(b *Binding[T], addr, port bool) {
 		b.chain.strict += d
 	}
 	b.ReuseAddr, b.ReusePort = addr, port
-	if b.slot != nil {
-		leaveGroup(b)
-		joinGroup(b)
-		t.refresh(b)
-	}
 }
 
 // move gives b, which is out of the lookup structures, another local address.
@@ -248,7 +263,6 @@ func (t *Table[T]) enterLookup(b *Binding[T]) {
 		if b.special() {
 			b.chain.special++
 		}
-		joinGroup(b)
 		return
 	}
 	k := peerKey(b.Local, b.LocalPort, b.Remote, b.RemotePort)
@@ -271,7 +285,6 @@ func (t *Table[T]) leaveLookup(b *Binding[T]) {
 		if b.special() {
 			b.chain.special--
 		}
-		leaveGroup(b)
 		return
 	}
 	k := peerKey(b.Local, b.LocalPort, b.Remote, b.RemotePort)
@@ -293,25 +306,4 @@ func (t *Table[T]) leaveLookup(b *Binding[T]) {
 func (t *Table[T]) refresh(b *Binding[T]) {
 	b.chain.refresh()
 	t.flags[b.LocalPort] = b.slot.flags()
-}
-
-// joinGroup puts b, if it has SO_REUSEPORT and no peer, into the group of those
-// with its address, device and owner.
-func joinGroup[T any](b *Binding[T]) {
-	if !b.ReusePort || b.connected {
-		return
-	}
-	for c := b.chain.ready.head; c != nil; c = c.links[inReady].next {
-		if c.group != nil && c.Device == b.Device && c.UID == b.UID {
-			c.group.add(b)
-			return
-		}
-	}
-	new(group[T]).add(b)
-}
-
-func leaveGroup[T any](b *Binding[T]) {
-	if b.group != nil {
-		b.group.remove(b)
-	}
 }
