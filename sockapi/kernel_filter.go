@@ -8,11 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attachFilter is SO_ATTACH_FILTER, whose value points to the program.
-func (k *kernelSocket) attachFilter(program []bpf.RawInstruction) error {
+// attachProgram sets SO_ATTACH_FILTER or SO_ATTACH_REUSEPORT_CBPF, whose value
+// points to the program.
+func (k *kernelSocket) attachProgram(option int, program []bpf.RawInstruction) error {
 	f := unix.SockFprog{Len: uint16(len(program)), Filter: (*unix.SockFilter)(unsafe.Pointer(&program[0]))}
 	value := unsafe.Slice((*byte)(unsafe.Pointer(&f)), unsafe.Sizeof(f))
-	err := k.setsockopt(unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, value)
+	err := k.setsockopt(unix.SOL_SOCKET, option, value)
 	runtime.KeepAlive(program)
 	return err
 }

@@ -17,6 +17,10 @@ type option struct {
 	set func(s *Socket, value []byte) error
 	// size is what set needs at least, and get stores at most.
 	size int
+	// Of SOL_IP's integers, of which set takes fewer bytes too: how many it needs
+	// at least, or that it needs all of size and no more.
+	least int
+	exact bool
 	// variable is an option of any length: set takes all of the value, getN
 	// stores it and returns its length.
 	variable bool
@@ -27,7 +31,7 @@ type option struct {
 type optionKey struct{ level, name int }
 
 // options are the out-of-band options: one table of all levels.
-var options = joined(socketOptions, ipOptions, udpOptions)
+var options = joined(socketOptions, ipOptions, udpOptions, bindOptions, muteOptions)
 
 // joined returns the rows of several tables in one.
 func joined(tables ...map[optionKey]option) map[optionKey]option {
@@ -59,6 +63,9 @@ func (s *Socket) Setsockopt(level, name int, value []byte) error {
 	o, ok := s.option(level, name)
 	if !ok || o.set == nil {
 		return unix.ENOPROTOOPT
+	}
+	if len(value) < o.least || o.exact && len(value) != o.size {
+		return unix.EINVAL
 	}
 	if level == unix.SOL_IP && len(value) < o.size && o.size == 4 {
 		// Linux takes a byte for an integer here, and nothing for 0.

@@ -1,7 +1,6 @@
 package sockapi
 
 import (
-	"bytes"
 	"encoding/binary"
 	"math"
 	"sync/atomic"
@@ -21,8 +20,8 @@ const (
 // stored are options that Linux keeps for a datagram socket and that have no
 // effect on one: programs may set and read them.
 type stored struct {
-	rcvlowat, keepalive, oobinline, selectErrQueue atomic.Int32
-	linger                                         atomic.Uint64
+	rcvlowat, keepalive, oobinline, selectErrQueue, debug, minTTL, noCheck6TX, noCheck6RX atomic.Int32
+	linger                                                                                atomic.Uint64
 }
 
 // socketOptions are those of SOL_SOCKET (socket(7)).
@@ -67,6 +66,7 @@ var socketOptions = map[optionKey]option{
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW}: timestampingOption(wantTimestampNew),
 	{unix.SOL_SOCKET, unix.SO_MEMINFO}:          memInfoOption,
 	{unix.SOL_SOCKET, unix.SO_DETACH_FILTER}:    {set: detachFilter},
+	{unix.SOL_SOCKET, unix.SO_ATTACH_FILTER}:    {variable: true, set: refuseProgram, getN: getFilter},
 	{unix.SOL_SOCKET, unix.SO_LOCK_FILTER}: integer(
 		func(s *Socket) int { return boolInt(s.filterLocked.Load()) },
 		func(s *Socket, v int) error { return s.lockFilter(v != 0) }),
@@ -114,36 +114,6 @@ var socketOptions = map[optionKey]option{
 		binary.NativeEndian.PutUint64(b, s.oob.Cookie())
 		return nil
 	}},
-	{unix.SOL_SOCKET, unix.SO_BINDTODEVICE}: {variable: true,
-		getN: func(s *Socket, b []byte) (int, error) {
-			i := s.api.st.InterfaceByIndex(s.oob.Device())
-			if i == nil {
-				return 0, nil
-			}
-			if len(b) < unix.IFNAMSIZ {
-				return 0, unix.EINVAL
-			}
-			return copy(b, i.Name()+"\x00"), nil
-		},
-		set: func(s *Socket, b []byte) error {
-			name, _, _ := bytes.Cut(b[:min(len(b), unix.IFNAMSIZ-1)], []byte{0})
-			if len(name) == 0 {
-				return s.oob.SetDevice(0)
-			}
-			i := s.api.st.InterfaceByName(string(name))
-			if i == nil {
-				return unix.ENODEV
-			}
-			return s.oob.SetDevice(i.Index())
-		}},
-	{unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX}: integer(
-		func(s *Socket) int { return s.oob.Device() },
-		func(s *Socket, v int) error {
-			if v < 0 {
-				return unix.EINVAL
-			}
-			return s.oob.SetDevice(v)
-		}),
 }
 
 // setRcvbuf sets the receive buffer to v bytes, doubled as Linux does to make

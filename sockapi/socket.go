@@ -7,6 +7,7 @@ import (
 
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,7 +56,8 @@ type Socket struct {
 	oobTimes           atomic.Uint32 // EVL_SOF_TIMESTAMP_*
 	lastTime           atomic.Int64  // of the last datagram with a time stamp
 	filterLocked       atomic.Bool   // SO_LOCK_FILTER
-	stored             stored        // options that Linux only keeps for such sockets
+	filter             atomic.Pointer[[]bpf.RawInstruction]
+	stored             stored // options that Linux only keeps for such sockets
 	reuseAddr          atomic.Bool
 	reusePort          atomic.Bool
 

@@ -3,6 +3,7 @@ package stack
 import (
 	"sync/atomic"
 
+	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -41,14 +42,14 @@ func (k *Socket) SetBindNoPort(on bool) { k.bindOpts.noPort.Store(on) }
 func (k *Socket) BindNoPort() bool { return k.bindOpts.noPort.Load() }
 
 // SetUnicastInterface makes datagrams leave by an interface unless the socket is
-// bound to another (IP_UNICAST_IF); 0: any. EADDRNOTAVAIL: no such interface.
-// EINVAL: the socket is bound to another.
+// bound to one (IP_UNICAST_IF); 0: any. EADDRNOTAVAIL: no such interface. EINVAL:
+// the socket is bound to one, be it the same.
 func (k *Socket) SetUnicastInterface(index int) error {
 	if index != 0 {
 		if k.s.InterfaceByIndex(index) == nil {
 			return unix.EADDRNOTAVAIL
 		}
-		if d := k.Device(); d != 0 && d != index {
+		if k.Device() != 0 {
 			return unix.EINVAL
 		}
 	}
@@ -78,7 +79,7 @@ func (k *Socket) PortRange() uint32 { return k.bindOpts.portRange.Load() }
 // The receive lock is held.
 func (k *Socket) bindTable(t *udp.Table[*Socket]) unix.Errno {
 	r := k.bindOpts.portRange.Load()
-	if r == 0 || k.binding.LocalPort != 0 {
+	if r == 0 || k.binding.LocalPort != 0 || k.proto != ipv4.ProtocolUDP {
 		return t.Bind(&k.binding)
 	}
 	lo, hi := t.PortRange()

@@ -48,6 +48,7 @@ type receiver struct {
 	counters     counters
 	warmCounters counters // what does not count: see warm.go
 	warming      bool
+	chosen       bool // whom a datagram is for: SO_REUSEPORT's programs are not asked
 
 	// sink is where datagrams for sinkSocket go while nothing is queued.
 	sinkSocket *Socket

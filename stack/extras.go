@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
 	"github.com/outband/outband/udp"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -17,12 +18,14 @@ import (
 
 // receiveExtras are the settings that receiving has to look at.
 type receiveExtras struct {
-	minTTL  atomic.Int32
 	options atomic.Bool // keep IP options for IP_RECVOPTS and IP_RETOPTS
 	drops   atomic.Bool // tell the drop count (SO_RXQ_OVFL)
 	gro     atomic.Bool // take super-packets whole (UDP_GRO)
 	filter  atomic.Pointer[filter]
 	times   atomic.Bool // stamp Info.Taken and Info.Delivered
+	steered atomic.Bool // the socket's SO_REUSEPORT group has a program
+	noteCPU atomic.Bool // keep the CPU that a datagram was taken in on
+	cpu     atomic.Int32
 }
 
 // filter is a classic BPF program (SO_ATTACH_FILTER).
@@ -50,8 +53,15 @@ func (k *Socket) markExtras(bit uint32, needed bool) {
 
 func (k *Socket) markReceiveExtras() {
 	x := &k.recvExtras
-	k.markExtras(stateRecvExtras, x.minTTL.Load() > 0 || x.options.Load() || x.drops.Load() ||
-		x.gro.Load() || x.filter.Load() != nil || x.times.Load())
+	k.markExtras(stateRecvExtras, x.any())
+	if x.any() { // somebody else may have asked for something meanwhile
+		k.state.Or(stateRecvExtras)
+	}
+}
+
+func (x *receiveExtras) any() bool {
+	return x.options.Load() || x.drops.Load() || x.gro.Load() || x.filter.Load() != nil || x.times.Load() ||
+		x.steered.Load() || x.noteCPU.Load()
 }
 
 func (k *Socket) markSendExtras() {
@@ -60,13 +70,6 @@ func (k *Socket) markSendExtras() {
 		x.cork.Load() || x.onLink.Load() || k.corked.held.Load() || x.times.on.Load() ||
 		x.stamps.flags.Load()&txStampRecord != 0)
 }
-
-// SetMinTTL drops datagrams with a smaller time to live (IP_MINTTL, RFC 5082);
-// 0 takes all.
-func (k *Socket) SetMinTTL(ttl int) { k.recvExtras.minTTL.Store(int32(ttl)); k.markReceiveExtras() }
-
-// MinTTL returns what SetMinTTL set.
-func (k *Socket) MinTTL() int { return int(k.recvExtras.minTTL.Load()) }
 
 // SetKeepOptions says whether Info.Options is wanted.
 func (k *Socket) SetKeepOptions(on bool) { k.recvExtras.options.Store(on); k.markReceiveExtras() }
@@ -103,12 +106,22 @@ func (k *Socket) SetFilter(program []bpf.Instruction) error {
 // Filtered reports whether a filter is attached.
 func (k *Socket) Filtered() bool { return k.recvExtras.filter.Load() != nil }
 
-// accept looks at a datagram for a socket with receive extras: it returns what
-// of the data to deliver, or false to drop it. The receive lock is held.
-func (s *Stack) accept(k *Socket, data []byte, in *Info) ([]byte, bool) {
+// accept looks at a datagram for a socket with receive extras: it returns whom
+// it is for, which may be another of the socket's group, and what of the data to
+// deliver, or false to drop it. The receive lock is held.
+func (s *Stack) accept(k *Socket, data []byte, in *Info) (to *Socket, keep []byte, ok bool) {
+	if to = s.steer(k, data); to != k && to.state.Load()&stateRecvExtras == 0 {
+		return to, data, true
+	}
+	keep, ok = s.acceptExtras(to, data, in)
+	return to, keep, ok
+}
+
+// acceptExtras is accept when it is known whom the datagram is for.
+func (s *Stack) acceptExtras(k *Socket, data []byte, in *Info) ([]byte, bool) {
 	x := &k.recvExtras
-	if int32(in.TTL) < x.minTTL.Load() {
-		return nil, false
+	if x.noteCPU.Load() && k.hasPeer.Load() {
+		x.cpu.Store(link.CPU())
 	}
 	if x.options.Load() && len(s.rx.options) > 0 {
 		o := ipv4.Options(append([]byte(nil), s.rx.options...))
@@ -193,10 +206,12 @@ func (k *Socket) Options() []byte {
 }
 
 // SetDevice binds the socket to an interface: it sends and receives by that one
-// only (SO_BINDTODEVICE); 0 takes the binding away. ENODEV: no such interface.
+// only (SO_BINDTOIFINDEX, SO_BINDTODEVICE); 0 takes the binding away. As on Linux
+// an index that no interface has is taken: sends say ENODEV until there is one.
+// EINVAL: not an index.
 func (k *Socket) SetDevice(index int) error {
-	if index < 0 || index > math.MaxInt32 || index != 0 && k.s.net.Load().byIndex[int32(index)] == nil {
-		return unix.ENODEV
+	if index < 0 || index > math.MaxInt32 {
+		return unix.EINVAL
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -210,6 +225,7 @@ func (k *Socket) SetDevice(index int) error {
 		if e := k.table().Rebind(&k.binding, k.device); e != 0 {
 			return e
 		}
+		k.steeredLocked()
 	}
 	k.dropPaths()
 	return nil

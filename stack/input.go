@@ -265,9 +265,14 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 	}
 	if a.kind == toUnicast && len(data) > size {
 		k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, in.Interface)
+		if ok {
+			k = s.steer(k, data)
+		}
 		if ok && k.GRO() {
 			in.SegmentSize = uint16(size)
+			r.chosen = true
 			s.deliver(k, data, &in, udpInDatagrams, udpRcvbufErrors)
+			r.chosen = false
 			return
 		}
 	}
@@ -304,10 +309,12 @@ func (s *Stack) udpDeliverAll(data []byte, in *Info) {
 		r.count[udpIgnoredMulti]++
 		return
 	}
+	r.chosen = true
 	for i, k := range r.match {
 		s.deliver(k, data, in, udpInDatagrams, udpRcvbufErrors)
 		r.match[i] = nil
 	}
+	r.chosen = false
 }
 
 // deliver hands one datagram to a socket: to the leader's own buffer if that is
@@ -320,7 +327,7 @@ func (s *Stack) deliver(k *Socket, data []byte, in *Info, good, full counter) {
 			return
 		}
 		var keep bool
-		if data, keep = s.accept(k, data, in); !keep {
+		if k, data, keep = s.accept(k, data, in); !keep {
 			return
 		}
 	}
@@ -330,7 +337,7 @@ func (s *Stack) deliver(k *Socket, data []byte, in *Info, good, full counter) {
 		return
 	}
 	if r.warming {
-		return // not the socket that it is for: Lookup chose another of its group
+		return // not the socket that it is for: another of its group was chosen
 	}
 	ok, wake := k.queue.push(&s.pool, data, in)
 	if !ok {

@@ -105,6 +105,7 @@ func (s *Stack) open(k *Socket) (*Socket, error) {
 	k.pathKey.Store(k.id)
 	k.ttl.Store(-1)
 	k.mtuDiscover.Store(unix.IP_PMTUDISC_WANT)
+	k.recvExtras.cpu.Store(-1)
 	k.queue.limit.Store(defaultRcvbuf)
 	k.sending.limit.Store(defaultSndbuf)
 	k.spin.adaptive.Store(spinStart)
@@ -269,6 +270,7 @@ func (k *Socket) bindLocked(addr [4]byte, port uint16) unix.Errno {
 		return e
 	}
 	k.addr, k.port = addr, k.binding.LocalPort
+	k.steeredLocked()
 	k.warmup.Store(nil)
 	return 0
 }
@@ -377,6 +379,7 @@ func (k *Socket) Disconnect() error {
 	k.s.lockReceive()
 	defer k.s.unlockReceive()
 	k.table().Disconnect(&k.binding, k.bound)
+	k.steeredLocked()
 	if !k.userPort {
 		k.table().Unbind(&k.binding)
 		k.binding.LocalPort, k.port = 0, 0
@@ -585,6 +588,9 @@ func (k *Socket) NextLen() (int, bool) { return k.queue.firstLen() }
 
 // Readable reports whether a receive call would return at once.
 func (k *Socket) Readable() bool { return k.ready() }
+
+// RenewPaths has routes and neighbours looked up anew for what is sent from now on.
+func (k *Socket) RenewPaths() { k.dropPaths() }
 
 // dropPaths forgets the socket's cached paths: an option changed what they would be.
 func (k *Socket) dropPaths() {

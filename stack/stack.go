@@ -114,6 +114,7 @@ func New(cfg Config) (*Stack, error) {
 	s.ident = ipv4.NewIdentifier(key)
 	s.udp = udp.NewTable[*Socket](s.random)
 	s.pings = udp.NewTable[*Socket](s.random)
+	s.udp.SetCPUSource(link.CPU)
 	if cfg.ICMP == (icmp.LimiterConfig{}) {
 		cfg.ICMP = icmp.DefaultLimiterConfig()
 	}

@@ -3,17 +3,7 @@ package oracle
 // Pending are the cases whose subject is not built yet. They do not fail; an
 // entry whose cases all do as Linux does fails: it is to be removed.
 var Pending = []Difference{
-	{"option/IP_FREEBIND", "not built"},
-	{"option/IP_LOCAL_PORT_RANGE", "not built"},
-	{"option/IP_MINTTL", "not built"},
-	{"option/IP_TRANSPARENT", "not built"},
-	{"option/IP_UNICAST_IF", "not built"},
-	{"option/SO_ATTACH_FILTER", "not built"},
-	{"option/SO_ATTACH_REUSEPORT_CBPF", "not built"},
-	{"option/SO_BINDTOIFINDEX", "not built"},
 	{"option/SO_COOKIE", "not built"},
-	{"option/SO_DETACH_REUSEPORT_BPF", "not built"},
-	{"option/SO_INCOMING_CPU", "not built"},
 	{"option/SO_MARK", "not built"},
 	{"option/SO_PEEK_OFF", "not built"},
 	{"option/SO_PEERNAME", "not built"},

@@ -1,0 +1,86 @@
+package sockapi
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+// ipLocalPortRange is IP_LOCAL_PORT_RANGE (linux/in.h, Linux 6.3).
+const ipLocalPortRange = 51
+
+// bindOptions are those that say where a socket is: addresses, ports, devices and
+// groups.
+var bindOptions = map[optionKey]option{
+	{unix.SOL_IP, unix.IP_FREEBIND}: atLeast(1, boolean(
+		func(s *Socket) bool { return s.oob.FreeBind() },
+		func(s *Socket, on bool) { s.oob.SetFreeBind(on) })),
+	{unix.SOL_IP, unix.IP_TRANSPARENT}: atLeast(1, boolean(
+		func(s *Socket) bool { return s.oob.Transparent() },
+		func(s *Socket, on bool) { s.oob.SetTransparent(on) })),
+	{unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT}: boolean(
+		func(s *Socket) bool { return s.oob.BindNoPort() },
+		func(s *Socket, on bool) { s.oob.SetBindNoPort(on) }),
+	{unix.SOL_IP, unix.IP_UNICAST_IF}: {size: 4, exact: true,
+		get: func(s *Socket, b []byte) error {
+			binary.BigEndian.PutUint32(b, uint32(s.oob.UnicastInterface()))
+			return nil
+		},
+		set: func(s *Socket, b []byte) error {
+			return s.oob.SetUnicastInterface(int(int32(binary.BigEndian.Uint32(b))))
+		}},
+	{unix.SOL_IP, ipLocalPortRange}: exactly(integer(
+		func(s *Socket) int { return int(int32(s.oob.PortRange())) },
+		func(s *Socket, v int) error { return s.oob.SetPortRange(uint32(v)) })),
+	{unix.SOL_SOCKET, unix.SO_BINDTODEVICE}: {variable: true, getN: boundDevice, set: bindToDevice},
+	{unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX}: integer(
+		func(s *Socket) int { return s.oob.Device() },
+		func(s *Socket, v int) error {
+			if v < 0 {
+				return unix.EINVAL
+			}
+			return s.oob.SetDevice(v)
+		}),
+	{unix.SOL_SOCKET, unix.SO_INCOMING_CPU}: integer(
+		func(s *Socket) int { return int(s.oob.IncomingCPU()) },
+		func(s *Socket, v int) error { s.oob.SetIncomingCPU(int32(v)); return nil }),
+	{unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF}: {variable: true, set: refuseProgram},
+	{unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF}: {set: func(s *Socket, _ []byte) error {
+		return s.oob.DetachReusePort()
+	}},
+}
+
+// atLeast makes an option need n bytes, exactly all of its size.
+func atLeast(n int, o option) option { o.least = n; return o }
+
+func exactly(o option) option { o.exact = true; return o }
+
+// boundDevice is SO_BINDTODEVICE: the name of the socket's device. ENODEV: there is
+// none of that index, or not any more.
+func boundDevice(s *Socket, b []byte) (int, error) {
+	index := s.oob.Device()
+	if index == 0 {
+		return 0, nil
+	}
+	if len(b) < unix.IFNAMSIZ {
+		return 0, unix.EINVAL
+	}
+	i := s.api.st.InterfaceByIndex(index)
+	if i == nil {
+		return 0, unix.ENODEV
+	}
+	return copy(b, i.Name()+"\x00"), nil
+}
+
+func bindToDevice(s *Socket, b []byte) error {
+	name, _, _ := bytes.Cut(b[:min(len(b), unix.IFNAMSIZ-1)], []byte{0})
+	if len(name) == 0 {
+		return s.oob.SetDevice(0)
+	}
+	i := s.api.st.InterfaceByName(string(name))
+	if i == nil {
+		return unix.ENODEV
+	}
+	return s.oob.SetDevice(i.Index())
+}

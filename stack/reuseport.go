@@ -1,0 +1,158 @@
+package stack
+
+import (
+	"sync"
+
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"github.com/outband/outband/udp"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// Who of several sockets on a port gets a datagram: programs of SO_REUSEPORT
+// groups, and preferences for CPUs. Where nobody asks for either, nothing looks:
+// a group with a program has receive extras set on all of its members, and the
+// table of ports asks for the CPU only where somebody prefers one.
+
+// AttachReusePort sets the classic BPF program that chooses the member of the
+// socket's SO_REUSEPORT group for each unicast datagram, in place of another
+// (SO_ATTACH_REUSEPORT_CBPF in socket(7)). It sees the UDP payload, and returns
+// the member's number: from 0 in the order in which they were bound, and when
+// one leaves, the last takes its number. A number that nobody has leaves the
+// choice to the hash of the flow. Of the extensions there are the length and the
+// CPU, which is the one that the receiving thread runs on.
+//
+// EINVAL: not a valid program; the socket was bound without SO_REUSEPORT, or is
+// not bound and has not got it.
+func (k *Socket) AttachReusePort(program []bpf.Instruction) error {
+	p, e := newProgram(program)
+	if e != 0 {
+		return e
+	}
+	if k.proto == protocolNone {
+		return unix.EINVAL
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.proto == ipv4.ProtocolICMP && k.port != 0 {
+		return unix.EINVAL // ping sockets are in no groups
+	}
+	k.s.lockReceive()
+	defer k.s.unlockReceive()
+	members, e := k.table().Attach(&k.binding, p)
+	for _, m := range members {
+		m.Owner.steeredLocked()
+	}
+	return errorOf(e)
+}
+
+// DetachReusePort takes the program of the socket's group away
+// (SO_DETACH_REUSEPORT_BPF in socket(7)). ENOENT: there is none. EINVAL: the
+// socket has not got SO_REUSEPORT.
+func (k *Socket) DetachReusePort() error {
+	if k.proto == protocolNone {
+		return unix.EINVAL
+	}
+	k.s.lockReceive()
+	defer k.s.unlockReceive()
+	return errorOf(k.table().Detach(&k.binding))
+}
+
+// steeredLocked has datagrams for the socket looked at by its group's program, if
+// there is one. The receive lock is held.
+func (k *Socket) steeredLocked() {
+	if k.proto == ipv4.ProtocolUDP && k.binding.Steered() {
+		k.recvExtras.steered.Store(true)
+		k.markReceiveExtras()
+	}
+}
+
+// steer returns whom a datagram is for that was found to be for k. The receive
+// lock is held.
+func (s *Stack) steer(k *Socket, data []byte) *Socket {
+	if s.rx.chosen || !k.recvExtras.steered.Load() {
+		return k
+	}
+	if !k.binding.Steered() { // not any more
+		k.recvExtras.steered.Store(false)
+		k.markReceiveExtras()
+		return k
+	}
+	return s.udp.Steer(&k.binding, data)
+}
+
+// newProgram makes a program of instructions. One that asks for the CPU is made
+// anew for each, with a constant in that place, since the machine that runs it
+// knows no CPUs.
+func newProgram(instructions []bpf.Instruction) (udp.Program, unix.Errno) {
+	plain, ok := forCPU(instructions, 0)
+	vm, err := bpf.NewVM(plain)
+	if err != nil {
+		return nil, unix.EINVAL
+	}
+	if !ok {
+		return func(payload []byte) uint32 { return choose(vm, payload) }, 0
+	}
+	var vms sync.Map // by CPU
+	return func(payload []byte) uint32 {
+		cpu := uint32(link.CPU())
+		v, ok := vms.Load(cpu)
+		if !ok {
+			plain, _ := forCPU(instructions, cpu)
+			vm, _ := bpf.NewVM(plain) // it was one with another constant
+			v, _ = vms.LoadOrStore(cpu, vm)
+		}
+		return choose(v.(*bpf.VM), payload)
+	}, 0
+}
+
+// choose runs a program: what fails chooses nobody.
+func choose(vm *bpf.VM, payload []byte) uint32 {
+	n, err := vm.Run(payload)
+	if err != nil {
+		return ^uint32(0)
+	}
+	return uint32(n)
+}
+
+// forCPU returns the instructions with a CPU's number wherever they ask for it,
+// and whether they do.
+func forCPU(instructions []bpf.Instruction, cpu uint32) (plain []bpf.Instruction, asks bool) {
+	for _, i := range instructions {
+		if x, ok := i.(bpf.LoadExtension); ok && x.Num == bpf.ExtCPUID {
+			i, asks = bpf.LoadConstant{Dst: bpf.RegA, Val: cpu}, true
+		}
+		plain = append(plain, i)
+	}
+	return plain, asks
+}
+
+// SetIncomingCPU has the socket preferred, among those that a datagram may be for,
+// if the thread that takes it in runs on a CPU (SO_INCOMING_CPU in socket(7)):
+// that is whoever drives the stack then, a receiver or the housekeeper. A negative
+// number prefers none.
+func (k *Socket) SetIncomingCPU(cpu int32) {
+	k.recvExtras.cpu.Store(cpu)
+	if k.proto == protocolNone {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.s.lockReceive()
+	defer k.s.unlockReceive()
+	k.table().SetCPU(&k.binding, max(cpu, -1)+1)
+}
+
+// IncomingCPU returns what SetIncomingCPU set, or, once the socket is connected,
+// the CPU on which its last datagram was taken in; -1: there is none. To spare
+// others the question, datagrams are looked at for it only from the first call
+// on.
+func (k *Socket) IncomingCPU() int32 {
+	x := &k.recvExtras
+	if k.hasPeer.Load() && !x.noteCPU.Load() {
+		x.noteCPU.Store(true)
+		k.markReceiveExtras()
+	}
+	return x.cpu.Load()
+}
