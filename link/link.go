@@ -167,12 +167,28 @@ type Link interface {
 	// is left twice. Joins outlive a device that goes away and comes back.
 	JoinGroup(group MAC) error
 	LeaveGroup(group MAC) error
+	// AddMode and DropMode open and close the device's filter for frames that
+	// are for others. Each mode is counted, and outlives the device, as a group
+	// does. EINVAL: no such mode. EADDRNOTAVAIL: a mode dropped that is not on.
+	AddMode(m Mode) error
+	DropMode(m Mode) error
 
 	// Close ends the link: Receive returns 0 and Send ENETDOWN from now on. It
 	// must not be called while a received frame is out, or while another
 	// goroutine is in Receive.
 	Close() error
 }
+
+// A Mode is which frames a link receives beside those for itself, for all hosts,
+// and for the groups that it has joined (PACKET_ADD_MEMBERSHIP in packet(7)).
+type Mode uint8
+
+const (
+	Promiscuous  Mode = iota // all that pass, those for other hosts too (PACKET_MR_PROMISC)
+	AllMulticast             // those for all groups (PACKET_MR_ALLMULTI)
+
+	Modes // how many there are
+)
 
 // A Claimer is a link over a device that the kernel's IP layer listens to as
 // well. Claim tells it which IPv4 addresses are the stack's alone, all of them

@@ -77,8 +77,9 @@ type Socket struct {
 //   - AF_INET/SOCK_RAW sockets of any protocol (raw(7));
 //   - AF_PACKET/SOCK_RAW and SOCK_DGRAM sockets (packet(7)), whose protocol is an
 //     EtherType in network byte order: see HTONS. They see what the stack's links
-//     bring; a tpacket link is told of EtherTypes beyond IPv4 and ARP, and of
-//     frames to other hosts, when it is opened (tpacket.Options).
+//     bring; a tpacket link is told of EtherTypes beyond IPv4 and ARP when it is
+//     opened (tpacket.Options), and of frames to other hosts by
+//     PACKET_ADD_MEMBERSHIP.
 //
 // No privilege is asked for: the stack is the process's own.
 //

@@ -64,6 +64,8 @@ func (r *replay) FD() int                   { return -1 }
 func (r *replay) PollError()                {}
 func (r *replay) JoinGroup(link.MAC) error  { return nil }
 func (r *replay) LeaveGroup(link.MAC) error { return nil }
+func (r *replay) AddMode(link.Mode) error   { return nil }
+func (r *replay) DropMode(link.Mode) error  { return nil }
 func (r *replay) Close() error              { return nil }
 
 // udpFrame returns the frame of a datagram from 10.9.0.2:7 to 10.9.0.1:port.

@@ -23,12 +23,12 @@ type membership struct {
 }
 
 // AddMembership has an interface receive what it otherwise would not
-// (PACKET_ADD_MEMBERSHIP). PACKET_MR_MULTICAST opens the link's filter for a
-// group, until it is dropped as often as it was added or the socket is closed.
-// The other types ask for frames to other hosts: loopback, which filters
-// nothing, grants them; for other links that is decided when they are opened
-// (tpacket.Options.Promiscuous), and they are refused with EOPNOTSUPP. ENODEV: no
-// such interface. EINVAL: not a hardware address of the interface's kind.
+// (PACKET_ADD_MEMBERSHIP), until it is dropped as often as it was added or the
+// socket is closed: PACKET_MR_MULTICAST a group's frames, PACKET_MR_ALLMULTI those
+// of all groups, PACKET_MR_PROMISC all frames. PACKET_MR_UNICAST, for a further
+// address of the device's, takes all frames too, as Linux does with a device that
+// cannot filter for several.
+// ENODEV: no such interface. EINVAL: not a hardware address of the interface's kind.
 func (k *Socket) AddMembership(m Membership) error {
 	if k.packet == nil {
 		return unix.ENOPROTOOPT
@@ -92,23 +92,36 @@ func (i *Interface) member(m Membership) error {
 		if m.Len != len(m.Addr) {
 			return unix.EINVAL
 		}
-		if m.Addr == i.info.Load().HardwareAddr {
-			return nil // it receives that anyway
-		}
-	case unix.PACKET_MR_PROMISC, unix.PACKET_MR_ALLMULTI:
+	}
+	if mode, ok := modeOf(m); ok {
+		return i.link.AddMode(mode)
+	}
+	return nil // Linux: a type that means nothing asks for nothing
+}
+
+// modeOf returns the link's mode that a membership asks for; false for none.
+func modeOf(m Membership) (link.Mode, bool) {
+	switch m.Type {
+	case unix.PACKET_MR_PROMISC, unix.PACKET_MR_UNICAST:
+		return link.Promiscuous, true
+	case unix.PACKET_MR_ALLMULTI:
+		return link.AllMulticast, true
 	default:
-		return nil // Linux: a type that means nothing asks for nothing
+		return 0, false
 	}
-	if i.loopback {
-		return nil
-	}
-	return unix.EOPNOTSUPP
 }
 
 // leave undoes Interface.member.
 func (k *Socket) leave(m Membership) {
-	if ifc := k.s.InterfaceByIndex(m.Interface); ifc != nil && m.Type == unix.PACKET_MR_MULTICAST {
-		ifc.link.LeaveGroup(m.Addr)
+	ifc := k.s.InterfaceByIndex(m.Interface)
+	if ifc == nil {
+		return // its link is closed
+	}
+	// Whether a link can undo it is nothing to a socket that wants no more of it.
+	if mode, ok := modeOf(m); ok {
+		_ = ifc.link.DropMode(mode)
+	} else if m.Type == unix.PACKET_MR_MULTICAST {
+		_ = ifc.link.LeaveGroup(m.Addr)
 	}
 }
 

@@ -279,7 +279,8 @@ func TestPacketMemberships(t *testing.T) {
 		"too short":             {Membership{Interface: 1, Type: unix.PACKET_MR_MULTICAST, Len: 5}, unix.EINVAL},
 		"too long":              {Membership{Interface: 1, Len: 7}, unix.EINVAL},
 		"promiscuous, loopback": {Membership{Interface: 1, Type: unix.PACKET_MR_PROMISC}, nil},
-		"promiscuous":           {Membership{Interface: p.nearIfc.Index(), Type: unix.PACKET_MR_PROMISC}, unix.EOPNOTSUPP},
+		"promiscuous":           {Membership{Interface: p.nearIfc.Index(), Type: unix.PACKET_MR_PROMISC}, nil},
+		"no unicast address":    {Membership{Interface: p.nearIfc.Index(), Type: unix.PACKET_MR_UNICAST, Len: 5}, unix.EINVAL},
 		"its own address": {Membership{Interface: p.nearIfc.Index(), Type: unix.PACKET_MR_UNICAST, Len: 6,
 			Addr: p.nearEnd.Info().HardwareAddr}, nil},
 	} {
@@ -289,6 +290,38 @@ func TestPacketMemberships(t *testing.T) {
 	}
 	if err := udpSocket(t, p.near, "").AddMembership(m); err != unix.ENOPROTOOPT {
 		t.Errorf("a UDP socket: %v", err)
+	}
+}
+
+func TestPacketModes(t *testing.T) {
+	p := newPair(t, Config{}, pipe.Options{})
+	for _, tt := range []struct {
+		name string
+		typ  uint16
+		mode link.Mode
+	}{
+		{"promiscuous", unix.PACKET_MR_PROMISC, link.Promiscuous},
+		{"another address", unix.PACKET_MR_UNICAST, link.Promiscuous},
+		{"all groups", unix.PACKET_MR_ALLMULTI, link.AllMulticast},
+	} {
+		on := func(what string, want int) {
+			t.Helper()
+			if n := p.nearEnd.Mode(tt.mode); n != want {
+				t.Errorf("%s, %s: on %d times, expected %d", tt.name, what, n, want)
+			}
+		}
+		a, b := packetSocketOf(t, p.near, false, 0), packetSocketOf(t, p.near, false, 0)
+		m := Membership{Interface: p.nearIfc.Index(), Type: tt.typ, Len: 6, Addr: link.MAC{2, 9, 9}}
+		check(t, a.AddMembership(m))
+		check(t, a.AddMembership(m))
+		check(t, b.AddMembership(m))
+		on("added", 2)
+		check(t, a.DropMembership(m))
+		on("one of two dropped", 2)
+		check(t, a.DropMembership(m))
+		on("both dropped", 1)
+		b.Close()
+		on("closed", 0)
 	}
 }
 

@@ -174,6 +174,12 @@ func (l *Link) JoinGroup(group link.MAC) error { return l.inner.JoinGroup(group)
 // LeaveGroup implements [link.Link].
 func (l *Link) LeaveGroup(group link.MAC) error { return l.inner.LeaveGroup(group) }
 
+// AddMode implements [link.Link].
+func (l *Link) AddMode(m link.Mode) error { return l.inner.AddMode(m) }
+
+// DropMode implements [link.Link].
+func (l *Link) DropMode(m link.Mode) error { return l.inner.DropMode(m) }
+
 // Close implements [link.Link]. Frames that are held are dropped and counted, the
 // timers have ended when it returns, and the wrapped link is closed.
 func (l *Link) Close() error {

@@ -244,6 +244,39 @@ func testGroups(t *testing.T, e *bench) {
 	}
 }
 
+func testModes(t *testing.T, e *bench) {
+	for _, m := range []link.Mode{link.Promiscuous, link.AllMulticast} {
+		for range 2 {
+			if err := e.b.AddMode(m); err != nil {
+				t.Fatalf("AddMode(%d): %v", m, err)
+			}
+		}
+		if err := e.b.DropMode(m); err != nil {
+			t.Fatalf("DropMode(%d): %v", m, err)
+		}
+		e.send(e.next(80))
+		e.receive(e.b, 1, nil)
+		if m == link.Promiscuous && e.b.Info().Caps&link.CapLoopback == 0 {
+			e.serial++
+			e.send(Frame(link.MAC{0x02, 0, 0x5e, 0, 0x53, 0x99}, e.macA, e.serial, 80))
+			e.receive(e.b, 1, func(f *link.Frame) {
+				if f.Type != link.OtherHost {
+					t.Errorf("a frame to another host has type %d", f.Type)
+				}
+			})
+		}
+		if err := e.b.DropMode(m); err != nil {
+			t.Errorf("second DropMode(%d): %v", m, err)
+		}
+		if err := e.b.DropMode(m); !errors.Is(err, unix.EADDRNOTAVAIL) {
+			t.Errorf("third DropMode(%d): %v", m, err)
+		}
+	}
+	if err := e.b.AddMode(link.Modes); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("AddMode of no mode: %v", err)
+	}
+}
+
 // testPartialChecksum checks that a checksum left to the link is filled in, or is
 // said to be missing.
 func testPartialChecksum(t *testing.T, e *bench) {

@@ -50,6 +50,7 @@ func Test(t *testing.T, open func() (a, b link.Link)) {
 		{"Notify", testNotify},
 		{"Poller", testPoller},
 		{"Groups", testGroups},
+		{"Modes", testModes},
 		{"PartialChecksum", testPartialChecksum},
 		{"GSO", testGSO},
 		{"Timestamps", testTimestamps},

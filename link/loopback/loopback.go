@@ -49,6 +49,7 @@ type Link struct {
 	closed  atomic.Bool
 	notify  atomic.Pointer[notify]
 	groups  memory.Groups
+	modes   memory.Modes
 
 	mu    sync.Mutex
 	queue memory.Queue
@@ -209,6 +210,14 @@ func (l *Link) JoinGroup(group link.MAC) error { return l.groups.Join(group) }
 // LeaveGroup implements [link.Link]. It returns EADDRNOTAVAIL for a group that is
 // not joined.
 func (l *Link) LeaveGroup(group link.MAC) error { return l.groups.Leave(group) }
+
+// AddMode implements [link.Link]. All frames come back in any
+// case; modes are only counted. It returns EINVAL for what is no mode.
+func (l *Link) AddMode(m link.Mode) error { return l.modes.Add(m) }
+
+// DropMode implements [link.Link]. It returns EADDRNOTAVAIL for a mode that is not
+// on.
+func (l *Link) DropMode(m link.Mode) error { return l.modes.Drop(m) }
 
 // Close implements [link.Link]. Frames that wait are dropped. A second Close does
 // nothing.

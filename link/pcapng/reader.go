@@ -59,6 +59,7 @@ type Reader struct {
 	pool    memory.Pool
 	out     [][]byte
 	groups  memory.Groups
+	modes   memory.Modes
 	stats   link.Stats
 	skipped uint64
 	end     error // why there are no more frames: io.EOF or an error
@@ -360,6 +361,13 @@ func (c *Reader) JoinGroup(group link.MAC) error { return c.groups.Join(group) }
 // LeaveGroup implements [link.Link]. It returns EADDRNOTAVAIL for a group that is not
 // joined.
 func (c *Reader) LeaveGroup(group link.MAC) error { return c.groups.Leave(group) }
+
+// AddMode implements [link.Link]. Modes are only counted.
+func (c *Reader) AddMode(m link.Mode) error { return c.modes.Add(m) }
+
+// DropMode implements [link.Link]. It returns EADDRNOTAVAIL for a mode that is not
+// on.
+func (c *Reader) DropMode(m link.Mode) error { return c.modes.Drop(m) }
 
 // Close implements [link.Link]. The io.Reader stays the caller's.
 func (c *Reader) Close() error {

@@ -75,6 +75,7 @@ type Link struct {
 	pending atomic.Bool // rx holds frames, or had some lately
 	notify  atomic.Pointer[notify]
 	groups  memory.Groups
+	modes   memory.Modes
 
 	// mu guards the rest: all that the peer writes when it sends to this end,
 	// and this end's own identity.
@@ -327,8 +328,19 @@ func (l *Link) JoinGroup(group link.MAC) error { return l.groups.Join(group) }
 // not joined.
 func (l *Link) LeaveGroup(group link.MAC) error { return l.groups.Leave(group) }
 
+// AddMode implements [link.Link]. As veth, a pipe filters
+// nothing: modes are only recorded. It returns EINVAL for what is no mode.
+func (l *Link) AddMode(m link.Mode) error { return l.modes.Add(m) }
+
+// DropMode implements [link.Link]. It returns EADDRNOTAVAIL for a mode that is not
+// on.
+func (l *Link) DropMode(m link.Mode) error { return l.modes.Drop(m) }
+
 // Groups returns the groups that are joined, and how often each is: a copy.
 func (l *Link) Groups() map[link.MAC]int { return l.groups.Counts() }
+
+// Mode returns how often a mode is on.
+func (l *Link) Mode(m link.Mode) int { return l.modes.Count(m) }
 
 // Close implements [link.Link]. Frames that wait are dropped, and the peer loses
 // its carrier. A second Close does nothing.

@@ -111,19 +111,12 @@ func (l *Link) attachLocked(index int) error {
 	if err := l.tx.bind(index); err != nil {
 		return step("bind", err)
 	}
-	if l.promisc {
-		if err := l.control.member(unix.PACKET_ADD_MEMBERSHIP, index, unix.PACKET_MR_PROMISC, nil); err != nil {
-			return step("promiscuous mode", err)
-		}
+	if err := l.renewLocked(index); err != nil {
+		return err
 	}
 	if l.claim != nil && l.claim.Attach(index) != nil {
 		l.claim.Close()
 		l.claim = nil
-	}
-	for group := range l.groups {
-		if err := l.control.member(unix.PACKET_ADD_MEMBERSHIP, index, unix.PACKET_MR_MULTICAST, group[:]); err != nil {
-			return step("group", err)
-		}
 	}
 	if err := bind(l.rx.fd, ethPAll, index); err != nil {
 		return step("bind", err)

@@ -12,7 +12,7 @@
 //   - transmit with a virtio_net_hdr before each frame (PACKET_VNET_HDR): for
 //     frames that ask for a checksum or for segmentation. Plain frames do not
 //     pay for it, since they take the other one.
-//   - control: group memberships and promiscuous mode.
+//   - control: group memberships and modes, promiscuous mode among them.
 //
 // With [TxRing] there is a fifth, which carries the transmit ring.
 //

@@ -16,14 +16,22 @@ const (
 	acceptWhole = 0xffffffff // bytes to keep of an accepted frame: all
 )
 
-// filter returns the program that o asks for. A VLAN tag is out of the frame
-// when it runs, so the EtherType stands behind the addresses, tagged or not.
-func (o *Options) filter() ([]bpf.RawInstruction, error) {
+// filters returns the programs that o asks for.
+func (o *Options) filters() (f filters, err error) {
 	if o.Filter != nil {
-		return o.Filter, nil
+		return filters{o.Filter, o.Filter}, nil
 	}
+	if f.promiscuous, err = o.filter(true); err == nil {
+		f.usual, err = o.filter(o.Promiscuous)
+	}
+	return f, err
+}
+
+// filter returns a default filter. A VLAN tag is out of the frame when it runs, so
+// the EtherType stands behind the addresses, tagged or not.
+func (o *Options) filter(promiscuous bool) ([]bpf.RawInstruction, error) {
 	var p []bpf.Instruction
-	if !o.Promiscuous {
+	if !promiscuous {
 		p = append(p, bpf.LoadExtension{Num: bpf.ExtType},
 			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.PACKET_OTHERHOST, SkipTrue: 1},
 			bpf.RetConstant{Val: 0})

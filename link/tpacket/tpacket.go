@@ -36,9 +36,10 @@ type Link struct {
 	control  control
 	events   *nl.NetlinkSocket // link events
 	queries  *netlink.Handle
-	claim    *inband.Claim    // nil if the kernel permits none
-	groups   map[link.MAC]int // how often each was joined
-	promisc  bool
+	claim    *inband.Claim // nil if the kernel permits none
+	groups   groups
+	modes    [link.Modes]int // how often each is on
+	filters  filters
 	caps     link.Caps
 	dropped  uint64 // added up from PACKET_STATISTICS, which clears on read
 	reopened uint64
@@ -57,7 +58,10 @@ type notify struct{ changed func() }
 // user namespace that owns the network namespace, or CAP_SYS_ADMIN to enter it;
 // the message says which), ENOMEM (not even one block for the ring).
 func Open(name string, opts Options) (*Link, error) {
-	l := &Link{quit: make(chan struct{}), groups: map[link.MAC]int{}, promisc: opts.Promiscuous}
+	l := &Link{quit: make(chan struct{}), groups: groups{joined: map[link.MAC]group{}}}
+	if opts.Promiscuous {
+		l.modes[link.Promiscuous] = 1 // for good
+	}
 	l.rx.fd = -1
 	l.tx.init(&opts)
 	err := opts.check()
@@ -74,8 +78,8 @@ func Open(name string, opts Options) (*Link, error) {
 
 // open opens everything, on a thread in the device's network namespace.
 func (l *Link) open(name string, o *Options) error {
-	program, err := o.filter()
-	if err != nil {
+	var err error
+	if l.filters, err = o.filters(); err != nil {
 		return invalid("filter: %v", err)
 	}
 	// Events first: what happens to the device from here on is not missed.
@@ -99,7 +103,7 @@ func (l *Link) open(name string, o *Options) error {
 	if err != nil {
 		return err
 	}
-	fd, err := openRing(program, o)
+	fd, err := openRing(l.filters.usual, o)
 	if err != nil {
 		return err
 	}

@@ -362,9 +362,13 @@ func memberships(r *Run) {
 		a.SetBytes(unix.SOL_PACKET, o, mreq(0, unix.PACKET_MR_MULTICAST, 6, group...))
 		a.SetBytes(unix.SOL_PACKET, o, mreq(r.Index(), 9, 6, group...))
 		a.SetBytes(unix.SOL_PACKET, o, mreq(r.Index(), unix.PACKET_MR_UNICAST, 5, group...))
-		if r.Index() == loIndex {
-			a.SetBytes(unix.SOL_PACKET, o, mreq(r.Index(), unix.PACKET_MR_PROMISC, 0))
-			a.SetBytes(unix.SOL_PACKET, o, mreq(r.Index(), unix.PACKET_MR_ALLMULTI, 0))
+		a.SetBytes(unix.SOL_PACKET, o, mreq(r.Index(), unix.PACKET_MR_UNICAST, 6, 2, 9, 9, 9, 9, 9))
+		for _, typ := range []int{unix.PACKET_MR_PROMISC, unix.PACKET_MR_ALLMULTI} {
+			for range 2 {
+				a.SetBytes(unix.SOL_PACKET, o, mreq(r.Index(), typ, 0))
+			}
+			a.SetBytes(unix.SOL_PACKET, o, mreq(77, typ, 0))
+			a.SetBytes(unix.SOL_PACKET, o, mreq(r.Index(), typ, 9))
 		}
 	}
 }

@@ -3,7 +3,7 @@
 // a frame in hardware (tell to whom it is addressed, fill in checksums, cut
 // super-packets).
 //
-// Nothing here locks but [Groups]; the link that owns a value does.
+// Nothing here locks but [Groups] and [Modes]; the link that owns a value does.
 package memory
 
 import (
