@@ -117,6 +117,11 @@ type TxFrame struct {
 	// Needs PartialChecksum. Only for links with CapGSO.
 	GSOSize         uint16
 	PartialChecksum bool
+	// Priority and Mark go along with the frame for what is below the link to
+	// look at: queueing disciplines, the priority of a VLAN tag, packet filters
+	// (SO_PRIORITY and SO_MARK in socket(7)). They are never on the wire. Links
+	// without CapMark leave them out. 0 is what Send's frames have.
+	Priority, Mark uint32
 }
 
 // A Link carries frames. See the package comment for who may call what.
@@ -264,6 +269,7 @@ const (
 	CapGSO                         // Send cuts UDP super-packets
 	CapLoopback                    // what is sent comes back: no neighbours, no ARP
 	CapTimestamps                  // received frames carry a time
+	CapMark                        // SendBatch takes a frame's Priority and Mark along
 )
 
 // Stats counts what passed a link since it was opened, in frames and bytes.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"reflect"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -92,6 +93,43 @@ func TestZeroPassesThrough(t *testing.T) {
 	a.JoinGroup(link.MAC{1})
 	if x.Groups()[link.MAC{1}] != 1 || a.LeaveGroup(link.MAC{1}) != nil || len(x.Groups()) != 0 {
 		t.Error("groups do not reach the wrapped link")
+	}
+	a.AddMode(link.Promiscuous)
+	if x.Mode(link.Promiscuous) != 1 || a.DropMode(link.Promiscuous) != nil || x.Mode(link.Promiscuous) != 0 {
+		t.Error("modes do not reach the wrapped link")
+	}
+}
+
+// sentLink remembers what was sent on it.
+type sentLink struct {
+	link.Link
+	sent []link.TxFrame
+}
+
+func (l *sentLink) Send(frame []byte) error {
+	_, err := l.SendBatch([]link.TxFrame{{Data: frame}})
+	return err
+}
+
+func (l *sentLink) SendBatch(frames []link.TxFrame) (int, error) {
+	for _, f := range frames {
+		f.Data = nil
+		l.sent = append(l.sent, f)
+	}
+	return l.Link.SendBatch(frames)
+}
+
+func TestMarksPass(t *testing.T) {
+	x, _ := pipe.New(pipe.Options{})
+	to := &sentLink{Link: x}
+	a := fault.Wrap(to, fault.Config{Tx: fault.Faults{Duplicate: 1}})
+	defer a.Close()
+	want := link.TxFrame{Priority: 5, Mark: 7}
+	if n, err := a.SendBatch([]link.TxFrame{{Data: frame(1, 60), Priority: 5, Mark: 7}}); n != 1 || err != nil {
+		t.Fatalf("SendBatch = %d, %v", n, err)
+	}
+	if len(to.sent) != 2 || !reflect.DeepEqual(to.sent[0], want) || !reflect.DeepEqual(to.sent[1], want) {
+		t.Errorf("sent %+v, expected %+v twice", to.sent, want)
 	}
 }
 

@@ -50,7 +50,8 @@ func (l *Link) send(f *link.TxFrame) error {
 		}
 		return nil
 	}
-	h := held{Frame: link.Frame{Data: f.Data, Meta: link.Meta{WireLen: len(f.Data)}}}
+	h := held{Frame: link.Frame{Data: f.Data, Meta: link.Meta{WireLen: len(f.Data)}},
+		priority: f.Priority, mark: f.Mark}
 	if f.PartialChecksum {
 		h.Checksum, h.csumStart, h.csumOffset = link.ChecksumPartial, f.CsumStart, f.CsumOffset
 	}
@@ -138,11 +139,14 @@ func (l *Link) drainLocked(mine uint64, limit int) (err error) {
 
 // forward sends one frame on the wrapped link.
 func (l *Link) forward(h *held) error {
-	if h.Checksum != link.ChecksumPartial {
+	if h.Checksum != link.ChecksumPartial && h.priority|h.mark == 0 {
 		return l.inner.Send(h.Data)
 	}
 	tx := &l.tx.one[0]
-	*tx = link.TxFrame{Data: h.Data, PartialChecksum: true, CsumStart: h.csumStart, CsumOffset: h.csumOffset}
+	*tx = link.TxFrame{Data: h.Data, Priority: h.priority, Mark: h.mark}
+	if h.Checksum == link.ChecksumPartial {
+		tx.PartialChecksum, tx.CsumStart, tx.CsumOffset = true, h.csumStart, h.csumOffset
+	}
 	if h.GSO == link.GSOUDP {
 		tx.GSOSize = h.GSOSize // one that could not be cut
 	}

@@ -21,6 +21,7 @@ type held struct {
 	seq uint64 // order among frames that are due at the same time
 	link.Frame
 	csumStart, csumOffset uint16 // of a frame to send whose checksum is partial
+	priority, mark        uint32 // of a frame to send
 }
 
 // A wire is one direction: it decides what becomes of each frame, and holds those

@@ -277,6 +277,31 @@ func testModes(t *testing.T, e *bench) {
 	}
 }
 
+// testMark checks that frames with a priority or a mark arrive as they were sent, and
+// in order, whether the link takes these along or not.
+func testMark(t *testing.T, e *bench) {
+	var batch []link.TxFrame
+	for i := range 12 {
+		f := link.TxFrame{Data: e.next(70 + i), Priority: uint32(i % 3), Mark: uint32(i % 2 * 77)}
+		if i%4 == 3 && e.a.Info().Caps&link.CapChecksum != 0 {
+			tx := partial(f.Data)
+			f.Data, f.PartialChecksum, f.CsumStart, f.CsumOffset = tx.Data, true, tx.CsumStart, tx.CsumOffset
+		}
+		batch = append(batch, f)
+	}
+	first, _ := Serial(batch[0].Data)
+	if n, err := e.a.SendBatch(batch); n != len(batch) || err != nil {
+		t.Fatalf("SendBatch = %d, %v", n, err)
+	}
+	i := uint64(0)
+	e.receive(e.b, len(batch), func(f *link.Frame) {
+		if serial, _ := Serial(f.Data); serial != first+i || len(f.Data) != 70+int(i) {
+			t.Errorf("frame %d of %d bytes arrived as number %d", serial-first, len(f.Data), i)
+		}
+		i++
+	})
+}
+
 // testPartialChecksum checks that a checksum left to the link is filled in, or is
 // said to be missing.
 func testPartialChecksum(t *testing.T, e *bench) {

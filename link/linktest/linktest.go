@@ -53,6 +53,7 @@ func Test(t *testing.T, open func() (a, b link.Link)) {
 		{"Modes", testModes},
 		{"PartialChecksum", testPartialChecksum},
 		{"GSO", testGSO},
+		{"Mark", testMark},
 		{"Timestamps", testTimestamps},
 		{"Concurrent", testConcurrent},
 		{"Allocs", testAllocs},

@@ -28,14 +28,21 @@ type mmsghdr struct {
 // A batch is the arguments of one sendmmsg(2), all pointers in place but those
 // to the frames. In a batch without virtio_net_hdr, vnet is not used.
 type batch struct {
-	msgs [batchSize]mmsghdr
-	iovs [batchSize][2]unix.Iovec // virtio_net_hdr, frame
-	vnet [batchSize]vnetHeader
+	msgs    [batchSize]mmsghdr
+	iovs    [batchSize][2]unix.Iovec // virtio_net_hdr, frame
+	vnet    [batchSize]vnetHeader
+	control *[batchSize]frameControl // of batches of marked frames
 }
 
 // newBatch returns a batch that lacks but the frames.
-func newBatch(vnet bool) *batch {
+func newBatch(vnet, marked bool) *batch {
 	b := new(batch)
+	if marked {
+		b.control = new([batchSize]frameControl)
+		for i := range b.control {
+			b.control[i].init()
+		}
+	}
 	for i := range b.msgs {
 		parts := b.iovs[i][1:]
 		if vnet {
@@ -54,6 +61,9 @@ func newBatch(vnet bool) *batch {
 type batchPool struct {
 	spare [batchSpares]atomic.Pointer[batch]
 	vnet  bool
+	// marked says that frames have control messages, priority that these tell
+	// the priority too.
+	marked, priority bool
 }
 
 // take returns a batch that nobody else has.
@@ -66,7 +76,7 @@ func (p *batchPool) take() *batch {
 			return b
 		}
 	}
-	return newBatch(p.vnet)
+	return newBatch(p.vnet, p.marked)
 }
 
 // put gives a batch back.
@@ -82,7 +92,7 @@ func (p *batchPool) put(b *batch) {
 // and what stopped the next.
 func (p *batchPool) send(fd int, frames []link.TxFrame, mtu int) (int, syscall.Errno) {
 	b := p.take()
-	n, errno := b.fill(frames, p.vnet, mtu)
+	n, errno := b.fill(frames, p, mtu)
 	sent := 0
 	for sent < n {
 		// A call that has sent some reports no error: the next call, which
@@ -103,16 +113,19 @@ func (p *batchPool) send(fd int, frames []link.TxFrame, mtu int) (int, syscall.E
 
 // fill takes frames into the batch, and stops before the first that is not
 // valid. It returns how many there are, and what is wrong with the next.
-func (b *batch) fill(frames []link.TxFrame, vnet bool, mtu int) (int, syscall.Errno) {
+func (b *batch) fill(frames []link.TxFrame, p *batchPool, mtu int) (int, syscall.Errno) {
 	for i := range frames {
 		f := &frames[i]
 		if len(f.Data) < link.HeaderLen {
 			return i, unix.EINVAL
 		}
-		if vnet {
+		if p.vnet {
 			if errno := b.vnet[i].set(f, mtu); errno != 0 {
 				return i, errno
 			}
+		}
+		if p.marked {
+			b.control[i].set(&b.msgs[i].hdr, f, p.priority)
 		}
 		b.iovs[i][1].Base = &f.Data[0]
 		b.iovs[i][1].SetLen(len(f.Data))

@@ -182,7 +182,7 @@ func goneFrom(info link.Info) link.Info {
 
 // capsOf returns what a link over dev can do.
 func capsOf(dev netlink.Link) link.Caps {
-	caps := link.CapChecksum | link.CapTimestamps
+	caps := link.CapChecksum | link.CapTimestamps | link.CapMark
 	if kernelHasUSO() {
 		caps |= link.CapGSO
 	}

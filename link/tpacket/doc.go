@@ -10,11 +10,12 @@
 //     process share. No system call is needed to receive.
 //   - transmit: bound with protocol 0, so that nothing is queued on it.
 //   - transmit with a virtio_net_hdr before each frame (PACKET_VNET_HDR): for
-//     frames that ask for a checksum or for segmentation. Plain frames do not
-//     pay for it, since they take the other one.
+//     frames that ask for a checksum or for segmentation, or have a priority or a
+//     mark. Plain frames do not pay for it, since they take the other one.
 //   - control: group memberships and modes, promiscuous mode among them.
 //
-// With [TxRing] there is a fifth, which carries the transmit ring.
+// With [TxRing] there is a fifth, which carries the transmit ring; before Linux
+// 6.14 another, for frames with a priority.
 //
 // All are opened at once, and none is ever replaced. A process may therefore
 // drop CAP_NET_RAW as soon as Open has returned: what comes later, also after

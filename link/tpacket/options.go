@@ -46,8 +46,9 @@ const (
 	// TxRing sends through a PACKET_TX_RING: the frame is copied into shared
 	// memory, whose pages the device then reads. On veth those are copied once
 	// more; on a network card it may be the fastest. Frames that ask for a
-	// checksum or for segmentation, and frames longer than a slot, go by
-	// the transmit sockets all the same.
+	// checksum or for segmentation, frames with a priority or a mark, for which a
+	// slot has no place, and frames longer than a slot go by the transmit sockets
+	// all the same.
 	TxRing
 )
 

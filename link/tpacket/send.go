@@ -16,7 +16,8 @@ import (
 //
 //  1. The gate is passed, so that no descriptor is closed meanwhile.
 //  2. Plain frames go to the transmit socket by sendto(2), sendmmsg(2) or the
-//     transmit ring; frames that want more, to the socket with virtio_net_hdr.
+//     transmit ring; frames that want more, to the socket with virtio_net_hdr,
+//     those with a priority or a mark with control messages: see mark.go.
 //  3. What the kernel says is counted, and errors are made those of link.Link.
 //
 // Every call has MSG_DONTWAIT. On veth it runs the peer's receive path before it
@@ -31,14 +32,18 @@ type sender struct {
 	ring   txRing // with TxRing only
 	plain  batchPool
 	vnet   batchPool
+	marked batchPool // for vnetFD
+	prio   prioritySocket
 
 	frames, bytes, errors, dropped atomic.Uint64
 }
 
 // init makes s a sender with nothing open.
 func (s *sender) init(o *Options) {
-	s.fd, s.vnetFD, s.ring.fd, s.mode = -1, -1, -1, o.TxMode
+	s.fd, s.vnetFD, s.ring.fd, s.prio.fd, s.mode = -1, -1, -1, -1, o.TxMode
 	s.vnet.vnet = true
+	s.marked.vnet, s.marked.marked, s.marked.priority = true, true, true
+	s.prio.pool.vnet, s.prio.pool.marked = true, true
 }
 
 // open opens the transmit sockets.
@@ -48,6 +53,11 @@ func (s *sender) open(ifi *net.Interface, mtu int, o *Options) (err error) {
 	}
 	if s.vnetFD, err = openTx(ifi, true, o); err != nil {
 		return err
+	}
+	if !kernelHasPriorityMessage() {
+		if s.prio.fd, err = openTx(ifi, true, o); err != nil {
+			return err
+		}
 	}
 	if s.mode != TxRing {
 		return nil
@@ -59,7 +69,7 @@ func (s *sender) open(ifi *net.Interface, mtu int, o *Options) (err error) {
 }
 
 // fds returns the sockets; those that are not there are -1.
-func (s *sender) fds() []int { return []int{s.fd, s.vnetFD, s.ring.fd} }
+func (s *sender) fds() []int { return []int{s.fd, s.vnetFD, s.ring.fd, s.prio.fd} }
 
 // bind binds the sockets to a device.
 func (s *sender) bind(index int) error {
@@ -119,7 +129,8 @@ func sendto(fd int, frame []byte) syscall.Errno {
 
 // SendBatch transmits frames in order. See [link.Link]. EINVAL: a frame is
 // shorter than its header, or than its checksum's place, or wants segmentation
-// without a partial checksum.
+// without a partial checksum. EPERM: a mark, or a priority above 6, and the process
+// has neither CAP_NET_RAW nor CAP_NET_ADMIN (any more).
 func (l *Link) SendBatch(frames []link.TxFrame) (int, error) {
 	s := &l.tx
 	if !s.gate.enter() {
@@ -144,24 +155,48 @@ func (l *Link) SendBatch(frames []link.TxFrame) (int, error) {
 	return sent, nil
 }
 
+// wants is which socket a frame needs: each takes what those before it take.
+type wants uint8
+
+const (
+	wantsNothing wants = iota
+	wantsHeader        // virtio_net_hdr
+	wantsControl       // and control messages
+)
+
+func wantsOf(f *link.TxFrame) wants {
+	switch {
+	case marked(f):
+		return wantsControl
+	case special(f):
+		return wantsHeader
+	default:
+		return wantsNothing
+	}
+}
+
 // some sends the first of frames that can go by one call, and returns how many
 // went. No error and none sent does not happen.
 func (s *sender) some(frames []link.TxFrame, l *Link) (int, syscall.Errno) {
-	vnet := special(&frames[0])
+	most := wantsOf(&frames[0])
 	n := 1
 	for n < len(frames) && n < batchSize {
-		// A mixed batch goes to the socket with virtio_net_hdr as a whole: in
-		// order, and with one call.
-		if special(&frames[n]) != vnet {
+		// A mixed batch goes to the socket that takes all of it: in order, and
+		// with one call.
+		if w := wantsOf(&frames[n]); w != most {
 			if s.mode != TxSendmmsg {
 				break
 			}
-			vnet = true
+			most = max(most, w)
 		}
 		n++
 	}
 	switch {
-	case vnet:
+	case most == wantsControl && s.prio.fd >= 0:
+		return s.prio.send(frames[:n], l.Info().MTU)
+	case most == wantsControl:
+		return s.marked.send(s.vnetFD, frames[:n], l.Info().MTU)
+	case most == wantsHeader:
 		return s.vnet.send(s.vnetFD, frames[:n], l.Info().MTU)
 	case s.mode == TxSendmmsg && n > 1:
 		return s.plain.send(s.fd, frames[:n], 0)
