@@ -97,7 +97,7 @@ Exit codes: 0 done; 1 it ran and the answer is no; 2 it could not run.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w\nTry '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(a.demo(), a.ping(), a.echo(), a.send(), a.recv(), a.neigh(), a.stat(), a.latmus(), a.bench(), a.benchEnd())
+	root.AddCommand(a.demo(), a.ping(), a.echo(), a.send(), a.recv(), a.neigh(), a.stat(), a.mcast(), a.latmus(), a.bench(), a.benchEnd())
 	return root
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/cmd/outband/internal/mcast"
 	"github.com/outband/outband/cmd/outband/internal/node"
 	"github.com/outband/outband/stack"
 )
@@ -124,8 +125,23 @@ func (f *netFlags) show(w io.Writer, n *node.Node) {
 	}
 }
 
-// showOnSignal prints neighbours and counters to stderr at each SIGUSR1, until
-// the returned function is called.
+// showNow prints neighbours and counters to stderr, in-band the groups that are
+// joined.
+func (a *app) showNow(n *node.Node) {
+	if !n.InBand() {
+		printNeighbours(a.err, n.Stack.Neighbours())
+		printCounters(a.err, counters(n))
+		return
+	}
+	all, err := kernelMemberships()
+	if err != nil {
+		fmt.Fprintln(a.err, "outband:", err)
+	}
+	mcast.PrintGroups(a.err, all)
+}
+
+// showOnSignal calls showNow at each SIGUSR1, until the returned function is
+// called.
 func (a *app) showOnSignal(n *node.Node) (stop func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGUSR1)
@@ -133,8 +149,7 @@ func (a *app) showOnSignal(n *node.Node) (stop func()) {
 	go func() {
 		defer close(done)
 		for range signals {
-			printNeighbours(a.err, n.Stack.Neighbours())
-			printCounters(a.err, counters(n))
+			a.showNow(n)
 		}
 	}()
 	return func() {

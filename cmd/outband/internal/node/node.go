@@ -32,13 +32,43 @@ type Config struct {
 	Wrap func(link.Link) (link.Link, error)
 }
 
-// A Node is a stack on one device.
+// A Node is a stack on one device, or in-band the kernel's stack.
 type Node struct {
 	Stack *stack.Stack
 	API   *sockapi.API
-	Addr  netip.Addr
-	Iface *stack.Interface
-	Slots int // of the receive ring
+	Addr  netip.Addr       // in-band the zero Addr
+	Iface *stack.Interface // in-band nil
+	Slots int              // of the receive ring
+
+	device string
+}
+
+// OpenInBand returns a Node whose sockets are the kernel's, on a device of the
+// calling thread's network namespace. Its stack has no link.
+func OpenInBand(device string) (*Node, error) {
+	if _, err := net.InterfaceByName(device); err != nil {
+		return nil, fmt.Errorf("%s: %w", device, unix.ENODEV)
+	}
+	st, err := stack.New(stack.Config{})
+	if err != nil {
+		return nil, err
+	}
+	return &Node{Stack: st, API: sockapi.New(st), device: device}, nil
+}
+
+// InBand reports whether the sockets are the kernel's.
+func (n *Node) InBand() bool { return n.Iface == nil }
+
+// IfIndex returns the device's index, for options that take one.
+func (n *Node) IfIndex() (int, error) {
+	if !n.InBand() {
+		return n.Iface.Index(), nil
+	}
+	ifi, err := net.InterfaceByName(n.device)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", n.device, unix.ENODEV)
+	}
+	return ifi.Index, nil
 }
 
 // ErrKernelHasIt means that the kernel has the address that was to be ours: both
@@ -68,7 +98,7 @@ func Open(c Config) (*Node, error) {
 		wrapped.Close()
 		return nil, err
 	}
-	n := &Node{Stack: st, API: sockapi.New(st), Addr: c.Addr.Addr(), Slots: slots}
+	n := &Node{Stack: st, API: sockapi.New(st), Addr: c.Addr.Addr(), Slots: slots, device: c.Device}
 	if n.Iface, err = st.AddLink(wrapped, stack.InterfaceConfig{}); err != nil {
 		wrapped.Close()
 	} else {
@@ -115,14 +145,28 @@ func checkAddress(device string, addr netip.Prefix) error {
 	return nil
 }
 
-// UDP opens an out-of-band UDP socket bound to our address and a port; 0 asks
+// UnboundUDP opens a UDP socket: out-of-band, or the kernel's if the node is
+// in-band.
+func (n *Node) UnboundUDP() (*sockapi.Socket, error) {
+	typ := unix.SOCK_DGRAM
+	if !n.InBand() {
+		typ |= sockapi.SOCK_OOB
+	}
+	return n.API.Socket(unix.AF_INET, typ, 0)
+}
+
+// UDP opens a UDP socket bound to our address, in-band to none, and a port; 0 asks
 // for an ephemeral one.
 func (n *Node) UDP(port uint16) (*sockapi.Socket, error) {
-	s, err := n.API.Socket(unix.AF_INET, unix.SOCK_DGRAM|sockapi.SOCK_OOB, 0)
+	s, err := n.UnboundUDP()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Bind(sockapi.InetAddrPort(netip.AddrPortFrom(n.Addr, port))); err != nil {
+	local := n.Addr
+	if n.InBand() {
+		local = netip.IPv4Unspecified()
+	}
+	if err := s.Bind(sockapi.InetAddrPort(netip.AddrPortFrom(local, port))); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("port %d: %w", port, err)
 	}

@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/outband/outband/cmd/outband/internal/mcast"
+	"github.com/outband/outband/cmd/outband/internal/node"
+	"github.com/outband/outband/inband"
+)
+
+func (a *app) mcast() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "mcast recv|send|groups",
+		Short: "Receive and send multicast, and show what groups are joined",
+		Args:  cobra.NoArgs,
+		RunE:  func(*cobra.Command, []string) error { return errors.New("mcast: recv, send or groups") },
+	}
+	cmd.AddCommand(a.mcastRecv(), a.mcastSend(), a.mcastGroups())
+	return cmd
+}
+
+// mcastFlags are those of the subcommands of mcast.
+type mcastFlags struct {
+	netFlags
+	inBand bool
+}
+
+func (f *mcastFlags) register(cmd *cobra.Command) {
+	f.netFlags.register(cmd)
+	cmd.Flags().BoolVar(&f.inBand, "in-band", false, "use the kernel's sockets and its address: without --addr")
+}
+
+// outOfBandOnly are the flags that say how a stack of our own is to be.
+var outOfBandOnly = []string{"addr", "gateway", "spin", "neigh", "stat"}
+
+// openMcast brings up the stack, or with --in-band takes the kernel's.
+func (f *mcastFlags) openMcast(cmd *cobra.Command) (*node.Node, error) {
+	if !f.inBand {
+		return f.open()
+	}
+	for _, name := range outOfBandOnly {
+		if cmd.Flags().Changed(name) {
+			return nil, fmt.Errorf("--%s is for a stack of our own: not with --in-band", name)
+		}
+	}
+	if f.device == "" {
+		return nil, errors.New("needs a network device: --dev")
+	}
+	if f.cpu >= 0 {
+		if err := inband.PinThread(f.cpu); err != nil {
+			return nil, err
+		}
+	}
+	return node.OpenInBand(f.device)
+}
+
+// dropCounters returns the counters of drops: the stack's and its link's, or in-band
+// those of the kernel's IP and UDP.
+func dropCounters(n *node.Node) map[string]uint64 {
+	all := map[string]uint64{}
+	if n.InBand() {
+		for _, name := range []string{"snmp", "netstat"} {
+			// Without /proc there are no causes to tell.
+			text, _ := os.ReadFile("/proc/thread-self/net/" + name)
+			maps.Copy(all, mcast.ParseSNMP(text))
+		}
+	} else {
+		for _, c := range counters(n) {
+			all[c.Name] = c.Value
+		}
+	}
+	maps.DeleteFunc(all, func(name string, _ uint64) bool { return !mcast.IsDrop(name) })
+	return all
+}
+
+// kernelMemberships returns what groups the host's sockets have joined.
+func kernelMemberships() ([]mcast.Membership, error) {
+	igmp, err := os.ReadFile("/proc/thread-self/net/igmp")
+	if err != nil {
+		return nil, err
+	}
+	mcfilter, err := os.ReadFile("/proc/thread-self/net/mcfilter")
+	if err != nil {
+		return nil, err
+	}
+	return mcast.ParseKernel(igmp, mcfilter)
+}

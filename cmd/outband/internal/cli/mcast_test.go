@@ -1,0 +1,283 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/sockapi"
+	"github.com/outband/outband/stack"
+	"github.com/outband/outband/test/lab"
+)
+
+// mcastEnds are the two ways to receive: the kernel's, and ours.
+var mcastEnds = []struct {
+	name string
+	lab  lab.Config
+	args []string
+}{
+	{"in-band", lab.Config{Kernel: lab.All}, []string{"--dev", "near0", "--in-band"}},
+	{"out-of-band", lab.Config{Kernel: lab.Far}, []string{"--dev", "near0", "--addr", "10.9.0.1/24"}},
+}
+
+// needMemberships skips a test of the stack's own memberships where it has none.
+func needMemberships(t *testing.T, end string) {
+	t.Helper()
+	st, err := stack.New(stack.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	s, err := sockapi.New(st).Socket(unix.AF_INET, unix.SOCK_DGRAM|sockapi.SOCK_OOB, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	err = s.Setsockopt(unix.IPPROTO_IP, unix.IP_DROP_MEMBERSHIP, make([]byte, 12))
+	if end == "out-of-band" && err == unix.ENOPROTOOPT {
+		t.Skip("the stack has no memberships")
+	}
+}
+
+// farSend sends from the far end's kernel.
+func farSend(t *testing.T, l *lab.Lab, args ...string) *process {
+	t.Helper()
+	return start(t, l.Far().Namespace, nil, append([]string{"mcast", "send", "--dev", "far0", "--in-band"}, args...)...)
+}
+
+func TestMcastRecv(t *testing.T) {
+	for _, end := range mcastEnds {
+		t.Run(end.name, func(t *testing.T) {
+			needMemberships(t, end.name)
+			l := lab.New(t, end.lab)
+			p := start(t, l.Near().Namespace, nil, append([]string{"mcast", "recv", "-n", "300", "--seq", "4:2",
+				"239.9.0.1:5000", "232.9.0.1@10.9.0.2,10.9.0.7:5000", "232.9.0.2@10.9.0.7:5000"}, end.args...)...)
+			p.expect(p.err, "joined 3 groups on near0\n")
+			// What comes from another source than was asked for does not count.
+			farSend(t, l, "232.9.0.2:5000", "--count", "10", "--size", "6").end(ExitOK, "", "10 datagrams, 60 bytes\n")
+			farSend(t, l, "239.9.0.1:5000", "--count", "100", "--size", "20", "--seq", "4:2", "--rate", "10K").end(ExitOK, "", "100 datagrams, 2000 bytes\n")
+			farSend(t, l, "232.9.0.1:5000", "--count", "200", "--size", "1400", "--seq", "4:2").end(ExitOK, "", "200 datagrams, 280000 bytes\n")
+			p.end(ExitOK, "*", "joined 3 groups on near0\n300 datagrams, 282000 bytes\n")
+			want := regexp.MustCompile(`group +datagrams +bytes +rate +gaps +missing +reordered +duplicates +restarts +silence +dropped
+239\.9\.0\.1:5000 +100 +2000 +\S+ [kMG]bit/s +0 +0 +0 +0 +0 +\d+\.\d+ s +0
+232\.9\.0\.1@10\.9\.0\.2,10\.9\.0\.7:5000 +200 +280000 +\S+ [kMG]bit/s +0 +0 +0 +0 +0 +\d+\.\d+ s +0
+232\.9\.0\.2@10\.9\.0\.7:5000 +0 +0 +0\.00 kbit/s +0 +0 +0 +0 +0 +never came +0
+`)
+			if !want.MatchString(p.out.String()) {
+				t.Errorf("stdout:\n%s", p.out)
+			}
+		})
+	}
+}
+
+func TestMcastRecvJSON(t *testing.T) {
+	for _, end := range mcastEnds {
+		t.Run(end.name, func(t *testing.T) {
+			needMemberships(t, end.name)
+			l := lab.New(t, end.lab)
+			p := start(t, l.Near().Namespace, nil, append([]string{"mcast", "recv", "-n", "3", "--seq", "0:1", "--json", "--interval", "1h",
+				"239.9.0.1:5000"}, end.args...)...)
+			p.expect(p.err, "joined 1 groups on near0\n")
+			lines := farSend(t, l, "239.9.0.1:5000")
+			fmt.Fprint(lines.in, "A 1\nB 2\nE 3\n")
+			lines.in.Close()
+			lines.end(ExitOK, "", "3 datagrams, 9 bytes\n")
+			p.end(ExitOK, "*", "joined 1 groups on near0\n")
+			const want = `{"schema":1,"summary":{"elapsed_ns":0,"datagrams":3,"bytes":9,"groups":[{"group":"239.9.0.1:5000","datagrams":3,"bytes":9,` +
+				`"rate_bps":0,"silence_ns":0,"drops":0,"sequence":{"gaps":1,"missing":2,"reordered":0,"duplicates":0,"restarts":0,"short":0},"senders":1}],` +
+				`"drop_causes":{}}}` + "\n"
+			if got := regexp.MustCompile(`_(ns|bps)":\d+`).ReplaceAllString(p.out.String(), `_$1":0`); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+// TestMcastRecvIntervals runs until Ctrl-C.
+func TestMcastRecvIntervals(t *testing.T) {
+	for _, end := range mcastEnds {
+		t.Run(end.name, func(t *testing.T) {
+			needMemberships(t, end.name)
+			l := lab.New(t, end.lab)
+			p := start(t, l.Near().Namespace, nil, append([]string{"mcast", "recv", "--interval", "50ms",
+				"239.9.0.1:5000", "239.9.0.2:5000"}, end.args...)...)
+			p.expect(p.out, "s: 0 datagrams, 0 bytes, 0.00 kbit/s, 0 dropped, 2 of 2 groups silent\n")
+			farSend(t, l, "239.9.0.1:5000", "hello", "there", "--count", "5").end(ExitOK, "", "5 datagrams, 55 bytes\n")
+			p.expect(p.out, ", 1 of 2 groups silent\n")
+			p.expect(p.out, ", 2 of 2 groups silent\n")
+			p.signal(unix.SIGINT)
+			p.end(ExitOK, "*", "joined 2 groups on near0\n5 datagrams, 55 bytes\n")
+			if !regexp.MustCompile(`\n239\.9\.0\.1:5000 +5 +55 .*\n239\.9\.0\.2:5000 +0 +0 .* never came +0\n$`).MatchString(p.out.String()) {
+				t.Errorf("stdout:\n%s", p.out)
+			}
+		})
+	}
+}
+
+// TestMcastRecvSilence: the answer is no if a group brings nothing, or too little.
+func TestMcastRecvSilence(t *testing.T) {
+	for _, end := range mcastEnds {
+		t.Run(end.name, func(t *testing.T) {
+			needMemberships(t, end.name)
+			l := lab.New(t, end.lab)
+			args := []string{"mcast", "recv", "239.9.0.1:5000", "239.9.0.2:5000", "--duration", "60ms"}
+			start(t, l.Near().Namespace, nil, append(args, end.args...)...).end(ExitNo, "*",
+				"joined 2 groups on near0\n0 datagrams, 0 bytes\noutband: nothing came of 239.9.0.1:5000, 239.9.0.2:5000\n")
+			start(t, l.Near().Namespace, nil, append(append(args, "-n", "2"), end.args...)...).end(ExitNo, "*",
+				"joined 2 groups on near0\n0 datagrams, 0 bytes\noutband: 0 of 2 datagrams came\n")
+		})
+	}
+}
+
+// TestMcastRecvDrops stops the receiver while more comes than its buffer holds.
+func TestMcastRecvDrops(t *testing.T) {
+	for _, end := range mcastEnds {
+		t.Run(end.name, func(t *testing.T) {
+			needMemberships(t, end.name)
+			l := lab.New(t, end.lab)
+			p := start(t, l.Near().Namespace, nil, append([]string{"mcast", "recv", "239.9.0.1:5000", "--rcvbuf", "4K", "--seq", "0:4",
+				"--interval", "1h", "--json"}, end.args...)...)
+			p.expect(p.err, "joined")
+			farSend(t, l, "239.9.0.1:5000", "--count", "1", "--size", "1000", "--seq", "0:4").end(ExitOK, "", "*")
+			p.signal(unix.SIGSTOP)
+			load := farSend(t, l, "239.9.0.1:5000", "--count", "200", "--size", "1000", "--rate", "1M", "--seq", "0:4")
+			load.end(ExitOK, "", "*")
+			p.signal(unix.SIGCONT)
+			p.signal(unix.SIGINT)
+			p.end(ExitOK, "*", "*")
+			var r struct {
+				Summary struct {
+					Datagrams uint64
+					Groups    []struct{ Drops uint64 }
+					Causes    map[string]uint64 `json:"drop_causes"`
+				}
+			}
+			if err := json.Unmarshal([]byte(p.out.String()), &r); err != nil {
+				t.Fatalf("%v\n%s", err, p.out)
+			}
+			if end.name == "out-of-band" {
+				return // it takes from the ring, which holds them all, what it has room for
+			}
+			drops := r.Summary.Groups[0].Drops
+			if drops == 0 || r.Summary.Causes["UdpRcvbufErrors"] != drops {
+				t.Errorf("%s", p.out)
+			}
+		})
+	}
+}
+
+// TestMcastSendFromStack has our stack send, with a load and with lines.
+func TestMcastSendFromStack(t *testing.T) {
+	l := lab.New(t, lab.Config{Kernel: lab.Far})
+	p := start(t, l.Far().Namespace, nil, "mcast", "recv", "239.9.0.1:5000", "--dev", "far0", "--in-band", "-n", "52", "--seq", "8:8")
+	p.expect(p.err, "joined")
+	near := []string{"--dev", "near0", "--addr", "10.9.0.1/24", "--port", "4001"}
+	start(t, l.Near().Namespace, nil, append([]string{"mcast", "send", "239.9.0.1:5000", "--count", "50", "--size", "16", "--seq", "8:8", "--json"}, near...)...).
+		end(ExitOK, `{"schema":1,"summary":{"datagrams":50,"bytes":800}}`+"\n", "")
+	lines := start(t, l.Near().Namespace, nil, append([]string{"mcast", "send", "239.9.0.1:5000"}, near...)...)
+	fmt.Fprint(lines.in, "short\nand another that is longer\n")
+	lines.in.Close()
+	lines.end(ExitOK, "", "2 datagrams, 31 bytes\n")
+	p.end(ExitOK, "*", "*")
+	if !strings.Contains(p.out.String(), "\n239.9.0.1:5000: 1 datagrams too short for a number\n") {
+		t.Errorf("stdout:\n%s", p.out)
+	}
+}
+
+func TestMcastSendOptions(t *testing.T) {
+	l := lab.New(t, lab.Config{Kernel: lab.All})
+	recv := func(at *lab.Endpoint) *process {
+		p := start(t, at.Namespace, nil, "mcast", "recv", "239.9.0.1:5000", "--dev", at.Name, "--in-band", "-n", "1")
+		p.expect(p.err, "joined")
+		return p
+	}
+	near, far := recv(l.Near()), recv(l.Far())
+	farSend(t, l, "239.9.0.1:5000", "--loop=false", "to the others").end(ExitOK, "", "1 datagrams, 13 bytes\n")
+	near.end(ExitOK, "*", "*")
+	near = recv(l.Near())
+	farSend(t, l, "239.9.0.1:5000", "--ttl", "0", "to ourselves").end(ExitOK, "", "1 datagrams, 12 bytes\n")
+	far.end(ExitOK, "*", "joined 1 groups on far0\n1 datagrams, 12 bytes\n")
+	near.signal(unix.SIGINT)
+	near.end(ExitNo, "*", "joined 1 groups on near0\n0 datagrams, 0 bytes\noutband: 0 of 1 datagrams came\n")
+}
+
+func TestMcastSendInterrupted(t *testing.T) {
+	l := lab.New(t, lab.Config{Kernel: lab.All})
+	p := farSend(t, l, "239.9.0.1:5000", "--count", "1M", "--rate", "10", "x")
+	recv := start(t, l.Near().Namespace, nil, "mcast", "recv", "239.9.0.1:5000", "--dev", "near0", "--in-band", "-n", "1")
+	recv.end(ExitOK, "*", "*")
+	p.signal(unix.SIGINT)
+	p.end(ExitOK, "", "*")
+	if !regexp.MustCompile(`^\d+ datagrams, \d+ bytes\n$`).MatchString(p.err.String()) {
+		t.Errorf("stderr: %s", p.err)
+	}
+}
+
+func TestMcastGroupsInBand(t *testing.T) {
+	l := lab.New(t, lab.Config{Kernel: lab.All})
+	p := start(t, l.Near().Namespace, nil, "mcast", "recv", "239.9.0.1:5000", "232.9.0.1@10.9.0.2:5000", "--dev", "near0", "--in-band")
+	p.expect(p.err, "joined")
+	groups := func(args ...string) *process {
+		return start(t, l.Near().Namespace, nil, append([]string{"mcast", "groups", "--in-band"}, args...)...)
+	}
+	q := groups("--dev", "near0")
+	q.end(ExitOK, "*", "")
+	want := regexp.MustCompile(`^\d+:	near0 V3
+(?:	inet  .*\n(?:		.*\n)?)*	inet  232\.9\.0\.1 users 1(?: timer \S+)?
+		source 10\.9\.0\.2 include 1 exclude 0
+	inet  239\.9\.0\.1 users 1 exclude(?: timer \S+)?
+	inet  224\.0\.0\.1 users 1 exclude
+$`)
+	if !want.MatchString(q.out.String()) {
+		t.Errorf("stdout:\n%s", q.out)
+	}
+	p.signal(unix.SIGUSR1)
+	p.expect(p.err, "\tinet  239.9.0.1 users 1 exclude")
+
+	q = groups("--json")
+	q.end(ExitOK, "*", "")
+	if !regexp.MustCompile(`^\{"schema":1,"groups":\[.*"dev":"near0","version":"V3","group":"239\.9\.0\.1","users":1,"mode":"exclude"`).MatchString(q.out.String()) {
+		t.Errorf("stdout:\n%s", q.out)
+	}
+	groups("--dev", "none0").end(ExitOK, "", "")
+}
+
+func TestMcastUsage(t *testing.T) {
+	tests := []struct {
+		args, want string
+	}{
+		{"", "mcast: recv, send or groups"},
+		{"listen", `unknown command "listen"`},
+		{"recv", "requires at least 1 arg"},
+		{"recv 10.9.0.1:5", "is not an IPv4 group and a port"},
+		{"recv 239.9.0.1:5", "needs a network device: --dev"},
+		{"recv 239.9.0.1:5 --dev lo", "needs an address of our own: --addr"},
+		{"recv 239.9.0.1:5 --in-band", "needs a network device: --dev"},
+		{"recv 239.9.0.1:5 --in-band --dev none0", "none0: no such device"},
+		{"recv 239.9.0.1:5 --in-band --dev lo --addr 10.9.0.1/24", "--addr is for a stack of our own: not with --in-band"},
+		{"recv 239.9.0.1:5 --in-band --dev lo --spin always", "--spin is for a stack of our own"},
+		{"recv 239.9.0.1:5 --seq 3", "is not OFFSET:WIDTH"},
+		{"recv 239.9.0.1:5 --interval 1ms", "--interval: must be 10ms or more"},
+		{"recv 239.9.0.1:5 --duration -1s", "--duration: must be 0 or more"},
+		{"recv 239.9.0.1:5 -n -1", "-n: must be 0 or more"},
+		{"send 10.9.0.1:5 hello", "is not an IPv4 group and a port"},
+		{"send 239.9.0.1:5 hello --size 5", "--size and a text do not go together"},
+		{"send 239.9.0.1:5 --size 5", "--size needs --count"},
+		{"send 239.9.0.1:5 --count 5", "--count needs --size, or a text"},
+		{"send 239.9.0.1:5 --size 5 --count 5 --seq 2:4", "--seq 2:4: does not fit in 5 bytes"},
+		{"send 239.9.0.1:5 hello --seq 2:4", "--seq 2:4: does not fit in 5 bytes"},
+		{"send 239.9.0.1:5 --size 70K --count 1", "--size 70000: must be from 0 to 65507"},
+		{"send 239.9.0.1:5 hello --rate 0", "--rate: must be 1 or more"},
+		{"groups more", "unknown command"},
+	}
+	for _, tt := range tests {
+		code, out, err := run(append([]string{"mcast"}, strings.Fields(tt.args)...)...)
+		if code != ExitFailed || out != "" || !strings.HasPrefix(err, "outband: ") || !strings.Contains(err, tt.want) {
+			t.Errorf("mcast %s: code %d, stdout %q, stderr %q", tt.args, code, out, err)
+		}
+	}
+}
