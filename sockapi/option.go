@@ -31,7 +31,7 @@ type option struct {
 type optionKey struct{ level, name int }
 
 // options are the out-of-band options: one table of all levels.
-var options = joined(socketOptions, ipOptions, udpOptions, bindOptions, muteOptions)
+var options = joined(socketOptions, ipOptions, multicastOptions, udpOptions, bindOptions, muteOptions)
 
 // joined returns the rows of several tables in one.
 func joined(tables ...map[optionKey]option) map[optionKey]option {

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/igmp"
 )
 
 // A counter is the place of one counter in a stack's statistics. The names are
@@ -58,6 +59,8 @@ const (
 	icmpOutEchos
 	icmpOutEchoReps
 	icmpOutTimestampReps
+	igmpInMsgs
+	igmpOutMsgs
 	udpInDatagrams
 	udpNoPorts
 	udpInErrors
@@ -75,6 +78,7 @@ const (
 	dropVLAN
 	dropOtherHost
 	dropEtherType
+	dropNoMember
 	dropMartianSource
 	dropMartianDestination
 	dropOwnSource
@@ -139,6 +143,8 @@ var counterNames = [numCounters]string{
 	icmpOutParmProbs:       "IcmpOutParmProbs",
 	icmpOutEchos:           "IcmpOutEchos",
 	icmpOutEchoReps:        "IcmpOutEchoReps",
+	igmpInMsgs:             "OutbandIgmpInMsgs",
+	igmpOutMsgs:            "OutbandIgmpOutMsgs",
 	icmpOutTimestampReps:   "IcmpOutTimestampReps",
 	udpInDatagrams:         "UdpInDatagrams",
 	udpNoPorts:             "UdpNoPorts",
@@ -157,6 +163,7 @@ var counterNames = [numCounters]string{
 	dropVLAN:               "OutbandDropVLAN",
 	dropOtherHost:          "OutbandDropOtherHost",
 	dropEtherType:          "OutbandDropEtherType",
+	dropNoMember:           "OutbandDropNoMember",
 	dropMartianSource:      "OutbandDropMartianSource",
 	dropMartianDestination: "OutbandDropMartianDestination",
 	dropOwnSource:          "OutbandDropOwnSource",
@@ -205,13 +212,14 @@ func (s *Stack) Stats() Stats {
 	s.lockReceive()
 	sum := s.rx.counters
 	s.addReassembly(&sum)
+	igmps := s.igmpCounters()
 	s.unlockReceive()
 	s.addTransmitCounters(&sum)
 	out := make([]Counter, numCounters, int(numCounters)+int(arp.NumCauses))
 	for i := range out {
 		out[i] = Counter{counterNames[i], sum[i]}
 	}
-	return Stats{append(out, s.arpCounters()...)}
+	return Stats{append(append(out, s.arpCounters()...), igmps...)}
 }
 
 // addReassembly adds what the reassembler counts itself.
@@ -242,6 +250,23 @@ func (s *Stack) arpCounters() []Counter {
 	out := make([]Counter, 0, arp.NumCauses)
 	for c := arp.CauseNone + 1; c < arp.NumCauses; c++ {
 		out = append(out, Counter{"OutbandArp" + camel(c.String()), sum[c]})
+	}
+	return out
+}
+
+// igmpCounters returns how many IGMP messages ended in each cause, on all interfaces
+// together: "OutbandIgmpChecksum" and so on. The receive lock is held.
+func (s *Stack) igmpCounters() []Counter {
+	var sum [igmp.NumCauses]uint64
+	for _, i := range s.net.Load().interfaces {
+		st := i.groups.host.Stats()
+		for c, n := range st.Causes {
+			sum[c] += n
+		}
+	}
+	out := make([]Counter, 0, igmp.NumCauses)
+	for c := igmp.CauseNone + 1; c < igmp.NumCauses; c++ {
+		out = append(out, Counter{"OutbandIgmp" + camel(c.String()), sum[c]})
 	}
 	return out
 }

@@ -133,7 +133,7 @@ func outcomes(a, b *counters) uint64 {
 		}
 		return n
 	}
-	return d(dropShortFrame, dropVLAN, dropOtherHost, dropTruncatedFrame, dropEtherType, arpIn) +
+	return d(dropShortFrame, dropVLAN, dropOtherHost, dropTruncatedFrame, dropEtherType, arpIn, dropNoMember, igmpInMsgs) +
 		d(ipInHdrErrors, ipInAddrErrors, ipInTruncatedPkts, ipInUnknownProtos, ipInDiscards) +
 		d(ipReasmReqds) - d(ipReasmOKs) +
 		d(udpInDatagrams, udpInErrors, udpNoPorts, udpIgnoredMulti, dropGSO) +

@@ -75,7 +75,7 @@ func TestBadFrames(t *testing.T) {
 		{"destination 127.0.0.1", dst(127, 0, 0, 1), "OutbandDropMartianDestination"},
 		{"destination 0.0.0.0", dst(0, 0, 0, 0), "OutbandDropMartianDestination"},
 		{"destination not ours", dst(10, 9, 0, 3), "OutbandDropNotOurAddress"},
-		{"group not joined", dst(224, 0, 0, 251), "IpInAddrErrors"},
+		{"group not joined", dst(224, 0, 0, 251), "OutbandDropNoMember"},
 
 		{"UDP length 7", ip(ipv4.Fields{}, with(good[34:], 4, 0, 7)), "UdpInErrors"},
 		{"UDP length too long", ip(ipv4.Fields{}, with(good[34:], 4, 0, 200)), "UdpInErrors"},

@@ -59,7 +59,8 @@ type arrival struct {
 	src  [4]byte
 	dst  [4]byte
 	kind destination
-	frag int // length of the largest fragment, 0 if the datagram came whole
+	frag int        // length of the largest fragment, 0 if the datagram came whole
+	flow *groupFlow // of a multicast, or nil
 }
 
 // ipv4Input processes an IP datagram, or what is left of one. own says that it
@@ -76,10 +77,17 @@ func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 	a := arrival{ifc: ifc, meta: meta, h: h, src: h.Src(), dst: h.Dst()}
 	net, src, dst := s.net.Load(), a.src, a.dst
 	// Nearly every datagram comes from an ordinary address to the interface's
-	// own one, which is zero if it has none.
-	ordinary := dst[0] != 0 && src[0] != 0 && src[0] < 224 && src[0] != 127 && !net.lastByte[src[3]] && dst == ifc.primary
-	if !ordinary && !s.acceptable(net, &a, src, dst, own) {
-		return
+	// own one, which is zero if it has none, or to a group.
+	switch ordinary := src[0] != 0 && src[0] < 224 && src[0] != 127 && !net.lastByte[src[3]]; {
+	case ordinary && dst == ifc.primary && dst[0] != 0:
+	case ordinary && ipv4.IsMulticast(dst):
+		if !s.groupAcceptable(&a, payload) {
+			return
+		}
+	default:
+		if !s.acceptable(net, &a, payload, src, dst, own) {
+			return
+		}
 	}
 	if r.options = h[ipv4.MinHeaderLen:]; len(r.options) > 0 && !s.optionsAcceptable(&a) {
 		return
@@ -104,6 +112,9 @@ func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 	case ipv4.ProtocolICMP:
 		r.count[ipInDelivers]++
 		s.icmpInput(&a, payload)
+	case ipv4.ProtocolIGMP:
+		r.count[ipInDelivers]++
+		s.igmpInput(&a, payload)
 	default:
 		if raw {
 			r.count[ipInDelivers]++
@@ -130,7 +141,7 @@ func (s *Stack) badHeader(c ipv4.Cause) {
 
 // acceptable reports whether a datagram is for us and from where it may be
 // from, and finds out what kind its destination is.
-func (s *Stack) acceptable(net *network, a *arrival, src, dst [4]byte, own bool) bool {
+func (s *Stack) acceptable(net *network, a *arrival, payload []byte, src, dst [4]byte, own bool) bool {
 	r := &s.rx
 	switch c := ipv4.CheckMartian(src, dst, a.h.Protocol(), a.ifc.loopback); c {
 	case ipv4.CauseNone:
@@ -156,23 +167,31 @@ func (s *Stack) acceptable(net *network, a *arrival, src, dst [4]byte, own bool)
 		r.count[ipInBcastPkts]++
 		return true
 	case ipv4.IsMulticast(dst):
-		a.kind = toMulticast
-		r.count[ipInMcastPkts]++
-		if !s.isMember(a.ifc, dst) {
-			r.count[ipInAddrErrors]++
-			return false
-		}
-		return true
+		return s.groupAcceptable(a, payload)
 	}
 	r.count[ipInAddrErrors]++
 	r.count[dropForward]++
 	return false
 }
 
-// isMember reports whether the interface takes datagrams to the group: every
-// host is in the all-hosts group (RFC 1112, section 4).
-func (s *Stack) isMember(_ *Interface, group [4]byte) bool {
-	return group == [4]byte{224, 0, 0, 1}
+// groupAcceptable reports whether anybody wants a multicast. IGMP itself is not
+// subject to source filters.
+func (s *Stack) groupAcceptable(a *arrival, payload []byte) bool {
+	r := &s.rx
+	a.kind = toMulticast
+	r.count[ipInMcastPkts]++
+	if a.flow = s.flows.find(a, payload); a.flow != nil && a.flow.gen == s.flowGeneration() {
+		return true
+	}
+	src := a.src
+	if a.h.Protocol() == ipv4.ProtocolIGMP {
+		src = [4]byte{}
+	}
+	if !a.ifc.inGroup(a.dst, src) {
+		r.count[dropNoMember]++
+		return false
+	}
+	return true
 }
 
 // optionsAcceptable checks a header's options: a parameter problem is answered,
@@ -289,7 +308,7 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 func (s *Stack) udpDeliver(a *arrival, data []byte, in *Info) {
 	r := &s.rx
 	if a.kind != toUnicast {
-		s.udpDeliverAll(data, in)
+		s.udpDeliverAll(a, data, in)
 		return
 	}
 	k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, in.Interface)
@@ -302,19 +321,58 @@ func (s *Stack) udpDeliver(a *arrival, data []byte, in *Info) {
 }
 
 // udpDeliverAll gives a broadcast or multicast to every socket that matches.
-func (s *Stack) udpDeliverAll(data []byte, in *Info) {
+func (s *Stack) udpDeliverAll(a *arrival, data []byte, in *Info) {
 	r := &s.rx
-	r.match = s.udp.Match(in.To, in.ToPort, in.From, in.FromPort, in.Interface, r.match[:0])
-	if len(r.match) == 0 {
-		r.count[udpIgnoredMulti]++
+	if f := a.flow; f != nil {
+		if gen := s.flowGeneration(); f.gen != gen {
+			clear(f.sockets)
+			f.sockets, f.gen = s.matching(a, in, f.sockets[:0]), gen
+		}
+		s.deliverEach(f.sockets, data, in)
 		return
 	}
-	r.chosen = true
-	for i, k := range r.match {
-		s.deliver(k, data, in, udpInDatagrams, udpRcvbufErrors)
-		r.match[i] = nil
+	r.match = s.matching(a, in, r.match[:0])
+	s.deliverEach(r.match, data, in)
+	clear(r.match)
+}
+
+// deliverEach gives each socket its copy of a datagram.
+func (s *Stack) deliverEach(sockets []*Socket, data []byte, in *Info) {
+	if len(sockets) == 0 {
+		s.rx.count[udpIgnoredMulti]++
+		return
 	}
+	r := &s.rx
+	r.chosen = true
+	last := len(sockets) - 1
+	for _, k := range sockets[:last] {
+		if k.state.Load()&stateRecvExtras == 0 {
+			s.deliver(k, data, in, udpInDatagrams, udpRcvbufErrors)
+			continue
+		}
+		its := *in // which accept may change
+		s.deliver(k, data, &its, udpInDatagrams, udpRcvbufErrors)
+	}
+	s.deliver(sockets[last], data, in, udpInDatagrams, udpRcvbufErrors)
 	r.chosen = false
+}
+
+// matching appends the sockets that a broadcast or multicast is for: a multicast
+// only for those whose own filters admit it.
+func (s *Stack) matching(a *arrival, in *Info, sockets []*Socket) []*Socket {
+	sockets = s.udp.Match(in.To, in.ToPort, in.From, in.FromPort, in.Interface, sockets)
+	if a.kind != toMulticast {
+		return sockets
+	}
+	all := sockets
+	sockets = sockets[:0]
+	for _, k := range all {
+		if k.multicast.admits(in.To, in.Interface, in.From) {
+			sockets = append(sockets, k)
+		}
+	}
+	clear(all[len(sockets):])
+	return sockets
 }
 
 // deliver hands one datagram to a socket: to the leader's own buffer if that is

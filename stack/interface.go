@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/igmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"golang.org/x/sys/unix"
@@ -18,6 +19,9 @@ type InterfaceConfig struct {
 	Index int
 	// ARP is the neighbour table's configuration; the zero value is Linux'.
 	ARP arp.Config
+	// IGMP is how the interface reports the groups that sockets are in; the zero
+	// value is igmp.DefaultConfig, Linux' defaults.
+	IGMP igmp.Config
 }
 
 // An Interface is a link with addresses and neighbours.
@@ -37,6 +41,8 @@ type Interface struct {
 	flushing   int
 	neigh      *arp.Table
 	solicitors map[[4]byte][]chan bool
+
+	groups groupState
 }
 
 // Index returns the interface's index, which sockets and routes name it by.
@@ -135,6 +141,7 @@ func (s *Stack) configureLocked(change func(n *network) error) error {
 	s.gen.Add(1)
 	s.wakeSleepers()
 	for _, i := range n.interfaces {
+		i.renewGroups()
 		if c := link.ClaimerOf(i.link); c != nil {
 			c.Claim(n.addressesOf(i))
 		}
@@ -194,6 +201,10 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 	i.info.Store(&info)
 	i.neigh = arp.New(cfg.ARP, info.HardwareAddr, s.random)
 	i.neighTimer = newTimer(i.neighTimers)
+	if cfg.IGMP == (igmp.Config{}) {
+		cfg.IGMP = igmp.DefaultConfig()
+	}
+	i.groups.init(i, cfg.IGMP)
 	index := cfg.Index
 	if index == 0 {
 		index = info.Index
@@ -258,11 +269,13 @@ func (s *Stack) RemoveLink(index int) error {
 // retire ends an interface that is in no configuration any more.
 func (s *Stack) retire(i *Interface) {
 	i.link.SetNotify(nil, nil)
+	i.leaveGroups()
 	i.neighMu.Lock()
 	i.neigh.LinkDown()
 	i.postEventsLocked()
 	i.neighMu.Unlock()
 	s.timers.set(i.neighTimer, never)
+	s.timers.set(i.groups.timer, never)
 	i.s.sendOutbox()
 	s.tapsDown(i, true)
 	s.lockReceive()
@@ -291,6 +304,7 @@ func (i *Interface) linkChanged() {
 	deadline := i.neigh.Deadline()
 	i.neighMu.Unlock()
 	s.timers.set(i.neighTimer, deadline)
+	i.renewGroups()
 	s.gen.Add(1)
 	s.wakeSleepers()
 	i.s.sendOutbox()

@@ -43,6 +43,13 @@ func (s *Stack) sendPacket(tx *txbuf, p *path, pkt *packet) unix.Errno {
 
 // sendFields is sendPacket for a header that is complete.
 func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, payload []byte, owner *Socket, message int) unix.Errno {
+	if p.staysInside(f.TTL) {
+		if p.heard {
+			s.hearOwn(p, f, payload)
+		}
+		tx.sent = message + 1
+		return 0
+	}
 	entry, ok, e := p.ready(s)
 	if e != 0 {
 		return e
@@ -85,13 +92,11 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, payload []byte, o
 		tx.count[ipFragOKs].Add(1)
 		tx.count[ipFragCreates].Add(uint64(fragments))
 	}
-	if p.hop.kind == toBroadcast {
+	if p.heard {
 		if e := tx.flush(); e != 0 {
 			return e
 		}
-		if !p.ifc.loopback {
-			s.hearOwn(p, f, payload)
-		}
+		s.hearOwn(p, f, payload)
 	}
 	return 0
 }
@@ -109,21 +114,25 @@ func (s *Stack) await(tx *txbuf, p *path, entry *arp.Entry, frame []byte, owner 
 	p.ifc.enqueue(tx, entry, pending)
 }
 
-// hearOwn gives a broadcast that we sent to our own sockets too, as the device
-// would: Linux loops its own broadcasts back.
+// hearOwn gives a broadcast or multicast that we sent to our own sockets too, as the
+// device would: Linux loops its own back.
 func (s *Stack) hearOwn(p *path, f *ipv4.Fields, payload []byte) {
 	b := s.pool.get(ipv4.MinHeaderLen + len(payload))
 	f.Put(b, len(payload))
 	copy(b[ipv4.MinHeaderLen:], payload)
-	s.hearDatagram(p.ifc, b)
+	s.hearDatagram(p, b)
 	s.pool.put(b)
 }
 
 // hearDatagram is hearOwn for a datagram that is complete.
-func (s *Stack) hearDatagram(ifc *Interface, b []byte) {
+func (s *Stack) hearDatagram(p *path, b []byte) {
+	kind := link.Broadcast
+	if p.hop.kind == toMulticast {
+		kind = link.Multicast
+	}
 	s.lockReceive()
 	s.stampTaken()
-	s.ipv4Input(ifc, b, &link.Meta{Type: link.Broadcast, Checksum: link.ChecksumValid, WireLen: len(b)}, true)
+	s.ipv4Input(p.ifc, b, &link.Meta{Type: kind, Checksum: link.ChecksumValid, WireLen: len(b)}, true)
 	s.unlockReceive()
 }
 

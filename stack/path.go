@@ -44,6 +44,8 @@ type path struct {
 	dstPort  uint16
 	mtuRule  int32 // IP_PMTUDISC_*
 	resolved bool
+	heard    bool // a broadcast or multicast that we hear too
+	slow     bool // such a one, or one that does not leave the host
 }
 
 // holds reports whether the path may be used as it is.
@@ -58,6 +60,7 @@ type pathSpec struct {
 	srcPort, dstPort uint16
 	proto, tos       uint8
 	ttl              int32 // -1: the default for the destination
+	quiet            bool  // IP_MULTICAST_LOOP is 0
 	mtuRule          int32
 	options          *ipv4.SentOptions // nil: none
 	final            [4]byte           // where a source route ends; dst is where it begins
@@ -77,6 +80,10 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 		if ttl = defaultTTL; h.kind == toMulticast {
 			ttl = 1
 		}
+	}
+	if h.kind != toUnicast && !h.ifc.loopback { // where all comes back anyway
+		p.heard = h.kind == toBroadcast || !spec.quiet && s.hearsOwn(h.ifc, spec.dst, h.src)
+		p.slow = p.heard || p.staysInside(uint8(ttl))
 	}
 	p.df = spec.mtuRule == unix.IP_PMTUDISC_WANT || spec.mtuRule == unix.IP_PMTUDISC_DO ||
 		spec.mtuRule == unix.IP_PMTUDISC_PROBE
@@ -100,6 +107,12 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 		p.udpSum = udp.PartialSum(h.src, spec.dst, spec.srcPort, spec.dstPort)
 	}
 	return 0
+}
+
+// staysInside reports whether a datagram with that time to live must not leave the
+// host: a multicast with 0 (RFC 1112, section 6.1).
+func (p *path) staysInside(ttl uint8) bool {
+	return ttl == 0 && p.hop.kind == toMulticast && !p.ifc.loopback
 }
 
 // mtu returns the size in bytes above which the path's datagrams are

@@ -192,7 +192,8 @@ func (s *Stack) rawInput(a *arrival, payload []byte) (taken bool) {
 	proto := a.h.Protocol()
 	datagram := a.h.Datagram()
 	for _, k := range s.rx.raws.sockets[proto] {
-		if !k.raw.matches(a.dst, a.src, a.ifc.index) {
+		if !k.raw.matches(a.dst, a.src, a.ifc.index) ||
+			a.kind == toMulticast && !k.multicast.admits(a.dst, a.ifc.index, a.src) {
 			continue
 		}
 		taken = true
@@ -309,6 +310,13 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Socket, mess
 		f := h.Fields()
 		return s.sendFields(tx, p, &f, payload, owner, message)
 	}
+	if p.staysInside(b[8]) {
+		if p.heard {
+			s.hearDatagram(p, b)
+		}
+		tx.sent = message + 1
+		return 0
+	}
 	entry, ok, e := p.ready(s)
 	if e != 0 {
 		return e
@@ -329,13 +337,11 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Socket, mess
 	}
 	tx.stampFrame(frame)
 	tx.add(frame, message)
-	if p.hop.kind == toBroadcast {
+	if p.heard {
 		if e := tx.flush(); e != 0 {
 			return e
 		}
-		if !p.ifc.loopback {
-			s.hearDatagram(p.ifc, b)
-		}
+		s.hearDatagram(p, b)
 	}
 	return 0
 }

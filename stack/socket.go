@@ -27,6 +27,7 @@ type Socket struct {
 	recvExtras receiveExtras
 	sendExtras sendExtras
 	bindOpts   bindOptions
+	multicast  multicastOptions
 	corked     corked
 	spin       spinner
 	path       atomic.Pointer[path] // where Send without an address goes
@@ -104,6 +105,7 @@ func (s *Stack) open(k *Socket) (*Socket, error) {
 	k.binding.Owner = k
 	k.pathKey.Store(k.id)
 	k.ttl.Store(-1)
+	k.multicast.ttl = defaultMulticastTTL
 	k.mtuDiscover.Store(unix.IP_PMTUDISC_WANT)
 	k.recvExtras.cpu.Store(-1)
 	k.queue.limit.Store(defaultRcvbuf)
@@ -327,8 +329,10 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 			dst = loopbackAddr
 		}
 	}
-	rt, e := k.s.route(flow{dst: dst, src: src, device: k.device, broadcast: k.broadcast.Load(),
-		anySource: k.bindOpts.transparent.Load()})
+	f := flow{dst: dst, src: src, device: k.device, broadcast: k.broadcast.Load(),
+		anySource: k.bindOpts.transparent.Load()}
+	k.multicast.apply(&f)
+	rt, e := k.s.route(f)
 	if e != 0 {
 		return e
 	}
@@ -456,6 +460,7 @@ func (k *Socket) Close() error {
 	if k.packet != nil {
 		k.closePacket()
 	}
+	k.dropGroups()
 	k.dropPaths()
 	k.queue.purge(&k.s.pool)
 	k.s.mu.Lock()

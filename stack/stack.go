@@ -29,6 +29,10 @@ type Config struct {
 	// ICMP limits the rate of the errors that the stack sends. The zero value
 	// is icmp.DefaultLimiterConfig, Linux' limits.
 	ICMP icmp.LimiterConfig
+	// MaxMemberships is in how many groups a socket may be, and MaxSources how many
+	// sources its filter for a group may have; 0 is 20 and 10, Linux' defaults
+	// (net.ipv4.igmp_max_memberships and igmp_max_msf).
+	MaxMemberships, MaxSources int
 }
 
 // Stack is one host: interfaces, addresses, routes, sockets. All methods may be
@@ -42,6 +46,7 @@ type Stack struct {
 	tellOnce      atomic.Bool // a link beside the loopback has none
 
 	rx      receiver
+	flows   groupFlows
 	udp     *udp.Table[*Socket] // guarded by the receive lock, as are
 	pings   *udp.Table[*Socket]
 	reasm   *ipv4.Reassembler
@@ -79,6 +84,11 @@ type Stack struct {
 	randMu sync.Mutex
 	rand   [256]byte
 	randAt int
+
+	// groupMu makes changes of memberships take turns. It is taken before the receive
+	// lock, and after Socket.mu or without it.
+	groupMu                    sync.Mutex
+	maxMemberships, maxSources int
 
 	// mu guards the configuration, as the package comment says.
 	mu        sync.Mutex
@@ -125,6 +135,12 @@ func New(cfg Config) (*Stack, error) {
 	s.sleepers.pool.New = s.newWaiter
 	s.timers.init(s.wakeSleepers)
 	s.reasmTimer = newTimer(s.reassemblyTimers)
+	if s.maxMemberships = cfg.MaxMemberships; s.maxMemberships <= 0 {
+		s.maxMemberships = defaultMaxMemberships
+	}
+	if s.maxSources = cfg.MaxSources; s.maxSources <= 0 {
+		s.maxSources = defaultMaxSources
+	}
 	s.net.Store(&network{routes: new(ipv4.RouteTable)})
 	lo, err := s.AddLink(loopback.New(loopback.Options{}), InterfaceConfig{Index: 1})
 	if err != nil {
@@ -178,6 +194,9 @@ func (s *Stack) Close() error {
 	s.gen.Add(1)
 	s.closed = true
 	s.mu.Unlock()
+	for _, i := range n.interfaces {
+		i.leaveGroups() // with one report for all, before the sockets leave one by one
+	}
 	close(s.closing)
 	for _, k := range sockets {
 		k.Close()

@@ -32,7 +32,7 @@ func (k *Socket) superRun(tx *txbuf, msgs []OutMessage) (int, *path) {
 		return 0, nil
 	}
 	p := k.cachedPath(tx, &first)
-	if p == nil || !p.holds(k.s) || first.n > p.maxData || p.hop.kind != toUnicast ||
+	if p == nil || !p.holds(k.s) || first.n > p.maxData || p.slow ||
 		p.ifc.info.Load().Caps&link.CapGSO == 0 {
 		return 0, nil
 	}

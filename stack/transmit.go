@@ -176,7 +176,7 @@ func (k *Socket) send(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	}
 	p := k.cachedPath(tx, o)
 	if p == nil || !p.holds(k.s) || k.state.Load()&stateSend != 0 ||
-		o.n > p.maxData || k.proto != ipv4.ProtocolUDP || p.hop.kind != toUnicast {
+		o.n > p.maxData || k.proto != ipv4.ProtocolUDP || p.slow {
 		return k.sendSlow(tx, o, flags)
 	}
 	return k.sendFast(tx, p, o)
@@ -373,6 +373,9 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 		spec.device = k.bindOpts.unicastIf.Load()
 	}
 	spec.options = k.sendExtras.options.Load()
+	if ipv4.IsMulticast(spec.dst) {
+		spec.ttl, spec.quiet = k.multicast.ttl, k.multicast.quiet
+	}
 	if o.opts != nil {
 		o.opts.apply(&spec)
 		spec.onLink = spec.onLink || o.opts.DontRoute
@@ -380,6 +383,7 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 	if e := spec.routeBySource(); e != 0 {
 		return spec, false, e
 	}
+	k.multicast.apply(&spec.flow)
 	if spec.dst == ([4]byte{}) { // Linux: the zero address is this host
 		if spec.dst = spec.src; spec.dst == ([4]byte{}) {
 			spec.dst = loopbackAddr

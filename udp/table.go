@@ -30,6 +30,7 @@ type Table[T any] struct {
 	reserved portSet           // not to be taken as ephemeral ports
 	lo, hi   uint16
 	n        int
+	changes  uint64 // of what Match goes by
 	clock    uint64 // the last seq or rank given out
 	flow     secret // of the choice within a group
 	rnd      func() uint64
@@ -48,6 +49,9 @@ func NewTable[T any](rnd func() uint64) *Table[T] {
 
 // Len returns the number of bindings.
 func (t *Table[T]) Len() int { return t.n }
+
+// Changes returns a number that grows whenever Match may find others than before.
+func (t *Table[T]) Changes() uint64 { return t.changes }
 
 // All yields every binding, by port, latest bound first. The table must not
 // change meanwhile.
@@ -189,6 +193,7 @@ func (t *Table[T]) Rebind(b *Binding[T], device int32) unix.Errno {
 	}
 	if b.full() { // keeps its place among those with the same peer
 		b.Device = device
+		t.changes++
 		return 0
 	}
 	t.leaveLookup(b)
@@ -258,6 +263,7 @@ func (t *Table[T]) leaveChain(b *Binding[T]) {
 // enterLookup makes Lookup find b.
 func (t *Table[T]) enterLookup(b *Binding[T]) {
 	defer t.refresh(b)
+	t.changes++
 	if !b.full() {
 		b.chain.ready.insert(b, inReady, ranksHigher)
 		if b.special() {
@@ -280,6 +286,7 @@ func (t *Table[T]) enterLookup(b *Binding[T]) {
 // changes that enterLookup went by.
 func (t *Table[T]) leaveLookup(b *Binding[T]) {
 	defer t.refresh(b)
+	t.changes++
 	if !b.full() {
 		b.chain.ready.remove(b, inReady)
 		if b.special() {

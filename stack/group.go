@@ -1,0 +1,497 @@
+package stack
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"github.com/outband/outband/igmp"
+	"github.com/outband/outband/ipv4"
+	"golang.org/x/sys/unix"
+)
+
+// The groups that sockets are members of, with their source filters (ip(7),
+// RFC 3376 section 2 and 3.1). The rules are Linux' (net/ipv4/igmp.c), errno for
+// errno.
+
+const (
+	// defaultMaxMemberships and defaultMaxSources are Linux'
+	// net.ipv4.igmp_max_memberships and igmp_max_msf.
+	defaultMaxMemberships = 20
+	defaultMaxSources     = 10
+	// defaultMulticastTTL is the time to live of multicasts (ip(7), IP_MULTICAST_TTL).
+	defaultMulticastTTL = 1
+	// indexFrom is from how many memberships on a socket finds them by a map.
+	indexFrom = 8
+)
+
+// allHosts is the group that every host is in (RFC 1112, section 4).
+var allHosts = [4]byte{224, 0, 0, 1}
+
+// A GroupRequest names a group on an interface, as struct ip_mreqn in ip(7) does:
+// by the interface's index if it is not 0, else by an address of the interface if
+// that is not zero, else by the route to the group.
+type GroupRequest struct {
+	Group     [4]byte
+	Address   [4]byte
+	Interface int
+}
+
+// groupMembership is a socket's membership in one group on one interface.
+type groupMembership struct {
+	group   [4]byte
+	address [4]byte // as the request gave it
+	ifc     *Interface
+	mode    igmp.Mode
+	// sources are in the order in which they were given. listed says that a list
+	// was ever given: Linux tells an empty one from none.
+	sources [][4]byte
+	listed  bool
+
+	older, newer *groupMembership
+}
+
+// groupKey names a membership within a socket.
+type groupKey struct {
+	group [4]byte
+	index int32
+}
+
+// groupSet is the memberships of a socket, latest first. Stack.groupMu is held to
+// change it, and the receive lock too; one of the two to read it.
+type groupSet struct {
+	latest *groupMembership
+	n      int
+	index  map[groupKey]*groupMembership // nil for few
+}
+
+// multicastOptions are a socket's settings for multicasts (ip(7)).
+type multicastOptions struct {
+	groups groupSet
+	// membersOnly says that datagrams to groups that the socket is not in are not
+	// for it, though others of the host are members (IP_MULTICAST_ALL is 0).
+	membersOnly atomic.Bool
+
+	// Guarded by Socket.mu.
+	ifIndex int32
+	ifAddr  [4]byte
+	ttl     int32
+	quiet   bool // IP_MULTICAST_LOOP is 0
+}
+
+// get returns the membership in a group on an interface, nil if there is none.
+func (g *groupSet) get(group [4]byte, index int32) *groupMembership {
+	if g.index != nil {
+		return g.index[groupKey{group, index}]
+	}
+	for m := g.latest; m != nil; m = m.older {
+		if m.group == group && m.ifc.index == index {
+			return m
+		}
+	}
+	return nil
+}
+
+func (g *groupSet) add(m *groupMembership) {
+	if m.older = g.latest; m.older != nil {
+		m.older.newer = m
+	}
+	g.latest = m
+	if g.n++; g.n == indexFrom {
+		g.index = make(map[groupKey]*groupMembership)
+		for o := g.latest; o != nil; o = o.older {
+			g.index[groupKey{o.group, o.ifc.index}] = o
+		}
+	} else if g.index != nil {
+		g.index[groupKey{m.group, m.ifc.index}] = m
+	}
+}
+
+func (g *groupSet) remove(m *groupMembership) {
+	if m.older != nil {
+		m.older.newer = m.newer
+	}
+	if m.newer != nil {
+		m.newer.older = m.older
+	} else {
+		g.latest = m.older
+	}
+	g.n--
+	delete(g.index, groupKey{m.group, m.ifc.index})
+}
+
+// admits reports whether a datagram from src to a group that came by an interface is
+// for the socket (Linux' ip_mc_sf_allow). The receive lock is held.
+func (o *multicastOptions) admits(group [4]byte, index int32, src [4]byte) bool {
+	if o.groups.latest == nil {
+		return !o.membersOnly.Load()
+	}
+	m := o.groups.get(group, index)
+	if m == nil {
+		return !o.membersOnly.Load()
+	}
+	if len(m.sources) == 0 {
+		return m.mode == igmp.Exclude
+	}
+	return slices.Contains(m.sources, src) == (m.mode == igmp.Include)
+}
+
+// apply gives the flow of a multicast its device and source if it has none yet.
+// Socket.mu is held.
+func (o *multicastOptions) apply(f *flow) {
+	if !ipv4.IsMulticast(f.dst) {
+		return
+	}
+	if f.device == 0 {
+		f.device = o.ifIndex
+	}
+	if f.src == ([4]byte{}) {
+		f.src = o.ifAddr
+	}
+}
+
+// filter returns the membership as package igmp wants it: sorted.
+func (m *groupMembership) filter() igmp.Filter {
+	f := igmp.Filter{Mode: m.mode, Sources: slices.Clone(m.sources)}
+	slices.SortFunc(f.Sources, func(a, b [4]byte) int { return slices.Compare(a[:], b[:]) })
+	return f
+}
+
+// groupInterface returns the interface that a request names (ip_mc_find_dev). With
+// Address, that of 0.0.0.0 is the one that the route gives.
+func (s *Stack) groupInterface(r GroupRequest) *Interface {
+	n := s.net.Load()
+	if r.Interface != 0 {
+		return n.byIndex[int32(r.Interface)]
+	}
+	if r.Address != ([4]byte{}) {
+		if ipv4.IsLoopback(r.Address) && n.isLocal(r.Address) {
+			return n.loopback
+		}
+		return n.local[r.Address]
+	}
+	if h, e := s.route(flow{dst: r.Group}); e == 0 {
+		return h.ifc
+	}
+	return nil
+}
+
+// JoinGroup makes the socket a member of a group, of all sources
+// (IP_ADD_MEMBERSHIP, MCAST_JOIN_GROUP). EINVAL: not a group. ENODEV: no such
+// interface. EADDRINUSE: the socket is a member. ENOBUFS: it is in as many groups
+// as it may be (Config.MaxMemberships).
+func (k *Socket) JoinGroup(r GroupRequest) error { return k.joinGroup(r, igmp.Exclude) }
+
+func (k *Socket) joinGroup(r GroupRequest, mode igmp.Mode) error {
+	if !ipv4.IsMulticast(r.Group) {
+		return unix.EINVAL
+	}
+	s := k.s
+	s.groupMu.Lock()
+	defer s.groupMu.Unlock()
+	ifc := s.groupInterface(r)
+	if ifc == nil {
+		return unix.ENODEV
+	}
+	g := &k.multicast.groups
+	if g.get(r.Group, ifc.index) != nil {
+		return unix.EADDRINUSE
+	}
+	if g.n >= s.maxMemberships {
+		return unix.ENOBUFS
+	}
+	if k.Closed() {
+		return unix.EBADF
+	}
+	m := &groupMembership{group: r.Group, address: r.Address, ifc: ifc, mode: mode}
+	if err := ifc.enterGroup(r.Group); err != nil {
+		return err
+	}
+	s.changeGroup(g, m, igmp.NotMember, m.filter(), func() { g.add(m) })
+	return nil
+}
+
+// LeaveGroup ends a membership, whatever its sources (IP_DROP_MEMBERSHIP,
+// MCAST_LEAVE_GROUP). ENODEV: the request names no interface, and there is no route
+// to the group. EADDRNOTAVAIL: the socket is not a member.
+func (k *Socket) LeaveGroup(r GroupRequest) error {
+	k.s.groupMu.Lock()
+	defer k.s.groupMu.Unlock()
+	return k.leaveGroupLocked(r)
+}
+
+func (k *Socket) leaveGroupLocked(r GroupRequest) error {
+	if r.Interface == 0 && r.Address == ([4]byte{}) && k.s.groupInterface(r) == nil {
+		return unix.ENODEV
+	}
+	for m := k.multicast.groups.latest; m != nil; m = m.older {
+		if m.group == r.Group && r.names(m) {
+			k.dropMembership(m)
+			return nil
+		}
+	}
+	return unix.EADDRNOTAVAIL
+}
+
+// names reports whether a membership is the one that is to be left.
+func (r *GroupRequest) names(m *groupMembership) bool {
+	if r.Interface != 0 {
+		return int(m.ifc.index) == r.Interface
+	}
+	return r.Address == ([4]byte{}) || r.Address == m.address
+}
+
+// dropMembership takes a membership away. groupMu is held.
+func (k *Socket) dropMembership(m *groupMembership) {
+	g := &k.multicast.groups
+	k.s.changeGroup(g, m, m.filter(), igmp.NotMember, func() { g.remove(m) })
+	m.ifc.exitGroup(m.group)
+}
+
+// dropGroups ends all memberships of a socket that is closed.
+func (k *Socket) dropGroups() {
+	k.s.groupMu.Lock()
+	defer k.s.groupMu.Unlock()
+	for m := k.multicast.groups.latest; m != nil; m = m.older {
+		k.dropMembership(m)
+	}
+}
+
+// JoinSource adds a source to those of which the socket receives what they send to
+// a group, and makes it a member if it is not (IP_ADD_SOURCE_MEMBERSHIP,
+// MCAST_JOIN_SOURCE_GROUP). EINVAL: the socket is a member for all sources but some.
+// EADDRNOTAVAIL: the source is there. ENOBUFS: too many (Config.MaxSources). Else as
+// JoinGroup.
+func (k *Socket) JoinSource(r GroupRequest, source [4]byte) error {
+	if err := k.joinGroup(r, igmp.Include); err != nil && err != unix.EADDRINUSE {
+		return err
+	}
+	return k.addSource(r, source, igmp.Include)
+}
+
+// LeaveSource undoes JoinSource (IP_DROP_SOURCE_MEMBERSHIP, MCAST_LEAVE_SOURCE_GROUP).
+// With the last source goes the membership. EADDRNOTAVAIL: the source is not there.
+// EINVAL: no membership of that kind.
+func (k *Socket) LeaveSource(r GroupRequest, source [4]byte) error {
+	return k.removeSource(r, source, igmp.Include)
+}
+
+// BlockSource drops what a source sends to a group (IP_BLOCK_SOURCE,
+// MCAST_BLOCK_SOURCE), of which the socket is a member for all other sources: else
+// EINVAL. EADDRNOTAVAIL: it is blocked. ENOBUFS: too many.
+func (k *Socket) BlockSource(r GroupRequest, source [4]byte) error {
+	return k.addSource(r, source, igmp.Exclude)
+}
+
+// UnblockSource undoes BlockSource (IP_UNBLOCK_SOURCE, MCAST_UNBLOCK_SOURCE).
+// EADDRNOTAVAIL: it is not blocked. EINVAL: no membership of that kind.
+func (k *Socket) UnblockSource(r GroupRequest, source [4]byte) error {
+	return k.removeSource(r, source, igmp.Exclude)
+}
+
+// sourceMembership returns the membership whose sources are to be changed, in a
+// mode. One without sources ever takes the other mode. groupMu is held.
+func (k *Socket) sourceMembership(r GroupRequest, mode igmp.Mode) (*groupMembership, error) {
+	if !ipv4.IsMulticast(r.Group) {
+		return nil, unix.EINVAL
+	}
+	ifc := k.s.groupInterface(r)
+	if ifc == nil {
+		return nil, unix.ENODEV
+	}
+	m := k.multicast.groups.get(r.Group, ifc.index)
+	if m == nil || m.listed && m.mode != mode {
+		return nil, unix.EINVAL
+	}
+	if m.mode != mode {
+		k.setSources(m, mode, nil, false)
+	}
+	return m, nil
+}
+
+func (k *Socket) addSource(r GroupRequest, source [4]byte, mode igmp.Mode) error {
+	k.s.groupMu.Lock()
+	defer k.s.groupMu.Unlock()
+	m, err := k.sourceMembership(r, mode)
+	switch {
+	case err != nil:
+		return err
+	case len(m.sources) >= k.s.maxSources:
+		return unix.ENOBUFS
+	case slices.Contains(m.sources, source):
+		return unix.EADDRNOTAVAIL
+	}
+	k.setSources(m, mode, append(slices.Clone(m.sources), source), true)
+	return nil
+}
+
+func (k *Socket) removeSource(r GroupRequest, source [4]byte, mode igmp.Mode) error {
+	k.s.groupMu.Lock()
+	defer k.s.groupMu.Unlock()
+	m, err := k.sourceMembership(r, mode)
+	if err != nil {
+		return err
+	}
+	at := slices.Index(m.sources, source)
+	if at < 0 {
+		return unix.EADDRNOTAVAIL
+	}
+	if len(m.sources) == 1 && mode == igmp.Include {
+		return k.leaveGroupLocked(r)
+	}
+	k.setSources(m, mode, slices.Delete(slices.Clone(m.sources), at, at+1), true)
+	return nil
+}
+
+// SetGroupFilter replaces the mode and the sources of a membership (IP_MSFILTER,
+// MCAST_MSFILTER, RFC 3678). INCLUDE without sources leaves the group. EINVAL: no
+// group, no mode, or the socket is not a member. ENODEV: no such interface. ENOBUFS:
+// too many sources. f.Sources may be in any order, and is not kept.
+func (k *Socket) SetGroupFilter(r GroupRequest, f igmp.Filter) error {
+	if !ipv4.IsMulticast(r.Group) || f.Mode != igmp.Include && f.Mode != igmp.Exclude {
+		return unix.EINVAL
+	}
+	k.s.groupMu.Lock()
+	defer k.s.groupMu.Unlock()
+	ifc := k.s.groupInterface(r)
+	if ifc == nil {
+		return unix.ENODEV
+	}
+	if f.Mode == igmp.Include && len(f.Sources) == 0 {
+		return k.leaveGroupLocked(r)
+	}
+	m := k.multicast.groups.get(r.Group, ifc.index)
+	if m == nil {
+		return unix.EINVAL
+	}
+	if len(f.Sources) > k.s.maxSources {
+		return unix.ENOBUFS
+	}
+	k.setSources(m, f.Mode, slices.Clone(f.Sources), len(f.Sources) > 0)
+	return nil
+}
+
+// GroupFilter returns the mode and the sources of a membership, in the order in
+// which they were given. EADDRNOTAVAIL: the socket is not a member. Else as
+// SetGroupFilter.
+func (k *Socket) GroupFilter(r GroupRequest) (igmp.Filter, error) {
+	if !ipv4.IsMulticast(r.Group) {
+		return igmp.Filter{}, unix.EINVAL
+	}
+	k.s.groupMu.Lock()
+	defer k.s.groupMu.Unlock()
+	ifc := k.s.groupInterface(r)
+	if ifc == nil {
+		return igmp.Filter{}, unix.ENODEV
+	}
+	return k.filterLocked(r.Group, ifc.index)
+}
+
+// filterLocked returns what a membership lets pass. groupMu is held.
+func (k *Socket) filterLocked(group [4]byte, index int32) (igmp.Filter, error) {
+	m := k.multicast.groups.get(group, index)
+	if m == nil {
+		return igmp.Filter{}, unix.EADDRNOTAVAIL
+	}
+	return igmp.Filter{Mode: m.mode, Sources: slices.Clone(m.sources)}, nil
+}
+
+// GroupFilterOn is GroupFilter for an interface's index.
+func (k *Socket) GroupFilterOn(group [4]byte, index int) (igmp.Filter, error) {
+	if !ipv4.IsMulticast(group) {
+		return igmp.Filter{}, unix.EINVAL
+	}
+	k.s.groupMu.Lock()
+	defer k.s.groupMu.Unlock()
+	return k.filterLocked(group, int32(index))
+}
+
+// MaxSources returns how many sources a membership may have (net.ipv4.igmp_max_msf).
+func (k *Socket) MaxSources() int { return k.s.maxSources }
+
+// setSources gives a membership other sources. groupMu is held.
+func (k *Socket) setSources(m *groupMembership, mode igmp.Mode, sources [][4]byte, listed bool) {
+	old := m.filter()
+	now := groupMembership{mode: mode, sources: sources}
+	k.s.changeGroup(&k.multicast.groups, m, old, now.filter(), func() { m.mode, m.sources, m.listed = mode, sources, listed })
+}
+
+// SetMulticastInterface says by which interface multicasts leave, and with which
+// source address, unless the socket is bound to others (IP_MULTICAST_IF); the zero
+// request: as the routes say. EADDRNOTAVAIL: no such interface. EINVAL: the socket is
+// bound to another. The request's Group does not matter.
+func (k *Socket) SetMulticastInterface(r GroupRequest) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	index := int32(r.Interface)
+	addr := r.Address
+	switch {
+	case index != 0:
+		if k.s.net.Load().byIndex[index] == nil {
+			return unix.EADDRNOTAVAIL
+		}
+	case addr != [4]byte{}:
+		ifc := k.s.groupInterface(r)
+		if ifc == nil {
+			return unix.EADDRNOTAVAIL
+		}
+		index = ifc.index
+	}
+	if index != 0 && k.device != 0 && k.device != index {
+		return unix.EINVAL
+	}
+	k.multicast.ifIndex, k.multicast.ifAddr = index, addr
+	k.dropPaths()
+	return nil
+}
+
+// MulticastInterface returns what SetMulticastInterface set.
+func (k *Socket) MulticastInterface() (index int, addr [4]byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return int(k.multicast.ifIndex), k.multicast.ifAddr
+}
+
+// SetMulticastTTL sets the time to live of multicasts, 0 to 255: those with 0 do not
+// leave the host (IP_MULTICAST_TTL).
+func (k *Socket) SetMulticastTTL(ttl int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.multicast.ttl = int32(ttl)
+	k.dropPaths()
+}
+
+// MulticastTTL returns what SetMulticastTTL set, or 1.
+func (k *Socket) MulticastTTL() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return int(k.multicast.ttl)
+}
+
+// SetMulticastLoop says whether the stack's own sockets, this one among them, hear
+// the multicasts that the socket sends (IP_MULTICAST_LOOP).
+func (k *Socket) SetMulticastLoop(on bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.multicast.quiet = !on
+	k.dropPaths()
+}
+
+// MulticastLoop returns what SetMulticastLoop set, or true.
+func (k *Socket) MulticastLoop() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !k.multicast.quiet
+}
+
+// SetMulticastAll says whether the socket receives datagrams to all groups that
+// anybody of the stack is a member of, not only to its own (IP_MULTICAST_ALL). Its
+// filters hold for its own groups in any case.
+func (k *Socket) SetMulticastAll(on bool) {
+	k.s.lockReceive()
+	defer k.s.unlockReceive()
+	k.multicast.membersOnly.Store(!on)
+	k.s.flows.changed(0)
+}
+
+// MulticastAll returns what SetMulticastAll set, or true.
+func (k *Socket) MulticastAll() bool { return !k.multicast.membersOnly.Load() }

@@ -1,0 +1,172 @@
+package stack
+
+import (
+	"github.com/outband/outband/igmp"
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"golang.org/x/sys/unix"
+)
+
+// The groups of interfaces: which multicasts are taken, and what IGMP says of it. An
+// interface's igmp.Host is guarded by the receive lock.
+
+// igmpTOS is the type of service of IGMP messages: internetwork control (RFC 3376,
+// section 4).
+const igmpTOS = 0xc0
+
+// groupState is what an interface has of multicasts.
+type groupState struct {
+	host  *igmp.Host
+	timer *timer
+	// users counts the memberships of sockets in each group, whose frames the link
+	// lets through. It is guarded by Stack.groupMu.
+	users map[[4]byte]int
+	up    bool   // the host was told that the link is up
+	buf   []byte // for messages
+}
+
+func (g *groupState) init(i *Interface, cfg igmp.Config) {
+	cfg.MTU = i.info.Load().MTU
+	g.host = igmp.New(cfg, i.s.random)
+	g.timer = newTimer(i.groupTimers)
+	g.users = make(map[[4]byte]int)
+	g.up = true
+	g.buf = make([]byte, min(cfg.MTU, 2048))
+}
+
+// enterGroup has the link let a group's frames through: one more socket is a
+// member. groupMu is held.
+func (i *Interface) enterGroup(group [4]byte) error {
+	if i.groups.users[group] == 0 {
+		if err := i.link.JoinGroup(ipv4.MulticastMAC(group)); err != nil {
+			return err
+		}
+	}
+	i.groups.users[group]++
+	return nil
+}
+
+// exitGroup undoes enterGroup. groupMu is held.
+func (i *Interface) exitGroup(group [4]byte) {
+	if i.groups.users[group]--; i.groups.users[group] > 0 {
+		return
+	}
+	delete(i.groups.users, group)
+	i.link.LeaveGroup(ipv4.MulticastMAC(group)) // a link that is closed has left
+}
+
+// changeGroup replaces a socket's filter for a group by another, once apply has
+// changed the socket's own set. groupMu is held.
+func (s *Stack) changeGroup(g *groupSet, m *groupMembership, old, new igmp.Filter, apply func()) {
+	i := m.ifc
+	s.lockReceive()
+	before := g.n
+	apply()
+	s.flows.changed(g.n - before)
+	now := s.clock.Now()
+	i.groups.host.Update(now, m.group, old, new)
+	i.afterGroups()
+	s.unlockReceive()
+	s.gen.Add(1) // whether senders hear their own multicasts may have changed
+}
+
+// groupTimers does what is due of an interface's groups, and takes in what has
+// changed of the link and its address. The receive lock is held.
+func (i *Interface) groupTimers(now int64) {
+	h, info := i.groups.host, i.info.Load()
+	h.SetMTU(info.MTU)
+	switch up := info.State == link.Up; {
+	case up && !i.groups.up:
+		h.LinkUp(now)
+	case !up && i.groups.up:
+		h.LinkDown(now)
+	}
+	i.groups.up = info.State == link.Up
+	h.SetAddress(now, i.primary)
+	h.Advance(now)
+	i.afterGroups()
+}
+
+// renewGroups has groupTimers look at the link and the address soon.
+func (i *Interface) renewGroups() { i.s.timers.set(i.groups.timer, i.s.clock.Now()) }
+
+// afterGroups leaves the messages of the interface's host to the flush, and sets
+// its timer. The receive lock is held.
+func (i *Interface) afterGroups() {
+	h := i.groups.host
+	for t, ok := h.Next(i.groups.buf); ok; t, ok = h.Next(i.groups.buf) {
+		if !i.loopback { // nobody would hear it
+			i.sendIGMP(&t)
+		}
+	}
+	i.s.timers.set(i.groups.timer, h.Deadline())
+}
+
+// sendIGMP leaves an IGMP message to the flush, in a frame.
+func (i *Interface) sendIGMP(t *igmp.Transmit) {
+	s := i.s
+	f := ipv4.Fields{TOS: igmpTOS, TTL: 1, Protocol: ipv4.ProtocolIGMP, DontFragment: true, Src: i.primary,
+		Dst: t.Dst, Options: routerAlert}
+	b := s.pool.get(link.HeaderLen + ipv4.MinHeaderLen + len(routerAlert) + len(t.Message))
+	group, own := ipv4.MulticastMAC(t.Dst), i.info.Load().HardwareAddr
+	n := copy(b, group[:])
+	n += copy(b[n:], own[:])
+	b[n], b[n+1] = unix.ETH_P_IP>>8, unix.ETH_P_IP&0xff
+	n = link.HeaderLen + f.Put(b[link.HeaderLen:], len(t.Message))
+	copy(b[n:], t.Message)
+	s.rx.count[igmpOutMsgs]++
+	s.rx.pending.out = append(s.rx.pending.out, outPacket{ifc: i, frame: b})
+}
+
+// routerAlert is the IP option with which IGMP messages are sent (RFC 2113).
+var routerAlert = ipv4.AppendRouterAlert(nil)
+
+// inGroup reports whether somebody on the interface wants what src sends to a group.
+// The receive lock is held.
+func (i *Interface) inGroup(group, src [4]byte) bool {
+	if g := i.groups.host.Lookup(group); g != nil {
+		return g.Accepts(src)
+	}
+	return group == allHosts
+}
+
+// hearsOwn reports whether a multicast that leaves by the interface comes back to
+// this host: somebody is in the group.
+func (s *Stack) hearsOwn(i *Interface, group, src [4]byte) bool {
+	s.lockReceive()
+	defer s.unlockReceive()
+	return i.inGroup(group, src)
+}
+
+// igmpInput processes an IGMP message. The receive lock is held.
+func (s *Stack) igmpInput(a *arrival, b []byte) {
+	s.rx.count[igmpInMsgs]++
+	if a.ifc.loopback {
+		return
+	}
+	alert := false
+	if len(s.rx.options) > 0 {
+		set, _, c := ipv4.ParseOptions(s.rx.options)
+		alert = c == ipv4.CauseNone && set.RouterAlert != 0
+	}
+	now := s.clock.Now()
+	a.ifc.groups.host.Input(now, igmp.Packet{Src: a.src, Dst: a.dst, TTL: a.h.TTL(), RouterAlert: alert, Payload: b})
+	a.ifc.afterGroups()
+}
+
+// leaveGroups tells the link that we are in no group any more.
+func (i *Interface) leaveGroups() {
+	s := i.s
+	s.lockReceive()
+	i.groups.host.LeaveAll(s.clock.Now())
+	i.afterGroups()
+	s.unlockReceive()
+}
+
+// Groups returns the groups that sockets are members of on the interface, and what is
+// known of its queriers. Times in it are of the stack's clock.
+func (i *Interface) Groups() ([]igmp.GroupInfo, igmp.Status) {
+	i.s.lockReceive()
+	defer i.s.unlockReceive()
+	return i.groups.host.Groups(), i.groups.host.Status()
+}
