@@ -295,6 +295,8 @@ func goodFrames() map[string][]byte {
 		"parameter":     icmpError(icmp.ParameterProblem, icmp.CodePointer, icmp.PointerRest(1), ours),
 		"ARP request":   arpPacket(broadcastMAC, arp.OpRequest, farMAC, far4, link.MAC{}, near4),
 		"ARP reply":     arpReply(farMAC),
+		"IGMP query":    generalQuery(),
+		"multicast":     fromHost(2, groupA, 9, "to a group"),
 	}
 }
 
