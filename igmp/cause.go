@@ -14,15 +14,15 @@ const (
 	CauseType        // a type that hosts do not know (RFC 3376 section 4: silently ignored)
 	CauseQueryLength // a query of 9 to 11 bytes (RFC 3376 section 7.1: silently ignored)
 
-	CauseLinkDown    // the link is down, or LeaveAll was called
-	CauseTTL         // TTL is not 1, so the message may not be from this link
-	CauseRouterAlert // no router alert option, and Config.RequireRouterAlert is set
-	CauseSource      // the source address is not that of one host, nor 0.0.0.0
-	CauseDestination // the destination is not one that this type of message is sent to
-	CauseGroup       // the group is not multicast, or a general query lists sources
-	CauseNotMember   // about a group that is not joined here, or that is never reported
-	CauseReflected   // our own report, come back
-	CauseRouterOnly  // a version 3 report or a leave of another host: for routers
+	CauseLinkDown      // the link is down, or LeaveAll was called
+	CauseTTL           // TTL is not 1, so the message may not be from this link
+	CauseRouterAlert   // no router alert option, and Config.RequireRouterAlert is set
+	CauseSource        // the source address is not that of one host, nor 0.0.0.0
+	CauseDestination   // the destination is not one that this type of message is sent to
+	CauseGroup         // the group is not multicast, or a general query lists sources
+	CauseNotMember     // about a group that is not joined here, or that is never reported
+	CauseReflected     // our own report, come back
+	CauseRouterOnly    // a version 3 report or a leave of another host: for routers
 	CauseNotSuppressed // a report of another host, in version 3, where it suppresses nothing (RFC 3376 appendix A.2)
 
 	CauseBacklog    // a message was not sent: too many bytes wait to be fetched with Next

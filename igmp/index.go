@@ -3,7 +3,6 @@ package igmp
 import (
 	"encoding/binary"
 	"iter"
-	"math/bits"
 )
 
 // key returns the address as one number, to hash and to compare.
@@ -19,7 +18,6 @@ func address(k uint32) (ip [4]byte) {
 // probing, at most half full. A lookup costs one cache miss. The zero index is empty.
 type index[E any] struct {
 	slots []slot[E] // length 0 or a power of two
-	shift uint      // 64 - log2(len(slots))
 	n     int       // entries
 }
 
@@ -31,22 +29,23 @@ type slot[E any] struct {
 
 const minIndex = 8
 
-// home returns the slot at which the search for a key begins. mul is a random odd
-// number, the same at each call, so that nobody can choose addresses that collide.
-func (x *index[E]) home(k uint32, mul uint64) uint64 {
+// home returns the slot at which the search for a key begins, if the number of slots
+// is taken as a mask. mul is a random odd number, the same at each call, so that nobody
+// can choose addresses that collide. The lower half of the product spreads addresses
+// that follow each other, the upper half those that differ in their first bytes.
+func home(k uint32, mul uint64) uint64 {
 	h := uint64(k) * mul
-	h ^= h >> 32
-	return h * 0x9e3779b97f4a7c15 >> x.shift
+	return h ^ h>>32
 }
 
 // get returns the entry of the key, nil if there is none.
 func (x *index[E]) get(k uint32, mul uint64) *E {
-	if x.n == 0 {
+	slots := x.slots
+	if len(slots) == 0 {
 		return nil
 	}
-	mask := uint64(len(x.slots) - 1)
-	for i := x.home(k, mul); ; i++ {
-		s := &x.slots[i&mask]
+	for i := home(k, mul); ; i++ {
+		s := &slots[i&uint64(len(slots)-1)]
 		if s.key == k || s.e == nil {
 			return s.e
 		}
@@ -65,7 +64,7 @@ func (x *index[E]) put(k uint32, e *E, mul uint64) {
 // slot are told apart by the entry.
 func (x *index[E]) place(s slot[E], mul uint64) {
 	mask := uint64(len(x.slots) - 1)
-	i := x.home(s.key, mul)
+	i := home(s.key, mul)
 	for x.slots[i&mask].e != nil {
 		i++
 	}
@@ -75,7 +74,7 @@ func (x *index[E]) place(s slot[E], mul uint64) {
 // resize makes room for n slots, a power of two.
 func (x *index[E]) resize(n int, mul uint64) {
 	old := x.slots
-	x.slots, x.shift = make([]slot[E], n), uint(65-bits.Len(uint(n)))
+	x.slots = make([]slot[E], n)
 	for _, s := range old {
 		if s.e != nil {
 			x.place(s, mul)
@@ -87,13 +86,13 @@ func (x *index[E]) resize(n int, mul uint64) {
 // pass it by, and gives memory back when the table has become far too large.
 func (x *index[E]) remove(k uint32, mul uint64) {
 	mask := uint64(len(x.slots) - 1)
-	hole := x.home(k, mul) & mask
+	hole := home(k, mul) & mask
 	for x.slots[hole].key != k || x.slots[hole].e == nil {
 		hole = (hole + 1) & mask
 	}
 	for i := (hole + 1) & mask; x.slots[i].e != nil; i = (i + 1) & mask {
 		// The slot may move to the hole if its home is not between the two.
-		if (i-x.home(x.slots[i].key, mul))&mask >= (i-hole)&mask {
+		if (i-home(x.slots[i].key, mul))&mask >= (i-hole)&mask {
 			x.slots[hole] = x.slots[i]
 			hole = i
 		}

@@ -1,0 +1,200 @@
+package igmp
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// Memberships are reported afresh when the link comes back or the address changes.
+func TestRejoin(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		version int
+		do      func(s *sim)
+		want    []string
+	}{
+		{"link, v3", 3, func(s *sim) { s.LinkDown(s.now); s.run(time.Second); s.LinkUp(s.now) }, []string{
+			"0.002 TO_EX 239.1.1.1 {}, ALLOW 239.1.1.2 {1 2 3}, TO_EX 239.1.1.3 {1}",
+			"0.502 TO_EX 239.1.1.1 {}, ALLOW 239.1.1.2 {1 2 3}, TO_EX 239.1.1.3 {1}"}},
+		{"address, v3", 3, func(s *sim) { s.SetAddress(s.now, peerIP) }, []string{
+			"0.002 TO_EX 239.1.1.1 {}, ALLOW 239.1.1.2 {1 2 3}, TO_EX 239.1.1.3 {1}",
+			"0.502 TO_EX 239.1.1.1 {}, ALLOW 239.1.1.2 {1 2 3}, TO_EX 239.1.1.3 {1}"}},
+		{"the same address", 3, func(s *sim) { s.SetAddress(s.now, ourIP) }, nil},
+		{"address, link down", 3, func(s *sim) { s.LinkDown(s.now); s.SetAddress(s.now, peerIP) }, nil},
+		{"link, v2", 2, func(s *sim) { s.LinkDown(s.now); s.LinkUp(s.now) }, []string{
+			"0.002 v2 239.1.1.1", "0.002 v2 239.1.1.2", "0.002 v2 239.1.1.3",
+			"0.502 v2 239.1.1.1", "0.502 v2 239.1.1.2", "0.502 v2 239.1.1.3"}},
+		{"link down", 3, func(s *sim) { s.LinkDown(s.now) }, nil},
+		{"changes while down", 3, func(s *sim) {
+			s.LinkDown(s.now)
+			s.set(g1, ex(), in(4))
+			s.set(g2, in(1, 2, 3), NotMember)
+			s.set(g3, ex(1), ex(2))
+			expect(s.tb, s.run(time.Second))
+			s.LinkUp(s.now)
+		}, []string{
+			"0.002 ALLOW 239.1.1.1 {4}, TO_EX 239.1.1.3 {2}", "0.502 ALLOW 239.1.1.1 {4}, TO_EX 239.1.1.3 {2}"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := settled(t, func(c *Config) { c.Version = tc.version })
+			tc.do(s)
+			got := s.run(60 * time.Second)
+			slices.Sort(got) // those of one moment come in any order in version 2
+			expect(t, got, tc.want...)
+		})
+	}
+}
+
+// Link down: what waits is dropped.
+func TestLinkDownDrops(t *testing.T) {
+	s := settled(t, nil)
+	s.set(g1, ex(), NotMember)
+	s.now += 10 * ms
+	s.Advance(s.now)
+	s.hear(queryV3(100, g2, 1))
+	s.LinkDown(s.now)
+	if _, ok := s.Next(nil); ok || s.Deadline() != never || s.Stats().Leaving != 0 || s.Status().LinkUp {
+		t.Error("something is left")
+	}
+}
+
+// LeaveAll says goodbye for all groups, once and at once.
+func TestLeaveAll(t *testing.T) {
+	s := settled(t, nil)
+	s.set([4]byte{239, 2, 0, 1}, NotMember, ex())
+	s.run(100 * time.Millisecond)
+	s.set([4]byte{239, 2, 0, 1}, ex(), NotMember) // still to be said
+	s.LeaveAll(s.now)
+	expect(t, s.run(60*time.Second),
+		"0.000 TO_IN 239.1.1.1 {}, BLOCK 239.1.1.2 {1 2 3}, TO_IN 239.1.1.3 {}, TO_IN 239.2.0.1 {}")
+	s.LeaveAll(s.now)
+	s.set(g1, ex(), NotMember)
+	s.set(g3, ex(1), NotMember)
+	expect(t, s.run(60*time.Second))
+	if s.Len() != 1 || !s.Lookup(g2).Accepts(src(1)) {
+		t.Error("memberships are forgotten")
+	}
+	s.LinkUp(s.now)
+	expect(t, s.run(100*time.Millisecond), "0.002 ALLOW 239.1.1.2 {1 2 3}")
+
+	s = settled(t, func(c *Config) { c.Version = 2 })
+	s.Input(s.now, from(peerIP, g2, short(ReportV2, 0, g2)))
+	s.LeaveAll(s.now)
+	expect(t, s.run(60*time.Second), "0.000 leave 239.1.1.1", "0.000 leave 239.1.1.3")
+	s = settled(t, func(c *Config) { c.Version = 1 })
+	s.LeaveAll(s.now)
+	expect(t, s.run(60*time.Second))
+}
+
+// The bounds on what is kept, and what is said instead.
+func TestBounds(t *testing.T) {
+	t.Run("groups left", func(t *testing.T) {
+		s := newSim(t, func(c *Config) { c.MaxLeaving = 2 })
+		for i := range 4 {
+			s.set([4]byte{239, 3, 0, byte(i)}, NotMember, ex())
+		}
+		s.run(time.Minute)
+		for i := range 4 {
+			s.set([4]byte{239, 3, 0, byte(i)}, ex(), NotMember)
+		}
+		expect(t, s.run(time.Minute), "0.000 TO_IN 239.3.0.2 {}", "0.000 TO_IN 239.3.0.3 {}",
+			"0.002 TO_IN 239.3.0.0 {}, TO_IN 239.3.0.1 {}", "0.502 TO_IN 239.3.0.0 {}, TO_IN 239.3.0.1 {}")
+		if s.Stats().Causes[CauseManyLeaves] != 2 {
+			t.Error("not counted")
+		}
+	})
+	t.Run("dead sources", func(t *testing.T) {
+		s := newSim(t, func(c *Config) { c.MaxDeadSources = 2 })
+		s.set(g1, NotMember, in(1, 2, 3, 4))
+		s.run(time.Minute)
+		s.set(g1, in(1, 2, 3, 4), in(4))
+		if s.Stats().DeadSources != 0 {
+			t.Error("sources are kept")
+		}
+		expect(t, s.run(time.Minute), "0.002 TO_IN 239.1.1.1 {4}", "0.502 TO_IN 239.1.1.1 {4}")
+	})
+	t.Run("messages", func(t *testing.T) {
+		s := newSim(t, func(c *Config) { c.MaxQueue, c.MTU = 500, 68 })
+		for i := range 400 {
+			s.set([4]byte{239, 3, byte(i >> 8), byte(i)}, NotMember, ex())
+		}
+		s.now += sec
+		s.Advance(s.now)
+		st := s.Stats()
+		if st.QueueBytes > 700 || st.Causes[CauseBacklog] == 0 {
+			t.Errorf("%+v", st)
+		}
+		if got := len(s.lines(s.now)); got != st.QueuedMessages {
+			t.Errorf("%d messages come out of %d", got, st.QueuedMessages)
+		}
+		s.run(time.Minute)
+	})
+}
+
+// Messages come out in order, however they are fetched, and their memory is used again.
+func TestNext(t *testing.T) {
+	s := newSim(t, func(c *Config) { c.Version, c.Robustness = 2, 1 })
+	sent, got := 0, 0
+	group := func(i int) [4]byte { return [4]byte{239, 4, byte(i >> 8), byte(i)} }
+	fetch := func(buf []byte) {
+		m, ok := s.Next(buf)
+		if !ok || m.Dst != group(got) || Message(m.Message).Group() != group(got) {
+			t.Fatalf("message %d: %v", got, m)
+		}
+		got++
+	}
+	for range 2000 {
+		for range 3 {
+			s.set(group(sent), NotMember, ex())
+			sent++
+			s.now += 2 * ms
+			s.Advance(s.now)
+		}
+		fetch(nil)
+		fetch(make([]byte, 0, 8))
+	}
+	if c := cap(s.out.buf); c > 4*8*(sent-got) {
+		t.Errorf("%d bytes for %d messages", c, sent-got)
+	}
+	for got < sent {
+		fetch(make([]byte, 100))
+	}
+	if _, ok := s.Next(nil); ok {
+		t.Error("one too many")
+	}
+}
+
+// Snapshots show what is so.
+func TestGroups(t *testing.T) {
+	s := settled(t, nil)
+	s.set(g2, NotMember, ex(2, 3, 4))
+	s.set(AllSystems, NotMember, ex())
+	s.hear(queryV3(100, g3))
+	got := ""
+	for _, i := range s.Groups() {
+		timer := i.Timer
+		if timer != never {
+			timer = (timer - s.now) / ms
+		}
+		got += fmt.Sprintf("%v %v %d/%d changes %d timer %t silent %t %v\n",
+			i.Group, i.Mode, i.Exclude, i.Users, i.Changes, timer == 500, i.Silent, i.Sources)
+	}
+	want := `[224 0 0 1] EXCLUDE 1/1 changes 0 timer false silent true []
+[239 1 1 1] EXCLUDE 1/1 changes 0 timer false silent false []
+[239 1 1 2] EXCLUDE 1/2 changes 2 timer false silent false [{[10 9 0 1] 1 0 false} {[10 9 0 2] 1 1 false} {[10 9 0 3] 1 1 false} {[10 9 0 4] 0 1 true}]
+[239 1 1 3] EXCLUDE 1/1 changes 0 timer true silent false [{[10 9 0 1] 0 1 true}]
+`
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if g := s.Lookup(g1); g.Address() != g1 || g.Mode() != Exclude {
+		t.Error("Group")
+	}
+	for c := range NumCauses + 1 {
+		if c.String() == "" {
+			t.Errorf("cause %d has no name", c)
+		}
+	}
+}
