@@ -25,9 +25,9 @@ const (
 	CauseRouterOnly    // a version 3 report or a leave of another host: for routers
 	CauseNotSuppressed // a report of another host, in version 3, where it suppresses nothing (RFC 3376 appendix A.2)
 
-	CauseBacklog    // a message was not sent: too many bytes wait to be fetched with Next
-	CauseManyLeaves // a leave is sent once only: too many groups left wait for their repetition
-	CauseManySource // a query's sources were not recorded: the whole group is reported instead
+	CauseBacklog     // a message was not sent: too many bytes wait to be fetched with Next
+	CauseManyLeaves  // a leave is sent once only: too many groups left wait for their repetition
+	CauseManySources // a query's sources were not recorded: the whole group is reported instead
 
 	NumCauses // how many causes there are
 )

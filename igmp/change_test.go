@@ -84,6 +84,8 @@ func TestMergedChanges(t *testing.T) {
 		{"left and joined again by sources", 2, func(s *sim) { s.set(g1, NotMember, ex()); s.set(g1, ex(), NotMember) },
 			func(s *sim) { s.set(g1, NotMember, in(7)) }, []string{
 				"0.002 TO_IN 239.1.1.1 {7}", "0.400 ALLOW 239.1.1.1 {7}"}},
+		{"no change", 2, join, func(s *sim) { s.set(g1, NotMember, in(1)) }, []string{
+			"0.400 ALLOW 239.1.1.1 {1 2}"}},
 		{"another group", 2, join, func(s *sim) { s.set(g2, NotMember, ex()) }, []string{
 			"0.002 TO_EX 239.1.1.2 {}", "0.400 ALLOW 239.1.1.1 {1 2}, TO_EX 239.1.1.2 {}"}},
 	} {

@@ -54,7 +54,7 @@ func TestIndexSpread(t *testing.T) {
 		{"few of many blocks", func(i uint32) uint32 { return 0xe0000000 + i>>4<<16 + i&15 }},
 		{"at random", func(i uint32) uint32 { return 0xe0000000 + i*2654435761>>4 }},
 	} {
-		for range 20 {
+		for range 8 {
 			var x index[source]
 			mul := rng.Uint64() | 1
 			const n = 8000 // as full as it gets

@@ -174,7 +174,7 @@ func (h *Host) querySpecific(now int64, m Message, spread time.Duration) Cause {
 func (h *Host) ask(g *Group, m Message) {
 	n := m.NumSources()
 	if h.asked+n > h.cfg.MaxQuerySources {
-		h.count(CauseManySource)
+		h.count(CauseManySources)
 		h.forgetAsked(g)
 		return
 	}

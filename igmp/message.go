@@ -186,7 +186,7 @@ func (m Message) NumSources() int {
 func (m Message) Source(i int) [4]byte { return [4]byte(m[queryV3Len+4*i:]) }
 
 // NumRecords returns how many group records a version 3 report has (RFC 3376
-// section 4.2.4); 0 for other types.
+// section 4.2.3); 0 for other types.
 func (m Message) NumRecords() int {
 	if m.Type() != ReportV3 {
 		return 0

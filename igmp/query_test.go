@@ -123,7 +123,7 @@ func TestQuerySourceLimit(t *testing.T) {
 	s.hear(queryV3(100, g3, 5))
 	s.hear(queryV3(100, g3, 6)) // the group's state is pending
 	expect(t, s.run(2*time.Second), "1.000 IS_IN 239.1.1.2 {1 2}, IS_EX 239.1.1.3 {1}")
-	if n := s.Stats().Causes[CauseManySource]; n != 1 {
+	if n := s.Stats().Causes[CauseManySources]; n != 1 {
 		t.Errorf("counted %d", n)
 	}
 }

@@ -24,12 +24,12 @@ func (h *Host) Update(now int64, group [4]byte, old, new Filter) {
 		g = h.join(key(group))
 	}
 	joined := g.users == 0
-	h.merge(g, old, new)
+	changed := h.merge(g, old, new)
 	g.users = max(0, g.users+members(new)-members(old))
 	switch {
 	case g.users == 0:
 		h.left(now, g)
-	case h.version == 3 && g.changed():
+	case changed:
 		h.schedule(now, g)
 	case h.version != 3 && joined:
 		h.announce(now, g)
@@ -70,8 +70,9 @@ func (h *Host) neverReported(ip [4]byte) bool {
 // tracks reports whether changes of the group's filter are reported.
 func (h *Host) tracks(g *Group) bool { return h.up && h.version == 3 && !g.silent }
 
-// merge replaces one filter among those merged, and marks what that changes.
-func (h *Host) merge(g *Group, old, new Filter) {
+// merge replaces one filter among those merged, marks what that changes, and reports
+// whether there is anything to report.
+func (h *Host) merge(g *Group, old, new Filter) bool {
 	excludes := max(0, g.excludes+new.excludes()-old.excludes())
 	modeChange := (excludes > 0) != (g.excludes > 0)
 	if modeChange {
@@ -102,7 +103,14 @@ func (h *Host) merge(g *Group, old, new Filter) {
 		g.modeLeft = uint8(h.robustness)
 		h.stats.ModeChanges++
 	}
-	h.markTouched(g, !modeChange && h.tracks(g))
+	marked := h.markTouched(g, !modeChange && h.tracks(g))
+	if h.dead > h.cfg.MaxDeadSources && g.changed() {
+		h.forgetChanges(g)
+		g.modeLeft = uint8(h.robustness)
+		h.stats.WholeFilters++
+		return true
+	}
+	return marked || modeChange && h.tracks(g)
 }
 
 // touch notes what a source was before the filters change.
@@ -114,12 +122,14 @@ func (h *Host) touch(g *Group, s *source) {
 }
 
 // markTouched marks the sources that have come to the group's list or gone from it
-// to be reported (RFC 3376 section 5.1), if report holds.
-func (h *Host) markTouched(g *Group, report bool) {
+// to be reported (RFC 3376 section 5.1), if report holds. It returns whether there
+// are any.
+func (h *Host) markTouched(g *Group, report bool) (marked bool) {
 	for _, s := range h.touched {
 		s.touched = false
 		if report && s.listed != g.lists(s) {
 			h.mark(g, s)
+			marked = true
 		}
 		h.settle(g, s)
 	}
@@ -127,11 +137,7 @@ func (h *Host) markTouched(g *Group, report bool) {
 	if h.touched = h.touched[:0]; cap(h.touched) > keepScratch {
 		h.touched = nil
 	}
-	if h.dead > h.cfg.MaxDeadSources && g.changed() {
-		h.forgetChanges(g)
-		g.modeLeft = uint8(h.robustness)
-		h.stats.WholeFilters++
-	}
+	return marked
 }
 
 // keepScratch is the capacity beyond which memory for one call is given back.
