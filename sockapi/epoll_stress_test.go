@@ -65,7 +65,7 @@ func TestEpollNoLostWakeups(t *testing.T) {
 							if (n+i)%5 == 0 {
 								runtime.Gosched()
 							}
-							for int64(n*sockets)-got.Load() > 300 { // no drops
+							for int64(n*sockets)-got.Load() > 200 { // a socket has room for 256, and may be the one that waits
 								runtime.Gosched()
 							}
 						}
@@ -76,6 +76,9 @@ func TestEpollNoLostWakeups(t *testing.T) {
 				select {
 				case <-done:
 				case <-time.After(20 * time.Second):
+					for _, s := range socks {
+						t.Logf("%d drops, events %#x", s.oob.Drops(), s.oob.Events())
+					}
 					t.Fatalf("stands still after %d of %d", got.Load(), sockets*each)
 				}
 			})
