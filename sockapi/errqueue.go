@@ -3,6 +3,7 @@ package sockapi
 import (
 	"encoding/binary"
 
+	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -64,6 +65,9 @@ func (s *Socket) putErrorControl(w *controlWriter, e *stack.QueuedError) {
 	data[4], data[5], data[6] = e.Origin, e.Type, e.Code
 	binary.NativeEndian.PutUint32(data[8:], e.Info)
 	binary.NativeEndian.PutUint32(data[12:], e.Data)
+	if e.Extension.At != 0 || e.Extension.Invalid {
+		putExtension(data[12:], e.Extension)
+	}
 	if e.Origin == unix.SO_EE_ORIGIN_ICMP {
 		putInet(data[16:], e.Offender, 0)
 		// The kernel passes the other control messages of the ICMP datagram on.
@@ -80,4 +84,13 @@ func (s *Socket) putErrorControl(w *controlWriter, e *stack.QueuedError) {
 		return
 	}
 	w.put(unix.SOL_IP, unix.IP_RECVERR, data[:])
+}
+
+// putExtension stores struct sock_ee_data_rfc4884 (linux/errqueue.h), which stands
+// where ee_data does: where in the payload the extensions begin, and flags.
+func putExtension(b []byte, x icmp.Extension) {
+	binary.NativeEndian.PutUint16(b, uint16(x.At))
+	if x.Invalid {
+		b[2] = unix.SO_EE_RFC4884_FLAG_INVALID
+	}
 }

@@ -32,6 +32,15 @@ var ipOptions = map[optionKey]option{
 	{unix.SOL_IP, unix.IP_RECVERR}: boolean(
 		func(s *Socket) bool { return s.oob.RecvErr() },
 		func(s *Socket, on bool) { s.oob.SetRecvErr(on) }),
+	{unix.SOL_IP, unix.IP_RECVERR_RFC4884}: integer(
+		func(s *Socket) int { return boolInt(s.oob.RecvExtension()) },
+		func(s *Socket, v int) error {
+			if v < 0 || v > 1 {
+				return unix.EINVAL
+			}
+			s.oob.SetRecvExtension(v == 1)
+			return nil
+		}),
 	{unix.SOL_IP, unix.IP_MTU}: {size: 4, get: func(s *Socket, value []byte) error {
 		mtu, err := s.oob.PathMTU()
 		if err == nil {

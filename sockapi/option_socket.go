@@ -20,8 +20,8 @@ const (
 // stored are options that Linux keeps for a datagram socket and that have no
 // effect on one: programs may set and read them.
 type stored struct {
-	rcvlowat, keepalive, oobinline, selectErrQueue, debug, minTTL, noCheck6TX, noCheck6RX atomic.Int32
-	linger                                                                                atomic.Uint64
+	rcvlowat, keepalive, oobinline, debug, minTTL, noCheck6TX, noCheck6RX atomic.Int32
+	linger                                                                atomic.Uint64
 }
 
 // socketOptions are those of SOL_SOCKET (socket(7)).
@@ -73,8 +73,9 @@ var socketOptions = map[optionKey]option{
 	{unix.SOL_SOCKET, unix.SO_ACCEPTCONN}: readOnly(func(*Socket) int { return 0 }),
 	{unix.SOL_SOCKET, unix.SO_KEEPALIVE}:  kept(func(s *Socket) *atomic.Int32 { return &s.stored.keepalive }, asBool),
 	{unix.SOL_SOCKET, unix.SO_OOBINLINE}:  kept(func(s *Socket) *atomic.Int32 { return &s.stored.oobinline }, asBool),
-	{unix.SOL_SOCKET, unix.SO_SELECT_ERR_QUEUE}: kept(
-		func(s *Socket) *atomic.Int32 { return &s.stored.selectErrQueue }, asBool),
+	{unix.SOL_SOCKET, unix.SO_SELECT_ERR_QUEUE}: boolean(
+		func(s *Socket) bool { return s.oob.SelectErrors() },
+		func(s *Socket, on bool) { s.oob.SetSelectErrors(on) }),
 	{unix.SOL_SOCKET, unix.SO_RCVLOWAT}: integer(
 		func(s *Socket) int { return max(int(s.stored.rcvlowat.Load()), 1) },
 		func(s *Socket, v int) error {
@@ -110,10 +111,32 @@ var socketOptions = map[optionKey]option{
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS}:     timestampOption(wantTimestampNS, 0),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMP_NEW}:   timestampOption(wantTimestamp, wantTimestampNew),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW}: timestampOption(wantTimestampNS, wantTimestampNew),
-	{unix.SOL_SOCKET, unix.SO_COOKIE}: {size: 8, get: func(s *Socket, b []byte) error {
-		binary.NativeEndian.PutUint64(b, s.oob.Cookie())
-		return nil
-	}},
+	{unix.SOL_SOCKET, unix.SO_COOKIE}:          {variable: true, getN: getCookie},
+	{unix.SOL_SOCKET, unix.SO_PEERNAME}:        {variable: true, getN: getPeerName},
+}
+
+// getCookie is SO_COOKIE, all of it or nothing.
+func getCookie(s *Socket, b []byte) (int, error) {
+	if len(b) < 8 {
+		return 0, unix.EINVAL
+	}
+	binary.NativeEndian.PutUint64(b, s.oob.Cookie())
+	return 8, nil
+}
+
+// getPeerName is SO_PEERNAME: as much of the peer's struct sockaddr_in as is asked
+// for. EINVAL: more. ENOTCONN: there is no peer.
+func getPeerName(s *Socket, b []byte) (int, error) {
+	peer, ok := s.oob.RemoteAddr()
+	if s.isPacket() || !ok {
+		return 0, unix.ENOTCONN
+	}
+	var name [16]byte
+	putInet(name[:], peer.Addr().As4(), peer.Port())
+	if len(b) > len(name) {
+		return 0, unix.EINVAL
+	}
+	return copy(b, name[:]), nil
 }
 
 // setRcvbuf sets the receive buffer to v bytes, doubled as Linux does to make

@@ -20,7 +20,8 @@ type pollFD struct {
 
 // PollFD returns a descriptor of the kernel's that is readable while the socket
 // is (level-triggered: a receive would return at once), for programs with an
-// event loop of their own. It stays the socket's: watch it, do not read it or
+// event loop of their own. With SO_SELECT_ERR_QUEUE it is so too while there is
+// something in the error queue. It stays the socket's: watch it, do not read it or
 // close it; Close closes it. An in-band socket's is its own descriptor.
 //
 // Only a socket that was asked for one has it, and pays for it: a system call

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/outband/outband/icmp"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,6 +24,9 @@ type QueuedError struct {
 	Time     int64  // time stamps: when, in nanoseconds since the Unix epoch
 	Payload  []byte // of the datagram, as much as is known
 	Meta     Info   // of the ICMP message
+	// Extension says where in Payload the extensions of an ICMP error are, if
+	// there are any and the socket wants to know (IP_RECVERR_RFC4884).
+	Extension icmp.Extension
 }
 
 // errorQueue holds what a socket was told about its datagrams, oldest first.
@@ -87,6 +91,9 @@ func (k *Socket) TakeQueuedError() (e QueuedError, ok bool) {
 	case e.Origin == unix.SO_EE_ORIGIN_ICMP:
 		k.TakeError()
 	}
+	if ok {
+		k.taken()
+	}
 	return e, ok
 }
 
@@ -118,6 +125,9 @@ func (k *Socket) icmpError(e QueuedError, hard bool) {
 			k.setError(e.Errno)
 		}
 		return
+	}
+	if !k.recvExtension.Load() {
+		e.Extension = icmp.Extension{}
 	}
 	e.Origin, e.Payload = unix.SO_EE_ORIGIN_ICMP, bytes.Clone(e.Payload)
 	k.queueError(e)

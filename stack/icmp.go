@@ -205,13 +205,20 @@ func quotedError(a *arrival, m icmp.Message, q *icmp.Quote, errno unix.Errno) Qu
 	e := QueuedError{Errno: errno, Type: m.Type(), Code: m.Code(), Offender: a.src, Dst: q.Dst,
 		Meta: Info{From: a.src, To: a.dst, Interface: a.ifc.index, TTL: a.h.TTL(), TOS: a.h.TOS(),
 			Time: a.meta.Time, Clock: a.meta.Clock}}
-	quoted := q.Transport
+	headers := q.HeaderLen
 	if q.Protocol == ipv4.ProtocolUDP {
 		e.DstPort = q.DstPort()
-		quoted = quoted[udp.HeaderLen:]
+		headers += udp.HeaderLen
 	}
-	e.Payload = quoted
+	e.withQuoted(m, headers)
 	return e
+}
+
+// withQuoted makes the payload all that an ICMP error has behind the quoted
+// headers, its extensions among it.
+func (e *QueuedError) withQuoted(m icmp.Message, headers int) {
+	e.Payload = m.Data()[headers:]
+	e.Extension, _ = icmp.ParseExtension(m, headers)
 }
 
 // learnPathMTU takes in that a path has a smaller MTU (RFC 1191). ok is false for

@@ -226,7 +226,13 @@ func (s *Stack) rawErrors(a *arrival, m icmp.Message, q *icmp.Quote, known bool)
 		if !ok {
 			return true
 		}
-		qe := k.asRaw(quotedError(a, m, q, errno), icmp.Quoted(m))
+		qe := quotedError(a, m, q, errno)
+		headers := q.HeaderLen
+		if k.raw.headerIncluded.Load() {
+			headers = 0
+		}
+		qe.DstPort = 0
+		qe.withQuoted(m, headers)
 		if m.Type() == icmp.DestinationUnreachable && m.Code() == icmp.CodeFragmentation {
 			if mtu == 0 {
 				if mtu, ok = s.learnPathMTU(q, m); !ok {

@@ -47,6 +47,9 @@ type Socket struct {
 	mtuDiscover atomic.Int32
 	broadcast   atomic.Bool
 	recvErr     atomic.Bool
+	// recvExtension is IP_RECVERR_RFC4884.
+	recvExtension atomic.Bool
+	selectErrors  atomic.Bool // see SetSelectErrors
 
 	// mu guards what follows and makes configuration calls take turns.
 	mu        sync.Mutex
@@ -510,6 +513,24 @@ func (k *Socket) SetRecvErr(on bool) {
 	}
 }
 
+// SetRecvExtension asks for where in an ICMP error's payload its extensions are
+// (IP_RECVERR_RFC4884 in ip(7)).
+func (k *Socket) SetRecvExtension(on bool) { k.recvExtension.Store(on) }
+
+// RecvExtension returns what SetRecvExtension set.
+func (k *Socket) RecvExtension() bool { return k.recvExtension.Load() }
+
+// SetSelectErrors makes an error, and what is in the error queue, EPOLLPRI too
+// (SO_SELECT_ERR_QUEUE in socket(7)), and has Readable tell of the error queue.
+func (k *Socket) SetSelectErrors(on bool) {
+	k.selectErrors.Store(on)
+	k.taken()
+	k.changed(unix.EPOLLERR)
+}
+
+// SelectErrors returns what SetSelectErrors set.
+func (k *Socket) SelectErrors() bool { return k.selectErrors.Load() }
+
 // RecvErr returns what SetRecvErr set.
 func (k *Socket) RecvErr() bool { return k.recvErr.Load() }
 
@@ -591,8 +612,11 @@ func (k *Socket) Drops() uint32 { return k.queue.drops.Load() }
 // NextLen returns the length of the oldest queued datagram (FIONREAD, udp(7)).
 func (k *Socket) NextLen() (int, bool) { return k.queue.firstLen() }
 
-// Readable reports whether a receive call would return at once.
-func (k *Socket) Readable() bool { return k.ready() }
+// Readable reports whether a receive call would return at once. With
+// SetSelectErrors it may be one from the error queue.
+func (k *Socket) Readable() bool {
+	return k.ready() || k.selectErrors.Load() && k.errors.n.Load() > 0
+}
 
 // RenewPaths has routes and neighbours looked up anew for what is sent from now on.
 func (k *Socket) RenewPaths() { k.dropPaths() }

@@ -140,6 +140,9 @@ func (k *Socket) Events() uint32 {
 	st := k.state.Load()
 	if st&stateError != 0 || k.errors.n.Load() > 0 {
 		ev |= unix.EPOLLERR
+		if k.selectErrors.Load() {
+			ev |= unix.EPOLLPRI
+		}
 	}
 	switch st & (stateShutRead | stateShutWrite) {
 	case stateShutRead | stateShutWrite:
