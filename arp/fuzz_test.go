@@ -100,8 +100,8 @@ func runOps(t *testing.T, o *ops) {
 			src := o.mac()
 			tab.InputTo(now, packet(op, o.mac(), o.addr(), o.mac(), o.addr()), src, o.mac())
 		case 7:
-			n := min(int(o.next()), len(o.b))
-			tab.Input(now, o.b[:n], o.mac())
+			n := int(o.next())
+			tab.Input(now, o.b[:min(n, len(o.b))], o.mac())
 		case 8:
 			tab.Set(now, o.addr(), o.mac(), State(1)<<(o.next()&7))
 		case 9:

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/outband/outband/arp"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
 )
@@ -34,12 +35,13 @@ func TestSuperPackets(t *testing.T) {
 			if err := tx.Connect(netip.AddrPortFrom(farAddr, 7)); err != nil {
 				t.Fatal(err)
 			}
-			for range 2 { // the first resolves the neighbour, the second finds it
-				if err := tx.Send(nil, 0, NoDeadline); err != nil {
-					t.Fatal(err)
-				}
-				recv(t, rx)
+			if err := p.near.Interfaces()[1].SetNeighbour(farAddr, farMAC, arp.Permanent); err != nil {
+				t.Fatal(err)
 			}
+			if err := tx.Send(nil, 0, NoDeadline); err != nil { // which finds the path
+				t.Fatal(err)
+			}
+			recv(t, rx)
 			before := p.nearEnd.Stats().TxFrames
 			msgs := make([]OutMessage, len(tt.sizes))
 			for i, n := range tt.sizes {
