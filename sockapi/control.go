@@ -237,6 +237,7 @@ func parseIPControl(c Cmsg, o *stack.SendOptions) error {
 			return unix.EINVAL
 		}
 		o.TOS, o.HasTOS = c.Int(), true
+		o.Priority, o.HasPriority = stack.TOSPriority(uint8(c.Int())), true
 	default:
 		return unix.EINVAL
 	}
@@ -256,8 +257,8 @@ func parseUDPControl(c Cmsg, o *stack.SendOptions) error {
 // scmTSOptID is SCM_TS_OPT_ID (Linux 6.13).
 const scmTSOptID = 81
 
-// parseSocketControl takes SO_TIMESTAMPING, with transmit flags only, and the
-// number that the stamps are to have.
+// parseSocketControl takes SO_TIMESTAMPING, with transmit flags only, the number
+// that the stamps are to have, SO_PRIORITY and SO_MARK.
 func (s *Socket) parseSocketControl(c Cmsg, o *stack.SendOptions) error {
 	switch c.Type {
 	case unix.SCM_RIGHTS, unix.SCM_CREDENTIALS:
@@ -274,6 +275,22 @@ func (s *Socket) parseSocketControl(c Cmsg, o *stack.SendOptions) error {
 			return unix.EINVAL
 		}
 		o.StampID, o.HasStampID = uint32(c.Int()), true
+	case unix.SO_MARK:
+		switch {
+		case !mayTag():
+			return unix.EPERM
+		case len(c.Data) != 4:
+			return unix.EINVAL
+		}
+		o.Mark, o.HasMark = uint32(c.Int()), true
+	case unix.SO_PRIORITY:
+		switch {
+		case len(c.Data) != 4:
+			return unix.EINVAL
+		case !mayHavePriority(c.Int()):
+			return unix.EPERM
+		}
+		o.Priority, o.HasPriority = uint32(c.Int()), true
 	default:
 		return unix.EINVAL
 	}

@@ -81,7 +81,9 @@ type Socket struct {
 //     opened (tpacket.Options), and of frames to other hosts by
 //     PACKET_ADD_MEMBERSHIP.
 //
-// No privilege is asked for: the stack is the process's own.
+// No privilege is asked for: the stack is the process's own. What goes to the
+// kernel with the frames, marks and priorities above 6, needs CAP_NET_RAW or
+// CAP_NET_ADMIN as on Linux.
 //
 // Errors: EAFNOSUPPORT, ESOCKTNOSUPPORT and EPROTONOSUPPORT for what there is
 // not, EINVAL for what there cannot be, ENETDOWN if the stack is closed.

@@ -90,6 +90,10 @@ func (k *Socket) corkTarget(o *outgoing, flags int) (to outgoing, e unix.Errno) 
 	}
 	to = *o
 	to.one, to.bufs = nil, nil
+	if o.opts != nil { // the caller's, for this call only
+		opts := *o.opts
+		to.opts = &opts
+	}
 	to.dst, to.port, to.explicit = spec.dst, spec.dstPort, true
 	return to, 0
 }

@@ -301,6 +301,10 @@ type SendOptions struct {
 	// Options are the IP options instead of the socket's, with HasOptions.
 	Options    ipv4.SentOptions
 	HasOptions bool
+	// Priority and Mark are SetPriority's and SetMark's for this datagram, with
+	// HasPriority and HasMark. TOS does not change the priority.
+	Priority, Mark       uint32
+	HasPriority, HasMark bool
 	// Direct refuses a path over a gateway, which DontRoute would not look for:
 	// EMULTIHOP.
 	Direct bool

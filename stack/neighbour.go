@@ -73,7 +73,7 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 	switch ev.Kind {
 	case arp.Transmit:
 		tx.count[arpOut].Add(1)
-		i.sendFrame(tx, s.arpFrame(i, ev.Dst, ev.Packet[:]))
+		i.sendFrame(tx, s.arpFrame(i, ev.Dst, ev.Packet[:]), tag{})
 	case arp.Flush:
 		copy(ev.Pending.Frame[:6], ev.MAC[:])
 		uncharge(&ev.Pending)
@@ -114,15 +114,6 @@ func unreachable(frame []byte) QueuedError {
 	}
 	e.Payload = payload
 	return e
-}
-
-// sendFrame sends a frame of the pool's, and gives it back.
-func (i *Interface) sendFrame(tx *txbuf, frame []byte) {
-	if b, e := tx.room(i, len(frame)); e == 0 {
-		copy(b, frame)
-		tx.add(b, -1)
-	}
-	i.s.pool.put(frame)
 }
 
 // arpInput takes in an ARP packet. The receive lock is held.

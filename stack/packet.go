@@ -80,9 +80,9 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, payload []byte, o
 		case !ok:
 			s.await(tx, p, entry, frame, owner)
 		case more:
-			tx.add(frame, -1)
+			tx.addAlong(p, frame, -1)
 		default:
-			tx.add(frame, message)
+			tx.addAlong(p, frame, message)
 		}
 	}
 	if !ok {
@@ -108,7 +108,7 @@ func (s *Stack) await(tx *txbuf, p *path, entry *arp.Entry, frame []byte, owner 
 	copy(copied, frame)
 	pending := arp.Pending{Frame: copied, Dst: p.dst}
 	if owner != nil {
-		pending.Owner = tx.owner(owner)
+		pending.Owner = tx.owner(owner, p)
 		owner.chargeSend(len(frame))
 	}
 	p.ifc.enqueue(tx, entry, pending)

@@ -71,6 +71,9 @@ func (k *Socket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 	k.beginStamp(tx, o)
 	tx.stampFrame(b)
 	tx.add(b, o.message)
+	if t := k.tag(o); t != (tag{}) {
+		tx.tagLast(t)
+	}
 	return k.stampSent(tx, o)
 }
 

@@ -40,12 +40,14 @@ type path struct {
 	ifc      *Interface
 	next     [4]byte
 	hop      hop
+	tag      tag
 	dst      [4]byte
 	dstPort  uint16
 	mtuRule  int32 // IP_PMTUDISC_*
 	resolved bool
 	heard    bool // a broadcast or multicast that we hear too
 	slow     bool // such a one, or one that does not leave the host
+	beside   bool // a slow one, or with a tag
 }
 
 // holds reports whether the path may be used as it is.
@@ -62,6 +64,7 @@ type pathSpec struct {
 	ttl              int32 // -1: the default for the destination
 	quiet            bool  // IP_MULTICAST_LOOP is 0
 	mtuRule          int32
+	tag              tag
 	options          *ipv4.SentOptions // nil: none
 	final            [4]byte           // where a source route ends; dst is where it begins
 }
@@ -74,7 +77,7 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 		return e
 	}
 	*p = path{gen: gen, link: h.ifc.link, ifc: h.ifc, next: h.next, hop: h,
-		dst: spec.dst, dstPort: spec.dstPort, mtuRule: spec.mtuRule}
+		dst: spec.dst, dstPort: spec.dstPort, mtuRule: spec.mtuRule, tag: spec.tag}
 	ttl := spec.ttl
 	if ttl < 0 {
 		if ttl = defaultTTL; h.kind == toMulticast {
@@ -85,6 +88,7 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 		p.heard = h.kind == toBroadcast || !spec.quiet && s.hearsOwn(h.ifc, spec.dst, h.src)
 		p.slow = p.heard || p.staysInside(uint8(ttl))
 	}
+	p.beside = p.slow || p.tagged()
 	p.df = spec.mtuRule == unix.IP_PMTUDISC_WANT || spec.mtuRule == unix.IP_PMTUDISC_DO ||
 		spec.mtuRule == unix.IP_PMTUDISC_PROBE
 	p.df = p.df && !h.mtuLocked

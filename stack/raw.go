@@ -342,7 +342,7 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Socket, mess
 		return 0
 	}
 	tx.stampFrame(frame)
-	tx.add(frame, message)
+	tx.addAlong(p, frame, message)
 	if p.heard {
 		if e := tx.flush(); e != 0 {
 			return e

@@ -36,6 +36,7 @@ type Socket struct {
 	watches    watches
 	onTaken    atomic.Pointer[func()] // see SetTaken
 	sending    sendBuffer
+	tags       tags
 
 	hasPeer atomic.Bool // connected, readable without mu
 
@@ -486,8 +487,12 @@ func (k *Socket) TTL() int {
 	return defaultTTL
 }
 
-// SetTOS sets the type-of-service octet (RFC 2474, RFC 3168).
-func (k *Socket) SetTOS(tos int) { k.tos.Store(int32(tos)); k.dropPaths() }
+// SetTOS sets the type-of-service octet (RFC 2474, RFC 3168), and the priority that
+// goes with it: see TOSPriority.
+func (k *Socket) SetTOS(tos int) {
+	k.tos.Store(int32(tos))
+	k.SetPriority(TOSPriority(uint8(tos)))
+}
 
 // TOS returns the type-of-service octet.
 func (k *Socket) TOS() int { return int(k.tos.Load()) }

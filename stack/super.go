@@ -74,6 +74,9 @@ func (k *Socket) sendSuper(tx *txbuf, p *path, msgs []OutMessage, base int) unix
 	}
 	p.putSuper(k.s, b, total)
 	tx.addSuper(b, msgs[0].len(), base+len(msgs)-1)
+	if p.tagged() {
+		tx.tagLast(p.tag)
+	}
 	tx.count[udpOutDatagrams].Add(uint64(len(msgs)))
 	return 0
 }
@@ -98,6 +101,7 @@ func (tx *txbuf) addSuper(frame []byte, size, message int) {
 	f := &tx.batch[len(tx.batch)-1]
 	f.PartialChecksum, f.CsumStart, f.CsumOffset = true, udpOffset, 6
 	f.GSOSize = uint16(size)
+	tx.special = true
 }
 
 // len returns the length of the message's payload.

@@ -176,8 +176,11 @@ func (k *Socket) send(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	}
 	p := k.cachedPath(tx, o)
 	if p == nil || !p.holds(k.s) || k.state.Load()&stateSend != 0 ||
-		o.n > p.maxData || k.proto != ipv4.ProtocolUDP || p.slow {
+		o.n > p.maxData || k.proto != ipv4.ProtocolUDP {
 		return k.sendSlow(tx, o, flags)
+	}
+	if p.beside {
+		return k.sendBeside(tx, p, o, flags)
 	}
 	return k.sendFast(tx, p, o)
 }
@@ -372,7 +375,7 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 	if spec.device == 0 && !ipv4.IsMulticast(spec.dst) {
 		spec.device = k.bindOpts.unicastIf.Load()
 	}
-	spec.options = k.sendExtras.options.Load()
+	spec.options, spec.tag = k.sendExtras.options.Load(), k.tag(o)
 	if ipv4.IsMulticast(spec.dst) {
 		spec.ttl, spec.quiet = k.multicast.ttl, k.multicast.quiet
 	}

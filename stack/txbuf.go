@@ -22,7 +22,9 @@ type txbuf struct {
 	local bool           // something went to loopback
 	// queued says that the last packet waits for its neighbour.
 	queued bool
-	stamp  sentStamp // of the datagram that is being sent
+	// special says that a frame of batch is not one that the link's Send takes.
+	special bool
+	stamp   sentStamp // of the datagram that is being sent
 	// options are those of the datagram that is being sent.
 	options [ipv4.MaxOptionsLen]byte
 	paths   [1 << pathBits]cachedPath
@@ -138,7 +140,7 @@ func (tx *txbuf) flush() unix.Errno {
 	tx.from = 0
 	var n int
 	var err error
-	if len(tx.batch) == 1 && !tx.batch[0].PartialChecksum {
+	if len(tx.batch) == 1 && !tx.special {
 		if err = tx.to.link.Send(tx.batch[0].Data); err == nil {
 			n = 1
 		}
@@ -153,7 +155,7 @@ func (tx *txbuf) flush() unix.Errno {
 	if tx.to.loopback {
 		tx.local = true
 	}
-	tx.batch, tx.ends, tx.used = tx.batch[:0], tx.ends[:0], 0
+	tx.batch, tx.ends, tx.used, tx.special = tx.batch[:0], tx.ends[:0], 0, false
 	if err == nil {
 		return 0
 	}

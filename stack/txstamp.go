@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/outband/outband/arp"
 	"golang.org/x/sys/unix"
 )
 
@@ -106,53 +105,5 @@ func (k *Socket) tellStamp(st *sentStamp, before, after int64) {
 	if st.flags&unix.SOF_TIMESTAMPING_TX_SOFTWARE != 0 {
 		e.Info, e.Time = unix.SCM_TSTAMP_SND, after
 		k.queueError(e)
-	}
-}
-
-// A stampedOwner is the owner of a frame that waits for its neighbour, and is to
-// be stamped when it leaves.
-type stampedOwner struct {
-	socket *Socket
-	stamp  sentStamp
-}
-
-// owner returns what a frame that begins to wait belongs to. The first one of a
-// datagram takes the datagram's stamp with it.
-func (tx *txbuf) owner(k *Socket) any {
-	if tx.stamp.flags&txStampFlags == 0 {
-		return k
-	}
-	o := &stampedOwner{k, tx.stamp}
-	tx.stamp = sentStamp{}
-	return o
-}
-
-// ownerOf returns the socket that a waiting frame belongs to, nil if there is none.
-func ownerOf(p *arp.Pending) *Socket {
-	switch o := p.Owner.(type) {
-	case *Socket:
-		return o
-	case *stampedOwner:
-		return o.socket
-	default:
-		return nil
-	}
-}
-
-// sendWaited sends a frame that has waited for its neighbour, and stamps it if
-// that is wanted.
-func (i *Interface) sendWaited(tx *txbuf, p *arp.Pending) {
-	o, ok := p.Owner.(*stampedOwner)
-	if !ok {
-		i.sendFrame(tx, p.Frame)
-		return
-	}
-	if o.stamp.flags&unix.SOF_TIMESTAMPING_OPT_TSONLY == 0 {
-		o.stamp.frame = bytes.Clone(p.Frame)
-	}
-	i.sendFrame(tx, p.Frame)
-	before := time.Now().UnixNano()
-	if tx.flush() == 0 {
-		o.socket.tellStamp(&o.stamp, before, time.Now().UnixNano())
 	}
 }

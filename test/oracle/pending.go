@@ -3,16 +3,10 @@ package oracle
 // Pending are the cases whose subject is not built yet. They do not fail; an
 // entry whose cases all do as Linux does fails: it is to be removed.
 var Pending = []Difference{
-	{"option/SO_MARK", "not built"},
 	{"option/SO_PEEK_OFF", "not built"},
-	{"option/SO_PRIORITY", "not built"},
 	{"option/SO_TXTIME", "not built"},
 	{"option/IP_MULTICAST_IF", "multicast is an issue of its own"},
 	{"option/IP_MULTICAST_TTL", "multicast is an issue of its own"},
 	{"option/IP_MULTICAST_LOOP", "multicast is an issue of its own"},
 	{"option/IP_MULTICAST_ALL", "multicast is an issue of its own"},
-	{"control/sent/SO_MARK", "not built"},
-	{"control/sent/SO_PRIORITY", "not built"},
-	{"effect/priority", "SO_PRIORITY is not built"},
-	{"effect/seen by the peer/SO_PRIORITY 6", "SO_PRIORITY is not built"},
 }

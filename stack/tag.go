@@ -1,0 +1,96 @@
+package stack
+
+import (
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// A tag is what goes along with a frame for what is below the link to look at
+// (link.TxFrame).
+type tag struct{ priority, mark uint32 }
+
+// tags are the tag of what a socket sends (SO_PRIORITY, SO_MARK).
+type tags struct{ priority, mark atomic.Uint32 }
+
+// SetPriority sets the priority of what is sent, for the queueing disciplines and
+// VLAN devices below the link (SO_PRIORITY in socket(7)). SetTOS sets it too.
+func (k *Socket) SetPriority(p uint32) { k.tags.priority.Store(p); k.dropPaths() }
+
+// Priority returns what SetPriority or SetTOS set.
+func (k *Socket) Priority() uint32 { return k.tags.priority.Load() }
+
+// SetMark sets the mark of what is sent, for the packet filters below the link
+// (SO_MARK in socket(7)). The stack's own routes do not look at it.
+func (k *Socket) SetMark(mark uint32) { k.tags.mark.Store(mark); k.dropPaths() }
+
+// Mark returns what SetMark set.
+func (k *Socket) Mark() uint32 { return k.tags.mark.Load() }
+
+// tag returns the tag of a datagram.
+func (k *Socket) tag(o *outgoing) tag {
+	t := tag{k.tags.priority.Load(), k.tags.mark.Load()}
+	if o.opts != nil {
+		o.opts.tag(&t)
+	}
+	return t
+}
+
+// tag changes a tag as control messages ask for.
+func (o *SendOptions) tag(t *tag) {
+	if o.HasPriority {
+		t.priority = o.Priority
+	}
+	if o.HasMark {
+		t.mark = o.Mark
+	}
+}
+
+// Priorities of linux/pkt_sched.h, TC_PRIO_*.
+const (
+	prioBestEffort      = 0
+	prioBulk            = 2
+	prioInteractiveBulk = 4
+	prioInteractive     = 6
+)
+
+// tosMask is IPTOS_TOS_MASK: the bits of RFC 1349.
+const tosMask = 0x1e
+
+// tosPriorities are the priorities for the four bits of IPTOS_TOS_MASK but the
+// lowest two (ip_tos2prio in Linux).
+var tosPriorities = [4]uint32{prioBestEffort, prioBulk, prioInteractive, prioInteractiveBulk}
+
+// TOSPriority returns the priority that Linux gives to datagrams with a
+// type-of-service octet (rt_tos2priority).
+func TOSPriority(tos uint8) uint32 { return tosPriorities[tos&tosMask>>3] }
+
+// tagged reports whether the path's frames have a tag.
+func (p *path) tagged() bool { return p.tag != tag{} }
+
+// tagLast gives the frame that was added last a tag.
+func (tx *txbuf) tagLast(t tag) {
+	f := &tx.batch[len(tx.batch)-1]
+	f.Priority, f.Mark = t.priority, t.mark
+	tx.special = true
+}
+
+// addAlong is add for a frame that goes along a path, with what goes with it.
+func (tx *txbuf) addAlong(p *path, frame []byte, message int) {
+	tx.add(frame, message)
+	if p.tagged() {
+		tx.tagLast(p.tag)
+	}
+}
+
+// sendBeside is sendFast for paths that are not like most.
+func (k *Socket) sendBeside(tx *txbuf, p *path, o *outgoing, flags int) unix.Errno {
+	if p.slow {
+		return k.sendSlow(tx, o, flags)
+	}
+	if e := k.sendFast(tx, p, o); e != 0 {
+		return e
+	}
+	tx.tagLast(p.tag)
+	return 0
+}

@@ -1,0 +1,218 @@
+package stack
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/outband/outband/arp"
+	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"github.com/outband/outband/link/pipe"
+	"golang.org/x/sys/unix"
+)
+
+// tagLink remembers the tags of IPv4 frames, and which came by Send.
+type tagLink struct {
+	*pipe.Link
+	tags  []tag
+	plain int
+}
+
+func (l *tagLink) Send(frame []byte) error {
+	if frame[12] == 8 && frame[13] == 0 {
+		l.tags = append(l.tags, tag{})
+		l.plain++
+	}
+	return l.Link.Send(frame)
+}
+
+func (l *tagLink) SendBatch(frames []link.TxFrame) (int, error) {
+	for i := range frames {
+		if f := &frames[i]; f.Data[12] == 8 && f.Data[13] == 0 {
+			l.tags = append(l.tags, tag{f.Priority, f.Mark})
+		}
+	}
+	return l.Link.SendBatch(frames)
+}
+
+func (l *tagLink) take() []tag {
+	t := l.tags
+	l.tags = nil
+	return t
+}
+
+// tagStack is a stack with 10.9.0.1/24 on a tagLink, and 10.9.0.2 its neighbour.
+func tagStack(t *testing.T, caps link.Caps) (*Stack, *tagLink, *Interface) {
+	t.Helper()
+	end, peer := pipe.New(pipe.Options{Caps: caps})
+	t.Cleanup(func() { peer.Close() })
+	l := &tagLink{Link: end}
+	s := newStack(t, Config{})
+	i, err := s.AddLink(l, InterfaceConfig{})
+	check(t, err)
+	check(t, i.AddAddress(netip.MustParsePrefix("10.9.0.1/24")))
+	check(t, i.SetNeighbour(farAddr, farMAC, arp.Permanent))
+	return s, l, i
+}
+
+func TestTags(t *testing.T) {
+	far := netip.AddrPortFrom(farAddr, 7)
+	s, l, ifc := tagStack(t, link.CapChecksum|link.CapGSO)
+	connected := func(k *Socket) *Socket { check(t, k.Connect(far)); return k }
+	udp := func() *Socket { return udpSocket(t, s, "") }
+	messages := func(sizes []int, opts ...*SendOptions) []OutMessage {
+		m := make([]OutMessage, len(sizes))
+		for i, n := range sizes {
+			m[i] = OutMessage{Buffers: [][]byte{payload(n)}, To: far}
+			if i < len(opts) {
+				m[i].Options = opts[i]
+			}
+		}
+		return m
+	}
+	send := func(k *Socket, sizes []int, opts ...*SendOptions) {
+		t.Helper()
+		m := messages(sizes, opts...)
+		if n, err := k.SendMessages(m, 0, NoDeadline); n != len(m) || err != nil {
+			t.Fatalf("SendMessages: %d, %v", n, err)
+		}
+	}
+	both := tag{5, 9}
+	set := func(k *Socket) *Socket { k.SetPriority(5); k.SetMark(9); return k }
+	for _, tt := range []struct {
+		name string
+		run  func()
+		want []tag
+	}{
+		{"neither", func() { send(udp(), []int{10, 10, 2000}) }, []tag{{}, {}, {}, {}}},
+		{"connected, three times", func() {
+			k := set(connected(udp()))
+			for range 3 {
+				check(t, k.Send(payload(20), 0, NoDeadline))
+			}
+		}, []tag{both, both, both}},
+		{"set between two sends", func() {
+			k := connected(udp())
+			check(t, k.Send(nil, 0, NoDeadline))
+			check(t, k.Send(nil, 0, NoDeadline))
+			set(k)
+			check(t, k.Send(nil, 0, NoDeadline))
+			k.SetMark(0)
+			check(t, k.Send(nil, 0, NoDeadline))
+			k.SetPriority(0)
+			check(t, k.Send(nil, 0, NoDeadline))
+			check(t, k.Send(nil, 0, NoDeadline))
+		}, []tag{{}, {}, both, {5, 0}, {}, {}}},
+		{"to an address", func() { send(set(udp()), []int{1}); send(set(udp()), []int{1}) }, []tag{both, both}},
+		{"of the type of service", func() {
+			k := connected(udp())
+			k.SetTOS(0xb8)
+			check(t, k.Send(nil, 0, NoDeadline))
+			k.SetTOS(0)
+			check(t, k.Send(nil, 0, NoDeadline))
+		}, []tag{{4, 0}, {}}},
+		{"fragments", func() { send(set(udp()), []int{4000}) }, []tag{both, both, both}},
+		{"a super-packet", func() { k := set(udp()); send(k, []int{1}); send(k, []int{100, 100, 100, 100}) }, []tag{both, both}},
+		{"UDP_SEGMENT", func() { k := set(udp()); k.SetSegment(10); send(k, []int{25}) }, []tag{both, both, both}},
+		{"one of several", func() {
+			send(udp(), []int{30, 20, 10, 5}, nil, &SendOptions{Mark: 7, HasMark: true}, &SendOptions{Priority: 3, HasPriority: true})
+		}, []tag{{}, {0, 7}, {3, 0}, {}}},
+		{"taken back for one", func() {
+			send(set(udp()), []int{30, 20}, &SendOptions{HasMark: true, HasPriority: true})
+		}, []tag{{}, both}},
+		{"corked", func() {
+			k := set(connected(udp()))
+			check(t, k.Send(payload(5), unix.MSG_MORE, NoDeadline))
+			check(t, k.Send(payload(5), 0, NoDeadline))
+		}, []tag{both}},
+		{"broadcast", func() {
+			k := set(udp())
+			k.SetBroadcast(true)
+			check(t, k.SendTo(payload(5), 0, NoDeadline, netip.MustParseAddrPort("10.9.0.255:7")))
+		}, []tag{both}},
+		{"ping", func() {
+			k, err := s.NewSocket(ipv4.ProtocolICMP)
+			check(t, err)
+			defer k.Close()
+			echo := make([]byte, icmp.HeaderLen)
+			echo[0] = icmp.Echo
+			check(t, connected(set(k)).Send(echo, 0, NoDeadline))
+		}, []tag{both}},
+		{"raw", func() { sendTo(t, set(rawSocketOf(t, s, testProtocol)), payload(9), farAddr) }, []tag{both}},
+		{"raw, with a header", func() {
+			b := make([]byte, 30)
+			f := ipv4.Fields{TTL: 9, Protocol: testProtocol, Src: [4]byte{10, 9, 0, 1}, Dst: [4]byte{10, 9, 0, 2}}
+			f.Put(b, 10)
+			sendTo(t, set(rawSocketOf(t, s, protocolRaw)), b, farAddr)
+		}, []tag{both}},
+		{"packet", func() {
+			k := set(packetSocketOf(t, s, false, 0))
+			check(t, k.SendLink(udpFrame(7, payload(20)), 0, NoDeadline, &LinkAddr{Interface: ifc.Index(), EtherType: unix.ETH_P_IP}))
+		}, []tag{both}},
+	} {
+		l.take()
+		tt.run()
+		if got := l.take(); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: tags %v, expected %v", tt.name, got, tt.want)
+		}
+	}
+	before := l.plain
+	check(t, connected(udp()).Send(nil, 0, NoDeadline))
+	if l.plain != before+1 {
+		t.Error("a datagram without a tag does not go by the link's Send")
+	}
+}
+
+// TestTagsWait sends to a neighbour that is not known yet.
+func TestTagsWait(t *testing.T) {
+	bubble(t, func(t *testing.T, w *wire) {
+		s := newStack(t, Config{})
+		end, peer := pipe.New(pipe.Options{A: pipe.End{MAC: nearMAC}})
+		l := &tagLink{Link: end}
+		i, err := s.AddLink(l, InterfaceConfig{})
+		check(t, err)
+		check(t, i.AddAddress(netip.MustParsePrefix("10.9.0.1/24")))
+		k := udpSocket(t, s, "")
+		for _, v := range []tag{{1, 2}, {}, {3, 0}} {
+			k.SetPriority(v.priority)
+			k.SetMark(v.mark)
+			check(t, k.SendTo(payload(3), 0, NoDeadline, netip.AddrPortFrom(farAddr, 7)))
+		}
+		if got := l.take(); len(got) != 0 {
+			t.Fatalf("%d datagrams left without a neighbour", len(got))
+		}
+		check(t, peer.Send(arpReply(farMAC)))
+		w.settle()
+		if got, want := l.take(), []tag{{1, 2}, {}, {3, 0}}; !slices.Equal(got, want) {
+			t.Errorf("tags %v, expected %v", got, want)
+		}
+		s.Close()
+		peer.Close()
+	})
+}
+
+func TestTOSPriority(t *testing.T) {
+	for tos := range 256 {
+		want := [16]uint32{0, 0, 0, 0, 2, 2, 2, 2, 6, 6, 6, 6, 4, 4, 4, 4}[tos>>1&15] // ip_tos2prio
+		if got := TOSPriority(uint8(tos)); got != want {
+			t.Errorf("TOS %#x has priority %d, expected %d", tos, got, want)
+		}
+	}
+}
+
+// TestTagAllocs checks that a tag costs a connected socket no memory.
+func TestTagAllocs(t *testing.T) {
+	s, _, i := replayStack(t)
+	check(t, i.SetNeighbour(farAddr, farMAC, arp.Permanent))
+	k := udpSocket(t, s, "10.9.0.1:9")
+	check(t, k.Connect(netip.AddrPortFrom(farAddr, 7)))
+	k.SetTOS(0xb8)
+	k.SetMark(3)
+	p := payload(64)
+	check(t, k.Send(p, 0, NoDeadline))
+	if n := testing.AllocsPerRun(100, func() { k.Send(p, 0, NoDeadline) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

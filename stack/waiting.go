@@ -1,0 +1,73 @@
+package stack
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/outband/outband/arp"
+	"golang.org/x/sys/unix"
+)
+
+// A waitingFrame is the owner of a frame that waits, and what goes with the frame
+// when it leaves.
+type waitingFrame struct {
+	socket *Socket
+	stamp  sentStamp
+	tag    tag
+}
+
+// owner returns what a frame that begins to wait belongs to: the socket, if there
+// is no more to say. The first frame of a datagram takes the datagram's stamp.
+func (tx *txbuf) owner(k *Socket, p *path) any {
+	if tx.stamp.flags&txStampFlags == 0 && !p.tagged() {
+		return k
+	}
+	o := &waitingFrame{k, tx.stamp, p.tag}
+	tx.stamp = sentStamp{}
+	return o
+}
+
+// ownerOf returns the socket that a waiting frame belongs to, nil if there is none.
+func ownerOf(p *arp.Pending) *Socket {
+	switch o := p.Owner.(type) {
+	case *Socket:
+		return o
+	case *waitingFrame:
+		return o.socket
+	default:
+		return nil
+	}
+}
+
+// sendWaited sends a frame that has waited, and stamps it if that is wanted.
+func (i *Interface) sendWaited(tx *txbuf, p *arp.Pending) {
+	o, ok := p.Owner.(*waitingFrame)
+	if !ok {
+		i.sendFrame(tx, p.Frame, tag{})
+		return
+	}
+	if o.stamp.flags&txStampFlags == 0 {
+		i.sendFrame(tx, p.Frame, o.tag)
+		return
+	}
+	if o.stamp.flags&unix.SOF_TIMESTAMPING_OPT_TSONLY == 0 {
+		o.stamp.frame = bytes.Clone(p.Frame)
+	}
+	i.sendFrame(tx, p.Frame, o.tag)
+	before := time.Now().UnixNano()
+	if tx.flush() == 0 {
+		o.socket.tellStamp(&o.stamp, before, time.Now().UnixNano())
+	}
+}
+
+// sendFrame sends a frame of the pool's, and gives it back.
+func (i *Interface) sendFrame(tx *txbuf, frame []byte, t tag) {
+	if b, e := tx.room(i, len(frame)); e == 0 {
+		copy(b, frame)
+		tx.add(b, -1)
+		if t != (tag{}) {
+			tx.tagLast(t)
+		}
+	}
+	i.s.pool.put(frame)
+}
