@@ -12,8 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/examples/feed/mold"
-	"github.com/outband/outband/sockapi"
-	"github.com/outband/outband/stack"
 	"github.com/outband/outband/test/lab"
 )
 
@@ -25,25 +23,6 @@ var feedEnds = []struct {
 }{
 	{"in-band", lab.Config{Kernel: lab.Near}, []string{"--in-band"}},
 	{"out-of-band", lab.Config{}, []string{"--addr", "10.9.0.1/24"}},
-}
-
-// needMemberships skips a test of the stack's own memberships where it has none.
-func needMemberships(t *testing.T, end string) {
-	t.Helper()
-	st, err := stack.New(stack.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	s, err := sockapi.New(st).Socket(unix.AF_INET, unix.SOCK_DGRAM|sockapi.SOCK_OOB, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	err = s.Setsockopt(unix.IPPROTO_IP, unix.IP_DROP_MEMBERSHIP, make([]byte, 12))
-	if end == "out-of-band" && err == unix.ENOPROTOOPT {
-		t.Skip("the stack has no memberships")
-	}
 }
 
 // groupA and groupB are where the feed goes.
@@ -117,7 +96,6 @@ func TestFeed(t *testing.T) {
 	const count = 3000
 	for _, end := range feedEnds {
 		t.Run(end.name, func(t *testing.T) {
-			needMemberships(t, end.name)
 			l := lab.New(t, end.lab)
 			wire := newTap(t, l.Near())
 			rx := start(t, l.Near(), "feed", append([]string{"receive", "--dev", "near0", "--first", "1", "--print", "--timeout", "3s"}, end.args...)...)
@@ -169,7 +147,6 @@ func TestFeed(t *testing.T) {
 func TestFeedRecovers(t *testing.T) {
 	for _, end := range feedEnds {
 		t.Run(end.name, func(t *testing.T) {
-			needMemberships(t, end.name)
 			l := lab.New(t, end.lab)
 			rx := start(t, l.Near(), "feed", append([]string{"receive", "--dev", "near0", "--first", "1", "--timeout", "20s",
 				"--requests", "10.9.0.2:26401"}, end.args...)...)

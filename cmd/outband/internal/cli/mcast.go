@@ -78,6 +78,17 @@ func dropCounters(n *node.Node) map[string]uint64 {
 	return all
 }
 
+// memberships returns what groups the node's stack has joined, or in-band all
+// sockets of the host.
+func memberships(n *node.Node) ([]mcast.Membership, error) {
+	if n.InBand() {
+		return kernelMemberships()
+	}
+	groups, status := n.Iface.Groups()
+	now := n.Stack.DeadlineAt(n.Stack.Monotonic())
+	return mcast.FromStack(n.Iface.Index(), n.Iface.Name(), groups, status, now), nil
+}
+
 // kernelMemberships returns what groups the host's sockets have joined.
 func kernelMemberships() ([]mcast.Membership, error) {
 	igmp, err := os.ReadFile("/proc/thread-self/net/igmp")

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/outband/outband/cmd/outband/internal/mcast"
+	"github.com/outband/outband/cmd/outband/internal/node"
 )
 
 // mcastRecvFlags are those of mcast recv.
@@ -19,6 +20,7 @@ type mcastRecvFlags struct {
 	interval time.Duration
 	duration time.Duration
 	count    int
+	groups   bool
 }
 
 func (a *app) mcastRecv() *cobra.Command {
@@ -46,6 +48,7 @@ Exit code 1: fewer than -n datagrams came, or within --duration none of some gro
 	flags.DurationVar(&f.duration, "duration", 0, "stop after this time (0: never)")
 	flags.DurationVar(&f.interval, "interval", time.Second, "time between two lines")
 	flags.Var(&f.buffer, "rcvbuf", "bytes of each group's receive buffer (0: as the system has it)")
+	flags.BoolVar(&f.groups, "groups", false, "print what groups are joined at the end (SIGUSR1: now)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runMcastRecv(cmd, &f, args) }
 	return cmd
 }
@@ -80,21 +83,39 @@ func (a *app) runMcastRecv(cmd *cobra.Command, f *mcastRecvFlags, args []string)
 		return err
 	}
 	defer a.showOnSignal(n)()
+	var joined []mcast.Membership
+	var groupsErr error
 	report, err := mcast.Receive(cmd.Context(), mcast.Config{
 		Targets: targets, IfIndex: ifindex, Seq: f.seq, Buffer: int(f.buffer),
 		Interval: f.interval, Duration: f.duration, Count: uint64(f.count),
 		Counters: func() map[string]uint64 { return dropCounters(n) },
 		Ready:    func() { fmt.Fprintf(a.err, "joined %d groups on %s\n", len(targets), f.device) },
-		Each:     func(i mcast.Interval) error { return a.printInterval(i, f) },
+		End: func() {
+			if f.groups {
+				joined, groupsErr = memberships(n)
+			}
+		},
+		Each: func(i mcast.Interval) error { return a.printInterval(i, f) },
 	}, n.API, n.UnboundUDP)
 	if report == nil {
 		return err
 	}
-	if !f.json {
-		report.Print(a.out)
+	return errors.Join(err, groupsErr, a.closeMcastRecv(f, n, report, joined), f.answer(report))
+}
+
+// closeMcastRecv prints the end of a run, as closing does.
+func (a *app) closeMcastRecv(f *mcastRecvFlags, n *node.Node, report *mcast.Report, joined []mcast.Membership) error {
+	if f.json {
+		return a.printLine(struct {
+			Schema      int                `json:"schema"`
+			Summary     *mcast.Report      `json:"summary"`
+			Memberships []mcast.Membership `json:"memberships,omitempty"`
+			shown
+		}{schema, report, joined, f.shown(n)})
 	}
-	text := fmt.Sprintf("%d datagrams, %d bytes", report.Datagrams, report.Bytes)
-	return errors.Join(err, a.closing(&f.netFlags, n, report, text), f.answer(report))
+	report.Print(a.out)
+	mcast.PrintGroups(a.out, joined)
+	return a.closing(&f.netFlags, n, report, fmt.Sprintf("%d datagrams, %d bytes", report.Datagrams, report.Bytes))
 }
 
 func (a *app) printInterval(i mcast.Interval, f *mcastRecvFlags) error {

@@ -9,8 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/outband/outband/sockapi"
-	"github.com/outband/outband/stack"
 	"github.com/outband/outband/test/lab"
 )
 
@@ -24,25 +22,6 @@ var mcastEnds = []struct {
 	{"out-of-band", lab.Config{Kernel: lab.Far}, []string{"--dev", "near0", "--addr", "10.9.0.1/24"}},
 }
 
-// needMemberships skips a test of the stack's own memberships where it has none.
-func needMemberships(t *testing.T, end string) {
-	t.Helper()
-	st, err := stack.New(stack.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	s, err := sockapi.New(st).Socket(unix.AF_INET, unix.SOCK_DGRAM|sockapi.SOCK_OOB, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	err = s.Setsockopt(unix.IPPROTO_IP, unix.IP_DROP_MEMBERSHIP, make([]byte, 12))
-	if end == "out-of-band" && err == unix.ENOPROTOOPT {
-		t.Skip("the stack has no memberships")
-	}
-}
-
 // farSend sends from the far end's kernel.
 func farSend(t *testing.T, l *lab.Lab, args ...string) *process {
 	t.Helper()
@@ -52,7 +31,6 @@ func farSend(t *testing.T, l *lab.Lab, args ...string) *process {
 func TestMcastRecv(t *testing.T) {
 	for _, end := range mcastEnds {
 		t.Run(end.name, func(t *testing.T) {
-			needMemberships(t, end.name)
 			l := lab.New(t, end.lab)
 			p := start(t, l.Near().Namespace, nil, append([]string{"mcast", "recv", "-n", "300", "--seq", "4:2",
 				"239.9.0.1:5000", "232.9.0.1@10.9.0.2,10.9.0.7:5000", "232.9.0.2@10.9.0.7:5000"}, end.args...)...)
@@ -77,7 +55,6 @@ func TestMcastRecv(t *testing.T) {
 func TestMcastRecvJSON(t *testing.T) {
 	for _, end := range mcastEnds {
 		t.Run(end.name, func(t *testing.T) {
-			needMemberships(t, end.name)
 			l := lab.New(t, end.lab)
 			p := start(t, l.Near().Namespace, nil, append([]string{"mcast", "recv", "-n", "3", "--seq", "0:1", "--json", "--interval", "1h",
 				"239.9.0.1:5000"}, end.args...)...)
@@ -101,7 +78,6 @@ func TestMcastRecvJSON(t *testing.T) {
 func TestMcastRecvIntervals(t *testing.T) {
 	for _, end := range mcastEnds {
 		t.Run(end.name, func(t *testing.T) {
-			needMemberships(t, end.name)
 			l := lab.New(t, end.lab)
 			p := start(t, l.Near().Namespace, nil, append([]string{"mcast", "recv", "--interval", "50ms",
 				"239.9.0.1:5000", "239.9.0.2:5000"}, end.args...)...)
@@ -122,7 +98,6 @@ func TestMcastRecvIntervals(t *testing.T) {
 func TestMcastRecvSilence(t *testing.T) {
 	for _, end := range mcastEnds {
 		t.Run(end.name, func(t *testing.T) {
-			needMemberships(t, end.name)
 			l := lab.New(t, end.lab)
 			args := []string{"mcast", "recv", "239.9.0.1:5000", "239.9.0.2:5000", "--duration", "60ms"}
 			start(t, l.Near().Namespace, nil, append(args, end.args...)...).end(ExitNo, "*",
@@ -137,7 +112,6 @@ func TestMcastRecvSilence(t *testing.T) {
 func TestMcastRecvDrops(t *testing.T) {
 	for _, end := range mcastEnds {
 		t.Run(end.name, func(t *testing.T) {
-			needMemberships(t, end.name)
 			l := lab.New(t, end.lab)
 			p := start(t, l.Near().Namespace, nil, append([]string{"mcast", "recv", "239.9.0.1:5000", "--rcvbuf", "4K", "--seq", "0:4",
 				"--interval", "1h", "--json"}, end.args...)...)
@@ -189,20 +163,29 @@ func TestMcastSendFromStack(t *testing.T) {
 }
 
 func TestMcastSendOptions(t *testing.T) {
-	l := lab.New(t, lab.Config{Kernel: lab.All})
-	recv := func(at *lab.Endpoint) *process {
-		p := start(t, at.Namespace, nil, "mcast", "recv", "239.9.0.1:5000", "--dev", at.Name, "--in-band", "-n", "1")
-		p.expect(p.err, "joined")
-		return p
+	for _, end := range mcastEnds {
+		t.Run(end.name, func(t *testing.T) {
+			l := lab.New(t, end.lab)
+			near := func(args ...string) *process {
+				t.Helper()
+				return start(t, l.Near().Namespace, nil, append(append([]string{"mcast"}, args...), end.args...)...)
+			}
+			p := start(t, l.Far().Namespace, nil, "mcast", "recv", "239.9.0.1:5000", "--dev", "far0", "--in-band", "-n", "1")
+			p.expect(p.err, "joined")
+			near("send", "239.9.0.1:5000", "--loop=false", "--ttl", "9", "to the others").end(ExitOK, "", "1 datagrams, 13 bytes\n")
+			p.end(ExitOK, "*", "joined 1 groups on far0\n1 datagrams, 13 bytes\n")
+		})
 	}
-	near, far := recv(l.Near()), recv(l.Far())
+}
+
+// TestMcastSendLoops has a receiver on the sender's host.
+func TestMcastSendLoops(t *testing.T) {
+	l := lab.New(t, lab.Config{Kernel: lab.All})
+	p := start(t, l.Far().Namespace, nil, "mcast", "recv", "239.9.0.1:5000", "--dev", "far0", "--in-band", "-n", "1")
+	p.expect(p.err, "joined")
 	farSend(t, l, "239.9.0.1:5000", "--loop=false", "to the others").end(ExitOK, "", "1 datagrams, 13 bytes\n")
-	near.end(ExitOK, "*", "*")
-	near = recv(l.Near())
 	farSend(t, l, "239.9.0.1:5000", "--ttl", "0", "to ourselves").end(ExitOK, "", "1 datagrams, 12 bytes\n")
-	far.end(ExitOK, "*", "joined 1 groups on far0\n1 datagrams, 12 bytes\n")
-	near.signal(unix.SIGINT)
-	near.end(ExitNo, "*", "joined 1 groups on near0\n0 datagrams, 0 bytes\noutband: 0 of 1 datagrams came\n")
+	p.end(ExitOK, "*", "joined 1 groups on far0\n1 datagrams, 12 bytes\n")
 }
 
 func TestMcastSendInterrupted(t *testing.T) {
@@ -246,6 +229,51 @@ $`)
 	groups("--dev", "none0").end(ExitOK, "", "")
 }
 
+// groupsOfNear are two groups as a stack at the near end has them.
+const groupsOfNear = `\d+:	near0 V3
+	inet  232\.9\.0\.1 users 1 include(?: timer \S+)?
+		source 10\.9\.0\.2 include 1 exclude 0
+	inet  239\.9\.0\.1 users 1 exclude(?: timer \S+)?
+`
+
+func TestMcastGroups(t *testing.T) {
+	_, near := half(t)
+	p := near("mcast", "groups", "239.9.0.1:5000", "232.9.0.1@10.9.0.2:5000")
+	p.end(ExitOK, "*", "joined 2 groups on near0\n")
+	if !regexp.MustCompile("^" + groupsOfNear + "$").MatchString(p.out.String()) {
+		t.Errorf("stdout:\n%s", p.out)
+	}
+	p = near("mcast", "groups", "239.9.0.1:5000", "--json", "--time", "1h")
+	p.expect(p.err, "joined 1 groups on near0\n")
+	p.signal(unix.SIGUSR1)
+	p.expect(p.err, "\tinet  239.9.0.1 users 1 exclude")
+	p.signal(unix.SIGINT)
+	p.end(ExitOK, "*", "*")
+	if !regexp.MustCompile(`^\{"schema":1,"groups":\[\{"ifindex":\d+,"dev":"near0","version":"V3","group":"239\.9\.0\.1","users":1,"mode":"exclude",` +
+		`(?:"timer_ns":\d+,)?"reporter":(?:true|false)\}\]\}\n$`).MatchString(p.out.String()) {
+		t.Errorf("stdout:\n%s", p.out)
+	}
+}
+
+// TestMcastRecvGroups prints what is joined while it runs, and at its end.
+func TestMcastRecvGroups(t *testing.T) {
+	_, near := half(t)
+	p := near("mcast", "recv", "239.9.0.1:5000", "232.9.0.1@10.9.0.2:5000", "--groups", "--stat")
+	p.expect(p.err, "joined")
+	p.signal(unix.SIGUSR1)
+	p.expect(p.err, "\tinet  239.9.0.1 users 1 exclude")
+	p.signal(unix.SIGINT)
+	p.end(ExitOK, "*", "*")
+	if !regexp.MustCompile("never came +0\n" + groupsOfNear + "#outband\n").MatchString(p.out.String()) {
+		t.Errorf("stdout:\n%s", p.out)
+	}
+	p = near("mcast", "recv", "239.9.0.1:5000", "--groups", "--json", "--duration", "20ms")
+	p.end(ExitNo, "*", "*")
+	if !strings.Contains(p.out.String(), `"memberships":[{"ifindex":`) {
+		t.Errorf("stdout:\n%s", p.out)
+	}
+}
+
 func TestMcastUsage(t *testing.T) {
 	tests := []struct {
 		args, want string
@@ -272,7 +300,10 @@ func TestMcastUsage(t *testing.T) {
 		{"send 239.9.0.1:5 hello --seq 2:4", "--seq 2:4: does not fit in 5 bytes"},
 		{"send 239.9.0.1:5 --size 70K --count 1", "--size 70000: must be from 0 to 65507"},
 		{"send 239.9.0.1:5 hello --rate 0", "--rate: must be 1 or more"},
-		{"groups more", "unknown command"},
+		{"groups", "mcast groups: needs groups to join, or --in-band"},
+		{"groups more", "is not an IPv4 group and a port"},
+		{"groups --in-band 239.9.0.1:5", "--in-band joins nothing"},
+		{"groups --in-band --time 1s", "--time does not go together with --in-band"},
 	}
 	for _, tt := range tests {
 		code, out, err := run(append([]string{"mcast"}, strings.Fields(tt.args)...)...)

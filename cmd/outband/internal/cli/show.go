@@ -125,15 +125,14 @@ func (f *netFlags) show(w io.Writer, n *node.Node) {
 	}
 }
 
-// showNow prints neighbours and counters to stderr, in-band the groups that are
-// joined.
+// showNow prints to stderr what groups are joined, and of a stack of our own the
+// neighbours and counters.
 func (a *app) showNow(n *node.Node) {
 	if !n.InBand() {
 		printNeighbours(a.err, n.Stack.Neighbours())
 		printCounters(a.err, counters(n))
-		return
 	}
-	all, err := kernelMemberships()
+	all, err := memberships(n)
 	if err != nil {
 		fmt.Fprintln(a.err, "outband:", err)
 	}

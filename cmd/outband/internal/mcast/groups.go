@@ -8,11 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/outband/outband/igmp"
 )
 
 // A Membership is a group that is joined on a device.
@@ -62,6 +65,25 @@ func PrintGroups(w io.Writer, all []Membership) {
 			fmt.Fprintf(w, "\t\tsource %s include %d exclude %d\n", s.Addr, s.Include, s.Exclude)
 		}
 	}
+}
+
+// FromStack returns the memberships that a stack has on an interface. now is the
+// time by its clock.
+func FromStack(ifindex int, device string, groups []igmp.GroupInfo, status igmp.Status, now int64) []Membership {
+	all := make([]Membership, 0, len(groups))
+	for _, g := range groups {
+		m := Membership{IfIndex: ifindex, Device: device, Version: fmt.Sprintf("V%d", status.Version),
+			Group: netip.AddrFrom4(g.Group).String(), Users: g.Users, Mode: strings.ToLower(g.Mode.String()), Reporter: g.Reporter}
+		if g.Timer != math.MaxInt64 {
+			due := max(0, g.Timer-now)
+			m.Timer = &due
+		}
+		for _, s := range g.Sources {
+			m.Sources = append(m.Sources, Source{netip.AddrFrom4(s.Addr).String(), s.Include, s.Exclude})
+		}
+		all = append(all, m)
+	}
+	return all
 }
 
 // userHZ is the unit of times in /proc, ticks a second.

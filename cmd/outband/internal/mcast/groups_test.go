@@ -3,8 +3,11 @@ package mcast
 import (
 	"encoding/json"
 	"maps"
+	"math"
 	"strings"
 	"testing"
+
+	"github.com/outband/outband/igmp"
 )
 
 // The tables of a Linux 6.18 host.
@@ -66,6 +69,27 @@ func TestParseKernelRefuses(t *testing.T) {
 	}
 	if all, err := ParseKernel(nil, nil); all != nil || err != nil {
 		t.Errorf("of nothing: %+v, %v", all, err)
+	}
+}
+
+func TestFromStack(t *testing.T) {
+	all := FromStack(2, "near0", []igmp.GroupInfo{
+		{Group: [4]byte{239, 9, 0, 1}, Mode: igmp.Exclude, Users: 2, Exclude: 2, Timer: 1_730_000_000, Reporter: true,
+			Sources: []igmp.SourceInfo{{Addr: [4]byte{10, 9, 0, 7}, Exclude: 2, Listed: true}}},
+		{Group: [4]byte{239, 9, 0, 2}, Mode: igmp.Include, Users: 1, Timer: math.MaxInt64,
+			Sources: []igmp.SourceInfo{{Addr: [4]byte{10, 9, 0, 2}, Include: 1, Listed: true}}},
+		{Group: [4]byte{239, 9, 0, 3}, Mode: igmp.Exclude, Users: 1, Timer: 1},
+	}, igmp.Status{Version: 2}, 500_000_000)
+	var b strings.Builder
+	const want = `2:	near0 V2
+	inet  239.9.0.1 users 2 exclude timer 1.23s reporter
+		source 10.9.0.7 include 0 exclude 2
+	inet  239.9.0.2 users 1 include
+		source 10.9.0.2 include 1 exclude 0
+	inet  239.9.0.3 users 1 exclude timer 0s
+`
+	if PrintGroups(&b, all); b.String() != want {
+		t.Errorf("got\n%s", b.String())
 	}
 }
 

@@ -27,6 +27,8 @@ type Config struct {
 	Counters func() map[string]uint64
 	// Ready is called when all groups are joined.
 	Ready func()
+	// End is called when the run is over and the groups are still joined.
+	End func()
 	// Each is given what an interval has brought.
 	Each func(Interval) error
 }
@@ -75,6 +77,9 @@ func Receive(ctx context.Context, cfg Config, api *sockapi.API, open func() (*so
 	err = r.run()
 	if ctx.Err() != nil {
 		err = nil
+	}
+	if r.End != nil {
+		r.End()
 	}
 	return r.report(), err
 }
