@@ -50,6 +50,8 @@ func (f *sideFlags) check() error {
 		return errors.New("needs a network device: --dev")
 	case !f.inBand && !f.a.addr.IsValid():
 		return errors.New("needs an address of our own: --addr, or --in-band")
+	case f.inBand && (f.a.addr.IsValid() || f.b.addr.IsValid()):
+		return errors.New("--addr and --addr-b are our own: not with --in-band")
 	case f.a.group == f.b.group:
 		return errors.New("the two sides are the same: --a and --b")
 	}
@@ -94,7 +96,7 @@ func open(st *stack.Stack, inBand bool, local sockapi.Sockaddr) (*sockapi.Socket
 	return s, nil
 }
 
-// mreqn is a struct ip_mreqn (ip(7)) of a group and a device.
+// mreqn is a struct ip_mreqn (ip(7)) of a group, or the zero Addr, and a device.
 func mreqn(group netip.Addr, dev string) ([]byte, error) {
 	ifi, err := net.InterfaceByName(dev)
 	if err != nil {

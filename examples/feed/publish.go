@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -150,7 +151,7 @@ func (p *publisher) open(i int, s side, loss float64, delay time.Duration) (*sta
 	if err == nil && p.inBand {
 		// Which device: a stack of one device has no choice.
 		var b []byte
-		if b, err = mreqn(s.addr.Addr(), s.dev); err == nil {
+		if b, err = mreqn(netip.Addr{}, s.dev); err == nil {
 			err = p.sockets[i].Setsockopt(unix.IPPROTO_IP, unix.IP_MULTICAST_IF, b)
 		}
 	}

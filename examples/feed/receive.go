@@ -48,7 +48,13 @@ func (f *receiveFlags) parse(args []string, out io.Writer) error {
 	if f.window < 1 || f.window > 1<<20 || f.timeout <= 0 || f.after <= 0 {
 		return errors.New("--window, --timeout and --request-after must be above 0")
 	}
-	return f.check()
+	if err := f.check(); err != nil {
+		return err
+	}
+	if !f.inBand && (f.b.dev != f.a.dev) != f.b.addr.IsValid() {
+		return errors.New("--addr-b is our own address on --dev-b, if that is another device")
+	}
+	return nil
 }
 
 // A receiver takes the feed: one goroutine waits for all of its sockets.

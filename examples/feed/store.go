@@ -83,7 +83,7 @@ func (s *store) served() (requests, messages uint64) {
 // serverAddr is where the publisher takes requests.
 func (p *publisher) serverAddr() netip.AddrPort {
 	addr := netip.IPv4Unspecified()
-	if p.a.addr.IsValid() && !p.inBand {
+	if p.a.addr.IsValid() {
 		addr = p.a.addr.Addr()
 	}
 	return netip.AddrPortFrom(addr, uint16(p.requests))
