@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { lab.Main(m) }
 // table returns all cases.
 func table() []Case {
 	var all []Case
-	for _, family := range []func() []Case{optionCases, socketCases, addressCases, recvCases, sendCases, errorCases, controlCases, effectCases,
+	for _, family := range []func() []Case{optionCases, socketCases, addressCases, recvCases, sendCases, errorCases, controlCases, effectCases, bindCases,
 		rawCases, packetCases, stampCases, ipOptionCases, extensionCases} {
 		all = append(all, family()...)
 	}
