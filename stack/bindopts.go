@@ -42,7 +42,8 @@ func (k *Socket) SetBindNoPort(on bool) { k.bindOpts.noPort.Store(on) }
 func (k *Socket) BindNoPort() bool { return k.bindOpts.noPort.Load() }
 
 // SetUnicastInterface makes datagrams leave by an interface unless the socket is
-// bound to one (IP_UNICAST_IF); 0: any. EADDRNOTAVAIL: no such interface. EINVAL:
+// bound to one (IP_UNICAST_IF); 0: any. What goes to the peer of a socket that is
+// connected already keeps its way. EADDRNOTAVAIL: no such interface. EINVAL:
 // the socket is bound to one, be it the same.
 func (k *Socket) SetUnicastInterface(index int) error {
 	if index != 0 {
@@ -74,6 +75,21 @@ func (k *Socket) SetPortRange(r uint32) error {
 
 // PortRange returns what SetPortRange set.
 func (k *Socket) PortRange() uint32 { return k.bindOpts.portRange.Load() }
+
+// flowLocked returns what a route from the socket to dst is looked up for, where
+// unicastIf is IP_UNICAST_IF's interface: as Linux keeps a peer's route, that of
+// when the socket was connected, for what goes to the peer.
+func (k *Socket) flowLocked(dst [4]byte, unicastIf int32) flow {
+	f := flow{src: k.addr, dst: dst, device: k.device, broadcast: k.broadcast.Load(),
+		anySource: k.bindOpts.transparent.Load()} // IP_FREEBIND is for bind alone
+	if k.s.net.Load().receivesOnly(k.addr) {
+		f.src = k.source
+	}
+	if f.device == 0 && !ipv4.IsMulticast(dst) {
+		f.device = unicastIf
+	}
+	return f
+}
 
 // bindTable enters the socket into its table, with a port from its own range.
 // The receive lock is held.

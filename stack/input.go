@@ -169,6 +169,9 @@ func (s *Stack) acceptable(net *network, a *arrival, payload []byte, src, dst [4
 	case ipv4.IsMulticast(dst):
 		return s.groupAcceptable(a, payload)
 	}
+	if a.ifc.loopback {
+		return true // as on Linux: who sends it there means us
+	}
 	r.count[ipInAddrErrors]++
 	r.count[dropForward]++
 	return false

@@ -117,7 +117,7 @@ func (k *Socket) bindRawLocked(addr [4]byte) unix.Errno {
 func (k *Socket) disconnectRawLocked() {
 	k.addr, k.bound, k.port = [4]byte{}, [4]byte{}, 0
 	k.s.lockReceive()
-	k.raw.local, k.raw.peer = [4]byte{}, [4]byte{}
+	k.raw.local, k.raw.peer, k.raw.device = [4]byte{}, [4]byte{}, 0
 	k.s.leaveRawLocked(k)
 	k.s.unlockReceive()
 }

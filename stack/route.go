@@ -46,16 +46,18 @@ var loopbackAddr = [4]byte{127, 0, 0, 1}
 // or blackhole route. EACCES: a broadcast that is not allowed.
 func (s *Stack) route(f flow) (hop, unix.Errno) {
 	net := s.net.Load()
-	if f.src != ([4]byte{}) && !f.anySource && !net.isLocal(f.src) {
-		if f.src[0] == 0 || ipv4.IsMulticast(f.src) || ipv4.IsLimitedBroadcast(f.src) {
+	if f.src != ([4]byte{}) && !net.isLocal(f.src) {
+		switch {
+		case ipv4.IsMulticast(f.src) || ipv4.IsLimitedBroadcast(f.src):
 			return hop{}, unix.EINVAL
+		case !f.anySource, f.device == 0 && (ipv4.IsMulticast(f.dst) || ipv4.IsLimitedBroadcast(f.dst)):
+			return hop{}, unix.ENETUNREACH // the latter for want of a device
 		}
-		return hop{}, unix.ENETUNREACH
 	}
 	if f.device != 0 && net.byIndex[f.device] == nil {
 		return hop{}, unix.ENODEV
 	}
-	if net.isLocal(f.dst) {
+	if net.isLocal(f.dst) && net.reaches(f) {
 		return net.localHop(f), 0
 	}
 	h := hop{next: f.dst, src: f.src}
@@ -132,6 +134,16 @@ func (n *network) lookupRoute(f flow, h *hop) unix.Errno {
 	return 0
 }
 
+// reaches reports whether an address of our own is sought where it is: by a
+// device that has not got it, datagrams leave.
+func (n *network) reaches(f flow) bool {
+	if f.device == 0 || f.device == n.loopback.index {
+		return true
+	}
+	home := n.local[f.dst]
+	return home != nil && home.index == f.device
+}
+
 // localHop returns the way to an address of our own: over loopback, from
 // itself, or 127.0.0.1, unless a source is given.
 func (n *network) localHop(f flow) hop {
@@ -153,6 +165,9 @@ func (n *network) localHop(f flow) hop {
 func (n *network) interfaceFor(f flow) *Interface {
 	if f.device != 0 {
 		return n.byIndex[f.device]
+	}
+	if ipv4.IsLoopback(f.src) {
+		return n.loopback
 	}
 	if f.src != ([4]byte{}) {
 		return n.local[f.src]

@@ -93,6 +93,9 @@ func (k *Socket) pause(flags int, deadline int64) bool {
 		return false
 	}
 	if !k.sendFull() {
+		if !k.ported() {
+			return false // no port was free: that is not the device's fault
+		}
 		time.Sleep(busyPause)
 		return true
 	}

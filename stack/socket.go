@@ -56,10 +56,12 @@ type Socket struct {
 	mu        sync.Mutex
 	addr      [4]byte // bound to, or chosen by Connect
 	bound     [4]byte // bound to by Bind
+	source    [4]byte // what Connect chose to send from, of a socket bound to a broadcast or a group
 	port      uint16
 	userPort  bool // Bind named the port, so a disconnect keeps it
 	peer      [4]byte
 	peerPort  uint16
+	peerIf    int32 // see flowLocked
 	connected bool
 	device    int32
 	elsewhere bool // see WaitElsewhere
@@ -305,6 +307,13 @@ func (k *Socket) autobindLocked() unix.Errno {
 	return 0
 }
 
+// ported reports whether the socket has the port that sending takes.
+func (k *Socket) ported() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.port != 0 || k.proto == protocolNone
+}
+
 // Connect sets the peer: Send goes there, and only its datagrams are received.
 // It chooses the source address by the route. ENETUNREACH: there is no route.
 // EACCES: a broadcast address, without SetBroadcast.
@@ -324,25 +333,25 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 	if e := k.autobindLocked(); e != 0 { // first, as on Linux: a failed connect leaves a port
 		return e
 	}
-	src := k.addr // of an earlier connect too: Linux keeps to it
-	if k.s.net.Load().receivesOnly(src) {
-		src = [4]byte{}
-	}
+	unicastIf := k.bindOpts.unicastIf.Load()
+	// Linux keeps to the address of an earlier connect too.
+	f := k.flowLocked(dst, unicastIf)
 	if dst == ([4]byte{}) { // Linux: the zero address is this host
-		if dst = src; dst == ([4]byte{}) {
+		if dst = f.src; dst == ([4]byte{}) {
 			dst = loopbackAddr
 		}
+		f.dst = dst
 	}
-	f := flow{dst: dst, src: src, device: k.device, broadcast: k.broadcast.Load(),
-		anySource: k.bindOpts.transparent.Load()}
 	k.multicast.apply(&f)
 	rt, e := k.s.route(f)
 	if e != 0 {
 		return e
 	}
-	if src = k.bound; src == ([4]byte{}) {
+	src := k.bound
+	if src == ([4]byte{}) {
 		src = rt.src
 	}
+	k.source, k.peerIf = rt.src, unicastIf
 	k.s.lockReceive()
 	switch {
 	case k.raw != nil:
@@ -363,8 +372,8 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 }
 
 // Disconnect dissolves the association with the peer (connect(2) with
-// AF_UNSPEC), if there is one. A port that the system chose is given up, as Linux
-// does.
+// AF_UNSPEC), if there is one. As on Linux a port that the system chose is given
+// up, and the socket is bound to no device any more.
 func (k *Socket) Disconnect() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -377,7 +386,7 @@ func (k *Socket) Disconnect() error {
 	k.dropPaths()
 	k.peer, k.peerPort, k.connected = [4]byte{}, 0, false
 	k.hasPeer.Store(false)
-	k.addr = k.bound
+	k.addr, k.device = k.bound, 0
 	if k.raw != nil {
 		k.disconnectRawLocked()
 	}
@@ -387,6 +396,7 @@ func (k *Socket) Disconnect() error {
 	k.s.lockReceive()
 	defer k.s.unlockReceive()
 	k.table().Disconnect(&k.binding, k.bound)
+	k.table().Rebind(&k.binding, 0)
 	k.steeredLocked()
 	if !k.userPort {
 		k.table().Unbind(&k.binding)
@@ -588,11 +598,10 @@ func (k *Socket) PathMTU() (int, error) {
 	if !k.connected {
 		return 0, unix.ENOTCONN
 	}
-	src := k.addr
-	if k.s.net.Load().receivesOnly(src) {
-		src = [4]byte{}
-	}
-	h, e := k.s.route(flow{src: src, dst: k.peer, device: k.device, broadcast: true})
+	f := k.flowLocked(k.peer, k.peerIf)
+	f.broadcast = true
+	k.multicast.apply(&f)
+	h, e := k.s.route(f)
 	if e != 0 {
 		return 0, e
 	}

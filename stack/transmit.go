@@ -351,29 +351,23 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	spec = pathSpec{
-		flow:    flow{src: k.addr, dst: o.dst, device: k.device, broadcast: k.broadcast.Load()},
 		srcPort: k.port, dstPort: o.port, proto: k.proto,
 		tos: uint8(k.tos.Load()), ttl: k.ttl.Load(), mtuRule: k.mtuDiscover.Load(),
 	}
-	spec.onLink = flags&unix.MSG_DONTROUTE != 0 || k.sendExtras.onLink.Load()
-	spec.anySource = k.bindOpts.transparent.Load() // IP_FREEBIND is for bind alone
+	dst, unicastIf := o.dst, k.bindOpts.unicastIf.Load()
 	if !o.explicit {
 		if !k.connected {
 			return spec, false, unix.EDESTADDRREQ
 		}
-		spec.dst, spec.dstPort = k.peer, k.peerPort
+		dst, spec.dstPort, unicastIf = k.peer, k.peerPort, k.peerIf
 	}
+	spec.flow = k.flowLocked(dst, unicastIf)
+	spec.onLink = flags&unix.MSG_DONTROUTE != 0 || k.sendExtras.onLink.Load()
 	if k.raw != nil {
 		spec.dstPort = k.peerPort // what the call says is ignored
 	}
 	if k.proto == ipv4.ProtocolUDP && o.explicit && spec.dstPort == 0 {
 		return spec, false, unix.EINVAL
-	}
-	if k.s.net.Load().receivesOnly(k.addr) {
-		spec.src = [4]byte{}
-	}
-	if spec.device == 0 && !ipv4.IsMulticast(spec.dst) {
-		spec.device = k.bindOpts.unicastIf.Load()
 	}
 	spec.options, spec.tag = k.sendExtras.options.Load(), k.tag(o)
 	if ipv4.IsMulticast(spec.dst) {

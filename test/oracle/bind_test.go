@@ -414,39 +414,54 @@ func placeCases() (cases []Case) {
 	add := func(name string, run func(r *Run)) {
 		cases = append(cases, Case{Name: "place/" + name, Run: run})
 	}
+	onWire := func(name string, run func(r *Run)) {
+		cases = append(cases, Case{Name: "place/" + name, Tops: []Topology{Wire}, Run: run})
+	}
 	// What comes of sending to everywhere, connected and not.
-	everywhere := func(r *Run, a *Sock) {
-		b := r.FarUDP("b")
+	everywhere := func(r *Run, addrs [][4]byte, set func(a *Sock)) {
+		b, n := r.FarUDP("b"), r.UDP("n")
 		b.Bind(sockapi.Inet4([4]byte{}, 7002))
-		a.Set(unix.SOL_SOCKET, unix.SO_BROADCAST, 1)
-		for _, ip := range [][4]byte{r.Far(0).IP4(), {127, 0, 0, 1}, {10, 9, 0, 1}, {10, 9, 0, 255}, {255, 255, 255, 255}, {224, 0, 0, 1}, {192, 0, 2, 1}} {
+		n.Bind(sockapi.Inet4([4]byte{}, 7002))
+		for _, ip := range addrs {
+			a := r.UDP("a")
+			a.Set(unix.SOL_SOCKET, unix.SO_BROADCAST, 1)
+			set(a)
 			a.Sendto([]byte("x"), 0, sockapi.Inet4(ip, 7002))
 			a.Names()
 			r.Sync()
 			b.Recvfrom(10, unix.MSG_DONTWAIT)
+			n.Recvfrom(10, unix.MSG_DONTWAIT)
 			if a.Connect(sockapi.Inet4(ip, 7002)) == nil {
 				a.Names()
 				a.Get(unix.SOL_IP, unix.IP_MTU, 4)
 				a.Send([]byte("y"), 0)
 				r.Sync()
 				b.Recvfrom(10, unix.MSG_DONTWAIT)
+				n.Recvfrom(10, unix.MSG_DONTWAIT)
+				a.Error()
 				a.Connect(sockapi.Sockaddr{})
+				a.GetInt(unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX)
+				a.GetInt(unix.SOL_IP, unix.IP_UNICAST_IF)
 			}
 			a.Error()
+			a.Close()
 		}
 	}
+	loopback := [][4]byte{{127, 0, 0, 1}, {127, 1, 2, 3}}
 	for _, index := range []int{loIndex, deviceIndex, 77} {
-		add(fmt.Sprintf("IP_UNICAST_IF/%d", index), func(r *Run) {
-			a := r.UDP("a")
-			a.Set(unix.SOL_IP, unix.IP_UNICAST_IF, index<<24)
-			everywhere(r, a)
+		addrs := [][4]byte{{10, 9, 0, 1}, {10, 9, 0, 2}, {10, 9, 0, 255}, {255, 255, 255, 255}, {192, 0, 2, 1}}
+		if index != deviceIndex {
+			addrs = append(addrs, loopback...)
+		}
+		onWire(fmt.Sprintf("IP_UNICAST_IF/%d", index), func(r *Run) {
+			everywhere(r, addrs, func(a *Sock) { a.Set(unix.SOL_IP, unix.IP_UNICAST_IF, index<<24) })
 		})
-		add(fmt.Sprintf("SO_BINDTOIFINDEX/%d", index), func(r *Run) {
-			a := r.UDP("a")
-			a.Set(unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, index)
-			a.Get(unix.SOL_SOCKET, unix.SO_BINDTODEVICE, 16)
-			a.Get(unix.SOL_SOCKET, unix.SO_BINDTODEVICE, 8)
-			everywhere(r, a)
+		onWire(fmt.Sprintf("SO_BINDTOIFINDEX/%d", index), func(r *Run) {
+			everywhere(r, addrs, func(a *Sock) {
+				a.Set(unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, index)
+				a.Get(unix.SOL_SOCKET, unix.SO_BINDTODEVICE, 16)
+				a.Get(unix.SOL_SOCKET, unix.SO_BINDTODEVICE, 8)
+			})
 		})
 		for _, other := range []int{loIndex, deviceIndex} {
 			add(fmt.Sprintf("IP_UNICAST_IF/%d of a socket bound to %d", other, index), func(r *Run) {
@@ -479,6 +494,9 @@ func placeCases() (cases []Case) {
 			b.Recv(10, unix.MSG_DONTWAIT)
 		})
 	}
+	onWire("loopback by another device", func(r *Run) {
+		everywhere(r, loopback, func(a *Sock) { a.Set(unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, deviceIndex) })
+	})
 	for _, s := range [][2]int{{40000, 40000}, {40000, 40002}, {1, 32769}, {60998, 65535}, {1, 2}, {0, 32768}, {60999, 0}} {
 		add(fmt.Sprintf("IP_LOCAL_PORT_RANGE/%d to %d", s[0], s[1]), func(r *Run) {
 			for i := range 5 {
