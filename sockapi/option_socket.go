@@ -114,8 +114,26 @@ var socketOptions = map[optionKey]option{
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMP_NEW}:   timestampOption(wantTimestamp, wantTimestampNew),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW}: timestampOption(wantTimestampNS, wantTimestampNew),
 	{unix.SOL_SOCKET, unix.SO_COOKIE}:          {variable: true, getN: getCookie},
+	{unix.SOL_SOCKET, unix.SO_PEEK_OFF}:        peekOffOption,
 	{unix.SOL_SOCKET, unix.SO_PEERNAME}:        {variable: true, getN: getPeerName},
 }
+
+// peekOffOption is SO_PEEK_OFF, which Linux' UDP sockets have: EOPNOTSUPP for others.
+var peekOffOption = option{size: 4,
+	get: func(s *Socket, b []byte) error {
+		if !s.isUDP() {
+			return unix.EOPNOTSUPP
+		}
+		binary.NativeEndian.PutUint32(b, uint32(s.oob.PeekOffset()))
+		return nil
+	},
+	set: func(s *Socket, b []byte) error {
+		if !s.isUDP() {
+			return unix.EOPNOTSUPP
+		}
+		s.oob.SetPeekOffset(int32(binary.NativeEndian.Uint32(b)))
+		return nil
+	}}
 
 // getCookie is SO_COOKIE, all of it or nothing.
 func getCookie(s *Socket, b []byte) (int, error) {

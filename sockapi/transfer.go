@@ -30,7 +30,7 @@ type Mmsghdr struct {
 
 // Flags that the calls know. Others are ignored, as Linux ignores them.
 const (
-	recvStackFlags = unix.MSG_DONTWAIT | unix.MSG_PEEK
+	recvStackFlags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC
 	sendStackFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_OOB | unix.MSG_MORE |
 		unix.MSG_DONTROUTE | unix.MSG_CONFIRM
 )

@@ -433,7 +433,10 @@ func (s *Stack) receive(k *Socket, t *target, flags int, deadline int64) unix.Er
 	}
 	led, slept := false, false
 	for first := true; ; first = false {
-		if k.state.Load() != 0 {
+		if st := k.state.Load(); st != 0 {
+			if st&stateRecvExtras != 0 && flags&recvPlain == 0 && k.recvExtras.peeksAtOffset() {
+				return s.receiveAtOffset(k, t, flags, deadline)
+			}
 			if e, done := k.interrupted(t, patient); done {
 				s.received(k, &w, led, slept)
 				return e

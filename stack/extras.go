@@ -26,6 +26,7 @@ type receiveExtras struct {
 	steered atomic.Bool // the socket's SO_REUSEPORT group has a program
 	noteCPU atomic.Bool // keep the CPU that a datagram was taken in on
 	cpu     atomic.Int32
+	peek    atomic.Int64 // SO_PEEK_OFF and 1
 }
 
 // filter is a classic BPF program (SO_ATTACH_FILTER).
@@ -61,7 +62,7 @@ func (k *Socket) markReceiveExtras() {
 
 func (x *receiveExtras) any() bool {
 	return x.options.Load() || x.drops.Load() || x.gro.Load() || x.filter.Load() != nil || x.times.Load() ||
-		x.steered.Load() || x.noteCPU.Load()
+		x.steered.Load() || x.noteCPU.Load() || x.peeksAtOffset()
 }
 
 func (k *Socket) markSendExtras() {

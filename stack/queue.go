@@ -15,6 +15,7 @@ import (
 type Info struct {
 	From, To         [4]byte // source and destination address
 	FromPort, ToPort uint16
+	peeked           bool  // MSG_PEEK has returned it, if it has no bytes
 	Len              int   // bytes of payload, however many fitted
 	Interface        int32 // index of the interface that it came in by
 	TTL, TOS         uint8
@@ -187,6 +188,8 @@ func (q *queue) take(pool *bufferPool, t *target, peek bool) bool {
 			q.charged -= chargeReceived(len(e.data), &e.info)
 			pool.put(e.data)
 			e.data = nil
+		} else if len(e.data) == 0 {
+			e.info.peeked = true
 		}
 	}
 	if !peek && i > 0 {

@@ -1,0 +1,147 @@
+package stack
+
+import (
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Peeking at an offset (SO_PEEK_OFF in socket(7)). A socket that does has receive
+// extras, and its calls leave the common way where they look at its state.
+
+// recvPlain is a flag of receive's own, beside those of recvmsg(2): the peek offset
+// does not matter to this call.
+const recvPlain = 1 << 30
+
+// SetPeekOffset has MSG_PEEK begin at an offset in bytes into what is queued,
+// datagram after datagram, which each such call moves on by what it returns; a
+// call that takes datagrams moves it back, to 0 at least. Negative: MSG_PEEK looks
+// at the beginning, as ever.
+func (k *Socket) SetPeekOffset(off int32) {
+	k.recvExtras.peek.Store(int64(off) + 1)
+	k.markReceiveExtras()
+}
+
+// PeekOffset returns where MSG_PEEK begins; -1 if SetPeekOffset was never called.
+func (k *Socket) PeekOffset() int32 { return int32(k.recvExtras.peek.Load() - 1) }
+
+// peeksAtOffset reports whether receive calls have to look at the offset.
+func (x *receiveExtras) peeksAtOffset() bool { return x.peek.Load() > 0 }
+
+// movePeek adds n bytes to the offset, as Linux' sk_peek_offset_bwd does.
+func (k *Socket) movePeek(n int) {
+	for {
+		was := k.recvExtras.peek.Load()
+		if was <= 0 || k.recvExtras.peek.CompareAndSwap(was, 1+int64(max(int32(was-1+int64(n)), 0))) {
+			return
+		}
+	}
+}
+
+// returned is how many bytes a call says that it has received: with MSG_TRUNC the
+// datagrams' own length.
+func (t *target) returned(flags int) (n int) {
+	whole := flags&unix.MSG_TRUNC != 0
+	if t.msgs == nil {
+		if whole {
+			return t.info.Len
+		}
+		return t.n
+	}
+	for i := range t.msgs[:t.count] {
+		m := &t.msgs[i]
+		if whole {
+			n += m.Info.Len
+		} else {
+			n += m.N
+		}
+	}
+	return n
+}
+
+// receiveAtOffset is receive for a socket with a peek offset.
+func (s *Stack) receiveAtOffset(k *Socket, t *target, flags int, deadline int64) unix.Errno {
+	if flags&unix.MSG_PEEK == 0 {
+		e := s.receive(k, t, flags|recvPlain, deadline)
+		if e == 0 {
+			k.movePeek(-t.returned(flags))
+		}
+		return e
+	}
+	e, done := k.peekOnce(t, flags)
+	if done {
+		return e
+	}
+	var fired atomic.Bool
+	g := s.NewWaiter(fired.Load)
+	w := Watch{Notify: func(uint32) bool { fired.Store(true); return g.Wake() }}
+	if k.Watch(&w) != nil {
+		return unix.EBADF
+	}
+	defer k.Unwatch(&w)
+	g.Poll()
+	patient := flags&unix.MSG_DONTWAIT == 0
+	for intime := patient; ; intime = g.Wait(deadline) {
+		fired.Store(false)
+		if e, done := k.peekOnce(t, flags); done {
+			return e
+		}
+		switch {
+		case !intime:
+			return unix.EAGAIN
+		case k.state.Load()&stateShutRead != 0:
+			t.count, t.n, t.info = 0, 0, Info{}
+			return 0
+		}
+	}
+}
+
+// peekOnce peeks if there is something at the offset, or an error.
+func (k *Socket) peekOnce(t *target, flags int) (e unix.Errno, done bool) {
+	if k.state.Load()&stateClosed != 0 {
+		return unix.EBADF, true
+	}
+	if e := k.TakeError(); e != 0 {
+		return e, true
+	}
+	if !k.queue.peekAt(t, max(int(k.PeekOffset()), 0)) {
+		return 0, false
+	}
+	k.movePeek(t.returned(flags))
+	return 0, true
+}
+
+// peekAt stores the first datagram that reaches beyond an offset, from there on.
+// As in Linux one without bytes is peeked at once.
+func (q *queue) peekAt(t *target, off int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range int(q.n.Load()) {
+		e := &q.ring[(q.head+i)&(len(q.ring)-1)]
+		if n := len(e.data); off >= n && (off > 0 || e.info.peeked) {
+			off -= n
+			continue
+		}
+		e.info.peeked = e.info.peeked || len(e.data) == 0
+		t.storeFrom(e.data, off, &e.info)
+		return true
+	}
+	return false
+}
+
+// storeFrom is store for a part of a datagram.
+func (t *target) storeFrom(data []byte, off int, in *Info) {
+	t.store(data[off:], in)
+	if t.msgs == nil {
+		return
+	}
+	m := &t.msgs[t.count-1]
+	room := 0
+	for _, b := range m.Buffers {
+		room += len(b)
+	}
+	// As Linux has it: who asks for no more than the rest is told of all of it.
+	if m.Flags = 0; room <= len(data)-off && room < len(data) {
+		m.Flags = unix.MSG_TRUNC
+	}
+}
