@@ -258,7 +258,7 @@ func parseUDPControl(c Cmsg, o *stack.SendOptions) error {
 const scmTSOptID = 81
 
 // parseSocketControl takes SO_TIMESTAMPING, with transmit flags only, the number
-// that the stamps are to have, SO_PRIORITY and SO_MARK.
+// that the stamps are to have, SO_PRIORITY, SO_MARK and SCM_TXTIME.
 func (s *Socket) parseSocketControl(c Cmsg, o *stack.SendOptions) error {
 	switch c.Type {
 	case unix.SCM_RIGHTS, unix.SCM_CREDENTIALS:
@@ -275,6 +275,11 @@ func (s *Socket) parseSocketControl(c Cmsg, o *stack.SendOptions) error {
 			return unix.EINVAL
 		}
 		o.StampID, o.HasStampID = uint32(c.Int()), true
+	case unix.SCM_TXTIME:
+		if _, on := s.oob.TxTime(); !on || len(c.Data) != 8 {
+			return unix.EINVAL
+		}
+		o.TxTime = binary.NativeEndian.Uint64(c.Data)
 	case unix.SO_MARK:
 		switch {
 		case !mayTag():

@@ -29,7 +29,7 @@ func (s *Socket) recvError(m *Msghdr, flags int) (int, error) {
 		m.Flags |= unix.MSG_TRUNC
 	}
 	m.Name = Sockaddr{}
-	if e.Origin != unix.SO_EE_ORIGIN_TIMESTAMPING {
+	if e.Origin != unix.SO_EE_ORIGIN_TIMESTAMPING && e.Origin != unix.SO_EE_ORIGIN_TXTIME {
 		m.Name = Inet4(e.Dst, e.DstPort)
 	}
 	w := controlWriter{buf: m.Control}
@@ -56,7 +56,7 @@ func (s *Socket) putErrorControl(w *controlWriter, e *stack.QueuedError) {
 			}
 			w.put(unix.SOL_SOCKET, kind, data[:])
 		}
-	} else if wants&wantTimes != 0 {
+	} else if wants&wantTimes != 0 && e.Origin != unix.SO_EE_ORIGIN_TXTIME {
 		in := e.Meta
 		s.putTime(w, &in, wants)
 	}

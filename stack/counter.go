@@ -90,6 +90,10 @@ const (
 	dropNeighbourFailed
 	dropLinkError
 	dropGSO
+	txTimeScheduled
+	dropTxTimeInvalid
+	dropTxTimeMissed
+	dropTxTimeFull
 	arpIn
 	arpOut
 	arpConflicts
@@ -175,6 +179,10 @@ var counterNames = [numCounters]string{
 	dropNeighbourFailed:    "OutbandDropNeighbourFailed",
 	dropLinkError:          "OutbandDropLinkError",
 	dropGSO:                "OutbandDropGSO",
+	txTimeScheduled:        "OutbandTxTimeScheduled",
+	dropTxTimeInvalid:      "OutbandDropTxTimeInvalid",
+	dropTxTimeMissed:       "OutbandDropTxTimeMissed",
+	dropTxTimeFull:         "OutbandDropTxTimeQueueFull",
 	arpIn:                  "OutbandArpIn",
 	arpOut:                 "OutbandArpOut",
 	arpConflicts:           "OutbandArpConflicts",

@@ -16,8 +16,8 @@ type QueuedError struct {
 	Origin   uint8 // unix.SO_EE_ORIGIN_LOCAL, _ICMP or _TIMESTAMPING
 	Type     uint8 // the ICMP message's, with SO_EE_ORIGIN_ICMP
 	Code     uint8
-	Info     uint32  // EMSGSIZE: the MTU; time stamps: unix.SCM_TSTAMP_*
-	Data     uint32  // time stamps: the number of the datagram (OPT_ID)
+	Info     uint32  // EMSGSIZE: the MTU; time stamps: unix.SCM_TSTAMP_*; SO_TXTIME: the time's lower half
+	Data     uint32  // time stamps: the number of the datagram (OPT_ID); SO_TXTIME: the time's upper half
 	Offender [4]byte // who sent the ICMP message, zero for none
 	Dst      [4]byte // where the datagram went that it is about
 	DstPort  uint16

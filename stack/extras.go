@@ -41,6 +41,7 @@ type sendExtras struct {
 	onLink  atomic.Bool // SO_DONTROUTE
 	stamps  txStamps
 	times   txTimes
+	txTime  atomic.Pointer[TxTime]
 }
 
 // markExtras sets or clears a bit of state by whether anything needs it.
@@ -309,7 +310,11 @@ type SendOptions struct {
 	// Direct refuses a path over a gateway, which DontRoute would not look for:
 	// EMULTIHOP.
 	Direct bool
-	// Queued is set by the send: the datagram waits for its neighbour.
+	// TxTime is when the datagram is to leave, in nanoseconds of the clock that
+	// SetTxTime chose (SCM_TXTIME); 0: now, as without SetTxTime. It leaves at that
+	// time or shortly after: see Config.TxTimeSlack.
+	TxTime uint64
+	// Queued is set by the send: the datagram waits for its neighbour or its time.
 	Queued bool
 }
 

@@ -16,12 +16,15 @@ type outbox struct {
 	mu      sync.Mutex // a leaf
 	events  []neighbourEvent
 	packets []outPacket
-	busy    bool        // somebody empties it
-	waiting atomic.Bool // there is something in it
+	// scheduled are frames whose time has come.
+	scheduled []*scheduled
+	busy      bool        // somebody empties it
+	waiting   atomic.Bool // there is something in it
 
 	// What who empties it works on, to be swapped with the slices above.
 	spareEvents  []neighbourEvent
 	sparePackets []outPacket
+	spareFrames  []*scheduled
 }
 
 // neighbourEvent is an event of one interface's neighbour table.
@@ -86,10 +89,10 @@ func (s *Stack) sendOutbox() {
 			o.mu.Unlock()
 			return
 		}
-		events, packets := o.events, o.packets
-		if len(events)+len(packets) == 0 || round == outboxRounds {
+		events, packets, frames := o.events, o.packets, o.scheduled
+		if len(events)+len(packets)+len(frames) == 0 || round == outboxRounds {
 			o.busy = false
-			left := len(events)+len(packets) > 0
+			left := len(events)+len(packets)+len(frames) > 0
 			o.waiting.Store(left)
 			o.mu.Unlock()
 			if left {
@@ -98,17 +101,21 @@ func (s *Stack) sendOutbox() {
 			return
 		}
 		o.busy = true
-		o.events, o.packets = o.spareEvents, o.sparePackets
+		o.events, o.packets, o.scheduled = o.spareEvents, o.sparePackets, o.spareFrames
 		o.mu.Unlock()
 
+		if len(frames) > 0 {
+			s.sendScheduled(frames)
+		}
 		s.settle(events)
 		if len(packets) > 0 {
 			s.sendAll(packets)
 		}
 		clear(events)
 		clear(packets)
+		clear(frames)
 		o.mu.Lock()
-		o.spareEvents, o.sparePackets = events[:0], packets[:0]
+		o.spareEvents, o.sparePackets, o.spareFrames = events[:0], packets[:0], frames[:0]
 		o.mu.Unlock()
 	}
 }

@@ -80,9 +80,12 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, payload []byte, o
 		case !ok:
 			s.await(tx, p, entry, frame, owner)
 		case more:
-			tx.addAlong(p, frame, -1)
+			e = tx.addAlong(p, frame, owner, -1)
 		default:
-			tx.addAlong(p, frame, message)
+			e = tx.addAlong(p, frame, owner, message)
+		}
+		if e != 0 {
+			return e
 		}
 	}
 	if !ok {

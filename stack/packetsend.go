@@ -70,6 +70,16 @@ func (k *Socket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 	tx.from, tx.proto = k.id, proto
 	k.beginStamp(tx, o)
 	tx.stampFrame(b)
+	tx.queued = false
+	if l := k.later(o); l != nil {
+		if k.sendFull() {
+			return k.noSpace()
+		}
+		if e := tx.addLater(ifc, b, tx.waiting(k, k.tag(o), l), o.message); e != 0 {
+			return e
+		}
+		return k.stampSent(tx, o)
+	}
 	tx.add(b, o.message)
 	if t := k.tag(o); t != (tag{}) {
 		tx.tagLast(t)

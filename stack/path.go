@@ -41,6 +41,7 @@ type path struct {
 	next     [4]byte
 	hop      hop
 	tag      tag
+	later    *later // of one datagram's path; nil: now
 	dst      [4]byte
 	dstPort  uint16
 	mtuRule  int32 // IP_PMTUDISC_*
@@ -65,6 +66,7 @@ type pathSpec struct {
 	quiet            bool  // IP_MULTICAST_LOOP is 0
 	mtuRule          int32
 	tag              tag
+	later            *later
 	options          *ipv4.SentOptions // nil: none
 	final            [4]byte           // where a source route ends; dst is where it begins
 }
@@ -77,7 +79,7 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 		return e
 	}
 	*p = path{gen: gen, link: h.ifc.link, ifc: h.ifc, next: h.next, hop: h,
-		dst: spec.dst, dstPort: spec.dstPort, mtuRule: spec.mtuRule, tag: spec.tag}
+		dst: spec.dst, dstPort: spec.dstPort, mtuRule: spec.mtuRule, tag: spec.tag, later: spec.later}
 	ttl := spec.ttl
 	if ttl < 0 {
 		if ttl = defaultTTL; h.kind == toMulticast {

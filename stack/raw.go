@@ -327,6 +327,7 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Socket, mess
 	if e != 0 {
 		return e
 	}
+	tx.queued = !ok
 	if !ok {
 		tx.flush() // what was sent before stays before
 	}
@@ -342,7 +343,9 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Socket, mess
 		return 0
 	}
 	tx.stampFrame(frame)
-	tx.addAlong(p, frame, message)
+	if e := tx.addAlong(p, frame, owner, message); e != 0 {
+		return e
+	}
 	if p.heard {
 		if e := tx.flush(); e != 0 {
 			return e

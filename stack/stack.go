@@ -26,6 +26,10 @@ type Config struct {
 	Clock Clock
 	// Reassembly bounds the memory of incomplete datagrams.
 	Reassembly ipv4.ReassemblyConfig
+	// TxTimeSlack is how late a datagram with a time of its own (SO_TXTIME) may
+	// leave: one that nobody came to send earlier is dropped, and counts as missed.
+	// 0 is 10 ms.
+	TxTimeSlack time.Duration
 	// ICMP limits the rate of the errors that the stack sends. The zero value
 	// is icmp.DefaultLimiterConfig, Linux' limits.
 	ICMP icmp.LimiterConfig
@@ -58,12 +62,15 @@ type Stack struct {
 	gen        atomic.Uint32 // changes whenever a cached path may have become wrong
 	timers     timers
 	reasmTimer *timer
-	pool       bufferPool
-	flushes    sync.Pool
-	outbox     outbox
-	ident      *ipv4.Identifier
-	recent     recentDestinations
-	socketIDs  atomic.Uint64
+	schedule   schedule
+	// txTimeSlack is Config's, in nanoseconds.
+	txTimeSlack int64
+	pool        bufferPool
+	flushes     sync.Pool
+	outbox      outbox
+	ident       *ipv4.Identifier
+	recent      recentDestinations
+	socketIDs   atomic.Uint64
 
 	poller      *link.Poller
 	sleepers    sleepers
@@ -135,6 +142,10 @@ func New(cfg Config) (*Stack, error) {
 	s.sleepers.pool.New = s.newWaiter
 	s.timers.init(s.wakeSleepers)
 	s.reasmTimer = newTimer(s.reassemblyTimers)
+	s.schedule.timer = newTimer(s.scheduleTimer)
+	if s.txTimeSlack = int64(cfg.TxTimeSlack); s.txTimeSlack == 0 {
+		s.txTimeSlack = defaultTxTimeSlack
+	}
 	if s.maxMemberships = cfg.MaxMemberships; s.maxMemberships <= 0 {
 		s.maxMemberships = defaultMaxMemberships
 	}

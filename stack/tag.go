@@ -75,12 +75,32 @@ func (tx *txbuf) tagLast(t tag) {
 	tx.special = true
 }
 
-// addAlong is add for a frame that goes along a path, with what goes with it.
-func (tx *txbuf) addAlong(p *path, frame []byte, message int) {
+// addAlong is add for a frame of a socket's that goes along a path, with what goes
+// with it. One that has a time of its own is scheduled instead.
+func (tx *txbuf) addAlong(p *path, frame []byte, owner *Socket, message int) unix.Errno {
+	if p.later != nil {
+		return tx.addLater(p.ifc, frame, tx.waiting(owner, p.tag, p.later), message)
+	}
 	tx.add(frame, message)
 	if p.tagged() {
 		tx.tagLast(p.tag)
 	}
+	return 0
+}
+
+// addLater schedules a copy of a frame.
+func (tx *txbuf) addLater(ifc *Interface, frame []byte, w waitingFrame, message int) unix.Errno {
+	copied := tx.s.pool.get(len(frame))
+	copy(copied, frame)
+	tx.queued = true
+	e := tx.s.scheduleFrame(tx, ifc, w, copied, true)
+	if !w.socket.recvErr.Load() {
+		e = 0 // as Linux' udp_send_skb: a datagram may be lost
+	}
+	if e == 0 && message >= 0 {
+		tx.sent = message + 1
+	}
+	return e
 }
 
 // sendBeside is sendFast for paths that are not like most.

@@ -369,7 +369,7 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 	if k.proto == ipv4.ProtocolUDP && o.explicit && spec.dstPort == 0 {
 		return spec, false, unix.EINVAL
 	}
-	spec.options, spec.tag = k.sendExtras.options.Load(), k.tag(o)
+	spec.options, spec.tag, spec.later = k.sendExtras.options.Load(), k.tag(o), k.later(o)
 	if ipv4.IsMulticast(spec.dst) {
 		spec.ttl, spec.quiet = k.multicast.ttl, k.multicast.quiet
 	}

@@ -14,15 +14,22 @@ type waitingFrame struct {
 	socket *Socket
 	stamp  sentStamp
 	tag    tag
+	later  *later // nil: it leaves as soon as it can
 }
 
 // owner returns what a frame that begins to wait belongs to: the socket, if there
 // is no more to say. The first frame of a datagram takes the datagram's stamp.
 func (tx *txbuf) owner(k *Socket, p *path) any {
-	if tx.stamp.flags&txStampFlags == 0 && !p.tagged() {
+	if tx.stamp.flags&txStampFlags == 0 && !p.tagged() && p.later == nil {
 		return k
 	}
-	o := &waitingFrame{k, tx.stamp, p.tag}
+	o := tx.waiting(k, p.tag, p.later)
+	return &o
+}
+
+// waiting takes all that goes with a frame of a datagram.
+func (tx *txbuf) waiting(k *Socket, t tag, l *later) waitingFrame {
+	o := waitingFrame{k, tx.stamp, t, l}
 	tx.stamp = sentStamp{}
 	return o
 }
@@ -39,21 +46,30 @@ func ownerOf(p *arp.Pending) *Socket {
 	}
 }
 
-// sendWaited sends a frame that has waited, and stamps it if that is wanted.
+// sendWaited sends a frame that has waited for its neighbour, or has it wait for
+// its time too.
 func (i *Interface) sendWaited(tx *txbuf, p *arp.Pending) {
 	o, ok := p.Owner.(*waitingFrame)
-	if !ok {
+	switch {
+	case !ok:
 		i.sendFrame(tx, p.Frame, tag{})
-		return
+	case o.later != nil:
+		i.s.scheduleFrame(tx, i, *o, p.Frame, false)
+	default:
+		i.sendStampedFrame(tx, o, p.Frame)
 	}
+}
+
+// sendStampedFrame sends a frame that has waited, and stamps it if that is wanted.
+func (i *Interface) sendStampedFrame(tx *txbuf, o *waitingFrame, frame []byte) {
 	if o.stamp.flags&txStampFlags == 0 {
-		i.sendFrame(tx, p.Frame, o.tag)
+		i.sendFrame(tx, frame, o.tag)
 		return
 	}
 	if o.stamp.flags&unix.SOF_TIMESTAMPING_OPT_TSONLY == 0 {
-		o.stamp.frame = bytes.Clone(p.Frame)
+		o.stamp.frame = bytes.Clone(frame)
 	}
-	i.sendFrame(tx, p.Frame, o.tag)
+	i.sendFrame(tx, frame, o.tag)
 	before := time.Now().UnixNano()
 	if tx.flush() == 0 {
 		o.socket.tellStamp(&o.stamp, before, time.Now().UnixNano())

@@ -62,6 +62,8 @@ func cmsgData(r *Run, level, typ int, data []byte) string {
 		return plausible(data, 1000)
 	case level == unix.SOL_SOCKET && timestamps[typ]:
 		return fmt.Sprintf("%d bytes of a time", len(data))
+	case level == unix.SOL_SOCKET && typ == unix.SCM_TXTIME && len(data) == 8 && data[7]|data[6]|data[5]|data[4] != 0:
+		return "a time"
 	case level == unix.SOL_IP && typ == unix.IP_ORIGDSTADDR && len(data) == 16:
 		return fmt.Sprintf("%x:%s", data[4:8], r.port(binary.BigEndian.Uint16(data[2:])))
 	case level == unix.SOL_IP && (typ == unix.IP_RECVOPTS || typ == unix.IP_RETOPTS):

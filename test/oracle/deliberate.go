@@ -34,6 +34,7 @@ var Deliberate = []Difference{
 	{"sendmmsg/size 65508/INTERFACE", "as for sendto"},
 	{"socket/AF_INET SOCK_STREAM", "out-of-band there is no TCP: open the socket in-band"},
 	{"socket/AF_INET SOCK_DGRAM/136", "there is no UDP-Lite"},
+	{"txtime/in the past", "a datagram whose time is over is dropped, and told of in the error queue, as tc-etf(8) does; Linux without that discipline sends it"},
 	{"control/late/IP_PKTINFO", "asked for only after the datagram has come: Linux has forgotten where it came by, a stack has not"},
 	{"control/sent/IP_PKTINFO, index", "sent to an own address with lo as the device: Linux calls lo the interface that it came by, a stack the one that has the address, as without"},
 	{"control/sent/IP_PKTINFO, both", "as for the index alone"},

@@ -191,7 +191,7 @@ func newOutband(t testing.TB, name string, links ...link.Link) World {
 	t.Helper()
 	w := &outbandWorld{name: name}
 	for h, l := range links {
-		st, err := stack.New(stack.Config{ICMP: unlimited})
+		st, err := stack.New(stack.Config{ICMP: unlimited, TxTimeSlack: patience})
 		check(t, err)
 		t.Cleanup(func() { check(t, st.Close()) })
 		ifc, err := st.AddLink(l, stack.InterfaceConfig{Index: deviceIndex})

@@ -1,0 +1,67 @@
+package sockapi
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+
+	privileges "github.com/outband/outband/inband"
+	"github.com/outband/outband/stack"
+)
+
+// Flags of struct sock_txtime (linux/net_tstamp.h).
+const (
+	txTimeDeadline = 1 << 0 // SOF_TXTIME_DEADLINE_MODE
+	txTimeReport   = 1 << 1 // SOF_TXTIME_REPORT_ERRORS
+)
+
+// txTimeOption is SO_TXTIME: struct sock_txtime, a clock and flags. Linux leaves
+// other clocks than CLOCK_MONOTONIC to the privileged.
+var txTimeOption = option{
+	size:     8,
+	variable: true,
+	get: func(s *Socket, b []byte) error {
+		t, _ := s.oob.TxTime()
+		var flags uint32
+		if t.Deadline {
+			flags |= txTimeDeadline
+		}
+		if t.Report {
+			flags |= txTimeReport
+		}
+		binary.NativeEndian.PutUint32(b, uint32(t.Clock))
+		binary.NativeEndian.PutUint32(b[4:], flags)
+		return nil
+	},
+	set: func(s *Socket, b []byte) error {
+		if len(b) != 8 {
+			return unix.EINVAL
+		}
+		clock, flags := int32(binary.NativeEndian.Uint32(b)), binary.NativeEndian.Uint32(b[4:])
+		if flags&^(txTimeDeadline|txTimeReport) != 0 {
+			return unix.EINVAL
+		}
+		switch clock {
+		case unix.CLOCK_MONOTONIC:
+		case unix.CLOCK_REALTIME, unix.CLOCK_TAI:
+			if !privileges.HasCapability(unix.CAP_NET_ADMIN) {
+				return unix.EPERM
+			}
+		default:
+			if !privileges.HasCapability(unix.CAP_NET_ADMIN) {
+				return unix.EPERM // first, as on Linux
+			}
+			return unix.EINVAL
+		}
+		s.oob.SetTxTime(stack.TxTime{Clock: clock, Deadline: flags&txTimeDeadline != 0, Report: flags&txTimeReport != 0})
+		return nil
+	},
+}
+
+// AppendTxTime appends SCM_TXTIME: when the datagram is to leave, in nanoseconds of
+// the clock that SO_TXTIME has set.
+func AppendTxTime(b []byte, t uint64) []byte {
+	var data [8]byte
+	binary.NativeEndian.PutUint64(data[:], t)
+	return AppendCmsg(b, unix.SOL_SOCKET, unix.SCM_TXTIME, data[:])
+}

@@ -1,0 +1,223 @@
+package stack
+
+import (
+	"bytes"
+	"container/heap"
+	"math"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Scheduled sending (SO_TXTIME). A datagram with a time of its own is built at
+// once and waits in the stack: Linux leaves that to a queueing discipline, and the
+// rules are those of etf(8), tc-etf(8).
+//
+//  1. The sender builds the frames, as of any datagram, and enters them here. What
+//     is late already is dropped.
+//  2. A timer of the stack's is set to the earliest. Whoever leads when it is due
+//     posts the frames to the outbox: within a microsecond or so if he spins, as
+//     soon as the kernel wakes him if he sleeps. Without a leader the housekeeper
+//     takes over within half a millisecond, and is one who sleeps.
+//  3. The frames that are due leave together. What is later than Config.TxTimeSlack
+//     by then has missed its time, and is dropped.
+
+const (
+	// maxScheduled is how many frames wait for their time.
+	maxScheduled = 8192
+	// scheduledBatch is how many leave in one turn of the timers.
+	scheduledBatch = 256
+	// defaultTxTimeSlack is Config.TxTimeSlack's default, in nanoseconds.
+	defaultTxTimeSlack = 10e6
+)
+
+// TxTime is how the datagrams of a socket are scheduled (struct sock_txtime of
+// linux/net_tstamp.h).
+type TxTime struct {
+	// Clock is the clock of the datagrams' times: unix.CLOCK_MONOTONIC, _REALTIME or
+	// _TAI. Times are converted when the datagram is sent: a clock that is set
+	// after that has no effect on it.
+	Clock int32
+	// Deadline says that a datagram leaves at once, unless its time is over.
+	Deadline bool
+	// Report puts datagrams that are dropped into the error queue.
+	Report bool
+}
+
+// SetTxTime lets datagrams have times (SO_TXTIME): see SendOptions.TxTime.
+func (k *Socket) SetTxTime(t TxTime) { k.sendExtras.txTime.Store(&t) }
+
+// TxTime returns what SetTxTime set; ok is false if nothing did.
+func (k *Socket) TxTime() (t TxTime, ok bool) {
+	if p := k.sendExtras.txTime.Load(); p != nil {
+		return *p, true
+	}
+	return TxTime{}, false
+}
+
+// later is when a datagram is to leave.
+type later struct {
+	due    int64  // by the stack's clock
+	time   uint64 // by the socket's, as the caller said
+	report bool
+}
+
+// later returns when a datagram is to leave; nil: now.
+func (k *Socket) later(o *outgoing) *later {
+	t := k.sendExtras.txTime.Load()
+	if o.opts == nil || o.opts.TxTime == 0 || t == nil {
+		return nil
+	}
+	l := &later{time: o.opts.TxTime, report: t.Report}
+	l.due = k.s.timeOf(t.Clock, int64(l.time))
+	if t.Deadline && l.due >= k.s.clock.Now() {
+		return nil
+	}
+	return l
+}
+
+// timeOf returns a time of one of the kernel's clocks by the stack's clock.
+func (s *Stack) timeOf(clock int32, t int64) int64 {
+	from := s.monotonicBase // of the clock's time at 0
+	if clock != unix.CLOCK_MONOTONIC {
+		var now unix.Timespec
+		if unix.ClockGettime(clock, &now) != nil {
+			return math.MinInt64 // no such time: it is over
+		}
+		from = now.Nano() - s.clock.Now()
+	}
+	due := t - from
+	if from < 0 && due < t {
+		return never - 1 // beyond what the clock can tell
+	}
+	return due
+}
+
+// scheduled is a frame that waits for its time.
+type scheduled struct {
+	waitingFrame
+	seq   uint64 // the order of those with one time
+	ifc   *Interface
+	frame []byte // the pool's
+}
+
+// schedule holds the frames that wait for their time.
+type schedule struct {
+	timer *timer
+
+	mu   sync.Mutex // held while the timer is set, so that it is set to the earliest
+	heap scheduleHeap
+	seq  uint64
+}
+
+// scheduleFrame has a frame of the pool's leave by an interface when its time
+// comes, or drops it. fresh says that the call that sends it is under way.
+func (s *Stack) scheduleFrame(tx *txbuf, ifc *Interface, w waitingFrame, frame []byte, fresh bool) unix.Errno {
+	f := &scheduled{waitingFrame: w, ifc: ifc, frame: frame}
+	if f.later.due < s.clock.Now() {
+		if fresh {
+			tx.count[dropTxTimeInvalid].Add(1)
+			f.drop(unix.EINVAL, unix.SO_EE_CODE_TXTIME_INVALID_PARAM)
+		} else {
+			tx.count[dropTxTimeMissed].Add(1)
+			f.drop(unix.ECANCELED, unix.SO_EE_CODE_TXTIME_MISSED)
+		}
+		return unix.ENOBUFS
+	}
+	q := &s.schedule
+	q.mu.Lock()
+	if len(q.heap) == maxScheduled {
+		q.mu.Unlock()
+		tx.count[dropTxTimeFull].Add(1)
+		s.pool.put(frame)
+		return unix.ENOBUFS
+	}
+	f.seq = q.seq
+	q.seq++
+	f.socket.chargeSend(len(frame))
+	heap.Push(&q.heap, f)
+	s.timers.set(q.timer, q.heap[0].later.due)
+	q.mu.Unlock()
+	tx.count[txTimeScheduled].Add(1)
+	return 0
+}
+
+// drop gives a frame up, and tells the socket why if it wants to know
+// (report_sock_error in Linux' sch_etf.c).
+func (f *scheduled) drop(e unix.Errno, code uint8) {
+	if f.later.report {
+		f.socket.queueError(QueuedError{Errno: e, Origin: unix.SO_EE_ORIGIN_TXTIME, Code: code,
+			Info: uint32(f.later.time), Data: uint32(f.later.time >> 32), Payload: bytes.Clone(f.frame)})
+	}
+	f.ifc.s.pool.put(f.frame)
+}
+
+// scheduleTimer moves the frames that are due to the outbox. The receive lock is
+// held.
+func (s *Stack) scheduleTimer(now int64) {
+	q, o := &s.schedule, &s.outbox
+	q.mu.Lock()
+	o.mu.Lock()
+	for n := 0; n < scheduledBatch && len(q.heap) > 0 && q.heap[0].later.due <= now; n++ {
+		o.scheduled = append(o.scheduled, heap.Pop(&q.heap).(*scheduled))
+	}
+	o.waiting.Store(true)
+	o.mu.Unlock()
+	next := int64(never)
+	if len(q.heap) > 0 {
+		next = max(q.heap[0].later.due, now+1) // not in this turn
+	}
+	s.timers.set(q.timer, next)
+	q.mu.Unlock()
+	s.rx.pending.posted = true
+}
+
+// sendScheduled sends frames whose time has come. No lock is held.
+func (s *Stack) sendScheduled(frames []*scheduled) {
+	tx := s.acquireTx(0)
+	latest := s.clock.Now() - s.txTimeSlack
+	for _, f := range frames {
+		f.socket.unchargeSend(len(f.frame))
+		if f.later.due < latest {
+			tx.count[dropTxTimeMissed].Add(1)
+			f.drop(unix.ECANCELED, unix.SO_EE_CODE_TXTIME_MISSED)
+			continue
+		}
+		f.ifc.sendStampedFrame(tx, &f.waitingFrame, f.frame)
+	}
+	tx.flush()
+	local := tx.local
+	tx.local = false
+	s.releaseTx(tx, 0)
+	if local {
+		s.pumpLocal()
+	}
+}
+
+// Scheduled returns how many frames wait for their time (SO_TXTIME).
+func (s *Stack) Scheduled() int {
+	s.schedule.mu.Lock()
+	defer s.schedule.mu.Unlock()
+	return len(s.schedule.heap)
+}
+
+// scheduleHeap is a container/heap of frames, the earliest first.
+type scheduleHeap []*scheduled
+
+func (h scheduleHeap) Len() int { return len(h) }
+func (h scheduleHeap) Less(i, j int) bool {
+	return h[i].later.due < h[j].later.due || h[i].later.due == h[j].later.due && h[i].seq < h[j].seq
+}
+func (h scheduleHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+
+// Push is heap.Interface's.
+func (h *scheduleHeap) Push(x any) { *h = append(*h, x.(*scheduled)) }
+
+// Pop is heap.Interface's.
+func (h *scheduleHeap) Pop() any {
+	last := len(*h) - 1
+	f := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return f
+}
