@@ -16,7 +16,7 @@ import (
 //  1. The sender builds the frames, as of any datagram, and enters them here. What
 //     is late already is dropped.
 //  2. A timer of the stack's is set to the earliest. Whoever leads when it is due
-//     posts the frames to the outbox: within a microsecond or so if he spins, as
+//     posts the frames to the outbox: within some microseconds if he spins, as
 //     soon as the kernel wakes him if he sleeps. Without a leader the housekeeper
 //     takes over within half a millisecond, and is one who sleeps.
 //  3. The frames that are due leave together. What is later than Config.TxTimeSlack
