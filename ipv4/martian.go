@@ -24,9 +24,10 @@ func CheckSource(src [4]byte, loopbackLink bool) Cause {
 
 // CheckMartian is [CheckSource] for source and destination together, as Linux'
 // ip_route_input_slow and ip_mc_validate_source look at them. 0.0.0.0 as
-// source may go to the limited broadcast only, where a host asks for its
-// address (RFC 2131, section 4.1), or in an IGMP message to a group of the link
-// (RFC 3376, section 4.2.13).
+// source may go to the limited broadcast, where a host asks for its address (RFC
+// 2131, section 4.1), to a group of the link, and to any group in an IGMP message:
+// reports of hosts that have no address yet (RFC 3376, section 4.2.13), and queries
+// of switches, which ask about a group by a message to it (RFC 4541, section 2.1.1).
 func CheckMartian(src, dst [4]byte, protocol uint8, loopbackLink bool) Cause {
 	if c := CheckSource(src, loopbackLink); c != CauseNone {
 		return c
@@ -48,5 +49,5 @@ func CheckMartian(src, dst [4]byte, protocol uint8, loopbackLink bool) Cause {
 // To 0.0.0.0 was what 4.2BSD broadcast to.
 func zeroSourceAllowed(dst [4]byte, protocol uint8) bool {
 	return IsLimitedBroadcast(dst) || IsZeroNet(dst) ||
-		IsLocalMulticast(dst) && protocol == ProtocolIGMP
+		IsLocalMulticast(dst) || IsMulticast(dst) && protocol == ProtocolIGMP
 }
