@@ -180,10 +180,11 @@ func (h *Host) schedule(now int64, g *Group) {
 	h.freshAt = min(h.freshAt, now+int64(h.cfg.ReportDelay))
 }
 
-// announce has a join reported, in versions 1 and 2 (RFC 2236 section 3).
+// announce has a join reported, in versions 1 and 2 (RFC 2236 section 3). The
+// robustness is the configured one, as on Linux: queriers of these versions tell none.
 func (h *Host) announce(now int64, g *Group) {
 	if h.up && !g.silent {
-		g.unsolicited = uint8(h.robustness)
+		g.unsolicited = uint8(h.cfg.Robustness)
 		h.arm(g, now+int64(h.cfg.ReportDelay))
 	}
 }
