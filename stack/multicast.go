@@ -170,3 +170,11 @@ func (i *Interface) Groups() ([]igmp.GroupInfo, igmp.Status) {
 	defer i.s.unlockReceive()
 	return i.groups.host.Groups(), i.groups.host.Status()
 }
+
+// GroupStats returns the counters of the interface's IGMP: what was sent and heard,
+// by kind, and why messages had no effect.
+func (i *Interface) GroupStats() igmp.Stats {
+	i.s.lockReceive()
+	defer i.s.unlockReceive()
+	return i.groups.host.Stats()
+}
