@@ -91,7 +91,7 @@ func (p *Packet) Next(t testing.TB, within time.Duration, keep func(frame []byte
 		switch {
 		case err == unix.EAGAIN:
 			return nil
-		case err == unix.EINTR:
+		case err == unix.EINTR, err == unix.ENETDOWN: // the device was down: it may come back
 		case err != nil:
 			t.Fatal("packet socket:", err)
 		case keep == nil || keep(buf[:n]):
