@@ -83,6 +83,10 @@ const (
 	// the code in a query, so that a storm of queries that want their answer at
 	// once causes no storm of reports.
 	minResponse = time.Second / 10
+	// responseGap is the least time between responses of one kind in version 3, in
+	// nanoseconds: within minResponse, however many queries come meanwhile, each of
+	// which may choose an earlier time.
+	responseGap = int64(minResponse / 2)
 	// minMTU is the least MTU of IPv4 (RFC 791 section 3.2).
 	minMTU = 68
 	// headerLen is the length of the IPv4 header with the router alert option.

@@ -58,8 +58,9 @@
 //     general query does (section 7.2.1; Linux falls back for both).
 //   - Reports of others suppress ours in versions 1 and 2 only. (In version 3 Linux lets
 //     old reports do so; RFC 3376 section 7.2.2 leaves it open.)
-//   - A response is spread over 100 ms at least, also if the query allows less, so that
-//     a storm of queries makes no storm of reports.
+//   - A response is spread over 100 ms at least, also if the query allows less, and in
+//     version 3 comes no sooner than 50 ms after the last, so that a storm of queries
+//     makes no storm of reports.
 //
 // # Bounds
 //

@@ -24,7 +24,9 @@ type Host struct {
 	freshAt, repeatAt int64
 
 	generalAt int64 // when to respond to a general query
-	timers    timers
+	// When responses were sent last, in version 3: to general queries, and to others.
+	generalSent, groupSent int64
+	timers                 timers
 
 	version          int   // compatibility mode in force
 	v1Until, v2Until int64 // how long queriers of these versions are taken to be there
@@ -55,7 +57,7 @@ type querier struct {
 func New(cfg Config, rnd func() uint64) *Host {
 	h := &Host{
 		cfg: cfg.complete(), rnd: rnd, mul: rnd() | 1, up: true,
-		freshAt: never, repeatAt: never, generalAt: never,
+		freshAt: never, repeatAt: never, generalAt: never, generalSent: -responseGap, groupSent: -responseGap,
 		version: 3, interval: queryInterval, querier: querier{heard: never},
 	}
 	h.robustness = h.cfg.Robustness
@@ -153,7 +155,7 @@ func (h *Host) Advance(now int64) {
 		h.reportChanges(now, &h.fresh)
 	}
 	if h.generalAt <= now {
-		h.generalAt = never
+		h.generalAt, h.generalSent = never, now
 		h.reportAll()
 	}
 	h.respond(now)

@@ -67,7 +67,7 @@ func (h *Host) query(now int64, m Message, p Packet) Cause {
 	case h.version != 3:
 		return h.queryShort(now, group, spread)
 	case group == [4]byte{}:
-		h.generalAt = min(h.generalAt, now+h.random(spread))
+		h.generalAt = min(h.generalAt, max(now+h.random(spread), h.generalSent+responseGap))
 		return CauseNone
 	}
 	return h.querySpecific(now, m, spread)
@@ -152,7 +152,7 @@ func (h *Host) querySpecific(now int64, m Message, spread time.Duration) Cause {
 	if g == nil || g.silent {
 		return CauseNotMember
 	}
-	at := now + h.random(spread)
+	at := max(now+h.random(spread), h.groupSent+responseGap)
 	if h.generalAt <= at {
 		return CauseNone // rule 1: that response says it all
 	}

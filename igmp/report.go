@@ -175,6 +175,7 @@ func (h *Host) respond(now int64) {
 		h.disarm(g)
 		if h.version == 3 {
 			h.packAsked(&p, g)
+			h.groupSent = now
 			continue
 		}
 		h.sendReport(g)
