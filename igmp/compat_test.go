@@ -235,3 +235,17 @@ func TestSuppressedRepetition(t *testing.T) {
 		t.Error("not counted")
 	}
 }
+
+// What a version 3 querier tells of robustness is not for the older versions.
+func TestOlderRobustness(t *testing.T) {
+	s := newSim(t, func(c *Config) { c.Robustness = 3 })
+	q := queryV3(100, [4]byte{})
+	q[8] = 1
+	s.hear(seal(q))
+	s.hear(v2Query)
+	s.set(g1, NotMember, ex())
+	s.run(100 * time.Second)
+	if n := s.Stats().TxReportsV2; n != 3 {
+		t.Errorf("a join is reported %d times, want 3", n)
+	}
+}

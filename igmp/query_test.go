@@ -243,3 +243,24 @@ func TestQueryStorm(t *testing.T) {
 		t.Errorf("%d reports in a second", n)
 	}
 }
+
+// However many queries come, and however early the times that they draw, responses of
+// one kind are 50 ms apart.
+func TestResponsesAreApart(t *testing.T) {
+	for name, query := range map[string][]byte{
+		"general": queryV3(0, [4]byte{}), "group": queryV3(0, g1), "sources": queryV3(0, g2, 1, 2),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := settled(t, nil)
+			s.draw(time.Millisecond)
+			before := s.Stats().TxReportsV3
+			for range 1000 {
+				s.hear(query)
+				s.run(time.Millisecond)
+			}
+			if n := s.Stats().TxReportsV3 - before; n < 19 || n > 21 {
+				t.Errorf("%d reports in a second, want 20", n)
+			}
+		})
+	}
+}
