@@ -14,11 +14,11 @@ const statusKept = unix.O_APPEND | unix.O_NOATIME
 //
 //   - F_GETFL, F_SETFL: O_NONBLOCK, and O_ASYNC for signal-driven I/O.
 //   - F_SETOWN, F_GETOWN: the process (positive) or group (negative) that gets
-//     the signals; 0: nobody. ESRCH: there is no such.
+//     the signals; 0: nobody. ESRCH: there is no such. FcntlOwner takes threads.
 //   - F_SETSIG, F_GETSIG: the signal, 0 for SIGIO. With one of the caller's
 //     choice si_band says what has happened, and si_fd is the socket's PollFD,
 //     -1 if it was not asked for. si_code is SI_SIGIO. A group's processes get
-//     the signal without that.
+//     the signal without that, and so does a thread of another process.
 //   - F_GETFD, F_SETFD: FD_CLOEXEC is always set, since the socket is not the
 //     kernel's. EINVAL: without it.
 //
@@ -38,7 +38,7 @@ func (s *Socket) Fcntl(cmd, arg int) (int, error) {
 	case unix.F_SETOWN:
 		return setResult(s.setOwner(arg))
 	case unix.F_GETOWN:
-		return s.getOwner(), nil
+		return s.getOwner().number(), nil
 	case unix.F_SETSIG:
 		return setResult(s.setSignal(arg))
 	case unix.F_GETSIG:
@@ -100,17 +100,18 @@ func (k *kernelSocket) fcntl(cmd, arg int) (int, error) {
 	return int(n), nil
 }
 
-// ownerGroup is the kind of owner that is a process group (F_OWNER_PGRP).
-const ownerGroup = 2
-
 func (k *kernelSocket) getOwner() (int, error) {
-	var owner struct{ kind, pid int32 } // struct f_owner_ex
-	_, _, e := unix.Syscall(unix.SYS_FCNTL, uintptr(k.fd), unix.F_GETOWN_EX, uintptr(unsafe.Pointer(&owner)))
-	if e != 0 {
-		return -1, e
+	var owner FileOwner
+	if err := k.owner(unix.F_GETOWN_EX, &owner); err != nil {
+		return -1, err
 	}
-	if owner.kind == ownerGroup {
-		return -int(owner.pid), nil
+	return owner.number(), nil
+}
+
+// owner is F_SETOWN_EX or F_GETOWN_EX. The descriptor is held.
+func (k *kernelSocket) owner(cmd int, o *FileOwner) error {
+	if _, _, e := unix.Syscall(unix.SYS_FCNTL, uintptr(k.fd), uintptr(cmd), uintptr(unsafe.Pointer(o))); e != 0 {
+		return e
 	}
-	return int(owner.pid), nil
+	return nil
 }

@@ -52,7 +52,7 @@ func (s *Socket) Ioctl(req uint, arg []byte) (n int, err error) {
 	case unix.SIOCGSTAMPNS, unix.SIOCGSTAMPNS_NEW:
 		return s.ioctlStamp(arg, true)
 	case FIOGETOWN, unix.SIOCGPGRP:
-		return storeInt(arg, s.getOwner())
+		return storeInt(arg, s.getOwner().number())
 	case FIONBIO, FIOASYNC, FIOSETOWN, unix.SIOCSPGRP:
 		return 0, s.ioctlSet(req, arg)
 	case unix.SIOCGIFCONF:

@@ -468,7 +468,7 @@ func TestSignalInformation(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	sendSignal(unix.Gettid(), sig, bandErr, 77) // a thread's number is its process's too
+	sendSignal(FileOwner{F_OWNER_TID, int32(unix.Gettid())}, sig, bandErr, 77)
 	var info unix.SignalfdSiginfo
 	b := unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info))
 	if _, err := unix.Read(fd, b); err != nil {

@@ -20,8 +20,9 @@ type pollFD struct {
 
 // PollFD returns a descriptor of the kernel's that is readable while the socket
 // is (level-triggered: a receive would return at once), for programs with an
-// event loop of their own. With SO_SELECT_ERR_QUEUE it is so too while there is
-// something in the error queue. It stays the socket's: watch it, do not read it or
+// event loop of their own. It is so too where poll(2) would say POLLERR or POLLHUP
+// of a socket: for a pending error, and for as long as the error queue holds
+// something. It stays the socket's: watch it, do not read it or
 // close it; Close closes it. An in-band socket's is its own descriptor.
 //
 // Only a socket that was asked for one has it, and pays for it: a system call

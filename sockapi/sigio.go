@@ -2,7 +2,6 @@ package sockapi
 
 import (
 	"encoding/binary"
-	"math"
 	"sync"
 	"unsafe"
 
@@ -14,7 +13,7 @@ import (
 // fcntl(2)).
 type async struct {
 	mu     sync.Mutex
-	owner  int // a process's ID; negative: a group's; 0: nobody's
+	owner  FileOwner
 	signal int // F_SETSIG; 0: SIGIO, without information
 	on     bool
 	watch  stack.Watch
@@ -78,20 +77,21 @@ func (s *Socket) signal(events uint32) bool {
 	a.mu.Lock()
 	owner, sig := a.owner, a.signal
 	a.mu.Unlock()
-	if owner != 0 {
+	if owner.PID != 0 {
 		sendSignal(owner, sig, band, s.pollFD.number())
 	}
 	return false
 }
 
 // sendSignal sends a signal to its owner. A signal of the owner's choice says
-// what has happened, and where; a group's processes are not told that.
-func sendSignal(owner, sig int, band int64, fd int) {
-	if sig == 0 || owner < 0 {
+// what has happened, and where; a group's processes are not told that, nor is a
+// thread of another process.
+func sendSignal(owner FileOwner, sig int, band int64, fd int) {
+	if sig == 0 || !owner.canBeTold() {
 		if sig == 0 {
 			sig = int(unix.SIGIO)
 		}
-		_ = unix.Kill(owner, unix.Signal(sig)) // it may have gone
+		owner.kill(unix.Signal(sig))
 		return
 	}
 	var info [siginfoSize]byte
@@ -100,31 +100,16 @@ func sendSignal(owner, sig int, band int64, fd int) {
 	binary.NativeEndian.PutUint32(info[siCodeAt:], uint32(code))
 	binary.NativeEndian.PutUint64(info[siBandAt:], uint64(band))
 	binary.NativeEndian.PutUint32(info[siFdAt:], uint32(int32(fd)))
-	_, _, e := unix.RawSyscall(unix.SYS_RT_SIGQUEUEINFO, uintptr(owner), uintptr(sig), uintptr(unsafe.Pointer(&info)))
+	var e unix.Errno
+	if owner.Type == F_OWNER_TID {
+		_, _, e = unix.RawSyscall6(unix.SYS_RT_TGSIGQUEUEINFO, uintptr(unix.Getpid()), uintptr(owner.PID), uintptr(sig),
+			uintptr(unsafe.Pointer(&info)), 0, 0)
+	} else {
+		_, _, e = unix.RawSyscall(unix.SYS_RT_SIGQUEUEINFO, uintptr(owner.PID), uintptr(sig), uintptr(unsafe.Pointer(&info)))
+	}
 	if e == unix.EAGAIN { // its queue is full: Linux says so with a SIGIO
-		_ = unix.Kill(owner, unix.SIGIO)
+		owner.kill(unix.SIGIO)
 	}
-}
-
-// setOwner sets who gets the signals (F_SETOWN): ESRCH if there is no such
-// process or group.
-func (s *Socket) setOwner(owner int) error {
-	if owner == math.MinInt32 {
-		return unix.EINVAL
-	}
-	if owner != 0 && unix.Kill(owner, 0) == unix.ESRCH {
-		return unix.ESRCH
-	}
-	s.async.mu.Lock()
-	defer s.async.mu.Unlock()
-	s.async.owner = owner
-	return nil
-}
-
-func (s *Socket) getOwner() int {
-	s.async.mu.Lock()
-	defer s.async.mu.Unlock()
-	return s.async.owner
 }
 
 // maxSignal is the last signal's number (_NSIG).

@@ -525,6 +525,7 @@ func (k *Socket) SetRecvErr(on bool) {
 	k.recvErr.Store(on)
 	if !on {
 		k.errors.purge()
+		k.taken()
 	}
 }
 
@@ -536,10 +537,9 @@ func (k *Socket) SetRecvExtension(on bool) { k.recvExtension.Store(on) }
 func (k *Socket) RecvExtension() bool { return k.recvExtension.Load() }
 
 // SetSelectErrors makes an error, and what is in the error queue, EPOLLPRI too
-// (SO_SELECT_ERR_QUEUE in socket(7)), and has Readable tell of the error queue.
+// (SO_SELECT_ERR_QUEUE in socket(7)).
 func (k *Socket) SetSelectErrors(on bool) {
 	k.selectErrors.Store(on)
-	k.taken()
 	k.changed(unix.EPOLLERR)
 }
 
@@ -626,11 +626,9 @@ func (k *Socket) Drops() uint32 { return k.queue.drops.Load() }
 // NextLen returns the length of the oldest queued datagram (FIONREAD, udp(7)).
 func (k *Socket) NextLen() (int, bool) { return k.queue.firstLen() }
 
-// Readable reports whether a receive call would return at once. With
-// SetSelectErrors it may be one from the error queue.
-func (k *Socket) Readable() bool {
-	return k.ready() || k.selectErrors.Load() && k.errors.n.Load() > 0
-}
+// Readable reports whether a receive call would return at once, from the error
+// queue or else: poll(2) would tell of one or the other.
+func (k *Socket) Readable() bool { return k.ready() || k.errors.n.Load() > 0 }
 
 // RenewPaths has routes and neighbours looked up anew for what is sent from now on.
 func (k *Socket) RenewPaths() { k.dropPaths() }
