@@ -178,6 +178,10 @@ func (k *Socket) taken() {
 	}
 }
 
+// WaitElsewhere counts who waits outside of the stack for more than a socket, n
+// more or, if it is negative, fewer: see Socket.WaitElsewhere.
+func (s *Stack) WaitElsewhere(n int32) { s.elsewhere.Add(n) }
+
 // WaitElsewhere says that the socket's owner waits for it outside of the stack,
 // told by a Watch, so that somebody else has to drive the links meanwhile, at
 // once and not after the while that the housekeeper else gives receivers.

@@ -1,0 +1,137 @@
+package stack
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// groupSockets binds n sockets to 10.9.0.1:9 with SO_REUSEPORT.
+func groupSockets(t *testing.T, s *Stack, n int) []*Socket {
+	t.Helper()
+	var g []*Socket
+	for range n {
+		k, err := s.NewSocket(ipv4.ProtocolUDP)
+		check(t, err)
+		t.Cleanup(func() { k.Close() })
+		k.SetReuse(false, true)
+		check(t, k.Bind(netip.MustParseAddrPort("10.9.0.1:9")))
+		g = append(g, k)
+	}
+	return g
+}
+
+// holder returns the number of the socket that has a datagram, and takes it; -1:
+// none has.
+func holder(g []*Socket) int {
+	for i, k := range g {
+		if _, _, err := k.Recv(nil, unix.MSG_DONTWAIT, NoDeadline); err == nil {
+			return i
+		}
+	}
+	return -1
+}
+
+var byFirstByte = []bpf.Instruction{bpf.LoadAbsolute{Off: 0, Size: 1}, bpf.RetA{}}
+
+// A group's members are looked at closely while they have a program, and who
+// joins too; afterwards they are not.
+func TestSteeredGroupHasExtras(t *testing.T) {
+	s, r, _ := replayStack(t)
+	g := groupSockets(t, s, 2)
+	extras := func(k *Socket) bool { return k.state.Load()&stateRecvExtras != 0 }
+	check(t, g[0].AttachReusePort(byFirstByte))
+	g = append(g, groupSockets(t, s, 1)...)
+	for i, k := range g {
+		if !extras(k) {
+			t.Errorf("member %d is not looked at", i)
+		}
+		r.frame, r.ready = udpFrame(9, []byte{byte(i)}), 1
+		if got := holder(g); got != i {
+			t.Errorf("the datagram for %d went to %d", i, got)
+		}
+	}
+	g[1].SetKeepDrops(true)
+	check(t, g[2].DetachReusePort())
+	for port := range 64 { // until the hash has come to each
+		r.frame, r.ready = udpFrame(9, []byte{0}), 1
+		r.frame[udpOffset+1] = byte(port)
+		r.frame[udpOffset+6], r.frame[udpOffset+7] = 0, 0 // no checksum
+		if holder(g) < 0 {
+			t.Fatal("nobody got it")
+		}
+	}
+	if extras(g[0]) || !extras(g[1]) || extras(g[2]) {
+		t.Error("members without a program: ", extras(g[0]), extras(g[1]), extras(g[2]))
+	}
+	if err := g[0].DetachReusePort(); err != unix.ENOENT {
+		t.Error(err)
+	}
+}
+
+// The CPU is that of the thread that takes the datagram in.
+func TestProgramAsksForCPU(t *testing.T) {
+	for _, tt := range []struct {
+		cpu  uint32
+		want uint32
+	}{{0, 0}, {3, 3}} {
+		plain, asks := forCPU([]bpf.Instruction{bpf.LoadExtension{Num: bpf.ExtCPUID}, bpf.RetA{}}, tt.cpu)
+		vm, err := bpf.NewVM(plain)
+		check(t, err)
+		if got := choose(vm, nil); got != tt.want || !asks {
+			t.Errorf("on CPU %d: %d", tt.cpu, got)
+		}
+	}
+	p, e := newProgram([]bpf.Instruction{bpf.LoadExtension{Num: bpf.ExtCPUID}, bpf.RetA{}})
+	if e != 0 {
+		t.Fatal(e)
+	}
+	if got := p(nil); link.CPU() >= 0 && got >= 1<<16 {
+		t.Errorf("chose %d", got)
+	}
+	if _, e := newProgram([]bpf.Instruction{bpf.LoadExtension{Num: bpf.ExtRand}, bpf.RetA{}}); e != unix.EINVAL {
+		t.Errorf("an extension that there is not: %v", e)
+	}
+}
+
+func TestSteeringDoesNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	s, r, _ := replayStack(t)
+	g := groupSockets(t, s, 3)
+	check(t, g[0].AttachReusePort(byFirstByte))
+	r.frame = udpFrame(9, []byte{2})
+	buf := make([]byte, 10)
+	if n := testing.AllocsPerRun(100, func() {
+		r.ready = 1
+		if _, _, err := g[2].Recv(buf, 0, NoDeadline); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// SO_INCOMING_CPU costs the sockets that are asked for it only.
+func TestIncomingCPUOfConnected(t *testing.T) {
+	s, r, _ := replayStack(t)
+	k := udpSocket(t, s, "10.9.0.1:9")
+	r.frame, r.ready = udpFrame(9, []byte{0}), 1
+	if cpu := k.IncomingCPU(); cpu != -1 || k.state.Load()&stateRecvExtras != 0 {
+		t.Errorf("unconnected: %d", cpu)
+	}
+	check(t, k.Connect(netip.MustParseAddrPort("10.9.0.2:7")))
+	if cpu := k.IncomingCPU(); cpu != -1 {
+		t.Errorf("at first: %d", cpu)
+	}
+	_, _, err := k.Recv(make([]byte, 10), 0, NoDeadline)
+	check(t, err)
+	if cpu := k.IncomingCPU(); cpu < 0 {
+		t.Errorf("after a datagram: %d", cpu)
+	}
+}
