@@ -36,7 +36,8 @@ type EpollEvent struct {
 // # Locks
 //
 // In this order: the API's nestMu, ctl of an outer Epoll, ctl of an inner one, a
-// socket's list of watches or an inner Epoll's parents, the ready list's.
+// socket's list of watches or an inner Epoll's parents, and then the ready list's,
+// the descriptor's and the list of polls.
 type Epoll struct {
 	api    *API
 	waiter *stack.Waiter
@@ -50,6 +51,8 @@ type Epoll struct {
 	kernel  kernelEpoll
 
 	parents parents
+	fd      epollFD
+	polls   pollers
 }
 
 // An epollItem is one watched socket or Epoll.
@@ -107,6 +110,7 @@ func (e *Epoll) Ctl(op int, s *Socket, ev EpollEvent) error {
 	if !exclusiveAllowed(op, ev.Events) {
 		return unix.EINVAL
 	}
+	defer e.settle()
 	e.ctl.Lock()
 	defer e.ctl.Unlock()
 	if e.calls.closed() {
@@ -161,6 +165,9 @@ func (e *Epoll) addSocketLocked(s *Socket, ev EpollEvent) error {
 	it.watch.Notify = it.notify
 	it.watch.Closed = it.closed
 	e.sockets[s] = it
+	if e.fd.on.Load() {
+		s.tellTaken(it, e.settle)
+	}
 	if err := s.oob.Watch(&it.watch); err != nil {
 		e.removeLocked(it)
 		return err
@@ -186,14 +193,18 @@ func (e *Epoll) removeLocked(it *epollItem) {
 		delete(e.inner, it.inner)
 	} else if e.sockets[it.socket] == it {
 		delete(e.sockets, it.socket)
+		if e.fd.on.Load() {
+			it.socket.tellTaken(it, nil)
+		}
 	}
 }
 
 // closed is called when the item's socket or Epoll is.
 func (it *epollItem) closed() {
 	it.e.ctl.Lock()
-	defer it.e.ctl.Unlock()
 	it.e.removeLocked(it)
+	it.e.ctl.Unlock()
+	it.e.settle()
 }
 
 // checkLocked puts the item on the ready list if something that it asks for
@@ -234,8 +245,12 @@ func (it *epollItem) notify(events uint32) bool {
 // whether there is anybody.
 func (e *Epoll) list(it *epollItem) bool {
 	e.ready.add(it)
+	if e.fd.on.Load() {
+		e.fd.mark()
+	}
 	woken := e.waiter.Wake()
 	e.parents.tell()
+	e.polls.tell()
 	return woken || e.calls.any()
 }
 
@@ -248,6 +263,7 @@ func (e *Epoll) Close() error {
 	e.api.nestMu.Lock()
 	e.parents.leave()
 	e.ctl.Lock()
+	e.closeFDLocked()
 	for s, it := range e.sockets {
 		s.oob.Unwatch(&it.watch)
 		e.ready.remove(it)
@@ -258,6 +274,7 @@ func (e *Epoll) Close() error {
 	clear(e.sockets)
 	e.ctl.Unlock()
 	e.api.nestMu.Unlock()
+	e.polls.tell()
 	if e.calls.leave() {
 		e.free()
 	}

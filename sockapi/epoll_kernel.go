@@ -91,8 +91,15 @@ func (e *Epoll) openKernelNested(which *atomic.Int32) error {
 			return err
 		}
 	}
+	if e.fd.on.Load() {
+		if err := addReadable(e.fd.epfd, fd); err != nil {
+			unix.Close(fd)
+			return err
+		}
+	}
 	which.Store(int32(fd))
 	e.setSources()
+	e.polls.tell() // who polls has to hear of it too
 	return nil
 }
 

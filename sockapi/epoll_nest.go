@@ -33,6 +33,7 @@ func (e *Epoll) CtlEpoll(op int, inner *Epoll, ev EpollEvent) error {
 	if op == unix.EPOLL_CTL_ADD && (inner.contains(e) || inner.depth()+1+e.height() > maxNests) {
 		return unix.ELOOP
 	}
+	defer e.settle()
 	e.ctl.Lock()
 	defer e.ctl.Unlock()
 	if e.calls.closed() || inner.calls.closed() {
@@ -122,6 +123,11 @@ func (e *Epoll) readable() bool {
 			return true
 		}
 	}
+	return e.readyLocked()
+}
+
+// readyLocked reports whether something on the ready list is ready.
+func (e *Epoll) readyLocked() bool {
 	for {
 		it := e.ready.first()
 		if it == nil {

@@ -75,6 +75,9 @@ func (e *Epoll) collect(events []EpollEvent) int {
 	if e.ready.n.Load() > 0 {
 		e.waiter.Wake() // what is left is for another
 	}
+	if e.fd.on.Load() {
+		e.settle()
+	}
 	return n
 }
 

@@ -11,8 +11,11 @@ import (
 
 // A PollFd is one entry of Poll's set (struct pollfd in poll(2)).
 type PollFd struct {
-	// Socket is a socket of either kind, or nil: then Fd counts.
+	// Socket is a socket of either kind, or nil: then Epoll counts.
 	Socket *Socket
+	// Epoll is an Epoll, which is readable while its Wait would return something,
+	// or nil: then Fd counts.
+	Epoll *Epoll
 	// Fd is a descriptor of the kernel's; a negative one is passed over.
 	Fd int
 	// Events are what is asked for, Revents what holds: unix.POLLIN and so on.
@@ -49,6 +52,9 @@ func (a *API) Poll(fds []PollFd, timeout time.Duration) (int, error) {
 		}
 		intime := c.waiter.Wait(deadline)
 		c.fired.Store(false)
+		if err := c.watchKernel(); err != nil {
+			return 0, err
+		}
 		if !intime {
 			return c.look(fds), nil
 		}
@@ -67,7 +73,8 @@ type pollCall struct {
 
 	watches []pollWatch
 	watched int
-	epfd    int // a kernel's epoll with the descriptors, to sleep on; -1: none
+	epolls  []*Epoll // that are in the set
+	epfd    int      // a kernel's epoll with the descriptors, to sleep on; -1: none
 }
 
 // pollWatch is the watch of one out-of-band socket in the set.
@@ -105,6 +112,9 @@ func (c *pollCall) look(fds []PollFd) int {
 	n := 0
 	for i := range fds {
 		f := &fds[i]
+		if f.Socket == nil && f.Epoll != nil {
+			f.Revents = f.Epoll.poll() & (f.Events | pollAlways)
+		}
 		if f.Socket != nil && f.Socket.oob != nil {
 			if f.Revents = unix.POLLNVAL; !f.Socket.oob.Closed() {
 				f.Revents = int16(f.Socket.oob.Events()) & (f.Events | pollAlways)
@@ -135,6 +145,8 @@ func (c *pollCall) gather(fds []PollFd) {
 			}
 			fd = s.kernel.fd
 			c.held = append(c.held, s)
+		} else if f.Epoll != nil {
+			continue
 		}
 		c.kernel = append(c.kernel, unix.PollFd{Fd: int32(fd), Events: f.Events})
 		c.where = append(c.where, i)
@@ -155,6 +167,10 @@ func (c *pollCall) watch(fds []PollFd) error {
 	c.makeRoom(fds)
 	for i := range fds {
 		s := fds[i].Socket
+		if e := fds[i].Epoll; s == nil && e != nil {
+			e.polls.add(c)
+			c.epolls = append(c.epolls, e)
+		}
 		if s == nil || s.oob == nil {
 			continue
 		}
@@ -166,10 +182,35 @@ func (c *pollCall) watch(fds []PollFd) error {
 	}
 	c.gather(fds)
 	defer c.letGo()
-	if len(c.kernel) == 0 {
-		return nil
+	if len(c.kernel) > 0 {
+		if err := c.openKernel(); err != nil {
+			c.unwatch()
+			return err
+		}
 	}
-	return c.openKernel()
+	if err := c.watchKernel(); err != nil {
+		c.unwatch()
+		return err
+	}
+	return nil
+}
+
+// watchKernel has the call sleep on the kernel's epolls of the Epolls in the set,
+// which may come later.
+func (c *pollCall) watchKernel() error {
+	for _, e := range c.epolls {
+		for _, fd := range e.kernel.descriptors() {
+			if c.epfd < 0 {
+				if err := c.openKernel(); err != nil {
+					return err
+				}
+			}
+			if err := addReadable(c.epfd, fd); err != nil && err != unix.EBADF { // it is being closed
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // makeRoom has a watch for each entry. A watch that is in force is not moved.
@@ -199,6 +240,11 @@ func (c *pollCall) unwatch() {
 		w.socket = nil
 	}
 	c.watched = 0
+	for _, e := range c.epolls {
+		e.polls.remove(c)
+	}
+	clear(c.epolls)
+	c.epolls = c.epolls[:0]
 	if c.epfd >= 0 {
 		c.waiter.SetSources(nil, nil)
 		c.waiter.Close()

@@ -6,11 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An FdSet is a set of sockets and kernel descriptors for Select (select(2)),
+// An FdSet is a set of sockets, Epolls and kernel descriptors for Select (select(2)),
 // without FD_SETSIZE. The zero value is empty.
 type FdSet struct {
 	sockets map[*Socket]struct{}
 	fds     map[int]struct{}
+	epolls  map[*Epoll]struct{}
 }
 
 // Set adds a socket.
@@ -29,17 +30,31 @@ func (f *FdSet) SetFd(fd int) {
 	f.fds[fd] = struct{}{}
 }
 
-// Clear takes a socket out, ClearFd a descriptor, Zero all.
+// SetEpoll adds an Epoll.
+func (f *FdSet) SetEpoll(e *Epoll) {
+	if f.epolls == nil {
+		f.epolls = make(map[*Epoll]struct{})
+	}
+	f.epolls[e] = struct{}{}
+}
+
+// Clear takes a socket out, ClearFd a descriptor, ClearEpoll an Epoll, Zero all.
 func (f *FdSet) Clear(s *Socket) { delete(f.sockets, s) }
 
 // ClearFd takes a descriptor out.
 func (f *FdSet) ClearFd(fd int) { delete(f.fds, fd) }
 
+// ClearEpoll takes an Epoll out.
+func (f *FdSet) ClearEpoll(e *Epoll) { delete(f.epolls, e) }
+
 // Zero empties the set.
-func (f *FdSet) Zero() { clear(f.sockets); clear(f.fds) }
+func (f *FdSet) Zero() { clear(f.sockets); clear(f.fds); clear(f.epolls) }
 
 // IsSet reports whether a socket is in the set.
 func (f *FdSet) IsSet(s *Socket) bool { _, ok := f.sockets[s]; return ok }
+
+// IsSetEpoll reports whether an Epoll is in the set.
+func (f *FdSet) IsSetEpoll(e *Epoll) bool { _, ok := f.epolls[e]; return ok }
 
 // IsSetFd reports whether a descriptor is in the set.
 func (f *FdSet) IsSetFd(fd int) bool { _, ok := f.fds[fd]; return ok }
@@ -76,6 +91,9 @@ func (a *API) Select(read, write, except *FdSet, timeout time.Duration) (int, er
 		for s := range set.sockets {
 			ask(s, PollFd{Socket: s}, classes[i])
 		}
+		for e := range set.epolls {
+			ask(e, PollFd{Epoll: e}, classes[i])
+		}
 		for fd := range set.fds {
 			if fd < 0 {
 				return 0, unix.EBADF
@@ -108,7 +126,12 @@ func (a *API) Select(read, write, except *FdSet, timeout time.Duration) (int, er
 				set.ClearFd(fd)
 			}
 		}
-		n += len(set.sockets) + len(set.fds)
+		for e := range set.epolls {
+			if fds[at[e]].Revents&classes[i] == 0 {
+				set.ClearEpoll(e)
+			}
+		}
+		n += len(set.sockets) + len(set.fds) + len(set.epolls)
 	}
 	return n, nil
 }

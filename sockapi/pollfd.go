@@ -53,7 +53,7 @@ func (s *Socket) PollFD() (int, error) {
 	// Watching locks the list of watches, whose holders wait for mu.
 	p.mu.Unlock()
 	p.watch.Notify = func(uint32) bool { p.update(s.oob); return true }
-	s.oob.SetTaken(func() { p.update(s.oob) })
+	s.tellTaken(p, func() { p.update(s.oob) })
 	err = s.oob.Watch(&p.watch)
 	s.waitElsewhere(1)
 	p.mu.Lock()

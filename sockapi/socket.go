@@ -62,6 +62,7 @@ type Socket struct {
 	reusePort          atomic.Bool
 
 	pollFD    pollFD
+	takers    takers
 	async     async
 	elsewhere atomic.Int32 // see waitElsewhere
 	status    atomic.Int32 // flags of F_SETFL that are only kept
