@@ -21,8 +21,11 @@ func detachFilter(s *Socket, _ []byte) error {
 
 // AttachFilter attaches a classic BPF program (SO_ATTACH_FILTER in socket(7)),
 // out-of-band and in-band: it sees each datagram from its UDP or ICMP header on,
-// and returns how many bytes to keep, 0 to drop it. EINVAL: not a program. EPERM:
-// the filter is locked (SO_LOCK_FILTER).
+// and returns how many bytes to keep, 0 to drop it. A raw or packet socket's sees
+// what the socket receives. All of Linux' extensions may be loaded: SKF_AD_OFF's,
+// of which mark, queue and flow hash are 0 out-of-band, SKF_NET_OFF and SKF_LL_OFF,
+// the last not of what came in fragments. EINVAL: not a program. EPERM: the filter
+// is locked (SO_LOCK_FILTER).
 func (s *Socket) AttachFilter(program []bpf.RawInstruction) error {
 	if len(program) == 0 || len(program) > unix.BPF_MAXINSNS {
 		return unix.EINVAL
@@ -36,11 +39,7 @@ func (s *Socket) AttachFilter(program []bpf.RawInstruction) error {
 	case s.filterLocked.Load():
 		return unix.EPERM
 	}
-	instructions, ok := bpf.Disassemble(program)
-	if !ok {
-		return unix.EINVAL
-	}
-	if err := s.oob.SetFilter(instructions); err != nil {
+	if err := s.oob.SetFilter(program); err != nil {
 		return err
 	}
 	program = slices.Clone(program)

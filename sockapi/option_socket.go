@@ -17,6 +17,10 @@ const (
 	minSndbuf = 4608   // SOCK_MIN_SNDBUF
 )
 
+// bpfExtensions says which extensions filters may load: those below this offset
+// from SKF_AD_OFF (SKF_AD_MAX in linux/filter.h).
+const bpfExtensions = 64
+
 // stored are options that Linux keeps for a datagram socket and that have no
 // effect on one: programs may set and read them.
 type stored struct {
@@ -73,9 +77,10 @@ var socketOptions = map[optionKey]option{
 	{unix.SOL_SOCKET, unix.SO_LOCK_FILTER}: integer(
 		func(s *Socket) int { return boolInt(s.filterLocked.Load()) },
 		func(s *Socket, v int) error { return s.lockFilter(v != 0) }),
-	{unix.SOL_SOCKET, unix.SO_ACCEPTCONN}: readOnly(func(*Socket) int { return 0 }),
-	{unix.SOL_SOCKET, unix.SO_KEEPALIVE}:  kept(func(s *Socket) *atomic.Int32 { return &s.stored.keepalive }, asBool),
-	{unix.SOL_SOCKET, unix.SO_OOBINLINE}:  kept(func(s *Socket) *atomic.Int32 { return &s.stored.oobinline }, asBool),
+	{unix.SOL_SOCKET, unix.SO_BPF_EXTENSIONS}: readOnly(func(*Socket) int { return bpfExtensions }),
+	{unix.SOL_SOCKET, unix.SO_ACCEPTCONN}:     readOnly(func(*Socket) int { return 0 }),
+	{unix.SOL_SOCKET, unix.SO_KEEPALIVE}:      kept(func(s *Socket) *atomic.Int32 { return &s.stored.keepalive }, asBool),
+	{unix.SOL_SOCKET, unix.SO_OOBINLINE}:      kept(func(s *Socket) *atomic.Int32 { return &s.stored.oobinline }, asBool),
 	{unix.SOL_SOCKET, unix.SO_SELECT_ERR_QUEUE}: boolean(
 		func(s *Socket) bool { return s.oob.SelectErrors() },
 		func(s *Socket, on bool) { s.oob.SetSelectErrors(on) }),

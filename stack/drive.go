@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"golang.org/x/sys/unix"
 )
@@ -56,11 +57,11 @@ type receiver struct {
 
 	pending *flush // what is to do once the lock is released
 
-	options []byte    // IP options of the datagram at hand
-	match   []*Socket // for datagrams to several sockets
-	raws    *rawTable // nil: there are no raw sockets
-	timed   int       // sockets that want to know when a datagram was taken
-	taken   int64     // when that was, of CLOCK_MONOTONIC
+	header ipv4.Header // of the datagram at hand
+	match  []*Socket   // for datagrams to several sockets
+	raws   *rawTable   // nil: there are no raw sockets
+	timed  int         // sockets that want to know when a datagram was taken
+	taken  int64       // when that was, of CLOCK_MONOTONIC
 }
 
 // flush is what a batch leaves to do after the lock is released: sleepers to

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"math"
+	"slices"
 	"sync/atomic"
 
 	"github.com/outband/outband/ipv4"
@@ -28,9 +29,6 @@ type receiveExtras struct {
 	cpu     atomic.Int32
 	peek    atomic.Int64 // SO_PEEK_OFF and 1
 }
-
-// filter is a classic BPF program (SO_ATTACH_FILTER).
-type filter struct{ vm *bpf.VM }
 
 // sendExtras are the settings that sending has to look at.
 type sendExtras struct {
@@ -90,17 +88,16 @@ func (k *Socket) GRO() bool { return k.recvExtras.gro.Load() }
 // transport header on: it returns how many bytes of it to keep, 0 to drop it
 // (SO_ATTACH_FILTER in socket(7)). An empty program takes the filter away.
 // EINVAL: not a valid program.
-func (k *Socket) SetFilter(program []bpf.Instruction) error {
+func (k *Socket) SetFilter(program []bpf.RawInstruction) error {
 	if len(program) == 0 {
 		k.recvExtras.filter.Store(nil)
 		k.markReceiveExtras()
 		return nil
 	}
-	vm, err := bpf.NewVM(program)
-	if err != nil {
+	if !checkProgram(program) {
 		return unix.EINVAL
 	}
-	k.recvExtras.filter.Store(&filter{vm})
+	k.recvExtras.filter.Store(&filter{slices.Clone(program)})
 	k.markReceiveExtras()
 	return nil
 }
@@ -125,8 +122,8 @@ func (s *Stack) acceptExtras(k *Socket, data []byte, in *Info) ([]byte, bool) {
 	if x.noteCPU.Load() && k.hasPeer.Load() {
 		x.cpu.Store(link.CPU())
 	}
-	if x.options.Load() && len(s.rx.options) > 0 {
-		o := ipv4.Options(append([]byte(nil), s.rx.options...))
+	if x.options.Load() && len(s.rx.header) > ipv4.MinHeaderLen {
+		o := ipv4.Options(append([]byte(nil), s.rx.header.Options()...))
 		in.Options = &o
 	}
 	if x.drops.Load() {
@@ -151,15 +148,24 @@ func (s *Stack) filterDatagram(k *Socket, f *filter, data []byte, in *Info) ([]b
 	b := s.pool.get(head + len(data))
 	defer s.pool.put(b)
 	copy(b[head:], data)
-	if head > 0 {
+	h := s.rx.header
+	switch whole := h.Payload(); {
+	case head == 0:
+	case len(whole) == len(b):
+		copy(b, whole[:head])
+	default: // one of several in a super-packet
 		udp.PutHeader(b, in.FromPort, in.ToPort, len(data), 0)
 	}
-	keep, err := f.vm.Run(b)
-	if err != nil || keep == 0 {
+	v := bpfView{s: s, data: b, network: h.Datagram(), kind: in.Type, ifc: in.Interface, etherType: unix.ETH_P_IP}
+	if k.raw == nil {
+		v.offset = -len(h)
+	}
+	keep := int(min(f.run(&v), uint32(len(b))))
+	if keep == 0 {
 		k.queue.drops.Add(1)
 		return nil, false
 	}
-	keep = min(max(keep, head), len(b))
+	keep = max(keep, head)
 	in.Len = keep - head
 	return data[:in.Len], true
 }

@@ -89,7 +89,7 @@ func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 			return
 		}
 	}
-	if r.options = h[ipv4.MinHeaderLen:]; len(r.options) > 0 && !s.optionsAcceptable(&a) {
+	if r.header = h; len(h) > ipv4.MinHeaderLen && !s.optionsAcceptable(&a) {
 		return
 	}
 	if h.IsFragment() {
@@ -102,7 +102,7 @@ func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 			return
 		}
 		a.h, a.frag = h, s.reasm.MaxFragSize()
-		r.options = h[ipv4.MinHeaderLen:]
+		r.header = h
 	}
 	raw := r.raws != nil && s.rawInput(&a, payload)
 	switch h.Protocol() {

@@ -145,8 +145,8 @@ func (s *Stack) igmpInput(a *arrival, b []byte) {
 		return
 	}
 	alert := false
-	if len(s.rx.options) > 0 {
-		set, _, c := ipv4.ParseOptions(s.rx.options)
+	if len(s.rx.header) > ipv4.MinHeaderLen {
+		set, _, c := ipv4.ParseOptions(s.rx.header.Options())
 		alert = c == ipv4.CauseNone && set.RouterAlert != 0
 	}
 	now := s.clock.Now()

@@ -291,11 +291,16 @@ func (k *Socket) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *lin
 		return nil, in, false
 	}
 	if f := k.recvExtras.filter.Load(); f != nil {
-		keep, err := f.vm.Run(data)
-		if err != nil || keep == 0 {
+		v := bpfView{s: k.s, data: data, network: frame[link.HeaderLen:], kind: meta.Type, ifc: ifc.index, etherType: proto, frame: frame}
+		v.setTag(meta)
+		if !k.packet.cooked {
+			v.offset = link.HeaderLen
+		}
+		keep := min(f.run(&v), uint32(len(data)))
+		if keep == 0 {
 			return nil, in, false
 		}
-		data = data[:min(keep, len(data))]
+		data = data[:keep]
 	}
 	if k.recvExtras.drops.Load() {
 		in.Drops = k.queue.drops.Load()

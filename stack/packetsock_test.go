@@ -139,10 +139,10 @@ func TestPacketOutgoing(t *testing.T) {
 func TestPacketFilter(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
 	k := packetSocketOf(t, p.far, false, unix.ETH_P_ALL)
-	check(t, k.SetFilter([]bpf.Instruction{ // the first 20 bytes of frames of the type
+	check(t, k.SetFilter(assemble(t, // the first 20 bytes of frames of the type
 		bpf.LoadAbsolute{Off: 12, Size: 2},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: testEtherType, SkipFalse: 1},
-		bpf.RetConstant{Val: 20}, bpf.RetConstant{Val: 0}}))
+		bpf.RetConstant{Val: 20}, bpf.RetConstant{Val: 0})))
 	for _, typ := range []uint16{testEtherType + 1, testEtherType} {
 		p.farEnd.Inject(link.Frame{Data: testFrame(broadcastMAC, link.MAC{2}, typ, "something long"), Meta: link.Meta{Type: link.Broadcast}})
 	}

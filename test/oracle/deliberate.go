@@ -7,7 +7,6 @@ var Deliberate = []Difference{
 	{"option/SO_NOFCS", "the frame check sequence is the device's"},
 	{"option/SO_ZEROCOPY", "a datagram is copied once, into the ring; there are no pages to lend"},
 	{"option/SO_MAX_PACING_RATE", "pacing is the kernel's queueing disciplines'; SO_TXTIME schedules"},
-	{"option/SO_BPF_EXTENSIONS", "what it counts are the kernel's filters' extensions"},
 	{"option/SO_BUF_LOCK", "buffers are never tuned automatically, so there is nothing to lock"},
 	{"option/SO_BUSY_POLL_BUDGET", "NAPI is below the ring; SO_BUSY_POLL sets how long to spin"},
 	{"option/SO_PREFER_BUSY_POLL", "NAPI is below the ring; SO_BUSY_POLL sets how long to spin"},
