@@ -39,6 +39,7 @@ type Interface struct {
 	// that waited for a neighbour are in the outbox.
 	neighMu    sync.Mutex
 	flushing   int
+	flushed    sync.Cond // flushing is 0 again
 	neigh      *arp.Table
 	solicitors map[[4]byte][]chan bool
 
@@ -201,6 +202,7 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 	i.info.Store(&info)
 	i.neigh = arp.New(cfg.ARP, info.HardwareAddr, s.random)
 	i.neighTimer = newTimer(i.neighTimers)
+	i.flushed.L = &i.neighMu
 	if cfg.IGMP == (igmp.Config{}) {
 		cfg.IGMP = igmp.DefaultConfig()
 	}

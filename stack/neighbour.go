@@ -13,8 +13,9 @@ import (
 )
 
 // neighbour asks the table for the hardware address of addr. version is 0 if it
-// is not known yet.
-func (i *Interface) neighbour(addr, src [4]byte) (*arp.Entry, link.MAC, uint32, unix.Errno) {
+// is not known yet. What waited for the neighbour leaves before anything else goes
+// there: a patient caller, who is not the one who sends that, waits until it has.
+func (i *Interface) neighbour(addr, src [4]byte, patient bool) (*arp.Entry, link.MAC, uint32, unix.Errno) {
 	now := i.s.clock.Now()
 	i.neighMu.Lock()
 	e, c := i.neigh.Resolve(now, addr, src)
@@ -25,12 +26,22 @@ func (i *Interface) neighbour(addr, src [4]byte) (*arp.Entry, link.MAC, uint32, 
 		}
 		return nil, link.MAC{}, 0, unix.EHOSTUNREACH
 	}
+	posted := i.postEventsLocked()
 	mac, ok := e.MAC()
+	if ok && patient && i.flushing > 0 {
+		i.neighMu.Unlock()
+		i.s.sendOutbox() // nobody may be at it yet
+		posted = false
+		i.neighMu.Lock()
+		for i.flushing > 0 {
+			i.flushed.Wait()
+		}
+		mac, ok = e.MAC()
+	}
 	version := uint32(0)
-	if ok && i.flushing == 0 { // else what waited for a neighbour is to leave first
+	if ok && i.flushing == 0 {
 		version = e.Version()
 	}
-	posted := i.postEventsLocked()
 	deadline := i.neigh.Deadline()
 	i.neighMu.Unlock()
 	i.s.timers.set(i.neighTimer, deadline)

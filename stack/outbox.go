@@ -134,7 +134,9 @@ func (s *Stack) settle(events []neighbourEvent) {
 	for n := range events {
 		if i := events[n].ifc; events[n].Kind == arp.Flush {
 			i.neighMu.Lock()
-			i.flushing--
+			if i.flushing--; i.flushing == 0 {
+				i.flushed.Broadcast()
+			}
 			i.neighMu.Unlock()
 		}
 	}

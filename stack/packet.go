@@ -50,7 +50,7 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, payload []byte, o
 		tx.sent = message + 1
 		return 0
 	}
-	entry, ok, e := p.ready(s)
+	entry, ok, e := p.ready(tx)
 	if e != 0 {
 		return e
 	}
@@ -142,6 +142,7 @@ func (s *Stack) hearDatagram(p *path, b []byte) {
 // sendAll sends what the receive side left. No lock is held.
 func (s *Stack) sendAll(out []outPacket) {
 	tx := s.acquireTx(0)
+	tx.own = true
 	for i := range out {
 		o := &out[i]
 		if o.frame != nil {
@@ -162,7 +163,7 @@ func (s *Stack) sendAll(out []outPacket) {
 	}
 	tx.flush()
 	local := tx.local
-	tx.local = false
+	tx.local, tx.own = false, false
 	s.releaseTx(tx, 0)
 	if local {
 		s.pumpLocal()

@@ -143,17 +143,17 @@ func (p *path) mayFragment() bool {
 }
 
 // ready has the neighbour resolved, as resolve does, if the path does not hold.
-func (p *path) ready(s *Stack) (entry *arp.Entry, ok bool, e unix.Errno) {
-	if p.holds(s) {
+func (p *path) ready(tx *txbuf) (entry *arp.Entry, ok bool, e unix.Errno) {
+	if p.holds(tx.s) {
 		return nil, true, 0
 	}
-	return p.resolve(s)
+	return p.resolve(!tx.own)
 }
 
 // resolve fills in the neighbour's hardware address. It returns false if that
 // is not known yet: the neighbour table has been asked, and frames are to be
 // queued there.
-func (p *path) resolve(s *Stack) (entry *arp.Entry, ok bool, e unix.Errno) {
+func (p *path) resolve(patient bool) (entry *arp.Entry, ok bool, e unix.Errno) {
 	switch {
 	case p.ifc.loopback:
 	case p.hop.kind == toBroadcast:
@@ -162,7 +162,7 @@ func (p *path) resolve(s *Stack) (entry *arp.Entry, ok bool, e unix.Errno) {
 		m := ipv4.MulticastMAC(p.dst)
 		copy(p.header[:6], m[:])
 	default:
-		entry, mac, version, e := p.ifc.neighbour(p.next, p.hop.src)
+		entry, mac, version, e := p.ifc.neighbour(p.next, p.hop.src, patient)
 		if e != 0 {
 			return nil, false, e
 		}

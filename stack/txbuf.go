@@ -20,6 +20,7 @@ type txbuf struct {
 	sent  int            // messages whose last frame was sent
 	to    *Interface     // where batch goes
 	local bool           // something went to loopback
+	own   bool           // who sends is the one who empties the outbox
 	// queued says that the last packet waits for its neighbour.
 	queued bool
 	// special says that a frame of batch is not one that the link's Send takes.

@@ -145,8 +145,12 @@ func TestRecv(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p := near(append([]string{"recv", "--port", "4000", "-n", "4"}, tt.args...)...)
 			p.expect(p.err, "listening on ")
-			for _, text := range []string{"hello\n", "\x1b[31m\"re", "café", ""} {
+			for i, text := range []string{"hello\n", "\x1b[31m\"re", "café", ""} {
 				send(t, client, []byte(text), nearPort)
+				if i == 0 { // the kernel may send others before what waited for the neighbour
+					first, _, _ := strings.Cut(tt.out, "\n")
+					p.expect(p.out, first)
+				}
 			}
 			p.end(ExitOK, tt.out, "*")
 			if said := strings.HasSuffix(p.err.String(), "\n4 datagrams, 19 bytes\n"); said == (tt.name == "json") {
