@@ -163,6 +163,13 @@ func (n *Namespace) AddRoute(to netip.Prefix, gateway netip.Addr) error {
 	return nil
 }
 
+// AddLinkRoute adds an IPv4 route to what is on a device's link, a group among it.
+func (n *Namespace) AddLinkRoute(name string, to netip.Prefix) error {
+	return n.onDevice(name, "add route to "+to.String(), func(h *netlink.Handle, l netlink.Link) error {
+		return h.RouteAdd(&netlink.Route{Dst: ipNet(to), LinkIndex: l.Attrs().Index, Scope: netlink.SCOPE_LINK})
+	})
+}
+
 // DisableIPv6 turns IPv6 off on a device, so that the kernel sends nothing on
 // it unasked. It does nothing on a kernel without IPv6.
 func (n *Namespace) DisableIPv6(name string) error {

@@ -51,21 +51,17 @@ var multicastOptions = map[optionKey]option{
 			s.oob.SetMulticastAll(v != 0)
 			return nil
 		}),
-	{unix.SOL_IP, unix.IP_MULTICAST_IF}: {size: 4, variable: true,
-		get: func(s *Socket, b []byte) error {
+	{unix.SOL_IP, unix.IP_MULTICAST_IF}: {size: 4, least: 4, variable: true,
+		getN: func(s *Socket, b []byte) (int, error) {
 			_, addr := s.oob.MulticastInterface()
-			copy(b, addr[:])
-			return nil
+			return copy(b, addr[:]), nil
 		},
 		set: func(s *Socket, b []byte) error {
 			var r stack.GroupRequest
-			switch {
-			case len(b) >= ipMreqLen:
+			if len(b) >= ipMreqLen {
 				r = mreq(b)
-			case len(b) >= 4:
+			} else {
 				r.Address = [4]byte(b)
-			default:
-				return unix.EINVAL
 			}
 			return s.oob.SetMulticastInterface(r)
 		}},
@@ -88,17 +84,8 @@ var multicastOptions = map[optionKey]option{
 // nonempty makes an option of type int, or a byte, that is not taken for 0 if there is
 // no value.
 func nonempty(get func(*Socket) int, set func(*Socket, int) error) option {
-	o := integer(get, nil)
-	o.variable = true
-	o.set = func(s *Socket, b []byte) error {
-		switch {
-		case len(b) >= 4:
-			return set(s, int(int32(binary.NativeEndian.Uint32(b))))
-		case len(b) > 0:
-			return set(s, int(b[0]))
-		}
-		return unix.EINVAL
-	}
+	o := integer(get, set)
+	o.least = 1
 	return o
 }
 
@@ -156,7 +143,7 @@ func interfaceOf(b []byte) int { return int(int32(binary.NativeEndian.Uint32(b))
 // groupSourceOption makes an option whose value is a struct group_source_req.
 func groupSourceOption(do func(*stack.Socket, stack.GroupRequest, [4]byte) error) option {
 	return option{variable: true, set: func(s *Socket, b []byte) error {
-		if len(b) < groupSourceLen {
+		if len(b) != groupSourceLen {
 			return unix.EINVAL
 		}
 		group, ok := storedInet4(b[8:])

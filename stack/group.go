@@ -169,6 +169,9 @@ func (s *Stack) groupInterface(r GroupRequest) *Interface {
 		}
 		return n.local[r.Address]
 	}
+	if r.Group == ([4]byte{}) {
+		return n.loopback // the zero address is this host
+	}
 	if h, e := s.route(flow{dst: r.Group}); e == 0 {
 		return h.ifc
 	}
@@ -220,7 +223,10 @@ func (k *Socket) LeaveGroup(r GroupRequest) error {
 }
 
 func (k *Socket) leaveGroupLocked(r GroupRequest) error {
-	if r.Interface == 0 && r.Address == ([4]byte{}) && k.s.groupInterface(r) == nil {
+	switch ifc := k.s.groupInterface(r); {
+	case ifc != nil:
+		r.Interface = int(ifc.index)
+	case r.Interface == 0 && r.Address == [4]byte{}:
 		return unix.ENODEV
 	}
 	for m := k.multicast.groups.latest; m != nil; m = m.older {
@@ -232,12 +238,13 @@ func (k *Socket) leaveGroupLocked(r GroupRequest) error {
 	return unix.EADDRNOTAVAIL
 }
 
-// names reports whether a membership is the one that is to be left.
+// names reports whether a membership is the one that is to be left: the address
+// counts only if no interface has it any more.
 func (r *GroupRequest) names(m *groupMembership) bool {
 	if r.Interface != 0 {
 		return int(m.ifc.index) == r.Interface
 	}
-	return r.Address == ([4]byte{}) || r.Address == m.address
+	return r.Address == m.address
 }
 
 // dropMembership takes a membership away. groupMu is held.

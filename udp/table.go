@@ -160,7 +160,7 @@ func (t *Table[T]) Connect(b *Binding[T], local, remote [4]byte, rport uint16) u
 //
 // A binding with SO_REUSEPORT is in a group again then. (In Linux it stays
 // out, and may take all that the group's members shared.) Linux also makes the
-// socket forget its device: the caller may Rebind.
+// socket forget its device: the caller is to Rebind.
 func (t *Table[T]) Disconnect(b *Binding[T], local [4]byte) unix.Errno {
 	if b.slot == nil {
 		return unix.EINVAL

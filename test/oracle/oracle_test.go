@@ -17,7 +17,8 @@ func TestMain(m *testing.M) { lab.Main(m) }
 func table() []Case {
 	var all []Case
 	for _, family := range []func() []Case{optionCases, socketCases, addressCases, recvCases, sendCases, errorCases, controlCases, effectCases, bindCases,
-		rawCases, packetCases, stampCases, ipOptionCases, extensionCases, peekCases, txTimeCases, filterCases} {
+		rawCases, packetCases, stampCases, ipOptionCases, extensionCases, peekCases, txTimeCases, filterCases,
+		membershipCases, sourceCases, multicastIfCases, multicastCases, multicastSendCases} {
 		all = append(all, family()...)
 	}
 	// Some families are made of maps: the order is to be the same each time.

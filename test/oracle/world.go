@@ -10,6 +10,7 @@ import (
 
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/inband"
+	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
 	"github.com/outband/outband/link/tpacket"
@@ -55,6 +56,9 @@ func address(h Host) netip.Addr { return netip.AddrFrom4([4]byte{10, 9, 0, byte(
 // device returns the name of a host's device.
 func device(h Host) string { return hostNames[h] + "0" }
 
+// routedGroups are the groups that hosts have a route to, by their device.
+var routedGroups = netip.MustParsePrefix("239.9.0.0/16")
+
 // The indices of the interfaces of every host: lo's, and that of its device.
 const (
 	loIndex     = 1
@@ -85,6 +89,7 @@ func NewInBand(t testing.TB) World {
 		if d.Index != deviceIndex {
 			t.Fatalf("%s has index %d, expected %d", e.Name, d.Index, deviceIndex)
 		}
+		check(t, e.AddLinkRoute(e.Name, routedGroups))
 		w.hosts[h] = worker(t, e.Namespace)
 	}
 	return w
@@ -197,6 +202,7 @@ func newOutband(t testing.TB, name string, links ...link.Link) World {
 		ifc, err := st.AddLink(l, stack.InterfaceConfig{Index: deviceIndex})
 		check(t, err)
 		check(t, ifc.AddAddress(netip.PrefixFrom(address(Host(h)), lab.Bits)))
+		check(t, st.AddRoute(ipv4.Route{Prefix: routedGroups, Iface: deviceIndex, Scope: ipv4.ScopeLink}))
 		w.apis[h] = sockapi.New(st)
 	}
 	return w
