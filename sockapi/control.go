@@ -52,7 +52,7 @@ func (s *Socket) controlOf(w *controlWriter, in *stack.Info, wants uint32) {
 		w.putInt(unix.SOL_UDP, unix.UDP_GRO, int(in.SegmentSize))
 	}
 	if wants&wantPktInfo != 0 {
-		s.putPktInfo(w, in, s.api.st.LocalFor(in.Interface, in.To))
+		s.putPktInfo(w, in, s.api.st.LocalFor(in.Interface, in.From, in.To))
 	}
 	if wants&wantTTL != 0 {
 		w.putInt(unix.SOL_IP, unix.IP_TTL, int(in.TTL))

@@ -262,17 +262,28 @@ func (s *Stack) InterfaceByIndex(index int) *Interface {
 }
 
 // LocalFor returns the address that the stack would answer a datagram with, that
-// came by the interface for dst: dst itself if it is ours, else the interface's
-// first (in_pktinfo's ipi_spec_dst in ip(7)).
-func (s *Stack) LocalFor(index int32, dst [4]byte) [4]byte {
+// came by the interface from src for dst: dst itself if it is ours, else, for
+// broadcasts and multicasts, the one that it would send to src with (in_pktinfo's
+// ipi_spec_dst in ip(7), Linux' fib_compute_spec_dst).
+func (s *Stack) LocalFor(index int32, src, dst [4]byte) [4]byte {
 	n := s.net.Load()
 	if n.isLocal(dst) {
 		return dst
 	}
-	if i := n.byIndex[index]; i != nil {
-		return n.primary(i)
+	if src[0] != 0 {
+		if n.isLocal(src) {
+			return n.localHop(flow{dst: src}).src
+		}
+		h := hop{next: src}
+		if e := n.lookupRoute(flow{dst: src}, &h); e == 0 {
+			if h.src == ([4]byte{}) {
+				h.src, _ = ipv4.SelectSource(n.addresses, src, h.next, int(h.ifc.index))
+			}
+			return h.src
+		}
 	}
-	return [4]byte{}
+	local, _ := ipv4.SelectSource(n.addresses, src, [4]byte{}, int(index))
+	return local
 }
 
 // HomeOf returns the index that Linux gives for the interface that a datagram to

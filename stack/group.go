@@ -164,10 +164,7 @@ func (s *Stack) groupInterface(r GroupRequest) *Interface {
 		return n.byIndex[int32(r.Interface)]
 	}
 	if r.Address != ([4]byte{}) {
-		if ipv4.IsLoopback(r.Address) && n.isLocal(r.Address) {
-			return n.loopback
-		}
-		return n.local[r.Address]
+		return n.interfaceWith(r.Address)
 	}
 	if r.Group == ([4]byte{}) {
 		return n.loopback // the zero address is this host

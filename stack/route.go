@@ -166,13 +166,16 @@ func (n *network) interfaceFor(f flow) *Interface {
 	if f.device != 0 {
 		return n.byIndex[f.device]
 	}
-	if ipv4.IsLoopback(f.src) {
+	return n.interfaceWith(f.src)
+}
+
+// interfaceWith returns the interface that has an address of ours, nil if none has it:
+// loopback has all of its network.
+func (n *network) interfaceWith(addr [4]byte) *Interface {
+	if ipv4.IsLoopback(addr) && n.isLocal(addr) {
 		return n.loopback
 	}
-	if f.src != ([4]byte{}) {
-		return n.local[f.src]
-	}
-	return nil
+	return n.local[addr]
 }
 
 // lookupPathMTU returns what ICMP has taught of the path to dst.

@@ -115,6 +115,9 @@ func (s *Stage) Play(top Topology, script func(*Run)) []string {
 	defer func() {
 		r.end()
 		s.sync(top)
+		if top.Name == Own.Name {
+			s.sync(Wire) // what went to everybody has come to the other host too
+		}
 	}()
 	script(r)
 	return r.lines

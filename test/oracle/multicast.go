@@ -15,10 +15,14 @@ import (
 func Mreq(group, address [4]byte) []byte { return append(group[:], address[:]...) }
 
 // Mreqn returns struct ip_mreqn.
-func Mreqn(group, address [4]byte, index int) []byte { return append(Mreq(group, address), Int(index)...) }
+func Mreqn(group, address [4]byte, index int) []byte {
+	return append(Mreq(group, address), Int(index)...)
+}
 
 // MreqSource returns struct ip_mreq_source.
-func MreqSource(group, address, source [4]byte) []byte { return append(Mreq(group, address), source[:]...) }
+func MreqSource(group, address, source [4]byte) []byte {
+	return append(Mreq(group, address), source[:]...)
+}
 
 // Msfilter returns struct ip_msfilter, which says that it has count sources.
 func Msfilter(group, address [4]byte, mode, count int, sources ...[4]byte) []byte {
