@@ -81,6 +81,9 @@ func membershipCases() (cases []Case) {
 			})
 		}
 		for other := range requests(&Run{}, groupA) {
+			if what == "mreqn, index, strange address" && other == "mreq, strange address" {
+				continue // Linux leaves the group, and forgets to tell the interface
+			}
 			add(fmt.Sprintf("leave in another way/%s, %s", what, other), func(r *Run) {
 				for _, group := range [][4]byte{groupA, groupR} {
 					k := r.UDP("a")
