@@ -52,6 +52,9 @@ type Meta struct {
 	// GSOSize is, for a super-packet (GSO not GSONone), the length in bytes
 	// of each segment's transport payload but the last's.
 	GSOSize uint16
+	// Priority and Mark are what TxFrame said of a frame that was sent to ourselves
+	// (link/loopback); a frame from a device has neither.
+	Priority, Mark uint32
 	// VLANTCI and VLANTPID are the tag control information and the tag
 	// protocol identifier (IEEE 802.1Q) if VLAN is true.
 	VLANTCI, VLANTPID uint16

@@ -25,6 +25,8 @@ const (
 	wantFragSize
 	wantGRO
 	wantAuxdata
+	wantMark
+	wantPriority
 	wantTimestampNew // time stamps come as the _NEW messages
 )
 
@@ -48,6 +50,9 @@ func (s *Socket) controlOf(w *controlWriter, in *stack.Info, wants uint32) {
 	if wants&wantDrops != 0 && in.Drops != 0 {
 		w.putInt(unix.SOL_SOCKET, unix.SO_RXQ_OVFL, int(in.Drops))
 	}
+	if wants&(wantMark|wantPriority) != 0 && !s.ping() { // Linux does not look for them there
+		putTags(w, in, wants)
+	}
 	if wants&wantGRO != 0 && in.SegmentSize != 0 {
 		w.putInt(unix.SOL_UDP, unix.UDP_GRO, int(in.SegmentSize))
 	}
@@ -61,10 +66,11 @@ func (s *Socket) controlOf(w *controlWriter, in *stack.Info, wants uint32) {
 		data := [1]byte{in.TOS}
 		w.put(unix.SOL_IP, unix.IP_TOS, data[:])
 	}
-	if wants&wantOptions != 0 && in.Options != nil {
-		w.put(unix.SOL_IP, unix.IP_RECVOPTS, *in.Options)
+	hasOptions := in.Extra != nil && in.Extra.Options != nil
+	if wants&wantOptions != 0 && hasOptions {
+		w.put(unix.SOL_IP, unix.IP_RECVOPTS, in.Extra.Options)
 	}
-	if wants&wantReturnOptions != 0 && in.Options != nil {
+	if wants&wantReturnOptions != 0 && hasOptions {
 		putReturnOptions(w, in)
 	}
 	if wants&wantOrigDst != 0 {
@@ -82,7 +88,7 @@ func (s *Socket) controlOf(w *controlWriter, in *stack.Info, wants uint32) {
 func putReturnOptions(w *controlWriter, in *stack.Info) {
 	var header, options [ipv4.MaxHeaderLen]byte
 	copy(header[12:], in.From[:])
-	n := ipv4.MinHeaderLen + copy(header[ipv4.MinHeaderLen:], *in.Options)
+	n := ipv4.MinHeaderLen + copy(header[ipv4.MinHeaderLen:], in.Extra.Options)
 	// They were good before we entered ourselves in them.
 	set, _, c := ipv4.ParseOptions(header[ipv4.MinHeaderLen:n])
 	data, ok := options[:0], c == ipv4.CauseNone

@@ -37,6 +37,8 @@ var socketOptions = map[optionKey]option{
 	{unix.SOL_SOCKET, unix.SO_PRIORITY}: integer(func(s *Socket) int { return int(int32(s.oob.Priority())) }, (*Socket).setPriority),
 	{unix.SOL_SOCKET, unix.SO_MARK}:     integer(func(s *Socket) int { return int(int32(s.oob.Mark())) }, (*Socket).setMark),
 	{unix.SOL_SOCKET, unix.SO_TXTIME}:   txTimeOption,
+	{unix.SOL_SOCKET, unix.SO_RCVMARK}:  receiveMark,
+	{unix.SOL_SOCKET, soRcvPriority}:    receivePriority,
 	{unix.SOL_SOCKET, unix.SO_BROADCAST}: boolean(
 		func(s *Socket) bool { return s.oob.Broadcast() },
 		func(s *Socket, on bool) { s.oob.SetBroadcast(on) }),

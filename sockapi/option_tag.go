@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	privileges "github.com/outband/outband/inband"
+	"github.com/outband/outband/stack"
 )
 
 // What goes along with a frame is for the kernel below the link to look at, which
@@ -20,6 +21,44 @@ func mayTag() bool {
 // mayHavePriority reports whether the calling thread may set a priority
 // (sk_set_prio_allowed in Linux).
 func mayHavePriority(p int) bool { return p >= 0 && p <= prioInteractive || mayTag() }
+
+// soRcvPriority is SO_RCVPRIORITY (asm-generic/socket.h, Linux 6.14).
+const soRcvPriority = 82
+
+// receiveMark is SO_RCVMARK, receivePriority SO_RCVPRIORITY: what a datagram was
+// sent with, if it comes from this host. What came by a ring has 0 of both, as in
+// the kernel before any packet filter.
+var (
+	receiveMark = integer(
+		func(s *Socket) int { return boolInt(s.wants.Load()&wantMark != 0) },
+		func(s *Socket, v int) error {
+			if !mayTag() {
+				return unix.EPERM
+			}
+			s.want(wantMark, v != 0)
+			keepTags(s, v != 0)
+			return nil
+		})
+	receivePriority = wanted(wantPriority, keepTags)
+)
+
+func keepTags(s *Socket, _ bool) {
+	s.oob.SetKeepTags(s.wants.Load()&(wantMark|wantPriority) != 0)
+}
+
+// putTags stores the control messages that SO_RCVMARK and SO_RCVPRIORITY ask for.
+func putTags(w *controlWriter, in *stack.Info, wants uint32) {
+	var x stack.Extra
+	if in.Extra != nil {
+		x = *in.Extra
+	}
+	if wants&wantMark != 0 {
+		w.putInt(unix.SOL_SOCKET, unix.SO_MARK, int(x.Mark))
+	}
+	if wants&wantPriority != 0 {
+		w.putInt(unix.SOL_SOCKET, unix.SO_PRIORITY, int(x.Priority))
+	}
+}
 
 func (s *Socket) setPriority(p int) error {
 	if !mayHavePriority(p) {

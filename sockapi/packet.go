@@ -174,7 +174,7 @@ const (
 
 // packetControl stores the control messages for a frame.
 func (s *Socket) packetControl(w *controlWriter, in *stack.Info, wants uint32) {
-	s.controlOf(w, in, wants&(wantTimes|wantTimestampNew|wantDrops))
+	s.controlOf(w, in, wants&(wantTimes|wantTimestampNew|wantDrops|wantMark|wantPriority))
 	if wants&wantAuxdata == 0 {
 		return
 	}

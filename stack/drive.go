@@ -58,6 +58,7 @@ type receiver struct {
 	pending *flush // what is to do once the lock is released
 
 	header ipv4.Header // of the datagram at hand
+	tag    tag         // what it was sent with, if it is our own
 	match  []*Socket   // for datagrams to several sockets
 	raws   *rawTable   // nil: there are no raw sockets
 	timed  int         // sockets that want to know when a datagram was taken
@@ -131,8 +132,12 @@ func (s *Stack) pump() (more bool) {
 			continue
 		}
 		s.stampTaken()
-		for i := range n {
-			s.input(ifc, &r.batch[i])
+		if ifc.loopback {
+			s.inputOwn(ifc, r.batch[:n])
+		} else {
+			for i := range n {
+				s.input(ifc, &r.batch[i])
+			}
 		}
 		ifc.link.Release()
 		more = more || n == batchSize

@@ -21,6 +21,7 @@ import (
 type receiveExtras struct {
 	options atomic.Bool // keep IP options for IP_RECVOPTS and IP_RETOPTS
 	drops   atomic.Bool // tell the drop count (SO_RXQ_OVFL)
+	tags    atomic.Bool // tell what it was sent with (SO_RCVMARK, SO_RCVPRIORITY)
 	gro     atomic.Bool // take super-packets whole (UDP_GRO)
 	filter  atomic.Pointer[filter]
 	times   atomic.Bool // stamp Info.Taken and Info.Delivered
@@ -60,7 +61,7 @@ func (k *Socket) markReceiveExtras() {
 }
 
 func (x *receiveExtras) any() bool {
-	return x.options.Load() || x.drops.Load() || x.gro.Load() || x.filter.Load() != nil || x.times.Load() ||
+	return x.options.Load() || x.drops.Load() || x.tags.Load() || x.gro.Load() || x.filter.Load() != nil || x.times.Load() ||
 		x.steered.Load() || x.noteCPU.Load() || x.peeksAtOffset()
 }
 
@@ -71,8 +72,11 @@ func (k *Socket) markSendExtras() {
 		x.stamps.flags.Load()&txStampRecord != 0)
 }
 
-// SetKeepOptions says whether Info.Options is wanted.
+// SetKeepOptions says whether Extra.Options is wanted.
 func (k *Socket) SetKeepOptions(on bool) { k.recvExtras.options.Store(on); k.markReceiveExtras() }
+
+// SetKeepTags says whether Extra.Priority and Extra.Mark are wanted.
+func (k *Socket) SetKeepTags(on bool) { k.recvExtras.tags.Store(on); k.markReceiveExtras() }
 
 // SetKeepDrops says whether Info.Drops is wanted.
 func (k *Socket) SetKeepDrops(on bool) { k.recvExtras.drops.Store(on); k.markReceiveExtras() }
@@ -123,8 +127,10 @@ func (s *Stack) acceptExtras(k *Socket, data []byte, in *Info) ([]byte, bool) {
 		x.cpu.Store(link.CPU())
 	}
 	if x.options.Load() && len(s.rx.header) > ipv4.MinHeaderLen {
-		o := ipv4.Options(append([]byte(nil), s.rx.header.Options()...))
-		in.Options = &o
+		in.extra().Options = append([]byte(nil), s.rx.header.Options()...)
+	}
+	if x.tags.Load() && s.rx.tag != (tag{}) {
+		in.setTag(s.rx.tag)
 	}
 	if x.drops.Load() {
 		in.Drops = k.queue.drops.Load()

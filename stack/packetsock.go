@@ -262,6 +262,7 @@ func (tx *txbuf) tap(t *tapTable) {
 			proto = tx.proto
 		}
 		meta.WireLen, meta.Checksum = len(f.Data), link.ChecksumUnknown
+		meta.Priority, meta.Mark = f.Priority, f.Mark
 		if f.PartialChecksum {
 			meta.Checksum = link.ChecksumPartial
 		}
@@ -304,6 +305,9 @@ func (k *Socket) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *lin
 	}
 	if k.recvExtras.drops.Load() {
 		in.Drops = k.queue.drops.Load()
+	}
+	if t := (tag{meta.Priority, meta.Mark}); t != (tag{}) && k.recvExtras.tags.Load() {
+		in.setTag(t)
 	}
 	in.Len = len(data)
 	k.packet.frames.Add(1)

@@ -28,8 +28,16 @@ type Info struct {
 	// Taken and Delivered are when it was taken from its link, and given to the
 	// socket, in nanoseconds of CLOCK_MONOTONIC, if the socket wants to know.
 	Taken, Delivered int64
-	// Options are the IP options, if there were any and the socket wants them.
-	Options *ipv4.Options
+	// Extra is what few datagrams have, if the socket wants to know.
+	Extra *Extra
+}
+
+// Extra is what a socket may be told of a datagram that has it.
+type Extra struct {
+	Options ipv4.Options // the IP options, nil for none
+	// Priority and Mark are what a datagram of this stack's own was sent with
+	// (SetPriority, SetMark).
+	Priority, Mark uint32
 }
 
 // A Message is one datagram to receive: where to, and what came.

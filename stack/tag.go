@@ -3,6 +3,7 @@ package stack
 import (
 	"sync/atomic"
 
+	"github.com/outband/outband/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -113,4 +114,29 @@ func (k *Socket) sendBeside(tx *txbuf, p *path, o *outgoing, flags int) unix.Err
 	}
 	tx.tagLast(p.tag)
 	return 0
+}
+
+// inputOwn is input for frames that come back by a loopback link. The receive lock
+// is held.
+func (s *Stack) inputOwn(ifc *Interface, frames []link.Frame) {
+	r := &s.rx
+	for i := range frames {
+		f := &frames[i]
+		r.tag = tag{f.Priority, f.Mark}
+		s.input(ifc, f)
+	}
+	r.tag = tag{}
+}
+
+// extra returns the Info's Extra, which it makes if there is none.
+func (in *Info) extra() *Extra {
+	if in.Extra == nil {
+		in.Extra = new(Extra)
+	}
+	return in.Extra
+}
+
+func (in *Info) setTag(t tag) {
+	x := in.extra()
+	x.Priority, x.Mark = t.priority, t.mark
 }

@@ -216,3 +216,36 @@ func TestTagAllocs(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestTagsReceived sends to ourselves, where what a datagram was sent with is told
+// to who wants to know.
+func TestTagsReceived(t *testing.T) {
+	s := newStack(t, Config{})
+	rx, quiet := udpSocket(t, s, "127.0.0.1:7"), udpSocket(t, s, "127.0.0.1:8")
+	packets := packetSocketOf(t, s, false, unix.ETH_P_IP)
+	tx := udpSocket(t, s, "127.0.0.1:9")
+	rx.SetKeepTags(true)
+	packets.SetKeepTags(true)
+	want := tag{5, 7}
+	for _, tt := range []tag{{}, want, {0, 1}, {}} {
+		tx.SetPriority(tt.priority)
+		tx.SetMark(tt.mark)
+		check(t, tx.SendTo([]byte("x"), 0, NoDeadline, rx.LocalAddr()))
+		check(t, tx.SendTo([]byte("x"), 0, NoDeadline, quiet.LocalAddr()))
+		if _, in := recv(t, quiet); in.Extra != nil {
+			t.Errorf("%v: told %+v to who did not ask", tt, in.Extra)
+		}
+		for name, k := range map[string]*Socket{"UDP": rx, "packet": packets} {
+			_, in := recv(t, k)
+			for k == packets && in.Type == link.Outgoing {
+				_, in = recv(t, k)
+			}
+			if got := in.extra(); got.Priority != tt.priority || got.Mark != tt.mark {
+				t.Errorf("%s: sent with %v, received with %+v", name, tt, got)
+			}
+			if k == packets {
+				recv(t, k) // the other datagram's
+			}
+		}
+	}
+}

@@ -67,7 +67,7 @@ func New(opts Options) *Link {
 	}
 	l := &Link{
 		info: link.Info{Name: opts.Name, Index: opts.Index, MTU: orDefault(opts.MTU, DefaultMTU),
-			State: link.Up, Caps: link.CapLoopback | link.CapChecksum},
+			State: link.Up, Caps: link.CapLoopback | link.CapChecksum | link.CapMark},
 		now:   opts.Now,
 		queue: memory.NewQueue(orDefault(opts.Frames, DefaultFrames), orDefault(opts.Bytes, DefaultBytes)),
 	}
@@ -129,7 +129,7 @@ func (l *Link) send(f *link.TxFrame) error {
 	if err := memory.CheckTx(f, l.info.Caps, l.info.MTU); err != nil {
 		return l.fail(err)
 	}
-	meta := link.Meta{WireLen: len(f.Data), Type: memory.TypeOf(f.Data, link.MAC{})}
+	meta := link.Meta{WireLen: len(f.Data), Type: memory.TypeOf(f.Data, link.MAC{}), Priority: f.Priority, Mark: f.Mark}
 	if f.PartialChecksum {
 		meta.Checksum = link.ChecksumPartial
 	}

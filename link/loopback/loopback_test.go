@@ -34,7 +34,7 @@ func frame(n int) []byte { return linktest.Frame(link.MAC{}, link.MAC{}, 1, n) }
 
 func TestInfo(t *testing.T) {
 	l := loopback.New(loopback.Options{Index: 1})
-	want := link.Info{Name: "lo", Index: 1, MTU: 65536, State: link.Up, Caps: link.CapLoopback | link.CapChecksum}
+	want := link.Info{Name: "lo", Index: 1, MTU: 65536, State: link.Up, Caps: link.CapLoopback | link.CapChecksum | link.CapMark}
 	if got := l.Info(); got != want {
 		t.Errorf("Info = %+v, want %+v", got, want)
 	}

@@ -25,6 +25,8 @@ var receiveOptions = []struct{ level, name, value int }{
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMP_NEW, 1},
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1},
 	{unix.SOL_IP, unix.IP_RETOPTS, 1},
+	{unix.SOL_SOCKET, unix.SO_RCVMARK, 1},
+	{unix.SOL_SOCKET, soRcvPriority, 1},
 }
 
 // controlCases receive and send control messages.
@@ -95,7 +97,92 @@ func controlCases() (cases []Case) {
 		r.Sync()
 		a.Recvmsg(400, 0, 100)
 	})
+	cases = append(cases, tagCases()...)
 	return append(cases, sentControlCases()...)
+}
+
+// tagCases receive the marks and priorities that datagrams were sent with.
+func tagCases() (cases []Case) {
+	add := func(name string, run func(r *Run)) {
+		cases = append(cases, Case{Name: "control/tags/" + name, Tops: []Topology{Wire, Loopback, Own}, Run: run})
+	}
+	for name, prepare := range map[string]func(b *Sock) []byte{
+		"none":        func(*Sock) []byte { return nil },
+		"SO_MARK":     func(b *Sock) []byte { b.Set(unix.SOL_SOCKET, unix.SO_MARK, 77); return nil },
+		"SO_PRIORITY": func(b *Sock) []byte { b.Set(unix.SOL_SOCKET, unix.SO_PRIORITY, 5); return nil },
+		"IP_TOS":      func(b *Sock) []byte { b.Set(unix.SOL_IP, unix.IP_TOS, 0xb8); return nil },
+		"IP_TOS, SO_PRIORITY": func(b *Sock) []byte {
+			b.Set(unix.SOL_IP, unix.IP_TOS, 0xb8)
+			b.Set(unix.SOL_SOCKET, unix.SO_PRIORITY, 1)
+			return nil
+		},
+		"SO_PRIORITY, IP_TOS": func(b *Sock) []byte {
+			b.Set(unix.SOL_SOCKET, unix.SO_PRIORITY, 1)
+			b.Set(unix.SOL_IP, unix.IP_TOS, 0xb8)
+			return nil
+		},
+		"message of a mark": func(b *Sock) []byte {
+			b.Set(unix.SOL_SOCKET, unix.SO_MARK, 77)
+			return CmsgInt(unix.SOL_SOCKET, unix.SO_MARK, 5)
+		},
+		"message of no mark": func(b *Sock) []byte {
+			b.Set(unix.SOL_SOCKET, unix.SO_MARK, 77)
+			return CmsgInt(unix.SOL_SOCKET, unix.SO_MARK, 0)
+		},
+		"message of priority": func(b *Sock) []byte { return CmsgInt(unix.SOL_SOCKET, unix.SO_PRIORITY, 3) },
+		"message of IP_TOS": func(b *Sock) []byte {
+			b.Set(unix.SOL_SOCKET, unix.SO_PRIORITY, 1)
+			return CmsgInt(unix.SOL_IP, unix.IP_TOS, 8)
+		},
+		"IP_TOS, then priority": func(b *Sock) []byte {
+			return append(CmsgInt(unix.SOL_IP, unix.IP_TOS, 8), CmsgInt(unix.SOL_SOCKET, unix.SO_PRIORITY, 3)...)
+		},
+		"priority, then IP_TOS": func(b *Sock) []byte {
+			return append(CmsgInt(unix.SOL_SOCKET, unix.SO_PRIORITY, 3), CmsgInt(unix.SOL_IP, unix.IP_TOS, 8)...)
+		},
+		"UDP_SEGMENT": func(b *Sock) []byte {
+			b.Set(unix.SOL_SOCKET, unix.SO_MARK, 77)
+			b.Set(unix.SOL_UDP, unix.UDP_SEGMENT, 2)
+			return nil
+		},
+	} {
+		add(name, func(r *Run) {
+			a, b := r.Pair()
+			a.Set(unix.SOL_SOCKET, unix.SO_RCVMARK, 1)
+			a.Set(unix.SOL_SOCKET, soRcvPriority, 1)
+			c := prepare(b)
+			for _, size := range []int{5, 3000} {
+				if name == "UDP_SEGMENT" && size > 5 {
+					break
+				}
+				b.Sendmsg([][]byte{Data(size)}, c, 0, sockapi.Sockaddr{})
+				r.Sync()
+				for range 4 {
+					a.Recvmsg(200, unix.MSG_DONTWAIT, 4000)
+				}
+			}
+		})
+	}
+	for name, open := range map[string]func(r *Run) *Sock{
+		"raw":    func(r *Run) *Sock { return r.Open("k", Far, unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_UDP) },
+		"packet": func(r *Run) *Sock { return r.packet("k", Far, unix.SOCK_DGRAM, unix.ETH_P_IP) },
+		"all":    func(r *Run) *Sock { return r.packet("k", Far, unix.SOCK_DGRAM, unix.ETH_P_ALL) },
+	} {
+		add("by "+name, func(r *Run) {
+			a, _ := r.Pair()
+			a.Set(unix.SOL_SOCKET, unix.SO_MARK, 77)
+			a.Set(unix.SOL_SOCKET, unix.SO_PRIORITY, 5)
+			k := open(r)
+			k.Set(unix.SOL_SOCKET, unix.SO_RCVMARK, 1)
+			k.Set(unix.SOL_SOCKET, soRcvPriority, 1)
+			a.Send([]byte("x"), 0)
+			k.Recvmsg(200, 0, 0)
+			if r.Index() == loIndex && name == "all" {
+				k.Recvmsg(200, 0, 0) // it left, and came
+			}
+		})
+	}
+	return cases
 }
 
 // pktinfo returns struct in_pktinfo.

@@ -11,8 +11,6 @@ var Deliberate = []Difference{
 	{"option/SO_BUSY_POLL_BUDGET", "NAPI is below the ring; SO_BUSY_POLL sets how long to spin"},
 	{"option/SO_PREFER_BUSY_POLL", "NAPI is below the ring; SO_BUSY_POLL sets how long to spin"},
 	{"option/SO_NETNS_COOKIE", "a stack is in no network namespace"},
-	{"option/SO_RCVMARK", "marks are the kernel's filters', which a frame in the ring has not met"},
-	{"option/SO_RCVPRIORITY", "priorities are the kernel's, which a frame in the ring has not got"},
 	{"option/IP_XFRM_POLICY", "there is no IPsec"},
 	{"option/IP_CHECKSUM", "the kernel's way to pass a checksum along with a datagram; frames in the ring have been checked"},
 	{"option/IP_PASSSEC", "security labels are the kernel's"},
