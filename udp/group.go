@@ -86,9 +86,9 @@ func leaveGroup[T any](b *Binding[T]) {
 // reuseport_select_sock_by_hash the first from there on that is not connected,
 // and that prefers this CPU, if any member prefers one.
 func (t *Table[T]) member(g *group[T], dst [4]byte, dport uint16, src [4]byte, sport uint16) *Binding[T] {
-	h := t.flow.hash(peerKey(dst, dport, src, sport))
+	h := t.flow.even(peerKey(dst, dport, src, sport))
 	n := len(g.members)
-	at := int(scale(uint32(h>>32), uint32(n)))
+	at := int(scale(h, uint32(n)))
 	b := g.members[at]
 	if g.conns == 0 && g.cpus == 0 {
 		return b

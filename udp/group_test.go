@@ -153,3 +153,19 @@ func TestIncomingCPU(t *testing.T) {
 		t.Errorf("of three on CPU 6: %v", got)
 	}
 }
+
+// Ports in a row, as clients take them, come to all members of a group, whatever the
+// secret.
+func TestGroupsAreEven(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 500 {
+		s := secret{rnd.Uint64(), rnd.Uint64()}
+		var n [3]int
+		for port := range uint16(96) {
+			n[scale(s.even(peerKey([4]byte{10, 9, 0, 1}, 9, [4]byte{10, 9, 0, 2}, port)), 3)]++
+		}
+		if least := min(n[0], n[1], n[2]); least < 10 {
+			t.Fatalf("%v of 96 flows to each of three members, secret %x", n, s)
+		}
+	}
+}

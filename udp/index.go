@@ -28,6 +28,14 @@ func (s *secret) hash(k key) uint64 {
 	return hi ^ lo
 }
 
+// even is hash with all its bits stirred, for who divides flows among several: ports
+// in a row come to all of them.
+func (s *secret) even(k key) uint32 {
+	h := s.hash(k)
+	h = (h ^ h>>29) * 0x9e3779b97f4a7c15 // the golden ratio's bits
+	return uint32(h >> 32)
+}
+
 // An index maps keys to pointers: a hash table with linear probing, at most
 // half full. It is a map[key]*V that is faster to look up in.
 type index[V any] struct {
