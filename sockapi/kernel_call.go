@@ -102,6 +102,9 @@ func (k *kernelSocket) getsockopt(level, name int, value []byte) (int, error) {
 	}
 	defer k.release()
 	n := uint32(len(value))
+	if level == unix.SOL_SOCKET && name == unix.SO_GET_FILTER {
+		n /= unix.SizeofSockFilter // the kernel counts instructions
+	}
 	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(k.fd), uintptr(level), uintptr(name),
 		uintptr(unsafe.Pointer(unsafe.SliceData(value))), uintptr(unsafe.Pointer(&n)), 0)
 	if e != 0 {

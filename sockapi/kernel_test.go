@@ -1,6 +1,7 @@
 package sockapi
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -459,5 +461,37 @@ func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: it makes a network namespace")
+	}
+}
+
+// TestGetFilter reads a filter back, in-band and out-of-band, into buffers of which
+// the kernel takes the length for a number of instructions.
+func TestGetFilter(t *testing.T) {
+	program := []bpf.RawInstruction{{Op: 0x80}, {Op: 0x16}, {Op: 0x06, K: 0xffff}} // ld #len; ret a; ret #65535
+	for _, oob := range []int{0, SOCK_OOB} {
+		s, err := newAPI(t).Socket(unix.AF_INET, unix.SOCK_DGRAM|oob, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.AttachFilter(program); err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			size, n int
+			err     error
+		}{{0, 3, nil}, {16, 0, unix.EINVAL}, {23, 0, unix.EINVAL}, {24, 3, nil}, {40, 3, nil}} {
+			b := bytes.Repeat([]byte{0xaa}, 64)
+			n, err := s.Getsockopt(unix.SOL_SOCKET, unix.SO_GET_FILTER, b[:tt.size:tt.size])
+			if n != tt.n || err != tt.err {
+				t.Errorf("oob %#x: %d bytes: %d, %v, want %d, %v", oob, tt.size, n, err, tt.n, tt.err)
+			}
+			if !bytes.Equal(b[min(tt.size, 24):], bytes.Repeat([]byte{0xaa}, 64-min(tt.size, 24))) {
+				t.Errorf("oob %#x: %d bytes: what is behind was overwritten", oob, tt.size)
+			}
+			if err == nil && tt.size > 0 && (b[0] != 0x80 || b[8] != 0x16 || b[16] != 0x06) {
+				t.Errorf("oob %#x: %x", oob, b[:24])
+			}
+		}
+		s.Close()
 	}
 }
