@@ -76,7 +76,7 @@ func addressCases() (cases []Case) {
 			b.Bind(r.Far(7002))
 			k.Bind(sockapi.Inet4(a.ip, 7001))
 			k.Sendto([]byte("x"), 0, r.Far(7002))
-			r.Sync()
+			r.SyncAnswers()
 			b.Recvfrom(10, unix.MSG_DONTWAIT)
 			k.Sendto([]byte("y"), 0, sockapi.Inet4([4]byte{127, 0, 0, 1}, 7002))
 		})
@@ -197,12 +197,12 @@ func reconnectCases() []Case {
 			a.Connect(r.Far(7003))
 			a.Names()
 			a.Send([]byte("to c"), 0)
-			r.Sync()
+			r.SyncAnswers()
 			b.Recvfrom(10, unix.MSG_DONTWAIT)
 			c.Recvfrom(10, unix.MSG_DONTWAIT)
 			b.Sendto([]byte("from b"), 0, a.Addr())
 			c.Sendto([]byte("from c"), 0, a.Addr())
-			r.Sync()
+			r.SyncAnswers()
 			a.Drain()
 		}},
 		{Name: "connect/what is queued stays", Run: func(r *Run) {
@@ -212,11 +212,11 @@ func reconnectCases() []Case {
 			c.Bind(r.Far(7003))
 			b.Sendto([]byte("b before"), 0, r.Near(7001))
 			c.Sendto([]byte("c before"), 0, r.Near(7001))
-			r.Sync()
+			r.SyncAnswers()
 			a.Connect(r.Far(7002))
 			b.Sendto([]byte("b after"), 0, r.Near(7001))
 			c.Sendto([]byte("c after"), 0, r.Near(7001))
-			r.Sync()
+			r.SyncAnswers()
 			a.Drain()
 			c.Error()
 		}},
@@ -226,7 +226,7 @@ func reconnectCases() []Case {
 			a.Connect(r.Near(7001))
 			a.Names()
 			a.Send([]byte("me"), 0)
-			r.Sync()
+			r.SyncAnswers()
 			a.Recvfrom(10, unix.MSG_DONTWAIT)
 		}},
 		{Name: "connect/disconnect an unconnected one", Run: func(r *Run) {
@@ -291,7 +291,7 @@ func reconnectCases() []Case {
 			for _, k := range []*Sock{a, b, c} {
 				k.Sendto([]byte(k.Name), 0, r.Far(7002))
 			}
-			r.Sync()
+			r.SyncAnswers()
 			srv.Drain()
 			k1.Drain()
 			k2.Drain()
@@ -332,7 +332,7 @@ func reuseCases() (cases []Case) {
 						}
 						c.Sendto([]byte("to own"), 0, r.Near(7001))
 						c.Sendto([]byte("to lo2"), 0, sockapi.Inet4([4]byte{127, 0, 0, 2}, 7001))
-						r.Sync()
+						r.SyncAnswers()
 						a.Drain()
 						b.Drain()
 					}})

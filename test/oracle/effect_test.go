@@ -18,7 +18,7 @@ func effectCases() (cases []Case) {
 				a, b := r.Pair()
 				b.Set(unix.SOL_IP, unix.IP_MINTTL, v)
 				a.Send([]byte("x"), 0)
-				r.Sync()
+				r.SyncAnswers()
 				b.Recv(10, unix.MSG_DONTWAIT)
 			})
 		}
@@ -27,7 +27,7 @@ func effectCases() (cases []Case) {
 		a, b := r.Pair()
 		b.Set(unix.SOL_IP, unix.IP_MINTTL, 65)
 		a.Send([]byte("x"), 0)
-		r.Sync()
+		r.SyncAnswers()
 		b.Recv(10, unix.MSG_DONTWAIT)
 	})
 	add("IP_MTU without a cached route", func(r *Run) {
@@ -40,7 +40,7 @@ func effectCases() (cases []Case) {
 		a.Set(unix.SOL_IP, unix.IP_RECVERR, 1)
 		a.Set(unix.SOL_UDP, unix.UDP_SEGMENT, 500)
 		a.Sendto(Data(1473), 0, r.Far(7002))
-		r.Sync()
+		r.SyncAnswers()
 		a.Recvmsg(200, unix.MSG_ERRQUEUE, 2000)
 		a.Recvmsg(200, unix.MSG_ERRQUEUE, 2000)
 	})
@@ -50,7 +50,7 @@ func effectCases() (cases []Case) {
 		a.Connect(sockapi.Inet4([4]byte{192, 0, 2, 1}, 7))
 		for range 3 {
 			a.Send([]byte("x"), 0)
-			r.Sync()
+			r.SyncAnswers()
 			a.Error()
 		}
 	})
@@ -69,7 +69,7 @@ func effectCases() (cases []Case) {
 			a.Set(s.level, s.name, s.v)
 			a.Send([]byte("x"), 0)
 			a.Send(Data(3000), 0)
-			r.Sync()
+			r.SyncAnswers()
 			b.Recvmsg(100, unix.MSG_DONTWAIT, 10)
 			b.Recvmsg(100, unix.MSG_DONTWAIT, 5000)
 		})
@@ -101,10 +101,10 @@ func bufferCases() (cases []Case) {
 				for i := range enough {
 					a.s.Send(Data(size), 0)
 					if size > 1472 || i%32 == 0 {
-						r.Sync() // the wire's queue is not what is to overflow
+						r.SyncAnswers() // the wire's queue is not what is to overflow
 					}
 				}
-				r.Sync()
+				r.SyncAnswers()
 				n := 0
 				for ; n < enough; n++ {
 					if _, err := b.s.Recv(nil, unix.MSG_DONTWAIT); err != nil {
@@ -122,14 +122,14 @@ func bufferCases() (cases []Case) {
 		for range 20 {
 			a.s.Send([]byte("x"), 0)
 		}
-		r.Sync()
+		r.SyncAnswers()
 		b.Poll()
 		b.Recvmsg(100, unix.MSG_DONTWAIT, 10)
 		for range 20 {
 			b.s.Recv(nil, unix.MSG_DONTWAIT)
 		}
 		a.Send([]byte("y"), 0)
-		r.Sync()
+		r.SyncAnswers()
 		m := message(100, 10)
 		b.s.Recvmsg(&m, unix.MSG_DONTWAIT)
 		r.Logf("tells of drops: %t", m.ControlLen > 0)
@@ -152,16 +152,16 @@ func shutdownCases() (cases []Case) {
 						a.Connect(sockapi.Sockaddr{})
 					}
 					b.Send([]byte("before"), 0)
-					r.Sync()
+					r.SyncAnswers()
 					a.Shutdown(first.how)
 					a.Poll()
 					b.Send([]byte("between"), 0)
-					r.Sync()
+					r.SyncAnswers()
 					a.Shutdown(second.how)
 					a.Poll()
 					b.Send([]byte("after"), 0)
 					a.Sendto([]byte("from a"), 0, r.Far(7002))
-					r.Sync()
+					r.SyncAnswers()
 					a.Recv(10, unix.MSG_DONTWAIT)
 					a.Recv(10, unix.MSG_DONTWAIT)
 					a.Recv(10, unix.MSG_DONTWAIT)
@@ -202,7 +202,7 @@ func broadcastCases() (cases []Case) {
 					a.Sendto([]byte("all"), 0, sockapi.Inet4(to, 7002))
 					a.Sendto(Data(3000), 0, sockapi.Inet4(to, 7002))
 					a.Sendto(nil, 0, sockapi.Inet4(to, 7002))
-					r.Sync()
+					r.SyncAnswers()
 					for _, k := range r.socks[1:] {
 						for range 4 {
 							k.Recvmsg(100, unix.MSG_DONTWAIT, 4000)
@@ -232,7 +232,7 @@ func pingCases() (cases []Case) {
 			a.Bind(sockapi.Inet4([4]byte{}, 77))
 			a.Set(unix.SOL_IP, unix.IP_RECVTTL, 1)
 			a.Sendto(request(8, 0, 1234, n), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			a.Poll()
 			a.Inq()
 			a.Recvmsg(100, unix.MSG_DONTWAIT, 70000)
@@ -252,7 +252,7 @@ func pingCases() (cases []Case) {
 			a.Bind(sockapi.Inet4([4]byte{}, 77))
 			a.Sendto(request(typ, 0, 0, 8), 0, r.Far(0))
 			a.Sendto(request(typ, 1, 0, 8), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			a.Recv(100, unix.MSG_DONTWAIT)
 		})
 	}
@@ -270,7 +270,7 @@ func pingCases() (cases []Case) {
 		a.Connect(r.Far(5))
 		a.Names()
 		a.Send(request(8, 0, 0, 8), 0)
-		r.Sync()
+		r.SyncAnswers()
 		a.Recvfrom(100, unix.MSG_DONTWAIT)
 		a.Connect(sockapi.Sockaddr{})
 		a.Names()
@@ -291,7 +291,7 @@ func pingCases() (cases []Case) {
 			a := r.Ping("a")
 			a.Bind(sockapi.Inet4([4]byte{}, 77))
 			a.Sendto(request(8, 0, 0, 20), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			a.Recvfrom(10, f|unix.MSG_DONTWAIT)
 			a.Recvmsg(100, f|unix.MSG_DONTWAIT, 10)
 			a.Recvmsg(100, unix.MSG_DONTWAIT, 100)
@@ -300,7 +300,7 @@ func pingCases() (cases []Case) {
 			a := r.Ping("a")
 			a.Bind(sockapi.Inet4([4]byte{}, 77))
 			a.Sendto(request(8, 0, 0, 20), f, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			a.Recvfrom(100, unix.MSG_DONTWAIT)
 		})
 	}
@@ -310,7 +310,7 @@ func pingCases() (cases []Case) {
 			a.Bind(sockapi.Inet4([4]byte{}, 77))
 			a.Set(o.level, o.name, o.value)
 			a.Sendto(request(8, 0, 0, 20), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			a.Recvmsg(200, unix.MSG_DONTWAIT, 100)
 		})
 	}
@@ -356,7 +356,7 @@ func readyCases() (cases []Case) {
 					to = sockapi.Sockaddr{}
 				}
 				a.Sendto([]byte("x"), 0, to)
-				r.Sync()
+				r.SyncAnswers()
 				a.Poll()
 				a.Error()
 				a.Poll()
@@ -373,7 +373,7 @@ func readyCases() (cases []Case) {
 					to = sockapi.Sockaddr{}
 				}
 				a.Sendto([]byte("x"), 0, to)
-				r.Sync()
+				r.SyncAnswers()
 				a.Poll()
 			}})
 		}

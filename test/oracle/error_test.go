@@ -51,9 +51,9 @@ func errorCases() (cases []Case) {
 					} else {
 						a.Sendto([]byte("x"), 0, r.Far(7002))
 					}
-					r.Sync()
+					r.SyncAnswers()
 					t.call(r, a)
-					r.Sync()
+					r.SyncAnswers()
 					a.Error()
 					a.Error()
 					a.Recvmsg(200, unix.MSG_ERRQUEUE, 10)
@@ -77,7 +77,7 @@ func queueCases() (cases []Case) {
 		a.Set(unix.SOL_IP, unix.IP_RECVERR, 1)
 		for i := range n {
 			a.Sendto(Data(3+i), 0, r.Far(uint16(7100+i)))
-			r.Sync()
+			r.SyncAnswers()
 			a.Error()
 		}
 		return a
@@ -128,7 +128,7 @@ func queueCases() (cases []Case) {
 			a.Set(unix.SOL_IP, unix.IP_RECVERR, 1)
 			a.Set(unix.SOL_IP, o.name, o.on)
 			a.Sendto([]byte("x"), 0, r.Far(7002))
-			r.Sync()
+			r.SyncAnswers()
 			a.Recvmsg(200, unix.MSG_ERRQUEUE, 100)
 		})
 	}
@@ -138,7 +138,7 @@ func queueCases() (cases []Case) {
 		a.Set(unix.SOL_IP, unix.IP_RECVORIGDSTADDR, 1)
 		a.Sendto(Data(1473), 0, r.Far(7002))
 		a.Sendto(Data(3000), 0, r.Far(7002))
-		r.Sync()
+		r.SyncAnswers()
 		a.Recvmsg(200, unix.MSG_ERRQUEUE, 100)
 		a.Recvmsg(200, unix.MSG_ERRQUEUE, 100)
 	})
@@ -157,10 +157,10 @@ func queueCases() (cases []Case) {
 		a, b := r.Pair()
 		a.Set(unix.SOL_IP, unix.IP_RECVERR, 1)
 		b.Send([]byte("data"), 0)
-		r.Sync()
+		r.SyncAnswers()
 		b.Close()
 		a.Send([]byte("x"), 0)
-		r.Sync()
+		r.SyncAnswers()
 		a.Recv(100, unix.MSG_DONTWAIT)
 		a.Recv(100, unix.MSG_DONTWAIT)
 		a.Recvmsg(200, unix.MSG_ERRQUEUE, 100)
@@ -188,7 +188,7 @@ func queueCases() (cases []Case) {
 		a := r.UDP("a")
 		a.Set(unix.SOL_IP, unix.IP_RECVERR, 1)
 		a.Sendto(Data(1400), 0, r.Far(7002))
-		r.Sync()
+		r.SyncAnswers()
 		a.Recvmsg(200, unix.MSG_ERRQUEUE, 2000)
 	})
 	add("of a ping socket", func(r *Run) {

@@ -86,10 +86,10 @@ func ipOptionCases() (cases []Case) {
 			a.SetBytes(unix.SOL_IP, unix.IP_OPTIONS, o)
 			a.Get(unix.SOL_IP, unix.IP_OPTIONS, 40)
 			a.Send([]byte("x"), 0)
-			r.Sync()
+			r.SyncAnswers()
 			a.Error() // it may be a parameter problem
 			a.Sendto(Data(3000), 0, r.Far(7002))
-			r.Sync()
+			r.SyncAnswers()
 			b.Recvmsg(200, unix.MSG_DONTWAIT, 10)
 			b.Recvmsg(200, unix.MSG_DONTWAIT, 4000)
 			a.Error()
@@ -100,13 +100,13 @@ func ipOptionCases() (cases []Case) {
 			b.Set(unix.SOL_IP, unix.IP_RETOPTS, 1)
 			a.SetBytes(unix.SOL_IP, unix.IP_OPTIONS, []byte{148, 4, 0, 0})
 			a.Sendmsg([][]byte{[]byte("x")}, Cmsg(unix.SOL_IP, unix.IP_RETOPTS, o), 0, sockapi.Sockaddr{})
-			r.Sync()
+			r.SyncAnswers()
 			a.Error()
 			a.Sendmsg([][]byte{[]byte("y")}, Cmsg(unix.SOL_IP, unix.IP_RETOPTS, o), 0, r.Far(7002))
-			r.Sync()
+			r.SyncAnswers()
 			a.Error()
 			a.Send([]byte("z"), 0)
-			r.Sync()
+			r.SyncAnswers()
 			for range 3 {
 				b.Recvmsg(200, unix.MSG_DONTWAIT, 10)
 			}
@@ -119,7 +119,7 @@ func ipOptionCases() (cases []Case) {
 			b.Set(unix.SOL_IP, unix.IP_RETOPTS, 1)
 			a.SetBytes(unix.SOL_IP, unix.IP_OPTIONS, []byte{7, 15, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 			a.Send([]byte("x"), 0)
-			r.Sync()
+			r.SyncAnswers()
 			b.Recvmsg(room, unix.MSG_DONTWAIT, 10)
 		}})
 	}
@@ -129,14 +129,14 @@ func ipOptionCases() (cases []Case) {
 		b.Set(unix.SOL_IP, unix.IP_RETOPTS, 1)
 		a.SetBytes(unix.SOL_IP, unix.IP_OPTIONS, []byte{7, 23, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 		a.Send([]byte("x"), 0)
-		r.Sync()
+		r.SyncAnswers()
 		m := message(200, 10)
 		if b.s != nil {
 			n, err := b.s.Recvmsg(&m, unix.MSG_DONTWAIT)
 			r.Logf("%d %s", n, errnoName(err))
 		}
 		b.Sendmsg([][]byte{[]byte("y")}, m.Control[:m.ControlLen], 0, sockapi.Sockaddr{})
-		r.Sync()
+		r.SyncAnswers()
 		a.Recvmsg(200, unix.MSG_DONTWAIT, 10)
 	}})
 	cases = append(cases, Case{Name: "ip options/of a ping", Tops: []Topology{Wire, Own}, Run: func(r *Run) {
@@ -146,7 +146,7 @@ func ipOptionCases() (cases []Case) {
 		a.Set(unix.SOL_IP, unix.IP_RETOPTS, 1)
 		for _, name := range []string{"record route", "record route, dirty", "times", "times, addresses", "times, full", "times, addresses, two and a half", "no-ops"} {
 			a.Sendmsg([][]byte{{8, 0, 0, 0, 0, 0, 0, 1}}, Cmsg(unix.SOL_IP, unix.IP_RETOPTS, ipOptions()[name]), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			a.Recvmsg(200, unix.MSG_DONTWAIT, 10)
 		}
 	}})

@@ -106,19 +106,19 @@ var stepKinds = []stepKind{
 	{"disconnect", 2, func(_ *sequenceRun, k *Sock, _ *Step) { k.Connect(sockapi.Sockaddr{}) }},
 	{"send", 12, func(q *sequenceRun, k *Sock, s *Step) {
 		k.Send(Data(pick(stepSizes, s.a)), pick(stepSendFlags, s.b))
-		q.Sync()
+		q.SyncAnswers()
 	}},
 	{"sendto", 16, func(q *sequenceRun, k *Sock, s *Step) {
 		k.Sendto(Data(pick(stepSizes, s.c)), pick(stepSendFlags, s.c>>8), s.address(q.Run))
-		q.Sync()
+		q.SyncAnswers()
 	}},
 	{"sendmmsg", 4, func(q *sequenceRun, k *Sock, s *Step) {
 		k.Sendmmsg(0, s.address(q.Run), Data(pick(stepSizes, s.c))) // of several see Deliberate
-		q.Sync()
+		q.SyncAnswers()
 	}},
 	{"sendmsg", 4, func(q *sequenceRun, k *Sock, s *Step) {
 		k.Sendmsg([][]byte{Data(3), Data(4)}, CmsgInt(unix.SOL_IP, unix.IP_TTL, int(s.c%70)), 0, s.address(q.Run))
-		q.Sync()
+		q.SyncAnswers()
 	}},
 	{"recv", 12, func(_ *sequenceRun, k *Sock, s *Step) {
 		k.Recvfrom(pick([]int{0, 5, 100, 4000}, s.a), pick(stepRecvFlags, s.b)|unix.MSG_DONTWAIT)

@@ -148,14 +148,14 @@ func rawCases() []Case {
 			b.Connect(r.Near(0))
 			b.Connect(sockapi.Sockaddr{})
 			a.Sendto([]byte("one"), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			b.DrainIP()
 			b.Connect(r.Near(0))
 			a.Sendto([]byte("two"), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			b.DrainIP()
 			b.Send([]byte("three"), 0)
-			r.Sync()
+			r.SyncAnswers()
 			a.DrainIP()
 		}},
 		{Name: "raw/each its copy", Run: func(r *Run) {
@@ -177,7 +177,7 @@ func rawCases() []Case {
 			}
 			away.SetBytes(unix.SOL_SOCKET, unix.SO_BINDTODEVICE, []byte(name))
 			a.Sendto(Data(100), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			for _, k := range []*Sock{b, c, other, bound, elsewhere, from, stranger, device, away} {
 				k.DrainIP()
 			}
@@ -187,7 +187,7 @@ func rawCases() []Case {
 			a, b := r.raw("a", Near, experimental), r.raw("b", Far, experimental)
 			b.Set(unix.SOL_IP, unix.IP_RECVFRAGSIZE, 1)
 			a.Sendto(Data(3000), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			b.RecvIP(unix.MSG_DONTWAIT)
 			a.Set(unix.SOL_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
 			a.Sendto(Data(1480), 0, r.Far(0))
@@ -195,7 +195,7 @@ func rawCases() []Case {
 			a.Sendto(Data(65515), 0, r.Far(0))
 			a.Sendto(Data(65516), 0, r.Far(0))
 			a.Sendto(Data(65536), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			b.DrainIP()
 			b.DrainIP()
 		}},
@@ -209,7 +209,7 @@ func rawCases() []Case {
 			a.Sendmsg([][]byte{[]byte("z"), []byte("zz")}, CmsgInt(unix.SOL_IP, unix.IP_TTL, 3), 0, r.Far(0))
 			a.Sendmsg([][]byte{[]byte("z")}, CmsgInt(unix.SOL_IP, unix.IP_TOS, 8), 0, r.Far(0))
 			a.Sendto(nil, 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			b.DrainIP()
 		}},
 		{Name: "raw/control received", Run: func(r *Run) {
@@ -218,7 +218,7 @@ func rawCases() []Case {
 				b.Set(unix.SOL_IP, o, 1)
 			}
 			a.Sendto([]byte("\x00\x01\x00\x02rest"), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			b.do("control", func() string {
 				m := message(256, 256)
 				_, err := b.s.Recvmsg(&m, unix.MSG_DONTWAIT)
@@ -228,7 +228,7 @@ func rawCases() []Case {
 		{Name: "raw/receive flags", Run: func(r *Run) {
 			a, b := r.raw("a", Near, experimental), r.raw("b", Far, experimental)
 			a.Sendto(Data(100), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			b.RecvIP(unix.MSG_PEEK | unix.MSG_DONTWAIT)
 			b.RecvIP(unix.MSG_OOB | unix.MSG_DONTWAIT)
 			b.do("short", func() string {
@@ -258,7 +258,7 @@ func rawCases() []Case {
 			a.Sendto([]byte("to"), unix.MSG_MORE, r.Far(0))
 			a.Sendto([]byte("ge"), unix.MSG_MORE, r.Far(0))
 			a.Sendto([]byte("ther"), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			b.DrainIP()
 		}},
 		{Name: "raw/IP_HDRINCL", Run: hdrincl},
@@ -278,14 +278,14 @@ func rawCases() []Case {
 			a.Sendto(p, 0, r.Far(0))
 			p[0] = 0x40
 			a.Sendto(append(p, 0), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			b.DrainIP()
 		}},
 		{Name: "raw/options", Tops: []Topology{Loopback}, Run: rawOptions},
 		{Name: "raw/ICMP", Run: func(r *Run) {
 			a, b := r.raw("a", Near, unix.IPPROTO_ICMP), r.raw("b", Far, unix.IPPROTO_ICMP)
 			a.Sendto(echoRequest(1, 1), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			b.DrainIP()
 			a.DrainIP()
 			bad := echoRequest(1, 2)
@@ -293,7 +293,7 @@ func rawCases() []Case {
 			a.Sendto(bad, 0, r.Far(0))
 			a.Sendto(bad[:7], 0, r.Far(0))
 			a.Sendto([]byte{40, 0, 0, 0, 0, 0, 0, 0}, 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			b.DrainIP()
 			a.DrainIP()
 		}},
@@ -301,7 +301,7 @@ func rawCases() []Case {
 			a, p := r.raw("a", Near, unix.IPPROTO_ICMP), r.Ping("p")
 			p.Bind(r.Near(7))
 			p.Sendto(echoRequest(0, 1), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			p.Recvfrom(100, unix.MSG_DONTWAIT)
 			a.DrainIP()
 		}},
@@ -314,7 +314,7 @@ func rawCases() []Case {
 			c.SetBytes(unix.SOL_RAW, icmpFilter, Int(-1))
 			a.Sendto(echoRequest(1, 1), 0, r.Far(0))
 			a.Sendto([]byte{40, 0, 0xd7, 0xff, 0, 0, 0, 0}, 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			a.DrainIP()
 			b.DrainIP()
 			c.DrainIP()
@@ -337,7 +337,7 @@ func rawCases() []Case {
 			a.Connect(r.Far(0))
 			far := r.raw("far", Far, experimental)
 			a.Send([]byte("12345678"), 0)
-			r.Sync()
+			r.SyncAnswers()
 			a.Error()
 			i.DrainIP()
 			far.Close()
@@ -345,7 +345,7 @@ func rawCases() []Case {
 				return // a takes it itself
 			}
 			a.Send([]byte("12345678"), 0)
-			r.Sync()
+			r.SyncAnswers()
 			i.DrainIP()
 			a.Error()
 			a.Error()
@@ -359,9 +359,9 @@ func rawCases() []Case {
 						a.Connect(r.Far(0))
 					}
 					a.Sendto([]byte("12345678"), 0, r.Far(99))
-					r.Sync()
+					r.SyncAnswers()
 					a.Sendto([]byte("not told of errors"), 0, r.Far(99))
-					r.Sync()
+					r.SyncAnswers()
 					a.RecvIP(unix.MSG_DONTWAIT)
 					a.queued()
 					a.queued()
@@ -376,7 +376,7 @@ func rawCases() []Case {
 			a.Set(unix.SOL_IP, unix.IP_RECVERR, 1)
 			a.Set(unix.SOL_IP, unix.IP_HDRINCL, 1)
 			a.Sendto(header(experimental, [4]byte{}, r.Far(0).IP4(), "12345678"), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			a.Sendto(header(experimental, [4]byte{}, r.Far(0).IP4(), "12345678"), 0, r.Far(0))
 			a.queued()
 			a.queued()
@@ -390,7 +390,7 @@ func rawCases() []Case {
 			b := r.raw("b", Near, unix.IPPROTO_UDP)
 			b.Connect(r.Far(0))
 			u.Sendto([]byte("closed"), 0, r.Far(1003))
-			r.Sync()
+			r.SyncAnswers()
 			a.do("error", func() string {
 				m := message(256, 256)
 				n, err := a.s.Recvmsg(&m, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
@@ -413,20 +413,20 @@ func rawCases() []Case {
 			a.Sendto([]byte("all"), 0, sockapi.Inet4([4]byte{10, 9, 0, 255}, 0))
 			a.Set(unix.SOL_IP, unix.IP_HDRINCL, 1)
 			a.Sendto(header(experimental, [4]byte{}, [4]byte{10, 9, 0, 255}, "all"), 0, sockapi.Inet4([4]byte{10, 9, 0, 255}, 0))
-			r.Sync()
+			r.SyncAnswers()
 			b.DrainIP()
 			own.DrainIP()
 		}},
 		{Name: "raw/IPPROTO_RAW receives", Run: func(r *Run) {
 			a, b := r.raw("a", Near, unix.IPPROTO_RAW), r.raw("b", Far, unix.IPPROTO_RAW)
 			a.Sendto(header(unix.IPPROTO_RAW, [4]byte{}, r.Far(0).IP4(), "x"), 0, r.Far(0))
-			r.Sync()
+			r.SyncAnswers()
 			b.DrainIP()
 		}},
 		{Name: "raw/ioctl", Tops: []Topology{Loopback}, Run: func(r *Run) {
 			a := r.raw("a", Near, experimental)
 			a.Sendto(Data(10), 0, r.Near(0))
-			r.Sync()
+			r.SyncAnswers()
 			a.do("FIONREAD", func() string {
 				n, err := a.s.IoctlInt(sockapi.FIONREAD)
 				return fmt.Sprint(n, errnoName(err))
@@ -460,7 +460,7 @@ func hdrincl(r *Run) {
 	a.Sendto(header(experimental, [4]byte{}, far, "more"), unix.MSG_MORE, r.Far(0))
 	a.SetBytes(unix.SOL_IP, unix.IP_OPTIONS, []byte{1, 1, 1, 0})
 	a.Sendto(header(experimental, [4]byte{}, far, "socket's options"), 0, r.Far(0))
-	r.Sync()
+	r.SyncAnswers()
 	b.DrainIP()
 }
 

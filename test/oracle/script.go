@@ -95,7 +95,11 @@ func (r *Run) Pair() (a, b *Sock) {
 
 // Sync returns when all that was sent has arrived, and all that was sent in
 // answer, ICMP errors among it.
-func (r *Run) Sync() { r.stage.sync(r.Top) }
+func (r *Run) Sync() { r.stage.sync(r.Top, false) }
+
+// SyncAnswers is Sync for what hosts themselves answer, too: echo replies and ICMP
+// errors, which do not keep the order of what sockets send.
+func (r *Run) SyncAnswers() { r.stage.sync(r.Top, true) }
 
 // end closes what the script left open.
 func (r *Run) end() {
