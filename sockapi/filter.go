@@ -89,11 +89,7 @@ func (s *Socket) AttachReusePort(program []bpf.RawInstruction) error {
 	case s.filterLocked.Load():
 		return unix.EPERM
 	}
-	instructions, ok := bpf.Disassemble(program)
-	if !ok {
-		return unix.EINVAL
-	}
-	return s.oob.AttachReusePort(instructions)
+	return s.oob.AttachReusePort(program)
 }
 
 // refuseProgram is what Setsockopt says of a program in bytes, which is a struct

@@ -49,7 +49,8 @@ type receiver struct {
 	counters     counters
 	warmCounters counters // what does not count: see warm.go
 	warming      bool
-	chosen       bool // whom a datagram is for: SO_REUSEPORT's programs are not asked
+	chosen       bool    // whom a datagram is for: SO_REUSEPORT's programs are not asked
+	steering     bpfView // what such a program runs on
 
 	// sink is where datagrams for sinkSocket go while nothing is queued.
 	sinkSocket *Socket

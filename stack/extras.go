@@ -113,7 +113,7 @@ func (k *Socket) Filtered() bool { return k.recvExtras.filter.Load() != nil }
 // it is for, which may be another of the socket's group, and what of the data to
 // deliver, or false to drop it. The receive lock is held.
 func (s *Stack) accept(k *Socket, data []byte, in *Info) (to *Socket, keep []byte, ok bool) {
-	if to = s.steer(k, data); to != k && to.state.Load()&stateRecvExtras == 0 {
+	if to = s.steer(k, data, in); to != k && to.state.Load()&stateRecvExtras == 0 {
 		return to, data, true
 	}
 	keep, ok = s.acceptExtras(to, data, in)

@@ -288,7 +288,7 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 	if a.kind == toUnicast && len(data) > size {
 		k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, in.Interface)
 		if ok {
-			k = s.steer(k, data)
+			k = s.steer(k, data, &in)
 		}
 		if ok && k.GRO() {
 			in.SegmentSize = uint16(size)

@@ -1,10 +1,9 @@
 package stack
 
 import (
-	"sync"
+	"slices"
 
 	"github.com/outband/outband/ipv4"
-	"github.com/outband/outband/link"
 	"github.com/outband/outband/udp"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -20,13 +19,13 @@ import (
 // (SO_ATTACH_REUSEPORT_CBPF in socket(7)). It sees the UDP payload, and returns
 // the member's number: from 0 in the order in which they were bound, and when
 // one leaves, the last takes its number. A number that nobody has leaves the
-// choice to the hash of the flow. Of the extensions there are the length and the
-// CPU, which is the one that the receiving thread runs on.
+// choice to the hash of the flow. The CPU that it may ask for is the one that the
+// receiving thread runs on.
 //
 // EINVAL: not a valid program; the socket was bound without SO_REUSEPORT, or is
 // not bound and has not got it.
-func (k *Socket) AttachReusePort(program []bpf.Instruction) error {
-	p, e := newProgram(program)
+func (k *Socket) AttachReusePort(program []bpf.RawInstruction) error {
+	p, e := k.s.newProgram(program)
 	if e != 0 {
 		return e
 	}
@@ -70,7 +69,7 @@ func (k *Socket) steeredLocked() {
 
 // steer returns whom a datagram is for that was found to be for k. The receive
 // lock is held.
-func (s *Stack) steer(k *Socket, data []byte) *Socket {
+func (s *Stack) steer(k *Socket, data []byte, in *Info) *Socket {
 	if s.rx.chosen || !k.recvExtras.steered.Load() {
 		return k
 	}
@@ -79,53 +78,21 @@ func (s *Stack) steer(k *Socket, data []byte) *Socket {
 		k.markReceiveExtras()
 		return k
 	}
-	return s.udp.Steer(&k.binding, data)
+	r := &s.rx
+	r.steering = bpfView{s: s, data: data, network: r.header.Datagram(), offset: -len(r.header) - udp.HeaderLen,
+		kind: in.Type, ifc: in.Interface, etherType: unix.ETH_P_IP}
+	to := s.udp.Steer(&k.binding, data)
+	r.steering = bpfView{}
+	return to
 }
 
-// newProgram makes a program of instructions. One that asks for the CPU is made
-// anew for each, with a constant in that place, since the machine that runs it
-// knows no CPUs.
-func newProgram(instructions []bpf.Instruction) (udp.Program, unix.Errno) {
-	plain, ok := forCPU(instructions, 0)
-	vm, err := bpf.NewVM(plain)
-	if err != nil {
+// newProgram makes a program of instructions. It runs on what steer has laid out.
+func (s *Stack) newProgram(code []bpf.RawInstruction) (udp.Program, unix.Errno) {
+	if !checkProgram(code) {
 		return nil, unix.EINVAL
 	}
-	if !ok {
-		return func(payload []byte) uint32 { return choose(vm, payload) }, 0
-	}
-	var vms sync.Map // by CPU
-	return func(payload []byte) uint32 {
-		cpu := uint32(link.CPU())
-		v, ok := vms.Load(cpu)
-		if !ok {
-			plain, _ := forCPU(instructions, cpu)
-			vm, _ := bpf.NewVM(plain) // it was one with another constant
-			v, _ = vms.LoadOrStore(cpu, vm)
-		}
-		return choose(v.(*bpf.VM), payload)
-	}, 0
-}
-
-// choose runs a program: what fails chooses nobody.
-func choose(vm *bpf.VM, payload []byte) uint32 {
-	n, err := vm.Run(payload)
-	if err != nil {
-		return ^uint32(0)
-	}
-	return uint32(n)
-}
-
-// forCPU returns the instructions with a CPU's number wherever they ask for it,
-// and whether they do.
-func forCPU(instructions []bpf.Instruction, cpu uint32) (plain []bpf.Instruction, asks bool) {
-	for _, i := range instructions {
-		if x, ok := i.(bpf.LoadExtension); ok && x.Num == bpf.ExtCPUID {
-			i, asks = bpf.LoadConstant{Dst: bpf.RegA, Val: cpu}, true
-		}
-		plain = append(plain, i)
-	}
-	return plain, asks
+	f := &filter{slices.Clone(code)}
+	return func([]byte) uint32 { return f.run(&s.rx.steering) }, 0
 }
 
 // SetIncomingCPU has the socket preferred, among those that a datagram may be for,

@@ -2,10 +2,10 @@ package stack
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/outband/outband/ipv4"
-	"github.com/outband/outband/link"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -44,7 +44,7 @@ func TestSteeredGroupHasExtras(t *testing.T) {
 	s, r, _ := replayStack(t)
 	g := groupSockets(t, s, 2)
 	extras := func(k *Socket) bool { return k.state.Load()&stateRecvExtras != 0 }
-	check(t, g[0].AttachReusePort(byFirstByte))
+	check(t, g[0].AttachReusePort(raw(t, byFirstByte)))
 	g = append(g, groupSockets(t, s, 1)...)
 	for i, k := range g {
 		if !extras(k) {
@@ -73,29 +73,40 @@ func TestSteeredGroupHasExtras(t *testing.T) {
 	}
 }
 
-// The CPU is that of the thread that takes the datagram in.
-func TestProgramAsksForCPU(t *testing.T) {
+// A program may ask for the CPU, which is that of the thread that takes the datagram
+// in, and for what stands before the payload. One that reads where there is nothing
+// chooses the first.
+func TestProgramsSeeMoreThanThePayload(t *testing.T) {
 	for _, tt := range []struct {
-		cpu  uint32
-		want uint32
-	}{{0, 0}, {3, 3}} {
-		plain, asks := forCPU([]bpf.Instruction{bpf.LoadExtension{Num: bpf.ExtCPUID}, bpf.RetA{}}, tt.cpu)
-		vm, err := bpf.NewVM(plain)
-		check(t, err)
-		if got := choose(vm, nil); got != tt.want || !asks {
-			t.Errorf("on CPU %d: %d", tt.cpu, got)
+		name    string
+		program []bpf.Instruction
+		want    []int
+	}{
+		{"CPU", []bpf.Instruction{bpf.LoadExtension{Num: bpf.ExtCPUID}, bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0}, bpf.RetA{}}, []int{0}},
+		{"length", []bpf.Instruction{bpf.LoadExtension{Num: bpf.ExtLen}, bpf.RetA{}}, []int{2}},
+		{"source", []bpf.Instruction{bpf.LoadAbsolute{Off: 0xfff00000 + 15, Size: 1}, bpf.ALUOpConstant{Op: bpf.ALUOpSub, Val: 1}, bpf.RetA{}}, []int{1}},
+		{"too far", []bpf.Instruction{bpf.LoadAbsolute{Off: 50, Size: 1}, bpf.RetConstant{Val: 2}}, []int{0}},
+		{"nobody", []bpf.Instruction{bpf.RetConstant{Val: 7}}, []int{0, 1, 2}},
+	} {
+		s, r, _ := replayStack(t)
+		g := groupSockets(t, s, 3)
+		check(t, g[0].AttachReusePort(raw(t, tt.program)))
+		r.frame, r.ready = udpFrame(9, []byte{9, 9}), 1
+		if got := holder(g); !slices.Contains(tt.want, got) {
+			t.Errorf("%s: member %d, want one of %v", tt.name, got, tt.want)
 		}
 	}
-	p, e := newProgram([]bpf.Instruction{bpf.LoadExtension{Num: bpf.ExtCPUID}, bpf.RetA{}})
-	if e != 0 {
-		t.Fatal(e)
+	if _, e := newStack(t, Config{}).newProgram([]bpf.RawInstruction{{Op: 0xffff}}); e != unix.EINVAL {
+		t.Errorf("no program: %v", e)
 	}
-	if got := p(nil); link.CPU() >= 0 && got >= 1<<16 {
-		t.Errorf("chose %d", got)
-	}
-	if _, e := newProgram([]bpf.Instruction{bpf.LoadExtension{Num: bpf.ExtRand}, bpf.RetA{}}); e != unix.EINVAL {
-		t.Errorf("an extension that there is not: %v", e)
-	}
+}
+
+// raw assembles a program.
+func raw(t *testing.T, program []bpf.Instruction) []bpf.RawInstruction {
+	t.Helper()
+	code, err := bpf.Assemble(program)
+	check(t, err)
+	return code
 }
 
 func TestSteeringDoesNotAllocate(t *testing.T) {
@@ -104,7 +115,7 @@ func TestSteeringDoesNotAllocate(t *testing.T) {
 	}
 	s, r, _ := replayStack(t)
 	g := groupSockets(t, s, 3)
-	check(t, g[0].AttachReusePort(byFirstByte))
+	check(t, g[0].AttachReusePort(raw(t, byFirstByte)))
 	r.frame = udpFrame(9, []byte{2})
 	buf := make([]byte, 10)
 	if n := testing.AllocsPerRun(100, func() {

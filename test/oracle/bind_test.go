@@ -97,6 +97,21 @@ func groupCases() (cases []Case) {
 		g[0].AttachReusePort("byte 5", bpf.LoadAbsolute{Off: 5, Size: 1}, bpf.RetConstant{Val: 2})
 		tell(r, a, g, "", "12345", "123456")
 	})
+	add("the program looks at the IP header and beside", func(r *Run) {
+		a, g := r.UDP("a"), members(r, 4)
+		const network, beside = 0xfff00000, 0xfffff000 // SKF_NET_OFF, SKF_AD_OFF
+		for _, p := range []struct {
+			name string
+			off  uint32
+			size int
+			mask uint32
+		}{{"protocol", network + 9, 1, 1}, {"TTL", network + 8, 1, 3}, {"destination port", network + 22, 2, 3},
+			{"EtherType", beside, 2, 3}, {"packet type", beside + 4, 1, 3}} {
+			g[0].AttachReusePort(p.name, bpf.LoadAbsolute{Off: p.off, Size: p.size},
+				bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: p.mask}, bpf.RetA{})
+			tell(r, a, g, p.name)
+		}
+	})
 	add("a number that nobody has", func(r *Run) {
 		a, g := r.UDP("a"), members(r, 3)
 		for _, n := range []uint32{3, 4, 1 << 31, 1<<32 - 1} {
