@@ -255,6 +255,7 @@ func (k *Socket) Bind(local netip.AddrPort) error {
 	if k.port != 0 {
 		return unix.EINVAL
 	}
+	k.source = [4]byte{} // of an earlier connect
 	if local.Port() == 0 && k.bindOpts.noPort.Load() {
 		k.addr, k.bound = addr, addr
 		return nil

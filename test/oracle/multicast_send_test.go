@@ -209,6 +209,16 @@ var senders = []struct {
 	{"bound to the group", func(_ *Run, k *Sock) { k.Bind(sockapi.Inet4(groupA, 7001)) }},
 	{"bound to the group, by index", func(_ *Run, k *Sock) { k.Bind(sockapi.Inet4(groupA, 7001)); k.By() }},
 	{"bound to the broadcast", func(_ *Run, k *Sock) { k.Bind(sockapi.Inet4(directedBroadcast, 7001)) }},
+	{"connected before it was bound to the group", func(r *Run, k *Sock) {
+		k.Connect(r.Far(7003))
+		k.Connect(sockapi.Sockaddr{})
+		k.Bind(sockapi.Inet4(groupA, 7001))
+	}},
+	{"bound to the group, and connected before", func(r *Run, k *Sock) {
+		k.Bind(sockapi.Inet4(groupA, 7001))
+		k.Connect(r.Far(7003))
+		k.Connect(sockapi.Sockaddr{})
+	}},
 	{"IP_UNICAST_IF", func(r *Run, k *Sock) { k.Set(unix.SOL_IP, unix.IP_UNICAST_IF, r.GroupIndex()<<24) }},
 	{"SO_DONTROUTE", func(_ *Run, k *Sock) { k.Set(unix.SOL_SOCKET, unix.SO_DONTROUTE, 1) }},
 	{"SO_DONTROUTE, by index", func(_ *Run, k *Sock) { k.Set(unix.SOL_SOCKET, unix.SO_DONTROUTE, 1); k.By() }},

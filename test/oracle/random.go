@@ -51,7 +51,21 @@ var (
 		func(*Run) [4]byte { return [4]byte{127, 0, 0, 1} },
 		func(*Run) [4]byte { return directedBroadcast },
 		func(*Run) [4]byte { return [4]byte{192, 0, 2, 1} },
+		func(*Run) [4]byte { return stepGroups[0] },
+		func(*Run) [4]byte { return stepGroups[0] },
+		func(*Run) [4]byte { return stepGroups[1] },
 	}
+	// There is a route to the second, and everybody is in the third.
+	stepGroups  = [][4]byte{{239, 1, 2, 3}, {239, 9, 0, 1}, {224, 0, 0, 1}}
+	stepSources = []func(r *Run) [4]byte{
+		func(r *Run) [4]byte { return r.Top.Addrs[Near] },
+		func(r *Run) [4]byte { return r.Top.Addrs[Far] },
+		func(*Run) [4]byte { return [4]byte{10, 9, 0, 1} },
+		func(*Run) [4]byte { return [4]byte{192, 0, 2, 1} },
+	}
+	stepMemberships = []int{unix.IP_ADD_MEMBERSHIP, unix.IP_ADD_MEMBERSHIP, unix.IP_DROP_MEMBERSHIP}
+	stepFilters     = []int{unix.MCAST_JOIN_SOURCE_GROUP, unix.MCAST_JOIN_SOURCE_GROUP, unix.MCAST_LEAVE_SOURCE_GROUP,
+		unix.MCAST_BLOCK_SOURCE, unix.MCAST_BLOCK_SOURCE, unix.MCAST_UNBLOCK_SOURCE}
 	stepRecvFlags = []int{0, 0, 0, unix.MSG_PEEK, unix.MSG_TRUNC, unix.MSG_ERRQUEUE, unix.MSG_WAITALL, unix.MSG_PEEK | unix.MSG_TRUNC}
 	stepSendFlags = []int{0, 0, 0, 0, unix.MSG_DONTWAIT, unix.MSG_NOSIGNAL, unix.MSG_CONFIRM, unix.MSG_DONTROUTE, unix.MSG_OOB}
 	// Steps leave out what Deliberate has.
@@ -78,6 +92,9 @@ var (
 		{unix.SOL_IP, unix.IP_RECVTOS, []int{0, 1}},
 		{unix.SOL_IP, unix.IP_MTU_DISCOVER, []int{0, 1, 2, 3}},
 		{unix.SOL_IP, unix.IP_FREEBIND, []int{0, 1}},
+		{unix.SOL_IP, unix.IP_MULTICAST_LOOP, []int{0, 1}},
+		{unix.SOL_IP, unix.IP_MULTICAST_ALL, []int{0, 1}},
+		{unix.SOL_IP, unix.IP_MULTICAST_TTL, []int{1, 7, -1, 255, 256}}, // for 0 see Deliberate
 	}
 )
 
@@ -133,6 +150,21 @@ var stepKinds = []stepKind{
 		k.Set(o.level, o.name, pick(o.values, s.b))
 	}},
 	{"get", 3, func(_ *sequenceRun, k *Sock, s *Step) { o := pick(stepOptions, s.a); k.GetInt(o.level, o.name) }},
+	{"membership", 8, func(_ *sequenceRun, k *Sock, s *Step) {
+		k.GroupOption(pick(stepMemberships, s.a), pick(stepGroups, s.b))
+	}},
+	{"source", 8, func(q *sequenceRun, k *Sock, s *Step) {
+		k.SourceOption(pick(stepFilters, s.a), pick(stepGroups, s.b), pick(stepSources, s.c)(q.Run))
+	}},
+	{"filter", 3, func(q *sequenceRun, k *Sock, s *Step) {
+		sources := [][4]byte{pick(stepSources, s.a)(q.Run), pick(stepSources, s.a>>8)(q.Run)}[:s.b>>8%3]
+		k.SetGroup(unix.MCAST_MSFILTER, fmt.Sprint(s.c&1, sources),
+			GroupFilter(q.GroupIndex(), pick(stepGroups, s.b), int(s.c&1), len(sources), sources...))
+		k.Filter(pick(stepGroups, s.b))
+	}},
+	{"multicast if", 4, func(q *sequenceRun, k *Sock, s *Step) {
+		k.SetGroup(unix.IP_MULTICAST_IF, fmt.Sprint(s.a%3 > 0), Mreqn([4]byte{}, [4]byte{}, min(int(s.a%3), 1)*q.GroupIndex()))
+	}},
 	{"error", 4, func(_ *sequenceRun, k *Sock, _ *Step) { k.Error() }},
 	{"names", 5, func(_ *sequenceRun, k *Sock, _ *Step) { k.Names() }},
 	{"queued", 3, func(_ *sequenceRun, k *Sock, _ *Step) { k.Inq() }},

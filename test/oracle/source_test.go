@@ -44,7 +44,7 @@ var startStates = []struct {
 // sourceCases set source filters.
 func sourceCases() (cases []Case) {
 	add := func(name string, run func(r *Run)) {
-		cases = append(cases, Case{Name: "sources/" + name, Run: run})
+		cases = append(cases, Case{Name: "sources/" + name, Tops: []Topology{Wire}, Run: run})
 	}
 	for _, st := range startStates {
 		for _, o := range sourceOptions {
@@ -153,7 +153,7 @@ var everyone = [4]byte{255, 255, 255, 255}
 // sourceFilterCases set and get whole filters.
 func sourceFilterCases() (cases []Case) {
 	add := func(name string, run func(r *Run)) {
-		cases = append(cases, Case{Name: "source filter/" + name, Run: run})
+		cases = append(cases, Case{Name: "source filter/" + name, Tops: []Topology{Wire}, Run: run})
 	}
 	var many [][4]byte
 	for i := range 12 {
