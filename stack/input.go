@@ -285,33 +285,62 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 		r.count[dropGSO]++
 		return
 	}
-	if a.kind == toUnicast && len(data) > size {
-		k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, in.Interface)
-		if ok {
-			k = s.steer(k, data, &in)
-		}
-		if ok && k.GRO() {
-			in.SegmentSize = uint16(size)
-			r.chosen = true
-			s.deliver(k, data, &in, udpInDatagrams, udpRcvbufErrors)
-			r.chosen = false
+	if a.kind != toUnicast {
+		s.udpDeliverSuper(s.destinations(a, &in), data, &in, size)
+		clear(r.match)
+		return
+	}
+	if k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, in.Interface); ok && len(data) > size {
+		one := [1]*Socket{s.steer(k, data, &in)}
+		if one[0].GRO() {
+			s.udpDeliverSuper(one[:], data, &in, size)
 			return
 		}
 	}
-	for len(data) > size {
+	for ; len(data) > size; data = data[size:] {
 		in.Len = size
 		s.udpDeliver(a, data[:size], &in)
-		data = data[size:]
 	}
 	in.Len = len(data)
 	s.udpDeliver(a, data, &in)
+}
+
+// udpDeliverSuper gives a super-packet with segments of size bytes to each of some
+// sockets: whole if it has UDP_GRO, else cut.
+func (s *Stack) udpDeliverSuper(sockets []*Socket, data []byte, in *Info, size int) {
+	r := &s.rx
+	if len(sockets) == 0 {
+		r.count[udpIgnoredMulti]++
+		return
+	}
+	r.chosen = true
+	for _, k := range sockets {
+		rest, step := data, size
+		gro := k.GRO() && len(data) > size
+		if gro {
+			step = len(data)
+		}
+		for more := true; more; {
+			its, n := *in, min(step, len(rest)) // a copy, which accept may change
+			if its.Len = n; gro {
+				its.SegmentSize = uint16(size)
+			}
+			s.deliver(k, rest[:n], &its, udpInDatagrams, udpRcvbufErrors)
+			rest = rest[n:]
+			more = len(rest) > 0
+		}
+	}
+	r.chosen = false
 }
 
 // udpDeliver gives one datagram to the sockets that it is for.
 func (s *Stack) udpDeliver(a *arrival, data []byte, in *Info) {
 	r := &s.rx
 	if a.kind != toUnicast {
-		s.udpDeliverAll(a, data, in)
+		s.deliverEach(s.destinations(a, in), data, in)
+		if a.flow == nil {
+			clear(r.match)
+		}
 		return
 	}
 	k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, in.Interface)
@@ -323,20 +352,19 @@ func (s *Stack) udpDeliver(a *arrival, data []byte, in *Info) {
 	s.deliver(k, data, in, udpInDatagrams, udpRcvbufErrors)
 }
 
-// udpDeliverAll gives a broadcast or multicast to every socket that matches.
-func (s *Stack) udpDeliverAll(a *arrival, data []byte, in *Info) {
-	r := &s.rx
+// destinations returns the sockets that a broadcast or multicast is for, in memory
+// that holds until the next. If it is r.match, the caller clears that.
+func (s *Stack) destinations(a *arrival, in *Info) []*Socket {
 	if f := a.flow; f != nil {
 		if gen := s.flowGeneration(); f.gen != gen {
 			clear(f.sockets)
 			f.sockets, f.gen = s.matching(a, in, f.sockets[:0]), gen
 		}
-		s.deliverEach(f.sockets, data, in)
-		return
+		return f.sockets
 	}
+	r := &s.rx
 	r.match = s.matching(a, in, r.match[:0])
-	s.deliverEach(r.match, data, in)
-	clear(r.match)
+	return r.match
 }
 
 // deliverEach gives each socket its copy of a datagram.

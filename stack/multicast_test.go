@@ -427,3 +427,31 @@ func TestManyJoinsArePacked(t *testing.T) {
 		}
 	})
 }
+
+// A super-packet to a group comes whole to members with UDP_GRO, and cut to others.
+func TestSuperPacketToGroup(t *testing.T) {
+	bubble(t, func(t *testing.T, w *wire) {
+		whole, cut := w.shared("0.0.0.0:9"), w.shared("0.0.0.0:9")
+		whole.SetGRO(true)
+		w.join(whole, groupA)
+		w.join(cut, groupA)
+		for _, to := range [][4]byte{groupA, {10, 9, 0, 255}} {
+			f := link.Frame{Data: fromHost(2, to, 9, "aaabbbcc")}
+			f.GSO, f.GSOSize, f.Checksum = link.GSOUDP, 3, link.ChecksumPartial
+			if !w.near.Inject(f) {
+				t.Fatal("the pipe is full")
+			}
+			w.settle()
+			b := make([]byte, 20)
+			n, info, err := whole.Recv(b, unix.MSG_DONTWAIT, NoDeadline)
+			if string(b[:n]) != "aaabbbcc" || info.SegmentSize != 3 || err != nil {
+				t.Errorf("to %v, with UDP_GRO: %q in segments of %d, %v", to, b[:n], info.SegmentSize, err)
+			}
+			w.empty(whole)
+			for _, want := range []string{"aaa", "bbb", "cc"} {
+				w.got(cut, want)
+			}
+			w.empty(cut)
+		}
+	})
+}
