@@ -61,6 +61,8 @@ type arrival struct {
 	kind destination
 	frag int        // length of the largest fragment, 0 if the datagram came whole
 	flow *groupFlow // of a multicast, or nil
+	// known says that the flow's sockets are those that it is for.
+	known bool
 }
 
 // ipv4Input processes an IP datagram, or what is left of one. own says that it
@@ -183,8 +185,11 @@ func (s *Stack) groupAcceptable(a *arrival, payload []byte) bool {
 	r := &s.rx
 	a.kind = toMulticast
 	r.count[ipInMcastPkts]++
-	if a.flow = s.flows.find(a, payload); a.flow != nil && a.flow.gen == s.flowGeneration() {
-		return true
+	if f := s.flows.find(a, payload); f != nil {
+		a.flow, a.known = f, f.gen == s.flowGeneration()
+		if a.known {
+			return true
+		}
 	}
 	src := a.src
 	if a.h.Protocol() == ipv4.ProtocolIGMP {
@@ -336,6 +341,12 @@ func (s *Stack) udpDeliverSuper(sockets []*Socket, data []byte, in *Info, size i
 // udpDeliver gives one datagram to the sockets that it is for.
 func (s *Stack) udpDeliver(a *arrival, data []byte, in *Info) {
 	r := &s.rx
+	if a.known && len(a.flow.sockets) == 1 {
+		r.chosen = true
+		s.deliver(a.flow.sockets[0], data, in, udpInDatagrams, udpRcvbufErrors)
+		r.chosen = false
+		return
+	}
 	if a.kind != toUnicast {
 		s.deliverEach(s.destinations(a, in), data, in)
 		if a.flow == nil {
@@ -356,9 +367,9 @@ func (s *Stack) udpDeliver(a *arrival, data []byte, in *Info) {
 // that holds until the next. If it is r.match, the caller clears that.
 func (s *Stack) destinations(a *arrival, in *Info) []*Socket {
 	if f := a.flow; f != nil {
-		if gen := s.flowGeneration(); f.gen != gen {
+		if !a.known {
 			clear(f.sockets)
-			f.sockets, f.gen = s.matching(a, in, f.sockets[:0]), gen
+			f.sockets, f.gen, a.known = s.matching(a, in, f.sockets[:0]), s.flowGeneration(), true
 		}
 		return f.sockets
 	}
