@@ -37,8 +37,10 @@ func (c *groupFlows) changed(d int) {
 	c.changes++
 	c.members += d
 	switch n := len(c.slots); {
+	case c.members == 0 && n > minGroupFlows:
+		c.slots = nil
 	case c.members == 0:
-		c.slots = nil // which lets go of sockets that are closed
+		clear(c.slots) // which lets go of sockets that are closed; who joins next finds it made
 	case n < maxGroupFlows && n < 2*c.members:
 		n = min(max(minGroupFlows, 1<<bits.Len(uint(2*c.members))), maxGroupFlows)
 		c.slots, c.shift = make([]groupFlow, n), uint(65-bits.Len(uint(n)))
