@@ -291,6 +291,9 @@ func (i *Interface) linkChanged() {
 	i.neighMu.Lock()
 	old := i.info.Load()
 	info := i.link.Info()
+	if info.State != link.Up {
+		i.groups.lost.Store(true)
+	}
 	i.info.Store(&info)
 	now := s.clock.Now()
 	if info.HardwareAddr != old.HardwareAddr {

@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"sync/atomic"
+
 	"github.com/outband/outband/igmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
@@ -21,8 +23,11 @@ type groupState struct {
 	// users counts the memberships of sockets in each group, whose frames the link
 	// lets through. It is guarded by Stack.groupMu.
 	users map[[4]byte]int
-	up    bool   // the host was told that the link is up
-	buf   []byte // for messages
+	up    bool // the host was told that the link is up
+	// lost says that the link was down since groupTimers looked at it last, though
+	// it may be up again by now.
+	lost atomic.Bool
+	buf  []byte // for messages
 }
 
 func (g *groupState) init(i *Interface, cfg igmp.Config) {
@@ -75,13 +80,15 @@ func (s *Stack) changeGroup(g *groupSet, m *groupMembership, old, new igmp.Filte
 func (i *Interface) groupTimers(now int64) {
 	h, info := i.groups.host, i.info.Load()
 	h.SetMTU(info.MTU)
-	switch up := info.State == link.Up; {
-	case up && !i.groups.up:
-		h.LinkUp(now)
-	case !up && i.groups.up:
+	up, lost := info.State == link.Up, i.groups.lost.Swap(false)
+	if i.groups.up && (lost || !up) {
 		h.LinkDown(now)
+		i.groups.up = false
 	}
-	i.groups.up = info.State == link.Up
+	if up && !i.groups.up {
+		h.LinkUp(now)
+		i.groups.up = true
+	}
 	h.SetAddress(now, i.primary)
 	h.Advance(now)
 	i.afterGroups()

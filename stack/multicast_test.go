@@ -455,3 +455,21 @@ func TestSuperPacketToGroup(t *testing.T) {
 		}
 	})
 }
+
+// A link that was down for a moment only, before anybody looked, is one that came back.
+func TestMembershipsAfterAMoment(t *testing.T) {
+	bubble(t, func(t *testing.T, w *wire) {
+		k := w.socket("0.0.0.0:9", "")
+		w.join(k, groupA)
+		time.Sleep(10 * time.Second)
+		w.reports()
+		for range 2 {
+			w.near.SetUp(false)
+			w.near.SetUp(true)
+			time.Sleep(10 * time.Second)
+			if r := w.reports(); len(r) != 2 || r[0].FirstRecord().Type() != igmp.ToExclude {
+				t.Fatalf("%d reports when the link came back, want the membership twice", len(r))
+			}
+		}
+	})
+}
