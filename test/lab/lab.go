@@ -20,6 +20,7 @@ import (
 	"net/netip"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/outband/outband/inband"
 )
@@ -95,7 +96,32 @@ func New(t testing.TB, c Config) *Lab {
 	for _, e := range l.Ends {
 		e.bringUp(t, c.Down)
 	}
+	if l.Hub != nil && !c.Down {
+		l.awaitPorts(t)
+	}
 	return l
+}
+
+// awaitPorts waits until the bridge forwards to all its ports: it does once the kernel
+// has found out that they have a carrier, which on a busy machine takes a while.
+func (l *Lab) awaitPorts(t testing.TB) {
+	t.Helper()
+	end := time.Now().Add(Patience)
+	for _, e := range l.Ends {
+		for {
+			port, err := l.Hub.Device("p-" + e.Name)
+			check(t, err)
+			device, err := e.Device(e.Name)
+			check(t, err)
+			if port.Running && device.Running {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s has no carrier", e.Name)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
 }
 
 // Near returns the first end.

@@ -74,10 +74,6 @@ func (h *host) speaks(version int) {
 	})
 }
 
-func at(group [4]byte, port uint16) netip.AddrPort {
-	return netip.AddrPortFrom(netip.AddrFrom4(group), port)
-}
-
 // from is an address of the lab's network.
 func from(n byte) [4]byte { return [4]byte{10, 9, 0, n} }
 
