@@ -14,6 +14,7 @@ import (
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pcapng"
 	"github.com/outband/outband/stack"
+	"github.com/outband/outband/test/lab"
 )
 
 // What passes our link is recorded, and read by others: they find nothing wrong
@@ -67,7 +68,7 @@ func record(t *testing.T) string {
 }
 
 func TestReadByTcpdump(t *testing.T) {
-	need(t, "tcpdump")
+	lab.NeedProgram(t, "tcpdump")
 	out, err := exec.Command("tcpdump", "-nn", "-vvv", "-r", record(t)).CombinedOutput()
 	if err != nil && strings.Contains(string(out), "Couldn't change to") && os.Getenv("CI") == "" {
 		t.Skip("tcpdump gives up root's privileges, and cannot in a user namespace of one user")

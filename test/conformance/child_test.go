@@ -75,19 +75,6 @@ func child(role string, wrapper ...string) *exec.Cmd {
 	return cmd
 }
 
-// need skips the test if a program is not installed; in CI, where everything is,
-// that is a failure.
-func need(t testing.TB, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err == nil {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatalf("CI is set, and %s is not installed", program)
-	}
-	t.Skipf("%s is not installed", program)
-}
-
 // idleResult is what an idle process cost.
 type idleResult struct {
 	ResidentKiB int           // afterwards
@@ -211,7 +198,7 @@ func connected(s *stack.Stack, peer netip.AddrPort, spin time.Duration) (*stack.
 // made between the marks, by all threads.
 func trace(t *testing.T, l *lab.Lab, role string) (calls map[string]int) {
 	t.Helper()
-	need(t, "strace")
+	lab.NeedProgram(t, "strace")
 	file := t.TempDir() + "/trace"
 	l.Near().In(t, func() error {
 		_, err := child(role, "strace", "-f", "-qq", "-e", "signal=none", "-o", file).Output()
