@@ -53,10 +53,10 @@ type entry struct {
 	Flags []string `json:"flags"`
 }
 
-// known returns what the bridge knows about one of our groups: "" if nothing, "all" in
+// known returns what the bridge knows about a group of an end's: "" if nothing, "all" in
 // version 2, else the mode and the sources, with a "not" before those of which it
 // forwards nothing.
-func (s *snoop) known(group [4]byte) string {
+func (s *snoop) known(e *lab.Endpoint, group [4]byte) string {
 	s.t.Helper()
 	out := lab.Output(s.t, s.lab.Hub, "bridge", "-d", "-s", "-j", "mdb", "show", "dev", "br0")
 	var tables []struct {
@@ -66,17 +66,17 @@ func (s *snoop) known(group [4]byte) string {
 	what := ""
 	var words []string
 	for _, table := range tables {
-		for _, e := range table.Entries {
+		for _, n := range table.Entries {
 			switch {
-			case e.Port != "p-near0" || e.Group != netip.AddrFrom4(group).String():
-			case e.Source != "" && slices.Contains(e.Flags, "blocked"):
-				words = append(words, " not "+e.Source)
-			case e.Source != "":
-				words = append(words, " "+e.Source)
-			case e.Mode == "": // of a bridge of version 2
+			case n.Port != "p-"+e.Name || n.Group != netip.AddrFrom4(group).String():
+			case n.Source != "" && slices.Contains(n.Flags, "blocked"):
+				words = append(words, " not "+n.Source)
+			case n.Source != "":
+				words = append(words, " "+n.Source)
+			case n.Mode == "": // of a bridge of version 2
 				what = "all"
 			default:
-				what = e.Mode
+				what = n.Mode
 			}
 		}
 	}
@@ -84,16 +84,22 @@ func (s *snoop) known(group [4]byte) string {
 	return what + strings.Join(words, "")
 }
 
-// knows waits until the bridge knows this about a group.
+// knows waits until the bridge knows this about a group of ours.
 func (s *snoop) knows(group [4]byte, want string) {
+	s.t.Helper()
+	s.knowsOf(s.lab.Near(), group, want)
+}
+
+// knowsOf is knows for a group of any end's.
+func (s *snoop) knowsOf(e *lab.Endpoint, group [4]byte, want string) {
 	s.t.Helper()
 	got := ""
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if got = s.known(group); got == want {
+		if got = s.known(e, group); got == want {
 			return
 		}
 	}
-	s.t.Fatalf("of %v the bridge knows %q, want %q", group, got, want)
+	s.t.Fatalf("of %v at %s the bridge knows %q, want %q", group, e.Name, got, want)
 }
 
 // source opens a socket of the sender's at an address of its own.
@@ -129,8 +135,11 @@ func (s *snoop) arrives(p *lab.Packet, sources map[byte]*inband.UDP, sends ...st
 		fmt.Sscan(line, &n, &group)
 		check(s.t, sources[n].SendTo([]byte(line+suffix), netip.AddrPortFrom(netip.MustParseAddr(group), 7)))
 	}
-	for {
-		f := p.Want(s.t, lab.EtherType(unix.ETH_P_IP))
+	for end := time.Now().Add(patience); ; {
+		f := p.Next(s.t, time.Until(end), lab.EtherType(unix.ETH_P_IP))
+		if f == nil {
+			s.t.Fatalf("of %q came %q only", sends, came)
+		}
 		h, payload, c := ipv4.Parse(f[14:])
 		if c != ipv4.CauseNone || h.Protocol() != ipv4.ProtocolUDP || len(payload) < 8 {
 			continue
@@ -159,6 +168,7 @@ func TestBridge3(t *testing.T) {
 	check(t, setGroup(s.receiver.UDP(t, 7), s.receiver, unix.IP_ADD_MEMBERSHIP, groupC))
 	s.knows(groupA, "exclude")
 	s.knows(groupB, "include 10.9.0.2")
+	s.knowsOf(s.receiver, groupC, "exclude")
 	sends := []string{"2 239.9.1.3", "2 239.9.1.4", "102 239.9.1.2", "2 239.9.1.2", "2 239.9.1.1", "102 239.9.1.1"}
 	want := []string{"2 239.9.1.2", "2 239.9.1.1", "102 239.9.1.1"}
 	if came := s.arrives(wire, sources, sends...); !slices.Equal(came, want) {
@@ -226,6 +236,7 @@ func TestBridge2(t *testing.T) {
 	check(t, setGroup(s.receiver.UDP(t, 7), s.receiver, unix.IP_ADD_MEMBERSHIP, groupC))
 	s.knows(groupA, "all")
 	s.knows(groupB, "all")
+	s.knowsOf(s.receiver, groupC, "all")
 	want := []string{"2 239.9.1.2", "2 239.9.1.1"}
 	if came := s.arrives(wire, sources, "2 239.9.1.3", "2 239.9.1.4", "2 239.9.1.2", "2 239.9.1.1"); !slices.Equal(came, want) {
 		t.Errorf("came %q, want %q", came, want)
