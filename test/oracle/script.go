@@ -118,6 +118,7 @@ type Sock struct {
 	s      *sockapi.Socket
 	host   Host
 	ping   bool
+	own    bool // a ping socket, and the script has named its ident
 	closed bool
 }
 
@@ -172,6 +173,7 @@ func (k *Sock) err(call string, f func() error) error {
 
 // Bind calls bind.
 func (k *Sock) Bind(a sockapi.Sockaddr) {
+	k.own = k.own || k.ping && a.Port != 0
 	k.err("bind("+k.r.addr(a)+")", func() error { return k.s.Bind(a) })
 }
 
@@ -215,7 +217,7 @@ func (k *Sock) Names() {
 		return
 	}
 	a, err := k.s.Getsockname()
-	if k.ping && a.Port >= firstIdent {
+	if k.ping && a.Port != 0 && !k.own { // the host has chosen it: any number in time
 		k.r.Logf("%s.getsockname() = %s:some ident %s", k.Name, a.AddrPort().Addr(), errnoName(err))
 	} else {
 		k.r.Logf("%s.getsockname() = %s %s", k.Name, k.r.addr(a), errnoName(err))
@@ -360,10 +362,6 @@ func (r *Run) addr(a sockapi.Sockaddr) string {
 // firstEphemeral is the first port that a host chooses itself
 // (net.ipv4.ip_local_port_range); scripts use lower ones.
 const firstEphemeral = 32768
-
-// firstIdent is the first ident of ping sockets that scripts leave to the hosts,
-// who choose from all that there are.
-const firstIdent = 100
 
 func (r *Run) port(p uint16) string {
 	if p < firstEphemeral {
