@@ -126,14 +126,16 @@ func udpFromPort(port uint16) func([]byte) bool {
 
 func wantPending(t *testing.T, w *world, k *stack.Socket, typ, code uint8, want unix.Errno, told bool) {
 	t.Helper()
-	if !told {
+	var e unix.Errno
+	if told {
+		e = w.awaitError(k)
+	} else {
 		want = 0
 		// The error has been dealt with when what follows it has been.
 		w.echoOnce(w.udp(0), w.far.UDP(t, 0), []byte("marker"))
-	} else {
-		eventually(k.Readable)
+		e = k.TakeError()
 	}
-	if e := k.TakeError(); e != want {
+	if e != want {
 		t.Errorf("type %d code %d: error is %v, want %v", typ, code, e, want)
 	}
 }

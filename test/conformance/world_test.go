@@ -132,8 +132,9 @@ func (w *world) wantStat(name string, want uint64) {
 // awaitError waits until a socket of ours has a pending error, and returns it.
 func (w *world) awaitError(k *stack.Socket) unix.Errno {
 	w.t.Helper()
-	eventually(k.Readable)
-	return k.TakeError()
+	var e unix.Errno
+	eventually(func() bool { e = k.TakeError(); return e != 0 }) // the error queue has it a moment before
+	return e
 }
 
 // kernelCounter returns a counter of the kernel's (/proc/net/snmp).
