@@ -116,7 +116,7 @@ func TestMarkAllocs(t *testing.T) {
 	lb := newLab(t, 1500)
 	l := lb.open(Options{})
 	frames := []link.TxFrame{{Data: udpFrame(lb.far.mac(), lb.near.mac(), pattern(60, 1), false), Priority: 5, Mark: 7}}
-	if n := testing.AllocsPerRun(100, func() {
+	if n := allocsPerRun(100, func() {
 		if _, err := l.SendBatch(frames); err != nil {
 			t.Fatal(err)
 		}

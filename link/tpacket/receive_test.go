@@ -306,7 +306,7 @@ func TestReceiveAllocs(t *testing.T) {
 	for _, size := range []int{64, 9000} {
 		f := ethernet(lb.near.mac(), lb.far.mac(), make([]byte, size))
 		received := 0
-		allocs := testing.AllocsPerRun(100, func() {
+		allocs := allocsPerRun(100, func() {
 			unix.Write(peer, f)
 			received += l.Receive(frames)
 			l.Release()

@@ -302,7 +302,7 @@ func TestSendAllocs(t *testing.T) {
 				"SendBatch":     func() error { _, err := l.SendBatch(batch); return err },
 				"SendBatch GSO": func() error { _, err := l.SendBatch(gso); return err },
 			} {
-				if n := testing.AllocsPerRun(200, func() {
+				if n := allocsPerRun(200, func() {
 					if err := send(); err != nil {
 						t.Error(err)
 					}
