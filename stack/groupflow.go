@@ -23,7 +23,7 @@ type groupFlow struct {
 	group, src   [4]byte
 	sport, dport uint16
 	index        int32  // of the interface
-	gen          uint64 // the flow holds while this is groupFlows.generation
+	gen          uint64 // the flow holds while this is Stack.flowGeneration
 	sockets      []*Socket
 }
 

@@ -138,6 +138,7 @@ func (s *Stack) configureLocked(change func(n *network) error) error {
 	for _, i := range n.interfaces {
 		i.primary = n.primary(i)
 	}
+	s.flows.changed(0) // an index may be another interface's now
 	s.unlockReceive()
 	s.gen.Add(1)
 	s.wakeSleepers()

@@ -11,6 +11,7 @@ import (
 	"github.com/outband/outband/igmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/link/pipe"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -471,5 +472,31 @@ func TestMembershipsAfterAMoment(t *testing.T) {
 				t.Fatalf("%d reports when the link came back, want the membership twice", len(r))
 			}
 		}
+	})
+}
+
+// A flow that came by an interface is not remembered for another with its index.
+func TestFlowsEndWithTheirInterface(t *testing.T) {
+	bubble(t, func(t *testing.T, w *wire) {
+		k := w.shared("0.0.0.0:9")
+		w.join(k, groupA)
+		x := fromHost(2, groupA, 9, "x")
+		w.feed(x, x)
+		w.got(k, "x")
+		w.got(k, "x")
+		index := w.ifc.Index()
+		if err := w.s.RemoveLink(index); err != nil {
+			t.Fatal(err)
+		}
+		a, b := pipe.New(pipe.Options{})
+		t.Cleanup(func() { b.Close() })
+		w.far = b
+		if _, err := w.s.AddLink(a, InterfaceConfig{Index: index}); err != nil {
+			t.Fatal(err)
+		}
+		w.mark()
+		w.feed(x)
+		w.grew("OutbandDropNoMember", 1)
+		w.empty(k)
 	})
 }
