@@ -54,13 +54,12 @@ func getFilter(s *Socket, value []byte) (int, error) {
 	if program == nil || !s.oob.Filtered() {
 		return 0, nil
 	}
-	const instructionLen = 8
-	if len(value) > 0 && len(value) < instructionLen*len(*program) {
+	if len(value) > 0 && len(value) < unix.SizeofSockFilter*len(*program) {
 		return 0, unix.EINVAL
 	}
 	if len(value) > 0 {
 		for i, ins := range *program {
-			b := value[instructionLen*i:]
+			b := value[unix.SizeofSockFilter*i:]
 			binary.NativeEndian.PutUint16(b, ins.Op)
 			b[2], b[3] = ins.Jt, ins.Jf
 			binary.NativeEndian.PutUint32(b[4:], ins.K)
