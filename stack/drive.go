@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outband/outband/bpf"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"golang.org/x/sys/unix"
@@ -49,8 +50,8 @@ type receiver struct {
 	counters     counters
 	warmCounters counters // what does not count: see warm.go
 	warming      bool
-	chosen       bool    // whom a datagram is for: SO_REUSEPORT's programs are not asked
-	steering     bpfView // what such a program runs on
+	chosen       bool     // whom a datagram is for: SO_REUSEPORT's programs are not asked
+	steering     bpf.View // what such a program runs on
 
 	// sink is where datagrams for sinkSocket go while nothing is queued.
 	sinkSocket *Socket

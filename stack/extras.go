@@ -2,13 +2,12 @@ package stack
 
 import (
 	"math"
-	"slices"
 	"sync/atomic"
 
+	"github.com/outband/outband/bpf"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/udp"
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,7 +22,7 @@ type receiveExtras struct {
 	drops   atomic.Bool // tell the drop count (SO_RXQ_OVFL)
 	tags    atomic.Bool // tell what it was sent with (SO_RCVMARK, SO_RCVPRIORITY)
 	gro     atomic.Bool // take super-packets whole (UDP_GRO)
-	filter  atomic.Pointer[filter]
+	filter  atomic.Pointer[bpf.Program]
 	times   atomic.Bool // stamp Info.Taken and Info.Delivered
 	steered atomic.Bool // the socket's SO_REUSEPORT group has a program
 	noteCPU atomic.Bool // keep the CPU that a datagram was taken in on
@@ -92,16 +91,17 @@ func (k *Socket) GRO() bool { return k.recvExtras.gro.Load() }
 // transport header on: it returns how many bytes of it to keep, 0 to drop it
 // (SO_ATTACH_FILTER in socket(7)). An empty program takes the filter away.
 // EINVAL: not a valid program.
-func (k *Socket) SetFilter(program []bpf.RawInstruction) error {
+func (k *Socket) SetFilter(program []bpf.Instruction) error {
 	if len(program) == 0 {
 		k.recvExtras.filter.Store(nil)
 		k.markReceiveExtras()
 		return nil
 	}
-	if !checkProgram(program) {
+	p, ok := bpf.New(program)
+	if !ok {
 		return unix.EINVAL
 	}
-	k.recvExtras.filter.Store(&filter{slices.Clone(program)})
+	k.recvExtras.filter.Store(p)
 	k.markReceiveExtras()
 	return nil
 }
@@ -146,7 +146,7 @@ func (s *Stack) acceptExtras(k *Socket, data []byte, in *Info) ([]byte, bool) {
 
 // filterDatagram runs a filter, for which the header is put before the payload
 // again.
-func (s *Stack) filterDatagram(k *Socket, f *filter, data []byte, in *Info) ([]byte, bool) {
+func (s *Stack) filterDatagram(k *Socket, f *bpf.Program, data []byte, in *Info) ([]byte, bool) {
 	head := 0
 	if k.proto == ipv4.ProtocolUDP {
 		head = udp.HeaderLen
@@ -162,11 +162,11 @@ func (s *Stack) filterDatagram(k *Socket, f *filter, data []byte, in *Info) ([]b
 	default: // one of several in a super-packet
 		udp.PutHeader(b, in.FromPort, in.ToPort, len(data), 0)
 	}
-	v := bpfView{s: s, data: b, network: h.Datagram(), kind: in.Type, ifc: in.Interface, etherType: unix.ETH_P_IP}
+	v := bpf.View{Host: bpfHost{s}, Data: b, Network: h.Datagram(), PacketType: uint8(in.Type), Interface: in.Interface, EtherType: unix.ETH_P_IP}
 	if k.raw == nil {
-		v.offset = -len(h)
+		v.Offset = -len(h)
 	}
-	keep := int(min(f.run(&v), uint32(len(b))))
+	keep := int(min(f.Run(&v), uint32(len(b))))
 	if keep == 0 {
 		k.queue.drops.Add(1)
 		return nil, false

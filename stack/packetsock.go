@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outband/outband/bpf"
 	"github.com/outband/outband/link"
 	"golang.org/x/sys/unix"
 )
@@ -292,12 +293,12 @@ func (k *Socket) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *lin
 		return nil, in, false
 	}
 	if f := k.recvExtras.filter.Load(); f != nil {
-		v := bpfView{s: k.s, data: data, network: frame[link.HeaderLen:], kind: meta.Type, ifc: ifc.index, etherType: proto, frame: frame}
-		v.setTag(meta)
+		v := bpf.View{Host: bpfHost{k.s}, Data: data, Network: frame[link.HeaderLen:], PacketType: uint8(meta.Type),
+			Interface: ifc.index, EtherType: proto, Frame: bpfFrame(frame, meta), Found: true}
 		if !k.packet.cooked {
-			v.offset = link.HeaderLen
+			v.Offset = link.HeaderLen
 		}
-		keep := min(f.run(&v), uint32(len(data)))
+		keep := min(f.Run(&v), uint32(len(data)))
 		if keep == 0 {
 			return nil, in, false
 		}

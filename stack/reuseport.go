@@ -1,11 +1,9 @@
 package stack
 
 import (
-	"slices"
-
+	"github.com/outband/outband/bpf"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/udp"
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,7 +22,7 @@ import (
 //
 // EINVAL: not a valid program; the socket was bound without SO_REUSEPORT, or is
 // not bound and has not got it.
-func (k *Socket) AttachReusePort(program []bpf.RawInstruction) error {
+func (k *Socket) AttachReusePort(program []bpf.Instruction) error {
 	p, e := k.s.newProgram(program)
 	if e != 0 {
 		return e
@@ -79,20 +77,20 @@ func (s *Stack) steer(k *Socket, data []byte, in *Info) *Socket {
 		return k
 	}
 	r := &s.rx
-	r.steering = bpfView{s: s, data: data, network: r.header.Datagram(), offset: -len(r.header) - udp.HeaderLen,
-		kind: in.Type, ifc: in.Interface, etherType: unix.ETH_P_IP}
+	r.steering = bpf.View{Host: bpfHost{s}, Data: data, Network: r.header.Datagram(), Offset: -len(r.header) - udp.HeaderLen,
+		PacketType: uint8(in.Type), Interface: in.Interface, EtherType: unix.ETH_P_IP}
 	to := s.udp.Steer(&k.binding, data)
-	r.steering = bpfView{}
+	r.steering = bpf.View{}
 	return to
 }
 
 // newProgram makes a program of instructions. It runs on what steer has laid out.
-func (s *Stack) newProgram(code []bpf.RawInstruction) (udp.Program, unix.Errno) {
-	if !checkProgram(code) {
+func (s *Stack) newProgram(code []bpf.Instruction) (udp.Program, unix.Errno) {
+	p, ok := bpf.New(code)
+	if !ok {
 		return nil, unix.EINVAL
 	}
-	f := &filter{slices.Clone(code)}
-	return func([]byte) uint32 { return f.run(&s.rx.steering) }, 0
+	return func([]byte) uint32 { return p.Run(&s.rx.steering) }, 0
 }
 
 // SetIncomingCPU has the socket preferred, among those that a datagram may be for,

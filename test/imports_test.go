@@ -23,6 +23,7 @@ var rooms = []struct {
 	{"protocols", false},
 	{"link", true},
 	{"inband", true},
+	{"bpf", false},
 }
 
 // protocols are the rooms without I/O, which know nothing of one another.

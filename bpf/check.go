@@ -1,15 +1,12 @@
-package stack
+package bpf
 
-import (
-	"golang.org/x/net/bpf"
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
-// checkProgram reports whether a classic BPF program may be run: Linux'
+// check reports whether a classic BPF program may be run: Linux'
 // bpf_check_classic. It ends with a return, jumps forward and not beyond its end,
 // loads no cell of memory that was not stored to on every way there, and has known
 // instructions only.
-func checkProgram(code []bpf.RawInstruction) bool {
+func check(code []Instruction) bool {
 	if len(code) == 0 || len(code) > unix.BPF_MAXINSNS {
 		return false
 	}
@@ -26,7 +23,7 @@ func checkProgram(code []bpf.RawInstruction) bool {
 }
 
 // checkInstruction checks one instruction, behind which are left others.
-func checkInstruction(i *bpf.RawInstruction, left int) bool {
+func checkInstruction(i *Instruction, left int) bool {
 	switch i.Op & 0x07 {
 	case unix.BPF_LD:
 		return checkLoad(i)
@@ -35,11 +32,11 @@ func checkInstruction(i *bpf.RawInstruction, left int) bool {
 		case unix.BPF_LDX | unix.BPF_IMM, unix.BPF_LDX | unix.BPF_W | unix.BPF_LEN, unix.BPF_LDX | unix.BPF_B | unix.BPF_MSH:
 			return true
 		case unix.BPF_LDX | unix.BPF_MEM:
-			return i.K < bpfMemory
+			return i.K < memory
 		}
 		return false
 	case unix.BPF_ST, unix.BPF_STX:
-		return (i.Op == unix.BPF_ST || i.Op == unix.BPF_STX) && i.K < bpfMemory
+		return (i.Op == unix.BPF_ST || i.Op == unix.BPF_STX) && i.K < memory
 	case unix.BPF_ALU:
 		return checkCalculation(i)
 	case unix.BPF_JMP:
@@ -51,12 +48,12 @@ func checkInstruction(i *bpf.RawInstruction, left int) bool {
 	}
 }
 
-func checkLoad(i *bpf.RawInstruction) bool {
+func checkLoad(i *Instruction) bool {
 	switch i.Op {
 	case unix.BPF_LD | unix.BPF_IMM, unix.BPF_LD | unix.BPF_W | unix.BPF_LEN:
 		return true
 	case unix.BPF_LD | unix.BPF_MEM:
-		return i.K < bpfMemory
+		return i.K < memory
 	}
 	if size := i.Op & 0x18; size != unix.BPF_W && size != unix.BPF_H && size != unix.BPF_B {
 		return false
@@ -71,7 +68,7 @@ func checkLoad(i *bpf.RawInstruction) bool {
 	return false
 }
 
-func checkCalculation(i *bpf.RawInstruction) bool {
+func checkCalculation(i *Instruction) bool {
 	if i.Op&^(0xf0|unix.BPF_X) != unix.BPF_ALU {
 		return false
 	}
@@ -89,7 +86,7 @@ func checkCalculation(i *bpf.RawInstruction) bool {
 	return false
 }
 
-func checkJump(i *bpf.RawInstruction, left int) bool {
+func checkJump(i *Instruction, left int) bool {
 	if i.Op&^(0xf0|unix.BPF_X) != unix.BPF_JMP {
 		return false
 	}
@@ -104,7 +101,7 @@ func checkJump(i *bpf.RawInstruction, left int) bool {
 
 // checkMemory reports whether every cell that is loaded was stored to before, on
 // every way (check_load_and_stores in Linux).
-func checkMemory(code []bpf.RawInstruction) bool {
+func checkMemory(code []Instruction) bool {
 	// stored has, by instruction, the cells that are stored to on every way there.
 	stored := make([]uint16, len(code))
 	for i := range stored {
