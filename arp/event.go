@@ -24,6 +24,12 @@ const (
 	// AddressReady: our address Addr has passed its probes and is usable now.
 	// Only with Config.Probe.
 	AddressReady
+	// NeighbourUp: the neighbour Addr has become known, or has another MAC than
+	// before. Only after [Table.SetReport].
+	NeighbourUp
+	// NeighbourFailed: the neighbour Addr does not answer any more, or never did.
+	// Only after [Table.SetReport].
+	NeighbourFailed
 )
 
 // String returns the kind's name.
@@ -43,6 +49,10 @@ func (k EventKind) String() string {
 		return "conflict"
 	case AddressReady:
 		return "address ready"
+	case NeighbourUp:
+		return "neighbour up"
+	case NeighbourFailed:
+		return "neighbour failed"
 	}
 	return "unknown"
 }
@@ -54,7 +64,7 @@ type Event struct {
 	Dst     [6]byte   // Transmit: Ethernet destination
 	Packet  [Len]byte // Transmit: the ARP packet
 	Addr    [4]byte   // the neighbour's or own address that it is about
-	MAC     [6]byte   // Flush, Resolved: the neighbour's; Conflict: the other host's
+	MAC     [6]byte   // Flush, Resolved, NeighbourUp: the neighbour's; Conflict: the other host's
 	Pending Pending   // Flush, Unreachable: the datagram, which is the caller's again
 }
 
@@ -72,7 +82,9 @@ const (
 )
 
 // isLimited reports whether a kind may be left out when there are too many.
-func (k EventKind) isLimited() bool { return k == Transmit || k == Conflict }
+func (k EventKind) isLimited() bool {
+	return k == Transmit || k == Conflict || k == NeighbourUp || k == NeighbourFailed
+}
 
 // push appends an event of the kind and returns it, otherwise zero, to be filled
 // in place.
@@ -146,4 +158,15 @@ func (t *Table) report(kind EventKind, addr [4]byte, mac [6]byte) {
 	}
 	ev := t.events.push(kind)
 	ev.Addr, ev.MAC = addr, mac
+}
+
+// SetReport turns NeighbourUp and NeighbourFailed events on or off; they are off at
+// first.
+func (t *Table) SetReport(on bool) { t.reports = on }
+
+// reportNeighbour is report for what only some want to know.
+func (t *Table) reportNeighbour(kind EventKind, e *Entry) {
+	if t.reports {
+		t.report(kind, e.addr, e.mac)
+	}
 }

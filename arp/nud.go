@@ -130,6 +130,7 @@ func (t *Table) fail(now int64, e *Entry) {
 	t.enter(now, e, Failed)
 	e.bump()
 	t.stats.ResFailed++
+	t.reportNeighbour(NeighbourFailed, e)
 	t.releaseAll(Unreachable, e)
 	t.answer(ResolveFailed, e)
 }
@@ -169,6 +170,7 @@ func (t *Table) learn(now int64, e *Entry, mac [6]byte, confirms, override bool)
 		t.stats.Resolved++
 	}
 	e.mac = mac
+	t.reportNeighbour(NeighbourUp, e)
 	if confirms {
 		t.settle(now, e, Reachable)
 	} else {

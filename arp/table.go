@@ -20,6 +20,7 @@ type Table struct {
 	lists   [numLists]list
 	timers  timers
 	events  eventQueue
+	reports bool // SetReport
 	stats   Stats
 
 	reachableTime int64 // drawn at random

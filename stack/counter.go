@@ -97,6 +97,7 @@ const (
 	arpIn
 	arpOut
 	arpConflicts
+	eventsLost
 	numCounters
 )
 
@@ -186,6 +187,7 @@ var counterNames = [numCounters]string{
 	arpIn:                  "OutbandArpIn",
 	arpOut:                 "OutbandArpOut",
 	arpConflicts:           "OutbandArpConflicts",
+	eventsLost:             "OutbandEventsLost",
 }
 
 // counters are the receive side's: plain numbers, guarded by the receive lock.
@@ -223,6 +225,7 @@ func (s *Stack) Stats() Stats {
 	igmps := s.igmpCounters()
 	s.unlockReceive()
 	s.addTransmitCounters(&sum)
+	sum[eventsLost] = s.subscriptions.lost.Load()
 	out := make([]Counter, numCounters, int(numCounters)+int(arp.NumCauses))
 	for i := range out {
 		out[i] = Counter{counterNames[i], sum[i]}

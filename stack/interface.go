@@ -232,6 +232,7 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 	if err != nil {
 		return nil, err
 	}
+	i.reportNeighbours()
 	l.SetNotify(s.wakeSleepers, i.linkChanged)
 	i.linkChanged()
 	return i, nil
@@ -296,6 +297,7 @@ func (i *Interface) linkChanged() {
 		i.groups.lost.Store(true)
 	}
 	i.info.Store(&info)
+	i.tellState(old.State, info.State)
 	now := s.clock.Now()
 	if info.HardwareAddr != old.HardwareAddr {
 		i.neigh.SetHardwareAddr(info.HardwareAddr)

@@ -98,8 +98,13 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 		s.pool.put(ev.Pending.Frame)
 	case arp.Conflict:
 		tx.count[arpConflicts].Add(1)
+		i.tell(Event{Kind: AddressConflict, Addr: netip.AddrFrom4(ev.Addr), MAC: ev.MAC})
 	case arp.Resolved, arp.ResolveFailed:
 		i.tellSolicitors(ev.Addr, ev.Kind == arp.Resolved)
+	case arp.NeighbourUp:
+		i.tell(Event{Kind: NeighbourUp, Addr: netip.AddrFrom4(ev.Addr), MAC: ev.MAC})
+	case arp.NeighbourFailed:
+		i.tell(Event{Kind: NeighbourFailed, Addr: netip.AddrFrom4(ev.Addr)})
 	}
 }
 

@@ -56,6 +56,8 @@ type Stack struct {
 	reasm   *ipv4.Reassembler
 	limiter *icmp.Limiter
 
+	subscriptions subscriptions
+
 	taps       atomic.Pointer[tapTable] // nil: no packet socket wants anything
 	tapMu      sync.Mutex               // for changing taps; a leaf
 	net        atomic.Pointer[network]
@@ -218,6 +220,7 @@ func (s *Stack) Close() error {
 	for _, i := range slices.Backward(n.interfaces) {
 		s.retire(i)
 	}
+	s.subscriptions.shutDown()
 	s.poller.Close()
 	return s.housekeeper.poller.Close()
 }
