@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/test/lab"
-	"github.com/outband/outband/udp"
 )
 
 // patience bounds every wait for a program.
@@ -238,7 +238,7 @@ func TestOOBNetICMP(t *testing.T) {
 	})
 	defer unix.Close(fd)
 	request := append([]byte{8, 0, 0, 0, 0x12, 0x34, 0, 7}, "are you there"...)
-	binary.BigEndian.PutUint16(request[2:], ^udp.Sum(request, 0))
+	binary.BigEndian.PutUint16(request[2:], icmp.Checksum(request))
 	if err := unix.Sendto(fd, request, 0, &unix.SockaddrInet4{Addr: [4]byte{10, 9, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestOOBNetICMP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := reply[20:n]; got[0] != 0 || !bytes.Equal(got[4:], request[4:]) || udp.Sum(got, 0) != 0xffff {
+	if got := reply[20:n]; got[0] != 0 || !bytes.Equal(got[4:], request[4:]) || icmp.Checksum(got) != 0 {
 		t.Errorf("% x", got)
 	}
 	const mac = `mac=02:00:0a:09:00:02\n`

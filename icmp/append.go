@@ -3,7 +3,7 @@ package icmp
 import (
 	"encoding/binary"
 
-	"gvisor.dev/gvisor/pkg/tcpip/checksum"
+	"github.com/outband/outband/internal/checksum"
 )
 
 const (
@@ -27,7 +27,7 @@ func appendHeader(b []byte, typ, code uint8, rest uint32) []byte {
 // seal writes the checksum of the message that begins at b[start].
 func seal(b []byte, start int) []byte {
 	m := b[start:]
-	binary.BigEndian.PutUint16(m[2:4], ^checksum.Checksum(m, 0))
+	binary.BigEndian.PutUint16(m[2:4], ^checksum.Sum(m, 0))
 	return b
 }
 

@@ -3,7 +3,7 @@ package icmp
 import (
 	"encoding/binary"
 
-	"gvisor.dev/gvisor/pkg/tcpip/checksum"
+	"github.com/outband/outband/internal/checksum"
 )
 
 // Lengths in bytes of an extension structure's header and of the header of each
@@ -47,7 +47,7 @@ func validExtension(b []byte) bool {
 	if b[0]>>4 != extensionVersion {
 		return true
 	}
-	if binary.BigEndian.Uint16(b[2:]) != 0 && checksum.Checksum(b, 0) != 0xffff {
+	if binary.BigEndian.Uint16(b[2:]) != 0 && checksum.Sum(b, 0) != 0xffff {
 		return false
 	}
 	for b = b[extensionHeaderLen:]; len(b) > 0; {

@@ -30,7 +30,7 @@ package icmp
 import (
 	"encoding/binary"
 
-	"gvisor.dev/gvisor/pkg/tcpip/checksum"
+	"github.com/outband/outband/internal/checksum"
 )
 
 // HeaderLen is the length in bytes of what all messages have: type, code,
@@ -154,11 +154,15 @@ func Parse(b []byte) (Message, Cause) {
 	if len(b) < HeaderLen {
 		return nil, CauseTooShort
 	}
-	if checksum.Checksum(b, 0) != 0xffff {
+	if checksum.Sum(b, 0) != 0xffff {
 		return nil, CauseChecksum
 	}
 	return b, CauseNone
 }
+
+// Checksum returns what bytes 2 and 3 of a message, which hold 0, must be (RFC 792).
+// Of a message that holds its own it returns 0.
+func Checksum(message []byte) uint16 { return ^checksum.Sum(message, 0) }
 
 // Type returns what kind of message it is (RFC 792).
 func (m Message) Type() uint8 { return m[0] }

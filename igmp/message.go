@@ -3,6 +3,8 @@ package igmp
 import (
 	"encoding/binary"
 	"time"
+
+	"github.com/outband/outband/internal/checksum"
 )
 
 // Protocol is IGMP's number in the IPv4 header (IANA "Protocol Numbers").
@@ -73,7 +75,7 @@ func Parse(b []byte) (Message, Cause) {
 	if len(b) < minLen {
 		return nil, CauseTooShort
 	}
-	if checksum(b) != 0 {
+	if checksum.Sum(b, 0) != 0xffff {
 		return nil, CauseChecksum
 	}
 	m := Message(b[:len(b):len(b)])
@@ -232,25 +234,4 @@ func decode(code byte) int {
 		return int(code)
 	}
 	return (int(code&0x0f) | 0x10) << (code>>4&7 + 3)
-}
-
-// checksum returns the Internet checksum of b (RFC 1071): 0 if b holds its own.
-func checksum(b []byte) uint16 {
-	var sum uint64
-	for ; len(b) >= 4; b = b[4:] {
-		sum += uint64(binary.BigEndian.Uint32(b))
-	}
-	if len(b) >= 2 {
-		sum += uint64(binary.BigEndian.Uint16(b)) << 16
-		b = b[2:]
-		if len(b) > 0 {
-			sum += uint64(b[0]) << 8
-		}
-	} else if len(b) > 0 {
-		sum += uint64(b[0]) << 24
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
 }

@@ -113,23 +113,3 @@ func TestCodes(t *testing.T) {
 		t.Error("a version 2 query has what version 3 brought")
 	}
 }
-
-// The checksum of all lengths, against the sum taken word by word.
-func TestChecksum(t *testing.T) {
-	b := make([]byte, 70)
-	for i := range b {
-		b[i] = byte(i*37 + 200)
-	}
-	for n := range len(b) {
-		var sum uint32
-		for i := range n {
-			sum += uint32(b[i]) << (8 * (1 - i&1))
-		}
-		for sum > 0xffff {
-			sum = sum>>16 + sum&0xffff
-		}
-		if got := checksum(b[:n]); got != ^uint16(sum) {
-			t.Errorf("%d bytes: %#x, want %#x", n, got, ^uint16(sum))
-		}
-	}
-}

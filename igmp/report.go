@@ -3,6 +3,8 @@ package igmp
 import (
 	"encoding/binary"
 	"slices"
+
+	"github.com/outband/outband/internal/checksum"
 )
 
 // A packer fills version 3 reports with group records, as many as the MTU allows.
@@ -65,7 +67,7 @@ func (p *packer) flush() {
 	}
 	b := p.h.out.buf[p.start:]
 	binary.BigEndian.PutUint16(b[6:], uint16(p.records))
-	binary.BigEndian.PutUint16(b[2:], checksum(b))
+	binary.BigEndian.PutUint16(b[2:], ^checksum.Sum(b, 0))
 	p.records = 0
 	if p.h.queue(AllReports, p.start) {
 		p.h.stats.TxReportsV3++
@@ -272,6 +274,6 @@ func (h *Host) sendShort(t Type, g *Group, dst [4]byte) bool {
 	h.out.buf = append(h.out.buf, byte(t), 0, 0, 0)
 	h.out.buf = binary.BigEndian.AppendUint32(h.out.buf, g.addr)
 	b := h.out.buf[start:]
-	binary.BigEndian.PutUint16(b[2:], checksum(b))
+	binary.BigEndian.PutUint16(b[2:], ^checksum.Sum(b, 0))
 	return h.queue(dst, start)
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/internal/checksum"
 )
 
 const (
@@ -161,7 +163,7 @@ func short(t Type, code byte, group [4]byte) []byte {
 // seal writes the checksum.
 func seal(b []byte) []byte {
 	b[2], b[3] = 0, 0
-	binary.BigEndian.PutUint16(b[2:], checksum(b))
+	binary.BigEndian.PutUint16(b[2:], ^checksum.Sum(b, 0))
 	return b
 }
 

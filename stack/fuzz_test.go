@@ -10,6 +10,7 @@ import (
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/udp"
@@ -108,7 +109,7 @@ func mend(b []byte, flags byte) {
 		switch {
 		case b[23] == ipv4.ProtocolICMP && end >= n+4:
 			b[n+2], b[n+3] = 0, 0
-			binary.BigEndian.PutUint16(b[n+2:], ^udp.Sum(b[n:end], 0))
+			binary.BigEndian.PutUint16(b[n+2:], ^checksum.Sum(b[n:end], 0))
 		case b[23] == ipv4.ProtocolUDP && end >= n+8:
 			u := b[n:end]
 			length := int(binary.BigEndian.Uint16(u[4:]))

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/outband/outband/igmp"
+	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
-	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
 
@@ -230,7 +230,7 @@ func TestFilterCalls(t *testing.T) {
 // within ten seconds.
 func generalQuery() []byte {
 	query := []byte{0x11, 100, 0, 0, 0, 0, 0, 0, 2, 125, 0, 0}
-	binary.BigEndian.PutUint16(query[2:], ^udp.Sum(query, 0))
+	binary.BigEndian.PutUint16(query[2:], ^checksum.Sum(query, 0))
 	q := ip(ipv4.Fields{Src: far4, Dst: allHosts, TTL: 1, Protocol: ipv4.ProtocolIGMP, Options: routerAlert}, query)
 	mac := ipv4.MulticastMAC(allHosts)
 	copy(q, mac[:])

@@ -7,9 +7,9 @@ import (
 	"sync/atomic"
 
 	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
-	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
 
@@ -301,7 +301,7 @@ func (k *Socket) completeHeader(p *path, b []byte, hlen int) {
 		binary.BigEndian.PutUint16(b[4:], id)
 	}
 	b[10], b[11] = 0, 0
-	binary.BigEndian.PutUint16(b[10:], ^udp.Sum(b[:hlen], 0))
+	binary.BigEndian.PutUint16(b[10:], ^checksum.Sum(b[:hlen], 0))
 }
 
 // sendDatagramOf sends an IP datagram as it is along a path. One that is longer

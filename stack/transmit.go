@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/udp"
@@ -219,12 +220,12 @@ func (k *Socket) sendFast(tx *txbuf, p *path, o *outgoing) unix.Errno {
 // copySum copies the payload to dst and returns its sum.
 func (o *outgoing) copySum(dst []byte) uint16 {
 	if o.one != nil || o.bufs == nil {
-		return udp.CopySum(dst, o.one)
+		return checksum.CopySum(dst, o.one)
 	}
 	var sum uint16
 	at := 0
 	for _, b := range o.bufs {
-		sum = udp.Combine(sum, udp.CopySum(dst[at:], b), at)
+		sum = checksum.Combine(sum, checksum.CopySum(dst[at:], b), at)
 		at += len(b)
 	}
 	return sum
@@ -528,7 +529,7 @@ func (k *Socket) transportPayload(p *path, spec *pathSpec, o *outgoing) ([]byte,
 	}
 	binary.BigEndian.PutUint16(b[4:], spec.srcPort)
 	b[2], b[3] = 0, 0
-	binary.BigEndian.PutUint16(b[2:], ^udp.Sum(b, 0))
+	binary.BigEndian.PutUint16(b[2:], ^checksum.Sum(b, 0))
 	return b, 0
 }
 

@@ -24,6 +24,7 @@ var rooms = []struct {
 	{"link", true},
 	{"inband", true},
 	{"bpf", false},
+	{"internal", false},
 }
 
 // protocols are the rooms without I/O, which know nothing of one another.

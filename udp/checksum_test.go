@@ -1,13 +1,11 @@
 package udp
 
 import (
-	"bytes"
 	"encoding/binary"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 
-	"gvisor.dev/gvisor/pkg/tcpip/checksum"
+	"github.com/outband/outband/internal/checksum"
 )
 
 // slowSum is RFC 1071 word by word.
@@ -26,16 +24,6 @@ func slowSum(b []byte, initial uint16) uint16 {
 	return uint16(s)
 }
 
-// pseudo returns the pseudo-header as bytes (RFC 768).
-func pseudo(src, dst [4]byte, n int) []byte {
-	b := append(append([]byte{}, src[:]...), dst[:]...)
-	return binary.BigEndian.AppendUint16(append(b, 0, Protocol), uint16(n))
-}
-
-// same reports whether two sums are the same number in ones' complement, where
-// 0 and 0xffff are both zero.
-func same(a, b uint16) bool { return a == b || a|b == 0xffff && a&b == 0 && (a == 0 || b == 0) }
-
 func randomBytes(r *rand.Rand, n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -51,58 +39,10 @@ func randomBytes(r *rand.Rand, n int) []byte {
 	return b
 }
 
-func TestSumEveryLengthAndAlignment(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	dst := make([]byte, 400)
-	for n := range 300 {
-		for off := range 9 {
-			b := randomBytes(r, n+off)[off:]
-			initial := uint16(r.Uint32())
-			want := slowSum(b, initial)
-			if got := Sum(b, initial); !same(got, want) {
-				t.Fatalf("Sum(%x, %#04x) = %#04x, want %#04x", b, initial, got, want)
-			}
-			if got := checksum.Checksum(b, initial); !same(got, want) {
-				t.Fatalf("reference Checksum(%x, %#04x) = %#04x, want %#04x", b, initial, got, want)
-			}
-			clear(dst)
-			if got := CopySum(dst[off:], b); !same(got, slowSum(b, 0)) {
-				t.Fatalf("CopySum(%x) = %#04x, want %#04x", b, got, slowSum(b, 0))
-			}
-			if !bytes.Equal(dst[off:off+n], b) || dst[off+n] != 0 {
-				t.Fatalf("CopySum copied %x as %x", b, dst[off:off+n+1])
-			}
-		}
-	}
-}
-
-func TestSumExtremes(t *testing.T) {
-	for _, n := range []int{0, 1, 2, 7, 8, 63, 64, 65, 1472, 65535} {
-		for _, fill := range []byte{0, 0xff} {
-			b := bytes.Repeat([]byte{fill}, n)
-			for _, initial := range []uint16{0, 1, 0xfffe, 0xffff} {
-				if got, want := Sum(b, initial), slowSum(b, initial); !same(got, want) {
-					t.Errorf("Sum(%d x %#02x, %#04x) = %#04x, want %#04x", n, fill, initial, got, want)
-				}
-			}
-		}
-	}
-}
-
-func TestCombine(t *testing.T) {
-	r := rand.New(rand.NewPCG(3, 4))
-	for range 2000 {
-		b := randomBytes(r, r.IntN(80))
-		var sum uint16
-		for off := 0; off < len(b); {
-			n := 1 + r.IntN(len(b)-off)
-			sum = Combine(sum, Sum(b[off:off+n], 0), off)
-			off += n
-		}
-		if want := slowSum(b, 0); !same(sum, want) {
-			t.Fatalf("pieces of %x sum to %#04x, want %#04x", b, sum, want)
-		}
-	}
+// pseudo returns the pseudo-header as bytes (RFC 768).
+func pseudo(src, dst [4]byte, n int) []byte {
+	b := append(append([]byte{}, src[:]...), dst[:]...)
+	return binary.BigEndian.AppendUint16(append(b, 0, Protocol), uint16(n))
 }
 
 func TestPseudoSum(t *testing.T) {
@@ -123,7 +63,7 @@ func TestFinishChecksumAgainstFullComputation(t *testing.T) {
 		sport, dport := uint16(r.Uint32()), uint16(r.Uint32())
 		payload := randomBytes(r, r.IntN(100))
 		d := make([]byte, HeaderLen+len(payload))
-		psum := CopySum(d[HeaderLen:], payload)
+		psum := checksum.CopySum(d[HeaderLen:], payload)
 		PutHeader(d, sport, dport, len(payload), 0)
 
 		want := ^slowSum(append(pseudo(src, dst, len(d)), d...), 0)
@@ -141,7 +81,7 @@ func TestFinishChecksumAgainstFullComputation(t *testing.T) {
 			t.Fatalf("VerifyChecksum rejects %x", d)
 		}
 		PutPartial(d, src, dst, sport, dport, len(payload))
-		binary.BigEndian.PutUint16(d[6:], ^Sum(d, 0)) // what a device does
+		binary.BigEndian.PutUint16(d[6:], ^checksum.Sum(d, 0)) // what a device does
 		if !VerifyChecksum(src, dst, d) {
 			t.Fatalf("VerifyChecksum rejects %x, filled in by a device", d)
 		}
@@ -156,7 +96,7 @@ func TestChecksumZero(t *testing.T) {
 	PutHeader(d, 1, 2, 2, 0)
 	// A payload that makes the sum of everything 0xffff, and so its
 	// complement 0.
-	binary.BigEndian.PutUint16(d[8:], ^Sum(d, PseudoSum(src, dst, len(d))))
+	binary.BigEndian.PutUint16(d[8:], ^checksum.Sum(d, PseudoSum(src, dst, len(d))))
 	Put(d, src, dst, 1, 2, 2)
 	if got := Header(d).Checksum(); got != 0xffff {
 		t.Errorf("computed checksum 0 is sent as %#04x, want 0xffff", got)
@@ -193,40 +133,12 @@ func TestChecksumAllocatesNothing(t *testing.T) {
 	src, dst := [4]byte{192, 0, 2, 1}, [4]byte{192, 0, 2, 9}
 	d, p := make([]byte, HeaderLen+64), make([]byte, 64)
 	if n := testing.AllocsPerRun(100, func() {
-		sum := CopySum(d[HeaderLen:], p)
+		sum := checksum.CopySum(d[HeaderLen:], p)
 		PutHeader(d, 1, 2, len(p), FinishChecksum(PartialSum(src, dst, 1, 2), len(d), sum))
 		if h, _, c := Parse(d); c != CauseNone || !VerifyChecksum(src, dst, h) {
 			t.Fatal("rejected")
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations, want 0", n)
-	}
-}
-
-var sink uint16
-
-func BenchmarkSum(b *testing.B) {
-	for _, n := range []int{8, 20, 64, 72, 256, 1400} {
-		buf := make([]byte, n+8)
-		dst := make([]byte, n+8)
-		for _, f := range []struct {
-			name string
-			f    func() uint16
-		}{
-			{"Sum", func() uint16 { return Sum(buf[:n], 0) }},
-			{"SumUnaligned", func() uint16 { return Sum(buf[2:n+2], 0) }},
-			{"gVisor", func() uint16 { return checksum.Checksum(buf[:n], 0) }},
-			{"gVisorUnaligned", func() uint16 { return checksum.Checksum(buf[2:n+2], 0) }},
-			{"CopySum", func() uint16 { return CopySum(dst, buf[:n]) }},
-			{"copyThenSum", func() uint16 { copy(dst, buf[:n]); return Sum(dst[:n], 0) }},
-			{"copyThenGVisor", func() uint16 { copy(dst, buf[:n]); return checksum.Checksum(dst[:n], 0) }},
-		} {
-			b.Run(fmt.Sprintf("%s/%d", f.name, n), func(b *testing.B) {
-				b.SetBytes(int64(n))
-				for b.Loop() {
-					sink = f.f()
-				}
-			})
-		}
 	}
 }

@@ -22,7 +22,11 @@
 // from [FinishChecksum].
 package udp
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/outband/outband/internal/checksum"
+)
 
 // HeaderLen is the length of the header in bytes (RFC 768).
 const HeaderLen = 8
@@ -116,7 +120,7 @@ func PutHeader(b []byte, sport, dport uint16, payloadLen int, sum uint16) {
 // b[8:8+payloadLen] already, with its checksum. A checksum of 0 is written as
 // 0xffff (RFC 768). payloadLen is at most MaxPayload.
 func Put(b []byte, src, dst [4]byte, sport, dport uint16, payloadLen int) {
-	sum := Sum(b[HeaderLen:HeaderLen+payloadLen], 0)
+	sum := checksum.Sum(b[HeaderLen:HeaderLen+payloadLen], 0)
 	sum = FinishChecksum(PartialSum(src, dst, sport, dport), HeaderLen+payloadLen, sum)
 	PutHeader(b, sport, dport, payloadLen, sum)
 }

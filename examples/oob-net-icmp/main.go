@@ -30,7 +30,6 @@ import (
 	"github.com/outband/outband/link/tpacket"
 	"github.com/outband/outband/sockapi"
 	"github.com/outband/outband/stack"
-	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
 
@@ -108,7 +107,7 @@ func (r *responder) answer(frame []byte) (kind string, reply []byte) {
 func (r *responder) answerPing(frame []byte) []byte {
 	h, payload, c := ipv4.Parse(frame[link.HeaderLen:])
 	if c != ipv4.CauseNone || h.IsFragment() || h.Protocol() != ipv4.ProtocolICMP || h.Dst() != r.ip ||
-		len(payload) < icmp.HeaderLen || payload[0] != icmp.Echo || udp.Sum(payload, 0) != 0xffff {
+		len(payload) < icmp.HeaderLen || payload[0] != icmp.Echo || icmp.Checksum(payload) != 0 {
 		return nil
 	}
 	frame = frame[:link.HeaderLen+len(h)+len(payload)] // without what padded it
@@ -117,7 +116,7 @@ func (r *responder) answerPing(frame []byte) []byte {
 	copy(frame[link.HeaderLen+12:], r.ip[:])
 	copy(frame[link.HeaderLen+16:], src[:]) // the sum of the header stays what it is
 	payload[0], payload[2], payload[3] = icmp.EchoReply, 0, 0
-	binary.BigEndian.PutUint16(payload[2:], ^udp.Sum(payload, 0))
+	binary.BigEndian.PutUint16(payload[2:], icmp.Checksum(payload))
 	r.address(frame)
 	r.show("reply", frame, h, payload)
 	return frame

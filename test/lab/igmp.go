@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/igmp"
+	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
 )
 
@@ -110,7 +111,7 @@ func (q IGMPQuery) Frame(mac [6]byte) []byte {
 			b = append(b, s[:]...)
 		}
 	}
-	binary.BigEndian.PutUint16(b[2:], checksum(b))
+	binary.BigEndian.PutUint16(b[2:], ^checksum.Sum(b, 0))
 	f := ipv4.Fields{TOS: 0xc0, TTL: 1, Protocol: ipv4.ProtocolIGMP, DontFragment: true, Src: q.Src, Dst: dst}
 	if q.Version != 1 {
 		f.Options = ipv4.AppendRouterAlert(nil)
@@ -119,16 +120,4 @@ func (q IGMPQuery) Frame(mac [6]byte) []byte {
 	frame := slices.Concat(to[:], mac[:], []byte{8, 0}, make([]byte, f.HeaderLen()))
 	f.Put(frame[14:], len(b))
 	return append(frame, b...)
-}
-
-// checksum returns the Internet checksum (RFC 1071) of an even number of bytes.
-func checksum(b []byte) uint16 {
-	var sum uint32
-	for i := 0; i < len(b); i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(b[i:]))
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
 }
