@@ -27,16 +27,17 @@ import (
 // # Close
 //
 // Linux' close does not wake those who wait on a descriptor, and gives its
-// number to the next who opens a file. See wake for how Close does better.
+// number to the next who opens a file. Here the number stays the socket's until
+// the last call has left, and [kernelSocket.wake] has them leave.
 type kernelSocket struct {
 	fd     int
 	domain int
 	// calls counts the calls in flight, with closing added by close.
 	calls atomic.Int64
-	// drained is closed when a closing socket's last call has left.
-	drained chan struct{}
 	// timed is whether the socket has had a time-out.
 	timed atomic.Bool
+	// lent are the time-outs that wake has set.
+	lent []int
 }
 
 // closing is added to calls when a socket is closed.
@@ -48,22 +49,18 @@ const kernelTypeFlags = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
 // openKernel opens an in-band socket.
 func (a *API) openKernel(domain, typ, proto int) (*Socket, error) {
 	typ &^= SOCK_OOB
-	if err := graves.open(); err != nil {
-		return nil, err
-	}
 	fd, _, e := unix.Syscall(unix.SYS_SOCKET, uintptr(domain), uintptr(typ|unix.SOCK_CLOEXEC), uintptr(proto))
 	if e != 0 {
-		graves.close()
 		return nil, e
 	}
 	return a.inband(int(fd), domain, typ, proto), nil
 }
 
-// inband makes a Socket of a descriptor, for which a grave is open.
+// inband makes a Socket of a descriptor.
 func (a *API) inband(fd, domain, typ, proto int) *Socket {
 	return &Socket{
 		api:    a,
-		kernel: &kernelSocket{fd: fd, domain: domain, drained: make(chan struct{})},
+		kernel: &kernelSocket{fd: fd, domain: domain},
 		domain: domain, typ: typ &^ kernelTypeFlags, proto: proto,
 	}
 }
@@ -82,12 +79,11 @@ func (k *kernelSocket) acquire() bool {
 	}
 }
 
-// release ends a call.
+// release ends a call. The last one of a closing socket gives the descriptor back.
 func (k *kernelSocket) release() {
 	if k.calls.Add(-1) == closing {
-		_ = unix.Close(k.fd) // the grave, not the socket: nothing can fail
-		graves.close()
-		close(k.drained)
+		k.restoreTimeouts()
+		_ = unix.Close(k.fd) // Close has returned, or is about to return nil
 	}
 }
 
@@ -95,16 +91,15 @@ func (k *kernelSocket) release() {
 // returned when close does, so that its port is free.
 func (k *kernelSocket) close() error {
 	n := k.calls.Load()
-	for n < closing && !k.calls.CompareAndSwap(n, n+closing) {
+	for n < closing && !k.calls.CompareAndSwap(n, n+closing+1) { // a call of its own
 		n = k.calls.Load()
 	}
-	if n >= closing {
+	switch {
+	case n >= closing:
 		return unix.EBADF
-	}
-	if n == 0 {
-		err := unix.Close(k.fd)
-		graves.close()
-		return err
+	case n == 0: // nobody else is in a call, nor ever will be
+		k.calls.Add(-1)
+		return unix.Close(k.fd)
 	}
 	k.wake(ownThreads)
 	return nil
@@ -127,10 +122,15 @@ func (k *kernelSocket) begin(option int) interruption {
 	return i
 }
 
-// result returns what a call's errno means: EINTR to call again, or timeout if
-// the socket's time-out has passed meanwhile.
+// result returns what a call's errno means: EINTR to call again, EBADF if the
+// socket has been closed, or timeout if its time-out has passed meanwhile.
 func (i *interruption) result(e, timeout unix.Errno) unix.Errno {
-	if e != unix.EINTR || i.began.IsZero() {
+	switch {
+	case e != unix.EINTR:
+		return e
+	case i.k.calls.Load() >= closing:
+		return unix.EBADF
+	case i.began.IsZero():
 		return e
 	}
 	tv, err := unix.GetsockoptTimeval(i.k.fd, unix.SOL_SOCKET, i.option)

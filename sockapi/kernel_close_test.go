@@ -4,6 +4,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,10 +119,12 @@ func TestCloseWakesWithoutProc(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- recv1(s) }()
 	awaitWaiters(t, s.kernel.fd, 1)
-	s.kernel.calls.Add(closing)
+	s.kernel.calls.Add(closing + 1)
 	s.kernel.wake(t.TempDir() + "/none")
 	want(t, "Recv", <-done, nil) // what a shutdown gives: nothing
-	<-s.kernel.drained
+	for s.kernel.calls.Load() != closing {
+		runtime.Gosched()
+	}
 }
 
 func TestCloseFreesPort(t *testing.T) {
@@ -210,6 +213,83 @@ func TestCloseUnderLoad(t *testing.T) {
 			t.Errorf("another's datagram was taken: %d, %v", n, err)
 		}
 		ok(t, "Close", fresh.Close())
+	}
+}
+
+// TestCloseAmongBystanders has descriptors opened and closed all the time, while
+// sockets are closed with calls in flight that leave at that moment: nobody's file
+// becomes another one, and no descriptor is left.
+func TestCloseAmongBystanders(t *testing.T) {
+	a := inbandAPI(t)
+	before := openDescriptors(t)
+	var stop atomic.Bool
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for !stop.Load() {
+				fd, err := unix.Eventfd(7, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+				if err != nil {
+					t.Errorf("eventfd: %v", err)
+					return
+				}
+				runtime.Gosched()
+				var b [8]byte
+				if n, err := unix.Read(fd, b[:]); n != 8 || err != nil || b[0] != 7 {
+					t.Errorf("a bystander's eventfd has become something else: %d, %v", n, err)
+				}
+				if err := unix.Close(fd); err != nil {
+					t.Errorf("a bystander's eventfd is gone: %v", err)
+				}
+			}
+		})
+	}
+	for n := range 1500 {
+		s, err := a.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+		ok(t, "Socket", err)
+		var calls sync.WaitGroup
+		for i := range 3 {
+			calls.Go(func() {
+				for err := error(nil); err != unix.EBADF; {
+					switch i + n%2 {
+					case 0:
+						_, err = s.Getsockname()
+					case 1:
+						_, err = s.Recv(make([]byte, 1), unix.MSG_DONTWAIT)
+					default:
+						err = recv1(s)
+					}
+				}
+			})
+		}
+		if n%3 == 0 {
+			runtime.Gosched()
+		}
+		ok(t, "Close", s.Close())
+		calls.Wait()
+	}
+	stop.Store(true)
+	all.Wait()
+	if after := openDescriptors(t); after != before {
+		t.Errorf("%d descriptors before, %d after", before, after)
+	}
+}
+
+// TestCloseLeavesTimeouts: who shares the socket finds it as it was.
+func TestCloseLeavesTimeouts(t *testing.T) {
+	s := inband(t, inbandAPI(t), unix.AF_INET, unix.SOCK_DGRAM, 0)
+	ok(t, "SO_SNDTIMEO", s.SetsockoptTimeval(unix.SOL_SOCKET, unix.SO_SNDTIMEO, time.Minute))
+	fd, err := unix.FcntlInt(uintptr(s.kernel.fd), unix.F_DUPFD_CLOEXEC, 0)
+	ok(t, "dup", err)
+	defer unix.Close(fd)
+	done := make(chan error)
+	go func() { done <- recv1(s) }()
+	awaitWaiters(t, s.kernel.fd, 1)
+	ok(t, "Close", s.Close())
+	want(t, "Recv", <-done, unix.EBADF)
+	for option, want := range map[int]int64{unix.SO_RCVTIMEO: 0, unix.SO_SNDTIMEO: 60} {
+		if tv, err := unix.GetsockoptTimeval(fd, unix.SOL_SOCKET, option); err != nil || tv.Sec != want {
+			t.Errorf("time-out %d is %v, %v", option, tv, err)
+		}
 	}
 }
 

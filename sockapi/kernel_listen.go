@@ -33,12 +33,8 @@ func (s *Socket) Accept(flags int) (*Socket, Sockaddr, error) {
 		}
 		return nil, Sockaddr{}, unix.EOPNOTSUPP
 	}
-	if err := graves.open(); err != nil {
-		return nil, Sockaddr{}, err
-	}
 	fd, peer, err := s.kernel.accept(flags)
 	if err != nil {
-		graves.close()
 		return nil, Sockaddr{}, err
 	}
 	c := s.api.inband(fd, s.domain, s.typ, s.proto)
@@ -58,20 +54,10 @@ func (a *API) Socketpair(domain, typ, proto int) ([2]*Socket, error) {
 		_ = s.Close()
 		return [2]*Socket{}, unix.EOPNOTSUPP
 	}
-	for i := range 2 {
-		if err := graves.open(); err != nil {
-			if i > 0 {
-				graves.close()
-			}
-			return [2]*Socket{}, err
-		}
-	}
 	var fds [2]int32
 	_, _, e := unix.Syscall6(unix.SYS_SOCKETPAIR, uintptr(domain), uintptr(typ|unix.SOCK_CLOEXEC), uintptr(proto),
 		uintptr(unsafe.Pointer(&fds)), 0, 0)
 	if e != 0 {
-		graves.close()
-		graves.close()
 		return [2]*Socket{}, e
 	}
 	return [2]*Socket{

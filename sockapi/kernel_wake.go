@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"os"
 	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,38 +18,68 @@ const (
 // ownThreads lists the threads of the process (proc(5)).
 const ownThreads = "/proc/self/task"
 
-// wake ends the calls in flight on a socket that is closing:
+// wakeTimeout is the time-out of waits that a Close shall end, in seconds: the
+// longest that Linux takes for one on every machine. None lasts so long.
+const wakeTimeout = 1_000_000
+
+// maxWake is how long Close waits for the calls in flight. All families' waits end
+// much sooner but those that know neither time-outs nor signals (AF_ALG).
+const maxWake = 5 * time.Second
+
+// wake ends the calls in flight on a socket that is closing, one of which is the
+// caller's:
 //
-//  1. The descriptor's number is made to name the grave, a file on which every
-//     socket call gives EBADF. Who enters the kernel after this gets that.
-//  2. Each thread that entered before, and waits on that number still, is sent
-//     SIGURG, which the runtime uses for preemption and ignores otherwise. The
-//     signal interrupts the call, the kernel restarts it or [interruption]
-//     does, and it finds the grave.
+//  1. The socket gets a time-out, if it has none. A signal ends a wait that has
+//     one for good, and does not have it restarted (signal(7)).
+//  2. Each thread that waits on the descriptor is sent SIGURG, which the runtime
+//     uses for preemption and ignores otherwise. The first has a wait of before
+//     restarted, which then has the time-out; the next ends it, and
+//     [interruption] sees why.
 //
-// This is all that close(2) does and no more: unlike shutdown(2) it leaves the
-// socket alone if it has other descriptors, in other processes, and it works
-// for the families that know no shutdown (netlink, packet). A poll before every
-// call would cost a system call, and would not wait as the call does: it
-// returns at once while the error queue has something.
+// Nobody but the last of the calls closes the descriptor: what is done to its
+// number is done to this socket. Unlike shutdown(2) this leaves the socket alone if
+// it has other descriptors, in other processes, and it works for the families
+// that know no shutdown (netlink, packet). A poll before every call would cost a
+// system call, and would not wait as the call does: it returns at once while the
+// error queue has something.
 func (k *kernelSocket) wake(taskDir string) {
 	if _, err := os.Stat(taskDir); err != nil {
 		// Without /proc there is no telling who waits. Most families' waits
 		// end by a shutdown; nobody waits here for those that do not.
 		_ = unix.Shutdown(k.fd, unix.SHUT_RDWR)
-		graves.bury(k.fd)
+		k.release()
 		return
 	}
-	graves.bury(k.fd)
+	k.lendTimeouts()
 	pause := time.NewTimer(0)
 	defer pause.Stop()
-	for wait := minWakePause; ; wait = min(2*wait, maxWakePause) {
+	end := time.Now().Add(maxWake)
+	for wait := minWakePause; k.calls.Load() > closing+1 && time.Now().Before(end); wait = min(2*wait, maxWakePause) {
 		interruptThreads(taskDir, k.fd)
 		pause.Reset(wait)
-		select {
-		case <-k.drained:
-			return
-		case <-pause.C:
+		<-pause.C
+	}
+	k.release()
+}
+
+// lendTimeouts gives the socket those time-outs that it has not, and
+// restoreTimeouts takes them back, for those who share it.
+func (k *kernelSocket) lendTimeouts() {
+	for _, option := range []int{unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} {
+		if tv, err := unix.GetsockoptTimeval(k.fd, unix.SOL_SOCKET, option); err != nil || *tv != (unix.Timeval{}) {
+			continue
+		}
+		if unix.SetsockoptTimeval(k.fd, unix.SOL_SOCKET, option, &unix.Timeval{Sec: wakeTimeout}) == nil {
+			k.lent = append(k.lent, option)
+		}
+	}
+}
+
+func (k *kernelSocket) restoreTimeouts() {
+	for _, option := range k.lent {
+		tv, err := unix.GetsockoptTimeval(k.fd, unix.SOL_SOCKET, option)
+		if err == nil && *tv == (unix.Timeval{Sec: wakeTimeout}) {
+			_ = unix.SetsockoptTimeval(k.fd, unix.SOL_SOCKET, option, &unix.Timeval{})
 		}
 	}
 }
@@ -84,47 +113,4 @@ func waitsOn(call []byte, fd int) bool {
 	}
 	arg, err := strconv.ParseUint(string(fields[1]), 0, 64)
 	return err == nil && int32(arg) == int32(fd)
-}
-
-// graves is the one file that the numbers of sockets being closed are made to
-// name. It is open while there are in-band sockets, so that closing one needs
-// no new descriptor, which may not be had.
-var graves grave
-
-type grave struct {
-	mu    sync.Mutex
-	fd    int
-	users int
-}
-
-// open has the grave open for one more socket. An O_PATH descriptor gives EBADF
-// for every call but a few on files (open(2)).
-func (g *grave) open() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.users == 0 {
-		fd, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		g.fd = fd
-	}
-	g.users++
-	return nil
-}
-
-// close takes one socket's share of the grave back.
-func (g *grave) close() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.users--; g.users == 0 {
-		_ = unix.Close(g.fd)
-	}
-}
-
-// bury makes fd name the grave. It cannot fail: both are open descriptors.
-func (g *grave) bury(fd int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	_ = unix.Dup3(g.fd, fd, unix.O_CLOEXEC)
 }
