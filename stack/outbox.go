@@ -73,8 +73,7 @@ func (s *Stack) postPackets(out []outPacket) (dropped int) {
 	o.packets = append(o.packets, out[:n]...)
 	o.waiting.Store(true)
 	for i := range out[n:] {
-		s.pool.put(out[n+i].frame)
-		s.pool.put(out[n+i].payload)
+		out[n+i].giveBack(&s.pool)
 	}
 	return len(out) - n
 }

@@ -29,6 +29,15 @@ type outPacket struct {
 	packet
 }
 
+// giveBack gives the packet's memory back.
+func (o *outPacket) giveBack(pool *bufferPool) {
+	if o.frame != nil {
+		pool.put(o.frame)
+	} else {
+		pool.put(o.payload)
+	}
+}
+
 // sendPacket builds the frames of pkt in tx, cut into fragments if it is longer
 // than the path's MTU. If the neighbour is not known yet, they wait for it in
 // its table. A path that does not hold has its neighbour resolved on the way.
@@ -150,16 +159,13 @@ func (s *Stack) sendAll(out []outPacket) {
 				copy(b, o.frame)
 				tx.add(b, -1)
 			}
-			s.pool.put(o.frame)
-			continue
-		}
-		if e := s.sendReply(tx, o); e != 0 {
+		} else if e := s.sendReply(tx, o); e != 0 {
 			tx.count[ipOutDiscards].Add(1)
 			if e == unix.ENETUNREACH {
 				tx.count[ipOutNoRoutes].Add(1)
 			}
 		}
-		s.pool.put(o.payload)
+		o.giveBack(&s.pool)
 	}
 	tx.flush()
 	local := tx.local

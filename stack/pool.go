@@ -31,6 +31,9 @@ func bufferClass(n int) int {
 
 // get returns a buffer of length n, with whatever it held before.
 func (p *bufferPool) get(n int) []byte {
+	if n > maxBuffer {
+		return make([]byte, n)
+	}
 	class := bufferClass(n)
 	p.mu.Lock()
 	if list := p.free[class]; len(list) > 0 {
@@ -44,9 +47,13 @@ func (p *bufferPool) get(n int) []byte {
 	return make([]byte, n, minBuffer<<class)
 }
 
-// put gives back a buffer that get returned.
+// put gives back a buffer that get returned. Other memory, and none at all, is left
+// to the garbage collector: what get returns next must have room for what it asks for.
 func (p *bufferPool) put(b []byte) {
 	class := bufferClass(cap(b))
+	if class >= poolClasses || cap(b) != minBuffer<<class {
+		return
+	}
 	p.mu.Lock()
 	if p.held+cap(b) <= maxHeld {
 		p.free[class] = append(p.free[class], b)
