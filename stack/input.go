@@ -34,7 +34,15 @@ func (s *Stack) input(ifc *Interface, f *link.Frame) {
 		r.count[dropOtherHost]++
 		return
 	}
-	switch binary.BigEndian.Uint16(f.Data[12:]) {
+	etherType := binary.BigEndian.Uint16(f.Data[12:])
+	if etherType == unix.ETH_P_8021Q || etherType == unix.ETH_P_8021AD {
+		if !untag(f) {
+			r.count[dropVLAN]++
+			return
+		}
+		etherType = binary.BigEndian.Uint16(f.Data[12:])
+	}
+	switch etherType {
 	case unix.ETH_P_IP:
 		if f.WireLen > len(f.Data) {
 			r.count[dropTruncatedFrame]++
@@ -47,6 +55,24 @@ func (s *Stack) input(ifc *Interface, f *link.Frame) {
 		}
 	default:
 		r.count[dropEtherType]++
+	}
+}
+
+// untag takes the tags out of a frame that the link has left in it. As on Linux any
+// number of them is looked through if none names a VLAN: then it returns true.
+func untag(f *link.Frame) bool {
+	const tagLen = 4
+	for {
+		switch binary.BigEndian.Uint16(f.Data[12:]) {
+		case unix.ETH_P_8021Q, unix.ETH_P_8021AD:
+		default:
+			return true
+		}
+		if len(f.Data) < link.HeaderLen+tagLen || binary.BigEndian.Uint16(f.Data[14:])&vlanIDMask != 0 {
+			return false
+		}
+		copy(f.Data[tagLen:], f.Data[:12])
+		f.Data, f.WireLen = f.Data[tagLen:], f.WireLen-tagLen
 	}
 }
 

@@ -144,6 +144,9 @@ func (s *Stack) configureLocked(change func(n *network) error) error {
 	s.wakeSleepers()
 	for _, i := range n.interfaces {
 		i.renewGroups()
+		i.neighMu.Lock()
+		i.neigh.SetHost(arpHost{n, int(i.index)})
+		i.neighMu.Unlock()
 		if c := link.ClaimerOf(i.link); c != nil {
 			c.Claim(n.addressesOf(i))
 		}

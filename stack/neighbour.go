@@ -132,6 +132,22 @@ func unreachable(frame []byte) QueuedError {
 	return e
 }
 
+// An arpHost is what a neighbour table knows of the host: a configuration, which is
+// never changed.
+type arpHost struct {
+	net   *network
+	index int // the interface's
+}
+
+// Local implements arp.Host.
+func (h arpHost) Local(ip [4]byte) bool { return h.net.lastByte[ip[3]] && h.net.local[ip] != nil }
+
+// Source implements arp.Host.
+func (h arpHost) Source(target [4]byte) [4]byte {
+	src, _ := ipv4.SelectSource(h.net.addresses, target, [4]byte{}, h.index)
+	return src
+}
+
 // arpInput takes in an ARP packet. The receive lock is held.
 func (i *Interface) arpInput(f *link.Frame) {
 	r := &i.s.rx
