@@ -238,7 +238,7 @@ func (s *Stack) learnPathMTU(q *icmp.Quote, m icmp.Message) (mtu int, ok bool) {
 	changed := s.pmtu.Update(s.clock.Now(), q.Dst, mtu, min(h.mtu, q.TotalLen))
 	s.pmtuMu.Unlock()
 	if changed {
-		s.gen.Add(1)
+		s.gen.changedTo(q.Dst)
 	}
 	return mtu, true
 }

@@ -140,7 +140,7 @@ func (s *Stack) configureLocked(change func(n *network) error) error {
 	}
 	s.flows.changed(0) // an index may be another interface's now
 	s.unlockReceive()
-	s.gen.Add(1)
+	s.gen.changed()
 	s.wakeSleepers()
 	for _, i := range n.interfaces {
 		i.renewGroups()
@@ -316,7 +316,7 @@ func (i *Interface) linkChanged() {
 	i.neighMu.Unlock()
 	s.timers.set(i.neighTimer, deadline)
 	i.renewGroups()
-	s.gen.Add(1)
+	s.gen.changed()
 	s.wakeSleepers()
 	i.s.sendOutbox()
 	if info.State != link.Up && old.State == link.Up {

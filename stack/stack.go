@@ -61,7 +61,7 @@ type Stack struct {
 	taps       atomic.Pointer[tapTable] // nil: no packet socket wants anything
 	tapMu      sync.Mutex               // for changing taps; a leaf
 	net        atomic.Pointer[network]
-	gen        atomic.Uint32 // changes whenever a cached path may have become wrong
+	gen        generations
 	timers     timers
 	reasmTimer *timer
 	schedule   schedule
@@ -128,6 +128,7 @@ func New(cfg Config) (*Stack, error) {
 	s.monotonicBase = monotonicBase(s.clock)
 	s.randAt = len(s.rand)
 	s.recent.secret = s.random()
+	s.gen.secret = s.random() | 1
 	var key [16]byte
 	rand.Read(key[:])
 	s.ident = ipv4.NewIdentifier(key)
@@ -204,7 +205,7 @@ func (s *Stack) Close() error {
 	s.lockReceive()
 	s.net.Store(empty)
 	s.unlockReceive()
-	s.gen.Add(1)
+	s.gen.changed()
 	s.closed = true
 	s.mu.Unlock()
 	for _, i := range n.interfaces {

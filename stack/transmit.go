@@ -3,6 +3,7 @@ package stack
 import (
 	"encoding/binary"
 	"math"
+	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -243,11 +244,15 @@ func (o *outgoing) copyTo(dst []byte) {
 	}
 }
 
-// pathSlot returns the place in txbuf.paths for a destination.
+// pathSlot returns the place in txbuf.paths for a destination. The secret keeps a
+// stranger from choosing whose path his own pushes out.
 func pathSlot(id uint64, dst [4]byte, port uint16) int {
-	h := uint32(id)*0x9e3779b1 ^ binary.LittleEndian.Uint32(dst[:])*0x85ebca6b ^ uint32(port)*0xc2b2ae35
-	return int(h >> (32 - pathBits))
+	h := id*0x9e3779b97f4a7c15 + uint64(binary.LittleEndian.Uint32(dst[:]))<<16 + uint64(port)
+	return int(h * pathSecret >> (64 - pathBits))
 }
+
+// pathSecret is a random odd number.
+var pathSecret = rand.Uint64() | 1
 
 // sendSlow sends what the fast way cannot: the first datagram to a destination,
 // fragments, broadcasts, pings, what has options of its own, and all errors.
