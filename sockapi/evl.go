@@ -52,7 +52,11 @@ const solicitTimeout = 5 * time.Second
 // Date returns the time of CLOCK_MONOTONIC in d from now, for OobRecvmsg and
 // OobSendmsg.
 func (a *API) Date(d time.Duration) *unix.Timespec {
-	ts := unix.NsecToTimespec(a.st.Monotonic() + int64(d))
+	now := a.st.Monotonic()
+	if int64(d) > math.MaxInt64-now {
+		d = time.Duration(math.MaxInt64 - now) // as far as a date goes: without end
+	}
+	ts := unix.NsecToTimespec(now + int64(d))
 	return &ts
 }
 

@@ -29,12 +29,16 @@ type API struct {
 	// nestMu is held while Epolls change how they are inside one another.
 	nestMu sync.Mutex
 	polls  sync.Pool // of *pollCall
+	open   openEpolls
 }
 
 // New returns the sockets of st.
 func New(st *stack.Stack) *API {
 	a := &API{st: st}
 	a.msgs.New = func() any { return new(batch) }
+	if st != nil { // in-band sockets need none
+		st.OnClose(a.open.closeAll)
+	}
 	return a
 }
 

@@ -41,7 +41,7 @@ type Interface struct {
 	flushing   int
 	flushed    sync.Cond // flushing is 0 again
 	neigh      *arp.Table
-	solicitors map[[4]byte][]chan bool
+	solicitors map[[4]byte][]*solicitation
 
 	groups groupState
 }

@@ -37,6 +37,7 @@ type Socket struct {
 	onTaken    atomic.Pointer[func()] // see SetTaken
 	sending    sendBuffer
 	tags       tags
+	solicits   solicits
 
 	hasPeer atomic.Bool // connected, readable without mu
 
@@ -146,6 +147,7 @@ func (k *Socket) setState(bits, events uint32) {
 	k.queue.wakeAll()
 	k.sending.wake()
 	k.sendExtras.times.wake()
+	k.solicits.wake()
 	k.changed(events)
 }
 
@@ -217,12 +219,13 @@ func (k *Socket) RecvMessages(msgs []Message, flags int, deadline int64) (int, e
 }
 
 // Deadline returns the deadline d from now, for the calls that take one;
-// negative: never.
+// negative, or beyond what the clock can tell: never.
 func (s *Stack) Deadline(d time.Duration) int64 {
-	if d < 0 {
+	now := s.clock.Now()
+	if d < 0 || now > 0 && int64(d) >= never-now {
 		return never
 	}
-	return s.clock.Now() + int64(d)
+	return now + int64(d)
 }
 
 // NoDeadline is the deadline that never comes.

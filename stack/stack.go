@@ -78,6 +78,8 @@ type Stack struct {
 	sleepers    sleepers
 	housekeeper housekeeper
 	closing     chan struct{}
+	over        atomic.Bool // the stack is closed, and so are its sockets
+	onClose     []func()    // guarded by mu
 	// elsewhere counts the sockets whose owners wait in an event loop of their
 	// own: for those the housekeeper stays on the links' descriptors.
 	elsewhere atomic.Int32
@@ -110,7 +112,8 @@ type Stack struct {
 const maxPathMTUs = 4096
 
 // New makes a stack with a loopback interface "lo" that has 127.0.0.1/8. Close
-// ends it.
+// ends it. It takes the two descriptors that sleeping needs: EMFILE or ENFILE if
+// they are not to be had.
 func New(cfg Config) (*Stack, error) {
 	s := &Stack{
 		clock:       cfg.Clock,
@@ -156,6 +159,9 @@ func New(cfg Config) (*Stack, error) {
 		s.maxSources = defaultMaxSources
 	}
 	s.net.Store(&network{routes: new(ipv4.RouteTable)})
+	if err := s.reserve(); err != nil {
+		return nil, err
+	}
 	lo, err := s.AddLink(loopback.New(loopback.Options{}), InterfaceConfig{Index: 1})
 	if err != nil {
 		return nil, err
@@ -165,6 +171,18 @@ func New(cfg Config) (*Stack, error) {
 	}
 	go s.keepHouse()
 	return s, nil
+}
+
+// reserve takes the descriptors that whoever sleeps on the links will need.
+func (s *Stack) reserve() error {
+	for _, p := range []*link.Poller{s.poller, s.housekeeper.poller} {
+		if err := p.Reserve(); err != nil {
+			s.poller.Close()
+			s.housekeeper.poller.Close()
+			return err
+		}
+	}
+	return nil
 }
 
 // random returns unpredictable bits.
@@ -215,7 +233,12 @@ func (s *Stack) Close() error {
 	for _, k := range sockets {
 		k.Close()
 	}
+	s.over.Store(true)
+	s.wakeEverybody()
 	s.wakeSleepers()
+	for _, f := range s.closers() {
+		f()
+	}
 	<-s.housekeeper.done
 	s.sendOutbox()
 	for _, i := range slices.Backward(n.interfaces) {
@@ -224,6 +247,29 @@ func (s *Stack) Close() error {
 	s.subscriptions.shutDown()
 	s.poller.Close()
 	return s.housekeeper.poller.Close()
+}
+
+// Closed reports whether the stack is closed, and all its sockets.
+func (s *Stack) Closed() bool { return s.over.Load() }
+
+// OnClose has Close call f, once the sockets are closed and with no lock held, to
+// give back what belongs to the stack elsewhere. If the stack is closed, f is
+// called at once.
+func (s *Stack) OnClose(f func()) {
+	s.mu.Lock()
+	if over := s.over.Load(); !over {
+		s.onClose = append(s.onClose, f)
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	f()
+}
+
+func (s *Stack) closers() []func() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.onClose
 }
 
 // SocketInfo is one socket, as ss(8) shows it.
