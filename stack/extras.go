@@ -273,7 +273,7 @@ func (s *Stack) InterfaceByIndex(index int) *Interface {
 // ipi_spec_dst in ip(7), Linux' fib_compute_spec_dst).
 func (s *Stack) LocalFor(index int32, src, dst [4]byte) [4]byte {
 	n := s.net.Load()
-	if n.isLocal(dst) {
+	if i := n.byIndex[index]; n.isLocal(dst) || i != nil && i.loopback && !n.receivesOnly(dst) {
 		return dst
 	}
 	if src[0] != 0 {
@@ -292,17 +292,17 @@ func (s *Stack) LocalFor(index int32, src, dst [4]byte) [4]byte {
 	return local
 }
 
-// HomeOf returns the index that Linux gives for the interface that a datagram to
-// dst came in by (ipi_ifindex in ip(7)): for one that came over loopback it is
-// the interface that has the address.
-func (s *Stack) HomeOf(index int32, dst [4]byte) int32 {
+// HomeOf returns the index that Linux gives for the interface that a datagram came
+// in by (ipi_ifindex in ip(7)): for one that came over loopback it is, as a rule, the
+// interface that has the address.
+func (s *Stack) HomeOf(in *Info) int32 {
 	n := s.net.Load()
-	if i := n.byIndex[index]; i != nil && i.loopback {
-		if home := n.local[dst]; home != nil {
+	if i := n.byIndex[in.Interface]; i != nil && i.loopback && !in.ByLoopback {
+		if home := n.local[in.To]; home != nil {
 			return home.index
 		}
 	}
-	return index
+	return in.Interface
 }
 
 // SendOptions change one datagram: what control messages ask for.

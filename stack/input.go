@@ -89,6 +89,10 @@ type arrival struct {
 	flow *groupFlow // of a multicast, or nil
 	// known says that the flow's sockets are those that it is for.
 	known bool
+	// home is the index of the interface that it counts as having come in by, which
+	// sockets that are bound to one go by: ifc's, or, of what came over loopback, that
+	// of the one that has its destination (Linux' inet_iif).
+	home int32
 }
 
 // ipv4Input processes an IP datagram, or what is left of one. own says that it
@@ -102,7 +106,7 @@ func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 		s.badHeader(c)
 		return
 	}
-	a := arrival{ifc: ifc, meta: meta, h: h, src: h.Src(), dst: h.Dst()}
+	a := arrival{ifc: ifc, meta: meta, h: h, src: h.Src(), dst: h.Dst(), home: ifc.index}
 	net, src, dst := s.net.Load(), a.src, a.dst
 	// Nearly every datagram comes from an ordinary address to the interface's
 	// own one, which is zero if it has none, or to a group.
@@ -171,6 +175,11 @@ func (s *Stack) badHeader(c ipv4.Cause) {
 // from, and finds out what kind its destination is.
 func (s *Stack) acceptable(net *network, a *arrival, payload []byte, src, dst [4]byte, own bool) bool {
 	r := &s.rx
+	if a.ifc.loopback && !a.meta.ByLoopback {
+		if home := net.homeOf(dst); home != nil {
+			a.home = home.index
+		}
+	}
 	switch c := ipv4.CheckMartian(src, dst, a.h.Protocol(), a.ifc.loopback); c {
 	case ipv4.CauseNone:
 	case ipv4.CauseDestinationZero, ipv4.CauseDestinationLoopback:
@@ -304,7 +313,7 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 	}
 	in := Info{
 		From: a.src, To: a.dst, FromPort: uh.SrcPort(), ToPort: uh.DstPort(),
-		Len: len(data), Interface: a.ifc.index, TTL: a.h.TTL(), TOS: a.h.TOS(),
+		Len: len(data), Interface: a.ifc.index, ByLoopback: a.meta.ByLoopback, TTL: a.h.TTL(), TOS: a.h.TOS(),
 		Clock: a.meta.Clock, Type: a.meta.Type, FragSize: uint16(a.frag), Time: a.meta.Time,
 	}
 	if a.meta.GSO == link.GSONone {
@@ -321,7 +330,7 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 		clear(r.match)
 		return
 	}
-	if k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, in.Interface); ok && len(data) > size {
+	if k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home); ok && len(data) > size {
 		one := [1]*Socket{s.steer(k, data, &in)}
 		if one[0].GRO() {
 			s.udpDeliverSuper(one[:], data, &in, size)
@@ -380,7 +389,7 @@ func (s *Stack) udpDeliver(a *arrival, data []byte, in *Info) {
 		}
 		return
 	}
-	k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, in.Interface)
+	k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home)
 	if !ok {
 		r.count[udpNoPorts]++
 		s.sendError(a, errPortUnreachable, 0)
@@ -428,7 +437,7 @@ func (s *Stack) deliverEach(sockets []*Socket, data []byte, in *Info) {
 // matching appends the sockets that a broadcast or multicast is for: a multicast
 // only for those whose own filters admit it.
 func (s *Stack) matching(a *arrival, in *Info, sockets []*Socket) []*Socket {
-	sockets = s.udp.Match(in.To, in.ToPort, in.From, in.FromPort, in.Interface, sockets)
+	sockets = s.udp.Match(in.To, in.ToPort, in.From, in.FromPort, a.home, sockets)
 	if a.kind != toMulticast {
 		return sockets
 	}

@@ -307,7 +307,7 @@ func (k *Socket) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *lin
 	if k.recvExtras.drops.Load() {
 		in.Drops = k.queue.drops.Load()
 	}
-	if t := (tag{meta.Priority, meta.Mark}); t != (tag{}) && k.recvExtras.tags.Load() {
+	if t := (tag{priority: meta.Priority, mark: meta.Mark}); t != (tag{}) && k.recvExtras.tags.Load() {
 		in.setTag(t)
 	}
 	in.Len = len(data)

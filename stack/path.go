@@ -83,6 +83,7 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 	}
 	*p = path{gen: gen, genAt: genAt, link: h.ifc.link, ifc: h.ifc, next: h.next, hop: h,
 		dst: spec.dst, dstPort: spec.dstPort, mtuRule: spec.mtuRule, tag: spec.tag, later: spec.later}
+	p.tag.byLoopback = h.byLoopback
 	ttl := spec.ttl
 	if ttl < 0 {
 		if ttl = defaultTTL; h.kind == toMulticast {

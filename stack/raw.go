@@ -192,7 +192,7 @@ func (s *Stack) rawInput(a *arrival, payload []byte) (taken bool) {
 	proto := a.h.Protocol()
 	datagram := a.h.Datagram()
 	for _, k := range s.rx.raws.sockets[proto] {
-		if !k.raw.matches(a.dst, a.src, a.ifc.index) ||
+		if !k.raw.matches(a.dst, a.src, a.home) ||
 			a.kind == toMulticast && !k.multicast.admits(a.dst, a.ifc.index, a.src) {
 			continue
 		}
@@ -200,7 +200,7 @@ func (s *Stack) rawInput(a *arrival, payload []byte) (taken bool) {
 		if proto == ipv4.ProtocolICMP && !k.raw.wants(payload) {
 			continue
 		}
-		in := Info{From: a.src, To: a.dst, Len: len(datagram), Interface: a.ifc.index,
+		in := Info{From: a.src, To: a.dst, Len: len(datagram), Interface: a.ifc.index, ByLoopback: a.meta.ByLoopback,
 			TTL: a.h.TTL(), TOS: a.h.TOS(), Clock: a.meta.Clock, Type: a.meta.Type,
 			FragSize: uint16(a.frag), Time: a.meta.Time}
 		if len(payload) >= 4 {

@@ -340,12 +340,8 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 	unicastIf := k.bindOpts.unicastIf.Load()
 	// Linux keeps to the address of an earlier connect too.
 	f := k.flowLocked(dst, unicastIf)
-	if dst == ([4]byte{}) { // Linux: the zero address is this host
-		if dst = f.src; dst == ([4]byte{}) {
-			dst = loopbackAddr
-		}
-		f.dst = dst
-	}
+	k.s.net.Load().thisHost(&f)
+	dst, f.self = f.dst, false // Linux looks for the way to it a second time
 	k.multicast.apply(&f)
 	rt, e := k.s.route(f)
 	if e != 0 {

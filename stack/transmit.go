@@ -293,7 +293,7 @@ func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if o.n > maxDatagram && k.raw == nil {
 		return unix.EMSGSIZE
 	}
-	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 || spec.final != [4]byte{} {
+	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 || spec.final != [4]byte{} || spec.self {
 		return k.sendAside(tx, o, &spec, flags)
 	}
 	if connected {
@@ -387,11 +387,7 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 		return spec, false, e
 	}
 	k.multicast.apply(&spec.flow)
-	if spec.dst == ([4]byte{}) { // Linux: the zero address is this host
-		if spec.dst = spec.src; spec.dst == ([4]byte{}) {
-			spec.dst = loopbackAddr
-		}
-	}
+	k.s.net.Load().thisHost(&spec.flow)
 	k.s.recent.add(k.id, spec.dst)
 	return spec, !o.explicit, 0
 }
