@@ -92,6 +92,9 @@ func (k *Socket) GRO() bool { return k.recvExtras.gro.Load() }
 // (SO_ATTACH_FILTER in socket(7)). An empty program takes the filter away.
 // EINVAL: not a valid program.
 func (k *Socket) SetFilter(program []bpf.Instruction) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if len(program) == 0 {
 		k.recvExtras.filter.Store(nil)
 		k.markReceiveExtras()
@@ -199,6 +202,9 @@ func (k *Socket) DontRoute() bool { return k.sendExtras.onLink.Load() }
 // to a multiple of 4 bytes. A datagram with a source route goes to its first hop.
 // EINVAL: over 40 bytes, or malformed.
 func (k *Socket) SetOptions(o []byte) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	sent := new(ipv4.SentOptions)
 	if sent.Set(o) != ipv4.CauseNone {
 		return unix.EINVAL
@@ -224,6 +230,9 @@ func (k *Socket) Options() []byte {
 // an index that no interface has is taken: sends say ENODEV until there is one.
 // EINVAL: not an index.
 func (k *Socket) SetDevice(index int) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if index < 0 || index > math.MaxInt32 {
 		return unix.EINVAL
 	}

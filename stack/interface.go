@@ -324,14 +324,33 @@ func (i *Interface) linkChanged() {
 	}
 }
 
+// removed returns what there is to say of an interface that was removed, ENODEV, or
+// whose stack is closed, ENETDOWN; else nil. Its index may be another's now.
+func (i *Interface) removed() error {
+	switch {
+	case i.s.Closed():
+		return unix.ENETDOWN
+	case i.s.net.Load().byIndex[i.index] != i:
+		return unix.ENODEV
+	default:
+		return nil
+	}
+}
+
 // AddAddress gives the interface an address, "10.9.0.2/24": with it come the
 // routes to its subnet and broadcast, and it is announced by ARP. EEXIST: the
-// interface has it already.
+// interface has it already. ENODEV: the interface was removed.
 func (i *Interface) AddAddress(p netip.Prefix) error {
+	if err := i.removed(); err != nil {
+		return err
+	}
 	if !p.IsValid() || !p.Addr().Is4() {
 		return unix.EINVAL
 	}
 	err := i.s.configure(func(n *network) error {
+		if !slices.Contains(n.interfaces, i) {
+			return unix.ENODEV
+		}
 		for _, a := range n.addresses {
 			if a.Iface == int(i.index) && a.Prefix == p {
 				return unix.EEXIST
@@ -369,9 +388,13 @@ func (n *network) insertRoutes(a ipv4.Address) error {
 }
 
 // RemoveAddress takes an address from the interface: EADDRNOTAVAIL if it has
-// not got it. Another one of the same subnet takes over what it brought.
+// not got it. Another one of the same subnet takes over what it brought. ENODEV: the
+// interface was removed.
 func (i *Interface) RemoveAddress(p netip.Prefix) error {
 	err := i.s.configure(func(n *network) error {
+		if !slices.Contains(n.interfaces, i) {
+			return unix.ENODEV
+		}
 		at := slices.IndexFunc(n.addresses, func(a ipv4.Address) bool {
 			return a.Iface == int(i.index) && a.Prefix == p
 		})
@@ -403,6 +426,9 @@ func (i *Interface) RemoveAddress(p netip.Prefix) error {
 
 // Addresses returns the interface's addresses.
 func (i *Interface) Addresses() []netip.Prefix {
+	if i.removed() != nil {
+		return nil
+	}
 	var out []netip.Prefix
 	for _, a := range i.s.net.Load().addresses {
 		if a.Iface == int(i.index) {

@@ -198,8 +198,12 @@ func (s *Stack) Neighbours() []Neighbour {
 }
 
 // SetNeighbour adds or replaces an entry of the interface's neighbour table (ip
-// neigh replace): arp.Permanent, arp.NoARP, arp.Reachable or arp.Stale.
+// neigh replace): arp.Permanent, arp.NoARP, arp.Reachable or arp.Stale. ENODEV: the
+// interface was removed.
 func (i *Interface) SetNeighbour(addr netip.Addr, mac link.MAC, state arp.State) error {
+	if err := i.removed(); err != nil {
+		return err
+	}
 	ip, ok := as4(addr)
 	if !ok {
 		return unix.EAFNOSUPPORT
@@ -221,8 +225,12 @@ func (i *Interface) SetNeighbour(addr netip.Addr, mac link.MAC, state arp.State)
 	}
 }
 
-// DeleteNeighbour removes an entry: ENOENT if there is none.
+// DeleteNeighbour removes an entry: ENOENT if there is none, ENODEV if the
+// interface was removed.
 func (i *Interface) DeleteNeighbour(addr netip.Addr) error {
+	if err := i.removed(); err != nil {
+		return err
+	}
 	ip, ok := as4(addr)
 	if !ok {
 		return unix.EAFNOSUPPORT

@@ -49,6 +49,9 @@ type tapTable struct {
 // order: unix.ETH_P_ALL for all, 0 for none. A cooked one (SOCK_DGRAM) has
 // frames without their Ethernet header.
 func (s *Stack) NewPacketSocket(cooked bool, ethertype uint16) (*Socket, error) {
+	if s.Closed() {
+		return nil, unix.ENETDOWN
+	}
 	k, err := s.open(&Socket{packet: &packetSocket{cooked: cooked, proto: ethertype}})
 	if err != nil {
 		return nil, err
@@ -64,6 +67,9 @@ func (s *Stack) NewPacketSocket(cooked bool, ethertype uint16) (*Socket, error) 
 // 0 is all interfaces. ENODEV: there is no such interface. EINVAL: not a packet
 // socket. An interface that is down is ENETDOWN for the next call.
 func (k *Socket) BindLink(index int, ethertype uint16) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if k.packet == nil {
 		return unix.EINVAL
 	}

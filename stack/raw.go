@@ -46,6 +46,9 @@ type rawTable struct {
 // IPPROTO_RAW begins with SetHeaderIncluded. EPROTONOSUPPORT: 0. EINVAL: not a
 // protocol.
 func (s *Stack) NewRawSocket(proto int) (*Socket, error) {
+	if s.Closed() {
+		return nil, unix.ENETDOWN
+	}
 	switch {
 	case proto < 0 || proto > maxProtocol:
 		return nil, unix.EINVAL
@@ -127,6 +130,9 @@ func (k *Socket) disconnectRawLocked() {
 // identification and source address if they are zero. ENOPROTOOPT: not a raw
 // socket.
 func (k *Socket) SetHeaderIncluded(on bool) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if k.raw == nil {
 		return unix.ENOPROTOOPT
 	}
@@ -141,6 +147,9 @@ func (k *Socket) HeaderIncluded() bool { return k.raw != nil && k.raw.headerIncl
 // before they leave (IP_NODEFRAG in ip(7)). The stack never does that, so either
 // setting is what is done. ENOPROTOOPT: not a raw socket.
 func (k *Socket) SetNoDefragment(on bool) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if k.raw == nil {
 		return unix.ENOPROTOOPT
 	}
@@ -154,6 +163,9 @@ func (k *Socket) NoDefragment() bool { return k.raw != nil && k.raw.noDefragment
 // SetICMPFilter sets which types of ICMP messages are not received: bit n is type
 // n (ICMP_FILTER in raw(7)). EOPNOTSUPP: not a raw socket of ICMP.
 func (k *Socket) SetICMPFilter(types uint32) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if k.raw == nil || k.raw.proto != ipv4.ProtocolICMP {
 		return unix.EOPNOTSUPP
 	}
@@ -163,6 +175,9 @@ func (k *Socket) SetICMPFilter(types uint32) error {
 
 // ICMPFilter returns what SetICMPFilter set.
 func (k *Socket) ICMPFilter() (uint32, error) {
+	if k.Closed() {
+		return 0, unix.EBADF
+	}
 	if k.raw == nil || k.raw.proto != ipv4.ProtocolICMP {
 		return 0, unix.EOPNOTSUPP
 	}

@@ -100,6 +100,9 @@ const (
 // NewSocket makes a socket for proto: ipv4.ProtocolUDP or ipv4.ProtocolICMP,
 // else EPROTONOSUPPORT.
 func (s *Stack) NewSocket(proto uint8) (*Socket, error) {
+	if s.Closed() {
+		return nil, unix.ENETDOWN
+	}
 	if proto != ipv4.ProtocolUDP && proto != ipv4.ProtocolICMP {
 		return nil, unix.EPROTONOSUPPORT
 	}
@@ -205,6 +208,9 @@ func (k *Socket) Recv(p []byte, flags int, deadline int64) (n int, info Info, er
 // as are there, into msgs, and returns how many.
 func (k *Socket) RecvMessages(msgs []Message, flags int, deadline int64) (int, error) {
 	if len(msgs) == 0 {
+		if k.Closed() {
+			return 0, unix.EBADF
+		}
 		return 0, nil
 	}
 	t := target{msgs: msgs}
@@ -236,6 +242,9 @@ const NoDeadline = int64(never)
 // address all addresses. EADDRNOTAVAIL: not an address of the stack's. EINVAL:
 // bound already. EADDRINUSE: somebody has it.
 func (k *Socket) Bind(local netip.AddrPort) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	addr, ok := as4(local.Addr())
 	if !ok {
 		return unix.EAFNOSUPPORT
@@ -322,6 +331,9 @@ func (k *Socket) ported() bool {
 // It chooses the source address by the route. ENETUNREACH: there is no route.
 // EACCES: a broadcast address, without SetBroadcast.
 func (k *Socket) Connect(peer netip.AddrPort) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	dst, ok := as4(peer.Addr())
 	if !ok {
 		return unix.EAFNOSUPPORT
@@ -593,6 +605,9 @@ func (k *Socket) KeepError(err error) {
 // PathMTU returns the MTU in bytes of the path to the peer as it is known now
 // (IP_MTU, ip(7)): ENOTCONN if there is no peer.
 func (k *Socket) PathMTU() (int, error) {
+	if k.Closed() {
+		return 0, unix.EBADF
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !k.connected {

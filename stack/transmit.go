@@ -55,6 +55,9 @@ func (k *Socket) Send(p []byte, flags int, deadline int64) error {
 
 // SendTo is Send to an address of the caller's choice.
 func (k *Socket) SendTo(p []byte, flags int, deadline int64, to netip.AddrPort) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	dst, ok := as4(to.Addr())
 	if !ok {
 		return unix.EAFNOSUPPORT
@@ -109,6 +112,9 @@ const busyPause = 50 * time.Microsecond
 // can, and returns how many were sent. The error, one of Send's, is what stopped
 // it before the first; nil if any was sent.
 func (k *Socket) SendMessages(msgs []OutMessage, flags int, deadline int64) (int, error) {
+	if k.Closed() {
+		return 0, unix.EBADF
+	}
 	tx := k.s.acquireTx(k.id)
 	tx.sent = 0
 	e := k.sendMessages(tx, msgs, flags)
