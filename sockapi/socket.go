@@ -155,6 +155,15 @@ func (a *API) openInet(kind, proto int) (*stack.Socket, int, error) {
 // OutOfBand reports whether the socket is the stack's.
 func (s *Socket) OutOfBand() bool { return s.oob != nil }
 
+// orClosed returns EBADF if the socket is closed, before whatever else is wrong with
+// a call, and else err.
+func (s *Socket) orClosed(err error) error {
+	if s.oob == nil && s.kernel.calls.Load() >= closing || s.oob != nil && s.oob.Closed() {
+		return unix.EBADF
+	}
+	return err
+}
+
 // SetNonblock sets or clears O_NONBLOCK.
 func (s *Socket) SetNonblock(on bool) error {
 	if s.oob == nil {
@@ -187,7 +196,7 @@ func (s *Socket) Bind(local Sockaddr) error {
 		// Linux' inet_bind takes AF_UNSPEC for AF_INET with the zero address.
 		local = Inet4([4]byte{}, local.Port)
 	default:
-		return local.notInet()
+		return s.orClosed(local.notInet())
 	}
 	return s.oob.Bind(local.AddrPort())
 }
@@ -207,7 +216,7 @@ func (s *Socket) Connect(peer Sockaddr) error {
 	case unix.AF_INET:
 		return s.oob.Connect(peer.AddrPort())
 	default:
-		return peer.notInet()
+		return s.orClosed(peer.notInet())
 	}
 }
 

@@ -437,6 +437,9 @@ func (k *Socket) RemoteAddr() (peer netip.AddrPort, ok bool) {
 // ENOTCONN if the socket has no peer: then it takes effect all the same, as on
 // Linux. EINVAL for another value of how.
 func (k *Socket) Shutdown(how int) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	var bits uint32
 	switch how {
 	case unix.SHUT_RD:
@@ -447,9 +450,6 @@ func (k *Socket) Shutdown(how int) error {
 		bits = stateShutRead | stateShutWrite
 	default:
 		return unix.EINVAL
-	}
-	if k.state.Load()&stateClosed != 0 {
-		return unix.EBADF
 	}
 	if k.packet != nil {
 		return unix.EOPNOTSUPP
