@@ -86,9 +86,7 @@ type arrival struct {
 	dst  [4]byte
 	kind destination
 	frag int        // length of the largest fragment, 0 if the datagram came whole
-	flow *groupFlow // of a multicast, or nil
-	// known says that the flow's sockets are those that it is for.
-	known bool
+	flow *groupFlow // of a multicast, if it is known
 	// home is the index of the interface that it counts as having come in by, which
 	// sockets that are bound to one go by: ifc's, or, of what came over loopback, that
 	// of the one that has its destination (Linux' inet_iif).
@@ -220,11 +218,8 @@ func (s *Stack) groupAcceptable(a *arrival, payload []byte) bool {
 	r := &s.rx
 	a.kind = toMulticast
 	r.count[ipInMcastPkts]++
-	if f := s.flows.find(a, payload); f != nil {
-		a.flow, a.known = f, f.gen == s.flowGeneration()
-		if a.known {
-			return true
-		}
+	if a.flow = s.findFlow(a, payload); a.flow != nil && a.flow.plain {
+		return true
 	}
 	src := a.src
 	if a.h.Protocol() == ipv4.ProtocolIGMP {
@@ -327,7 +322,7 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 	}
 	if a.kind != toUnicast {
 		s.udpDeliverSuper(s.destinations(a, &in), data, &in, size)
-		clear(r.match)
+		r.forgetMatch()
 		return
 	}
 	if k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home); ok && len(data) > size {
@@ -376,17 +371,15 @@ func (s *Stack) udpDeliverSuper(sockets []*Socket, data []byte, in *Info, size i
 // udpDeliver gives one datagram to the sockets that it is for.
 func (s *Stack) udpDeliver(a *arrival, data []byte, in *Info) {
 	r := &s.rx
-	if a.known && len(a.flow.sockets) == 1 {
+	if a.flow != nil && a.flow.some == nil && len(a.flow.all) == 1 {
 		r.chosen = true
-		s.deliver(a.flow.sockets[0], data, in, udpInDatagrams, udpRcvbufErrors)
+		s.deliver(a.flow.all[0], data, in, udpInDatagrams, udpRcvbufErrors)
 		r.chosen = false
 		return
 	}
 	if a.kind != toUnicast {
 		s.deliverEach(s.destinations(a, in), data, in)
-		if a.flow == nil {
-			clear(r.match)
-		}
+		r.forgetMatch()
 		return
 	}
 	k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home)
@@ -399,18 +392,27 @@ func (s *Stack) udpDeliver(a *arrival, data []byte, in *Info) {
 }
 
 // destinations returns the sockets that a broadcast or multicast is for, in memory
-// that holds until the next. If it is r.match, the caller clears that.
+// that holds until the next. The caller clears r.match, which may be that.
 func (s *Stack) destinations(a *arrival, in *Info) []*Socket {
-	if f := a.flow; f != nil {
-		if !a.known {
-			clear(f.sockets)
-			f.sockets, f.gen, a.known = s.matching(a, in, f.sockets[:0]), s.flowGeneration(), true
-		}
-		return f.sockets
+	f := a.flow
+	if f == nil {
+		f = s.flowTo(in.To, in.ToPort, in.Interface)
+	}
+	switch {
+	case f == nil:
+		return nil
+	case f.some == nil:
+		return f.all
 	}
 	r := &s.rx
-	r.match = s.matching(a, in, r.match[:0])
+	r.match = f.appendSome(append(r.match[:0], f.all...), in.From, in.FromPort)
 	return r.match
+}
+
+// forgetMatch lets go of what destinations returned.
+func (r *receiver) forgetMatch() {
+	clear(r.match)
+	r.match = r.match[:0]
 }
 
 // deliverEach gives each socket its copy of a datagram.
@@ -432,24 +434,6 @@ func (s *Stack) deliverEach(sockets []*Socket, data []byte, in *Info) {
 	}
 	s.deliver(sockets[last], data, in, udpInDatagrams, udpRcvbufErrors)
 	r.chosen = false
-}
-
-// matching appends the sockets that a broadcast or multicast is for: a multicast
-// only for those whose own filters admit it.
-func (s *Stack) matching(a *arrival, in *Info, sockets []*Socket) []*Socket {
-	sockets = s.udp.Match(in.To, in.ToPort, in.From, in.FromPort, a.home, sockets)
-	if a.kind != toMulticast {
-		return sockets
-	}
-	all := sockets
-	sockets = sockets[:0]
-	for _, k := range all {
-		if k.multicast.admits(in.To, in.Interface, in.From) {
-			sockets = append(sockets, k)
-		}
-	}
-	clear(all[len(sockets):])
-	return sockets
 }
 
 // deliver hands one datagram to a socket: to the leader's own buffer if that is

@@ -37,12 +37,15 @@ type Config struct {
 	// sources its filter for a group may have; 0 is 20 and 10, Linux' defaults
 	// (net.ipv4.igmp_max_memberships and igmp_max_msf).
 	MaxMemberships, MaxSources int
+	// Limits bound what the stack keeps and does for others.
+	Limits Limits
 }
 
 // Stack is one host: interfaces, addresses, routes, sockets. All methods may be
 // called by any goroutines at once.
 type Stack struct {
 	clock       Clock
+	limits      Limits
 	spinDefault time.Duration
 	// monotonicBase makes the clock's time CLOCK_MONOTONIC's.
 	monotonicBase int64
@@ -124,6 +127,7 @@ func New(cfg Config) (*Stack, error) {
 		closing:     make(chan struct{}),
 		sockets:     make(map[*Socket]struct{}),
 	}
+	s.limits = cfg.Limits.complete()
 	s.housekeeper.init()
 	if s.clock == nil {
 		s.clock = systemClock{time.Now()}
@@ -131,6 +135,7 @@ func New(cfg Config) (*Stack, error) {
 	s.monotonicBase = monotonicBase(s.clock)
 	s.randAt = len(s.rand)
 	s.recent.secret = s.random()
+	s.flows.init(&s.limits, s.random)
 	s.gen.secret = s.random() | 1
 	var key [16]byte
 	rand.Read(key[:])
