@@ -60,19 +60,19 @@ type eventFD struct {
 	fd int
 }
 
-// open makes the eventfd if there is none yet.
-func (e *eventFD) open() error {
+// open makes the eventfd if there is none yet, and reports whether there is one.
+func (e *eventFD) open() bool {
 	if e.fd >= 0 {
-		return nil
+		return true
 	}
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		return err
+		return false
 	}
 	e.mu.Lock()
 	e.fd = fd
 	e.mu.Unlock()
-	return nil
+	return true
 }
 
 // signal makes the eventfd readable.

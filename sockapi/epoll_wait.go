@@ -18,10 +18,7 @@ func (e *Epoll) Wait(events []EpollEvent, timeout time.Duration) (int, error) {
 		return 0, unix.EBADF
 	}
 	n, err := 0, error(unix.EINVAL)
-	switch {
-	case e.closed():
-		err = unix.EBADF
-	case len(events) > 0:
+	if len(events) > 0 {
 		n, err = e.wait(events, timeout)
 	}
 	if e.calls.leave() {
@@ -42,7 +39,7 @@ func (e *Epoll) wait(events []EpollEvent, timeout time.Duration) (int, error) {
 	deadline := e.api.st.Deadline(timeout)
 	for n == 0 {
 		intime := e.waiter.Wait(deadline)
-		if e.closed() {
+		if e.calls.closed() {
 			return 0, unix.EBADF
 		}
 		n = e.collect(events)

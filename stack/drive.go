@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -163,6 +164,15 @@ const (
 	spent                    // the spin budget is spent: sleep
 )
 
+// wait is the patience of one receive call.
+type wait struct {
+	deadline int64 // never: none
+	budget   int64 // nanoseconds to spin; never: without end
+	began    int64 // when the spinning began, 0: the clock was not read yet
+	warmed   bool  // see warm.go
+	rounds   uint32
+}
+
 // spin looks for a datagram for k until there is one or the budget is spent.
 // t is nil if a datagram may not go straight to the caller (MSG_PEEK).
 func (s *Stack) spin(k *Socket, t *target, w *wait) verdict {
@@ -175,7 +185,10 @@ func (s *Stack) spin(k *Socket, t *target, w *wait) verdict {
 			if v := s.lead(k, t, w); v != again {
 				return v
 			}
-			s.makeWay(w)
+			s.rx.lock.makeWay()
+			if w.rounds%makeWayEvery == 0 {
+				runtime.Gosched()
+			}
 		}
 		if k.ready() {
 			return ready
@@ -195,7 +208,7 @@ func (s *Stack) lead(k *Socket, t *target, w *wait) verdict {
 	}
 	v := again
 	cold := t != nil && w.budget > 0 && !w.warmed
-	for v == again {
+	for {
 		more := s.pump()
 		if t != nil && r.sink.count > 0 {
 			t.count, t.n, t.info = r.sink.count, r.sink.n, r.sink.info
@@ -211,7 +224,11 @@ func (s *Stack) lead(k *Socket, t *target, w *wait) verdict {
 			cold, w.warmed = false, true
 			continue
 		}
-		v = s.turned(w, more)
+		if !more {
+			if v = s.idle(w, true); v != again {
+				break
+			}
+		}
 		if r.lock.wanted.Load() > 0 || !r.pending.empty() || w.rounds%makeWayEvery == 0 {
 			break
 		}
@@ -222,6 +239,33 @@ func (s *Stack) lead(k *Socket, t *target, w *wait) verdict {
 	}
 	s.unlockReceive()
 	return v
+}
+
+// idle ends one round that brought nothing, and looks at the clock now and then.
+func (s *Stack) idle(w *wait, leading bool) verdict {
+	w.rounds++
+	if w.rounds%clockEvery != 0 {
+		if w.budget == 0 {
+			return spent
+		}
+		return again
+	}
+	var now int64
+	if leading && s.rx.rounds%clockEvery == 0 {
+		now = s.rx.now
+	} else {
+		now = s.clock.Now()
+	}
+	if now >= w.deadline {
+		return expired
+	}
+	if w.began == 0 {
+		w.began = now
+	}
+	if w.budget != never && now-w.began >= w.budget {
+		return spent
+	}
+	return again
 }
 
 // A waiter is a goroutine that sleeps for a datagram.
@@ -290,19 +334,6 @@ func (s *Stack) exit(w *waiter) {
 	}
 }
 
-// wakeEverybody wakes whoever sleeps: what they wait for will not be.
-func (s *Stack) wakeEverybody() {
-	p := &s.sleepers
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.onFD != nil {
-		p.onFD.wake()
-	}
-	for _, w := range p.followers {
-		w.wake()
-	}
-}
-
 // passLead wakes a follower to sleep on the descriptors, if nobody does. It
 // reports whether somebody sleeps there or was woken to.
 func (s *Stack) passLead() bool {
@@ -353,14 +384,9 @@ func (s *Stack) sleepOnLinks(links []link.Link, now, deadline int64) {
 		// Such a link tells of the first frame only, and who was told may have
 		// found the receive lock taken. What is for the caller ends the Wait.
 		s.lockReceive()
-		more := true
-		for n := 0; more && n < maxBacklog; n++ {
-			more = s.pump()
+		for s.pump() {
 		}
 		s.unlockReceive()
-		if more {
-			return // whoever waits looks at the clock, and comes back
-		}
 	}
 	s.poller.Wait(links, until(now, min(deadline, s.timers.next.Load())))
 	if now = s.clock.Now(); now >= s.timers.next.Load() {
@@ -414,7 +440,6 @@ func (s *Stack) receive(k *Socket, t *target, flags int, deadline int64) unix.Er
 		}
 	}
 	led, slept := false, false
-	w.once = !patient
 	for first := true; ; first = false {
 		if st := k.state.Load(); st != 0 {
 			if st&stateRecvExtras != 0 && flags&recvPlain == 0 && k.recvExtras.peeksAtOffset() {
@@ -444,7 +469,7 @@ func (s *Stack) receive(k *Socket, t *target, flags int, deadline int64) unix.Er
 			if !patient {
 				continue
 			}
-			if s.late(&w) {
+			if deadline != never && s.clock.Now() >= deadline {
 				s.received(k, &w, led, slept)
 				return unix.EAGAIN
 			}

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -51,17 +52,6 @@ func (s *Stack) NewWaiter(ready func() bool) *Waiter {
 	g := &Waiter{s: s, ready: ready}
 	g.spin.adaptive.Store(spinStart)
 	return g
-}
-
-// holds reports whether a wait is over.
-func (g *Waiter) holds() bool { return g.ready() || g.s.over.Load() }
-
-// Reserve takes the descriptor that one sleeper needs who sleeps with sources, and
-// not when there may be none left: EMFILE or ENFILE if there is none.
-func (g *Waiter) Reserve() error {
-	t := g.takeTurn()
-	defer g.giveTurn(t)
-	return t.pol.Reserve()
 }
 
 // SetSources has who waits sleep on links too, of which only FD and PollError
@@ -125,17 +115,14 @@ func (g *Waiter) WakeAll() {
 // Poll drives the links once, if nobody else does.
 func (g *Waiter) Poll() {
 	s := g.s
-	w := wait{deadline: never, once: true}
-	for s.rx.lock.try(lockHeld) {
-		if g.lead(&w) != again {
-			return
-		}
+	if s.rx.lock.try(lockHeld) {
+		s.pump()
+		s.unlockReceive()
 	}
 }
 
 // Wait waits until ready, or the sources' ready, returns true, or, which it
-// reports by false, the deadline is there. It returns true too if the stack is
-// closed.
+// reports by false, the deadline is there.
 func (g *Waiter) Wait(deadline int64) bool {
 	s := g.s
 	w := wait{deadline: deadline, budget: g.spin.budget(s)}
@@ -145,7 +132,7 @@ func (g *Waiter) Wait(deadline int64) bool {
 		if ok = v == ready; ok || v == expired {
 			break
 		}
-		if s.late(&w) {
+		if deadline != never && s.clock.Now() >= deadline {
 			break
 		}
 		if w.began == 0 && g.spin.adapts(s) {
@@ -187,9 +174,12 @@ func (g *Waiter) spinUntil(w *wait) verdict {
 			if v := g.lead(w); v != again {
 				return v
 			}
-			s.makeWay(w)
+			s.rx.lock.makeWay()
+			if w.rounds%makeWayEvery == 0 {
+				runtime.Gosched()
+			}
 		}
-		if g.holds() {
+		if g.ready() {
 			return ready
 		}
 		if g.timeForSources(w) {
@@ -214,18 +204,19 @@ func (g *Waiter) lead(w *wait) verdict {
 	s := g.s
 	r := &s.rx
 	v := again
-	for v == again {
+	for {
 		more := s.pump()
-		if g.holds() {
+		if !r.pending.empty() {
+			break
+		}
+		if g.ready() {
 			v = ready
 			break
 		}
-		v = s.turned(w, more)
-		if !r.pending.empty() {
-			if v == spent {
-				v = again
+		if !more {
+			if v = s.idle(w, true); v != again {
+				break
 			}
-			break
 		}
 		if r.lock.wanted.Load() > 0 || w.rounds%makeWayEvery == 0 || g.timeForSources(w) {
 			break
@@ -249,7 +240,7 @@ func (g *Waiter) sleep(deadline int64) (led bool) {
 	}
 	g.add(w)
 	led = s.enter(w)
-	if !g.holds() && g.sources.Load() == src {
+	if !g.ready() && g.sources.Load() == src {
 		now := s.clock.Now()
 		switch links := s.net.Load().links; {
 		case led && src == nil:

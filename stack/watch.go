@@ -156,7 +156,7 @@ func (k *Socket) Events() uint32 {
 	if k.writable() {
 		ev |= EventsOut
 	} else {
-		k.sending.missed.Store(true)
+		k.missing()
 	}
 	return ev
 }

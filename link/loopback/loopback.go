@@ -129,8 +129,7 @@ func (l *Link) send(f *link.TxFrame) error {
 	if err := memory.CheckTx(f, l.info.Caps, l.info.MTU); err != nil {
 		return l.fail(err)
 	}
-	meta := link.Meta{WireLen: len(f.Data), Type: memory.TypeOf(f.Data, link.MAC{}), Priority: f.Priority, Mark: f.Mark,
-		ByLoopback: f.ByLoopback}
+	meta := link.Meta{WireLen: len(f.Data), Type: memory.TypeOf(f.Data, link.MAC{}), Priority: f.Priority, Mark: f.Mark}
 	if f.PartialChecksum {
 		meta.Checksum = link.ChecksumPartial
 	}
