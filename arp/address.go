@@ -167,12 +167,42 @@ func (t *Table) collide(a *address, mac [6]byte) {
 	t.report(Conflict, a.ip, mac)
 }
 
-// sourceFor returns the address that a request is sent from: src if it is a usable
-// own address, otherwise the first of those (Linux, arp_announce=0), otherwise
-// 0.0.0.0.
-func (t *Table) sourceFor(src [4]byte) [4]byte {
-	if t.Usable(src) {
+// A Host is what a table asks of the host that it is part of, which has other
+// interfaces too.
+type Host interface {
+	// Local reports whether ip is an address of the host in use on any of its
+	// interfaces. It is not asked for loopback's.
+	Local(ip [4]byte) bool
+	// Source returns the address that the host would send to target from by the
+	// table's link, if nothing else says; zero if there is none.
+	Source(target [4]byte) [4]byte
+}
+
+// SetHost tells the table its host. Without one the table's own addresses are all
+// that the host has. The host is asked in later calls of the table's methods.
+func (t *Table) SetHost(h Host) { t.host = h }
+
+// isElsewhere reports whether ip is an address of another interface of this host.
+func (t *Table) isElsewhere(ip [4]byte) bool {
+	return t.host != nil && t.own[key(ip)] == nil && t.host.Local(ip)
+}
+
+// answersFor reports whether requests for ip are answered: for those of all
+// interfaces of the host, as on Linux with arp_ignore=0. Addresses belong to a host,
+// not to an interface (RFC 1122 section 3.3.4.2, "weak" model).
+func (t *Table) answersFor(ip [4]byte) bool { return t.Usable(ip) || t.isElsewhere(ip) }
+
+// sourceFor returns the address that a request for target is sent from: src if it is
+// one of the host's, otherwise what the host would take (Linux, arp_announce=0),
+// otherwise the first of the usable own addresses, otherwise 0.0.0.0.
+func (t *Table) sourceFor(src, target [4]byte) [4]byte {
+	if src != [4]byte{} && t.answersFor(src) {
 		return src
+	}
+	if t.host != nil {
+		if ip := t.host.Source(target); ip != [4]byte{} {
+			return ip
+		}
 	}
 	for _, a := range t.ownOrder {
 		if a.phase == usable {

@@ -278,3 +278,52 @@ func TestAddressAndNeighbour(t *testing.T) {
 		t.Error(c)
 	}
 }
+
+// A testHost is a host with one address more.
+type testHost struct{ elsewhere, source [4]byte }
+
+func (h testHost) Local(ip [4]byte) bool         { return ip == h.elsewhere || ip == ourIP }
+func (h testHost) Source(target [4]byte) [4]byte { return h.source }
+
+// Addresses of the host's other interfaces are answered for, and not believed to be
+// anybody else's.
+func TestHost(t *testing.T) {
+	s := newSim(t, nil)
+	s.SetHost(testHost{elsewhere: otherIP, source: newIP})
+	for _, tc := range []struct {
+		name  string
+		b     []byte
+		cause Cause
+		want  []string
+	}{
+		{"asked for", packet(OpRequest, peerMAC, peerIP, [6]byte{}, otherIP), CauseNone, []string{"reply"}},
+		{"probed for", packet(OpRequest, peerMAC, [4]byte{}, [6]byte{}, otherIP), CauseNone, []string{"reply"}},
+		{"asked from", packet(OpRequest, peerMAC, otherIP, [6]byte{}, ourIP), CauseOwnAddress, nil},
+		{"asked from, by us", packet(OpRequest, ourMAC, otherIP, [6]byte{}, ourIP), CauseOwnAddress, nil},
+		{"answered from", packet(OpReply, peerMAC, otherIP, ourMAC, ourIP), CauseOwnAddress, nil},
+		{"another asked for", packet(OpRequest, peerMAC, peerIP, [6]byte{}, newIP), CauseNotForUs, nil},
+	} {
+		if c := s.Input(s.now, tc.b, peerMAC); c != tc.cause {
+			t.Errorf("%s: %v, want %v", tc.name, c, tc.cause)
+		}
+		events := s.drain()
+		if len(events) != len(tc.want) {
+			t.Errorf("%s: %d events", tc.name, len(events))
+		}
+		for _, ev := range events {
+			if m := Message(ev.Packet[:]); m.Op() != OpReply || m.SenderIP() != otherIP || m.SenderMAC() != ourMAC {
+				t.Errorf("%s: %s", tc.name, show(ev))
+			}
+		}
+	}
+	// Requests are sent from whatever address of the host's the datagram has, or the
+	// host's choice.
+	for src, want := range map[[4]byte][4]byte{otherIP: otherIP, ourIP: ourIP, {}: newIP, {1, 2, 3, 4}: newIP} {
+		s.Delete(peerIP)
+		s.drain()
+		s.Resolve(s.now, peerIP, src)
+		if ev, _ := s.Next(); Message(ev.Packet[:]).SenderIP() != want {
+			t.Errorf("from %v: %s", src, show(ev))
+		}
+	}
+}

@@ -18,7 +18,6 @@ const (
 
 	CauseOtherHost      // the frame was for another host's MAC
 	CauseReflected      // our own packet, come back
-	CauseSenderMAC      // sender hardware address is zero or a group (RFC 1812 section 3.3.2)
 	CauseSourceMismatch // sender hardware address is not the frame's, and Config.StrictSource is set
 	CauseSenderIP       // sender address is not that of one host, or 0.0.0.0 in a reply
 	CauseTargetIP       // target address is multicast or loopback
@@ -32,7 +31,7 @@ const (
 	CauseBadAddress // not the address of one host
 	CauseBadMAC     // the zero hardware address
 	CauseBadState   // not a state that can be set
-	CauseOwnAddress // the address is one of ours
+	CauseOwnAddress // the address, or a packet's sender, is ours, of whatever interface
 	CauseBacklog    // an ARP packet was not sent: too many events wait to be fetched with Next
 
 	NumCauses // how many causes there are
@@ -41,7 +40,7 @@ const (
 var causeNames = [NumCauses]string{
 	"none",
 	"too short", "hardware type", "protocol type", "hardware address length", "protocol address length", "operation",
-	"for another host", "reflected", "sender hardware address", "sender is not frame source", "sender address",
+	"for another host", "reflected", "sender is not frame source", "sender address",
 	"target address", "address conflict", "not for us", "unsolicited reply", "within lock time", "static entry",
 	"table full", "bad address", "bad hardware address", "bad state", "own address", "event backlog",
 }

@@ -87,12 +87,15 @@
 //   - PERMANENT and NOARP entries are never changed by packets.
 //
 // Where this differs from Linux on purpose: a reply that LockTime rejects does
-// not confirm the MAC that it contradicts; sender hardware addresses that are
-// zero or a group are refused (RFC 1812 section 3.3.2), and so are sender
-// addresses that no single host can have. A sender hardware address that is not
-// the frame's source address is accepted, as on Linux, since bridges and
-// redundancy protocols do that in earnest; it is counted, and Config.StrictSource
-// refuses it.
+// not confirm the MAC that it contradicts. As on Linux any sender hardware address
+// is accepted: a group (RFC 1812 section 3.3.2 is against that, but clusters have
+// them), our own (with another IP address: several hosts behind one MAC), and one
+// that is not the frame's source address, since bridges and redundancy protocols do
+// that in earnest; that is counted, and Config.StrictSource refuses it.
+//
+// Requests for addresses of the host's other interfaces are answered too, if the
+// table has a [Host] (arp_ignore=0); packets whose sender claims to be one of those are
+// not.
 //
 // # Bounds
 //

@@ -45,10 +45,16 @@ func (t *Table) input(now int64, m Message, ethSrc [6]byte, direct bool) Cause {
 		t.stats.RxReplies++
 	}
 	if a := t.own[key(sender)]; a != nil {
+		if mac == t.mac {
+			return CauseReflected
+		}
 		t.conflict(now, a, mac)
 		return CauseConflict
 	}
-	if m.Op() == OpRequest && t.Usable(target) {
+	if t.isElsewhere(sender) {
+		return CauseOwnAddress
+	}
+	if m.Op() == OpRequest && t.answersFor(target) {
 		// Linux makes an entry of the asker here, since it will want to talk. An
 		// attacker could then fill the table; the entry waits until it is needed.
 		if e := t.entries.get(sender); e != nil {
@@ -70,12 +76,6 @@ func (t *Table) input(now int64, m Message, ethSrc [6]byte, direct bool) Cause {
 
 // check looks at what the addresses say.
 func (t *Table) check(m Message, mac, ethSrc [6]byte) Cause {
-	if mac == t.mac || ethSrc == t.mac {
-		return CauseReflected
-	}
-	if mac == [6]byte{} || isGroupMAC(mac) {
-		return CauseSenderMAC
-	}
 	if mac != ethSrc {
 		t.stats.SourceMismatch++
 		if t.cfg.StrictSource {
@@ -95,14 +95,16 @@ func (t *Table) check(m Message, mac, ethSrc [6]byte) Cause {
 // target address is free. It says nothing about anybody's address.
 func (t *Table) probed(m Message, mac [6]byte) Cause {
 	target := m.TargetIP()
-	a := t.own[key(target)]
-	switch {
-	case a == nil, a.phase == duplicate:
-		return CauseNotForUs
-	case a.phase == probing:
+	if a := t.own[key(target)]; a != nil && a.phase == probing {
+		if mac == t.mac {
+			return CauseReflected
+		}
 		// Two hosts want the same address at once: neither takes it.
 		t.collide(a, mac)
 		return CauseConflict
+	}
+	if !t.answersFor(target) {
+		return CauseNotForUs
 	}
 	t.transmit(&t.stats.TxReplies, mac, OpReply, target, mac, [4]byte{})
 	return CauseNone

@@ -113,11 +113,11 @@ func put(b *[Len]byte, op uint16, senderMAC [6]byte, senderIP [4]byte, targetMAC
 func isGroupMAC(mac [6]byte) bool { return mac[0]&1 != 0 }
 
 // isHost reports whether ip can be the address of one host on a link: not
-// 0.0.0.0/8 ("this network"), loopback, multicast or the limited broadcast
-// (RFC 1122 section 3.2.1.3). The rest of 240.0.0.0/4 passes, as on Linux.
+// 0.0.0.0, loopback, multicast or the limited broadcast (RFC 1122 section 3.2.1.3).
+// As on Linux the rest of 240.0.0.0/4 passes, and that of 0.0.0.0/8.
 func isHost(ip [4]byte) bool {
 	switch {
-	case ip[0] == 0, ip[0] == 127, ip[0]&0xf0 == 0xe0:
+	case ip == [4]byte{}, ip[0] == 127, ip[0]&0xf0 == 0xe0:
 		return false
 	}
 	return ip != [4]byte{255, 255, 255, 255}

@@ -148,7 +148,7 @@ func TestIsHost(t *testing.T) {
 		{[4]byte{240, 0, 0, 1}, true},
 		{[4]byte{255, 255, 255, 254}, true},
 		{[4]byte{}, false},
-		{[4]byte{0, 1, 2, 3}, false},
+		{[4]byte{0, 1, 2, 3}, true},
 		{[4]byte{127, 0, 0, 1}, false},
 		{[4]byte{224, 0, 0, 1}, false},
 		{[4]byte{239, 255, 255, 255}, false},

@@ -115,12 +115,16 @@ func (t *Table) request(now int64, e *Entry) {
 		t.fail(now, e)
 		return
 	}
-	dst := Broadcast
+	// As on Linux only a datagram that waits has a say in the sender's address.
+	dst, src := Broadcast, e.src
+	if e.state == Probe {
+		src = [4]byte{}
+	}
 	if int(e.probes) < unicast {
 		dst = e.mac
 	}
 	e.probes++
-	t.transmit(&t.stats.TxRequests, dst, OpRequest, t.sourceFor(e.src), [6]byte{}, e.addr)
+	t.transmit(&t.stats.TxRequests, dst, OpRequest, t.sourceFor(src, e.addr), [6]byte{}, e.addr)
 	t.arm(e, now+int64(t.cfg.RetransTime))
 }
 

@@ -21,6 +21,7 @@ type Table struct {
 	timers  timers
 	events  eventQueue
 	reports bool // SetReport
+	host    Host // nil: none
 	stats   Stats
 
 	reachableTime int64 // drawn at random

@@ -2,7 +2,9 @@ package examples
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,24 +23,55 @@ import (
 // patience bounds every wait for a program.
 const patience = 30 * time.Second
 
-var binaries string
+// binaries is where the examples are built, once there is a test that runs one.
+var binaries struct {
+	dir  string
+	once sync.Once
+	err  error
+}
 
-// TestMain builds the examples.
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "outband-examples")
-	if err == nil {
-		binaries = dir
-		var out []byte
-		if out, err = exec.Command("go", "build", "-o", dir+"/", "./...").CombinedOutput(); err != nil {
-			os.Stderr.Write(out)
-		}
+	code := m.Run()
+	if binaries.dir != "" {
+		os.RemoveAll(binaries.dir)
 	}
-	code := 1
-	if err == nil {
-		code = m.Run()
-	}
-	os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+// built returns where an example is, and builds all of them the first time. A test
+// that skips builds nothing: on a busy machine with a cold cache it takes minutes.
+func built(t *testing.T, name string) string {
+	t.Helper()
+	binaries.once.Do(build)
+	if binaries.err != nil {
+		t.Fatal(binaries.err)
+	}
+	return filepath.Join(binaries.dir, name)
+}
+
+// buildPatience bounds the build, below what go test itself has by default: a build
+// that hangs is told of as such.
+const buildPatience = 5 * time.Minute
+
+func build() {
+	binaries.dir, binaries.err = os.MkdirTemp("", "outband-examples")
+	if binaries.err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), buildPatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binaries.dir+"/", "./...")
+	// The compilers that it has started hold its output open: all of them are to end.
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	switch {
+	case ctx.Err() != nil:
+		binaries.err = fmt.Errorf("go build has not ended after %s:\n%s", buildPatience, out)
+	case err != nil:
+		binaries.err = fmt.Errorf("go build: %w\n%s", err, out)
+	}
 }
 
 // A program is an example that runs.
@@ -72,7 +105,7 @@ func (p *program) output() string {
 // start runs an example at an end of a lab.
 func start(t *testing.T, at *lab.Endpoint, name string, args ...string) *program {
 	t.Helper()
-	p := &program{t: t, cmd: exec.Command(filepath.Join(binaries, name), args...),
+	p := &program{t: t, cmd: exec.Command(built(t, name), args...),
 		done: make(chan struct{}), more: make(chan struct{}, 1)}
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	at.In(t, p.cmd.Start)
@@ -121,29 +154,27 @@ func (p *program) end(pattern string) {
 func TestUDP(t *testing.T) {
 	l := lab.New(t, lab.Config{})
 	rx := start(t, l.Near(), "udp", "--dev", "near0", "--addr", "10.9.0.1/24")
-	ready(t, l)
-	start(t, l.Far(), "udp", "--dev", "far0", "--addr", "10.9.0.2/24", "--to", "10.9.0.1:4000", "hello").end("")
-	rx.expect(`^hello from 10\.9\.0\.2:\d+\n$`)
+	sendUntil(t, rx, func() bool { return rx.output() != "" }, func() {
+		start(t, l.Far(), "udp", "--dev", "far0", "--addr", "10.9.0.2/24", "--to", "10.9.0.1:4000", "hello").end("")
+	})
+	rx.expect(`^(hello from 10\.9\.0\.2:\d+\n)+$`)
 }
 
-// ready waits until near's stack answers ARP requests: its socket is bound soon
-// after. A datagram that comes before is lost, as on any network.
-func ready(t *testing.T, l *lab.Lab) {
+// sendUntil calls send again and again until rx, which does not tell when it
+// listens, has received: what comes before is lost, as on any network.
+func sendUntil(t *testing.T, rx *program, received func() bool, send func()) {
 	t.Helper()
-	p := l.Far().Packet(t)
-	request := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, l.Far().MAC[:]...)
-	request = append(request, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1)
-	request = append(request, l.Far().MAC[:]...)
-	request = append(request, 0, 0, 0, 0) // a probe, which leaves no trace (RFC 5227)
-	request = append(request, 0, 0, 0, 0, 0, 0, 10, 9, 0, 1)
-	for began := time.Now(); time.Since(began) < patience; {
-		p.Send(t, request)
-		if p.Next(t, 50*time.Millisecond, lab.EtherType(unix.ETH_P_ARP)) != nil {
-			time.Sleep(100 * time.Millisecond)
-			return
+	for began := time.Now(); !received(); {
+		if time.Since(began) > patience {
+			t.Fatalf("%v receives nothing", rx.cmd.Args)
+		}
+		send()
+		select { // a moment for what was sent, then again
+		case <-rx.more:
+		case <-rx.done:
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	t.Fatal("the stack does not answer ARP requests")
 }
 
 func TestOOBNetUDP(t *testing.T) {
@@ -179,8 +210,17 @@ func TestOOBNetUDP(t *testing.T) {
 func TestOOBNetUDPSilent(t *testing.T) {
 	l := lab.New(t, lab.Config{})
 	rx := start(t, l.Near(), "oob-net-udp", "-i", "near0", "--addr", "10.9.0.1/24", "-a", "10.9.0.1", "-I", "1", "-s")
-	ready(t, l)
-	start(t, l.Far(), "oob-net-udp", "-i", "far0", "--addr", "10.9.0.2/24", "-a", "10.9.0.1", "-S", "-I", "1", "-s").end("")
+	ended := func() bool {
+		select {
+		case <-rx.done:
+			return true
+		default:
+			return false
+		}
+	}
+	sendUntil(t, rx, ended, func() {
+		start(t, l.Far(), "oob-net-udp", "-i", "far0", "--addr", "10.9.0.2/24", "-a", "10.9.0.1", "-S", "-I", "1", "-s").end("")
+	})
 	rx.end("")
 }
 
@@ -264,7 +304,7 @@ func TestOOBNetICMP(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for _, name := range []string{"udp", "oob-net-udp", "oob-net-icmp", "epollserver", "epollclient", "msgserver", "msgclient", "feed"} {
-		out, err := exec.Command(filepath.Join(binaries, name), "--help").CombinedOutput()
+		out, err := exec.Command(built(t, name), "--help").CombinedOutput()
 		if err != nil || !strings.Contains(string(out), "network device") {
 			t.Errorf("%s --help: %v\n%s", name, err, out)
 		}

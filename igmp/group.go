@@ -71,6 +71,9 @@ func (g *Group) Accepts(src [4]byte) bool {
 	return g.acceptsListed(src)
 }
 
+// AcceptsAll reports whether the merged filter lets every source through.
+func (g *Group) AcceptsAll() bool { return g.sources.n == 0 && g.users > 0 }
+
 // acceptsListed is Accepts for a group with sources.
 func (g *Group) acceptsListed(src [4]byte) bool {
 	if src == [4]byte{} {

@@ -55,6 +55,8 @@ type Meta struct {
 	// Priority and Mark are what TxFrame said of a frame that was sent to ourselves
 	// (link/loopback); a frame from a device has neither.
 	Priority, Mark uint32
+	// ByLoopback is what TxFrame said.
+	ByLoopback bool
 	// VLANTCI and VLANTPID are the tag control information and the tag
 	// protocol identifier (IEEE 802.1Q) if VLAN is true.
 	VLANTCI, VLANTPID uint16
@@ -125,6 +127,10 @@ type TxFrame struct {
 	// (SO_PRIORITY and SO_MARK in socket(7)). They are never on the wire. Links
 	// without CapMark leave them out. 0 is what Send's frames have.
 	Priority, Mark uint32
+	// ByLoopback says of a frame to ourselves that it counts as having come in by the
+	// loopback interface, whichever has the address that it goes to. It means
+	// something on links with CapLoopback only.
+	ByLoopback bool
 }
 
 // A Link carries frames. See the package comment for who may call what.

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A Poller sleeps until one of several links has frames, until it is woken, or
@@ -34,6 +36,7 @@ type Poller struct {
 	waiting sync.Mutex
 	timer   *time.Timer
 	poll    pollSet
+	step    time.Duration // of the last sleep without an eventfd
 
 	event eventFD
 }
@@ -51,11 +54,29 @@ const (
 // on every architecture. Wait may return early at will.
 const maxSleep = 24 * time.Hour
 
+// minStep and maxStep are how long a sleep without an eventfd lasts: the first is
+// short, lest a Wake come late, and later ones twice as long each, lest they cost.
+const (
+	minStep = time.Millisecond
+	maxStep = 32 * time.Millisecond
+)
+
 // NewPoller returns a Poller that no goroutine waits in. It takes no file
 // descriptor until the first Wait on a link that has one, so that a Poller over
 // in-memory links works in a testing/synctest bubble and need not be closed.
 func NewPoller() *Poller {
 	return &Poller{woken: make(chan struct{}, 1), event: eventFD{fd: -1}}
+}
+
+// Reserve takes the descriptor that sleeping needs now, and not when there may be
+// none left: EMFILE or ENFILE if there is none. Close gives it back.
+func (p *Poller) Reserve() error {
+	p.waiting.Lock()
+	defer p.waiting.Unlock()
+	if p.closed.Load() {
+		return unix.EBADF
+	}
+	return p.event.open()
 }
 
 // Wait sleeps until frames wait on one of links that have a file descriptor,
@@ -75,12 +96,14 @@ func (p *Poller) Wait(links []Link, timeout time.Duration) {
 	}
 	sleep := asleepChan
 	if p.poll.set(links) {
-		if p.event.open() {
+		if p.event.open() == nil {
+			p.step = 0
 			sleep = asleepEvent
 		} else {
 			// No descriptor left for the process: without the eventfd a Wake
-			// cannot end a poll(2), so poll in short steps.
-			timeout = clampTo(timeout, time.Millisecond)
+			// cannot end a poll(2), so poll in steps.
+			p.step = min(max(2*p.step, minStep), maxStep)
+			timeout = clampTo(timeout, p.step)
 		}
 	}
 	if !p.state.CompareAndSwap(idle, sleep) {

@@ -60,19 +60,19 @@ type eventFD struct {
 	fd int
 }
 
-// open makes the eventfd if there is none yet, and reports whether there is one.
-func (e *eventFD) open() bool {
+// open makes the eventfd if there is none yet.
+func (e *eventFD) open() error {
 	if e.fd >= 0 {
-		return true
+		return nil
 	}
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		return false
+		return err
 	}
 	e.mu.Lock()
 	e.fd = fd
 	e.mu.Unlock()
-	return true
+	return nil
 }
 
 // signal makes the eventfd readable.

@@ -107,7 +107,7 @@ func putReturnOptions(w *controlWriter, in *stack.Info) {
 // loopback has arrived at the interface that has the address.
 func (s *Socket) putPktInfo(w *controlWriter, in *stack.Info, local [4]byte) {
 	var data [12]byte
-	home := s.api.st.HomeOf(in.Interface, in.To)
+	home := s.api.st.HomeOf(in)
 	if s.ping() {
 		home, local = in.Interface, [4]byte{} // Linux does not look for them here
 	}

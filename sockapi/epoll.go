@@ -1,6 +1,8 @@
 package sockapi
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -78,10 +80,14 @@ const epollExclusiveOK = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLERR | unix.EPO
 	unix.EPOLLWAKEUP | unix.EPOLLET | unix.EPOLLEXCLUSIVE
 
 // EpollCreate opens an Epoll (epoll_create1(2)). Close gives back what it
-// takes, which is nothing of the kernel's while no kernel descriptor is in it.
+// takes, which is nothing of the kernel's while no kernel descriptor is in it. The
+// stack's Close closes it too. ENETDOWN: the stack is closed.
 func (a *API) EpollCreate() (*Epoll, error) {
 	e := &Epoll{api: a, sockets: make(map[*Socket]*epollItem)}
 	e.kernel.init()
+	if a.st.Closed() {
+		return nil, unix.ENETDOWN
+	}
 	e.waiter = a.st.NewWaiter(func() bool { return e.ready.n.Load() > 0 || e.calls.closed() })
 	return e, nil
 }
@@ -101,7 +107,7 @@ func (e *Epoll) Ctl(op int, s *Socket, ev EpollEvent) error {
 		defer s.kernel.release()
 		return e.CtlFd(op, s.kernel.fd, ev)
 	}
-	if s.oob.Closed() || e.calls.closed() {
+	if s.oob.Closed() || e.closed() {
 		return unix.EBADF
 	}
 	if s.api.st != e.api.st {
@@ -254,12 +260,16 @@ func (e *Epoll) list(it *epollItem) bool {
 	return woken || e.calls.any()
 }
 
+// closed reports whether the Epoll, or its stack, is closed.
+func (e *Epoll) closed() bool { return e.calls.closed() || e.api.st.Closed() }
+
 // Close ends the Epoll. Who is in Wait gets EBADF.
 func (e *Epoll) Close() error {
 	if !e.calls.close() {
 		return unix.EBADF
 	}
 	e.waiter.WakeAll()
+	e.api.open.remove(e)
 	e.api.nestMu.Lock()
 	e.parents.leave()
 	e.ctl.Lock()
@@ -279,6 +289,45 @@ func (e *Epoll) Close() error {
 		e.free()
 	}
 	return nil
+}
+
+// openEpolls are the Epolls of an API that have descriptors of the kernel's, for
+// the stack's Close to give those back.
+type openEpolls struct {
+	mu   sync.Mutex // a leaf
+	all  map[*Epoll]struct{}
+	over bool // no more: the stack is closed
+}
+
+// add has an Epoll closed with the stack, or returns false if that is closed.
+func (o *openEpolls) add(e *Epoll) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.over {
+		return false
+	}
+	if o.all == nil {
+		o.all = make(map[*Epoll]struct{})
+	}
+	o.all[e] = struct{}{}
+	return true
+}
+
+func (o *openEpolls) remove(e *Epoll) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.all, e)
+}
+
+// closeAll closes them.
+func (o *openEpolls) closeAll() {
+	o.mu.Lock()
+	o.over = true
+	all := slices.Collect(maps.Keys(o.all))
+	o.mu.Unlock()
+	for _, e := range all {
+		_ = e.Close() // or somebody else has
+	}
 }
 
 // free gives the descriptors back, when the last call has left.

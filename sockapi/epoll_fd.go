@@ -35,11 +35,14 @@ func (e *Epoll) PollFD() (int, error) {
 	e.ctl.Lock()
 	defer e.ctl.Unlock()
 	p := &e.fd
-	if e.calls.closed() {
+	if e.closed() {
 		return -1, unix.EBADF
 	}
 	if p.on.Load() {
 		return p.epfd, nil
+	}
+	if !e.api.open.add(e) {
+		return -1, unix.EBADF
 	}
 	if err := p.open(e.kernel.descriptors()); err != nil {
 		return -1, err

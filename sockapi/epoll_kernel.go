@@ -49,7 +49,7 @@ func (k *kernelEpoll) descriptors() []int {
 // a timerfd. The kernel's own epoll watches it, so that events, flags and errors
 // are epoll_ctl(2)'s: EPERM is a file that cannot be watched.
 func (e *Epoll) CtlFd(op, fd int, ev EpollEvent) error {
-	if e.calls.closed() {
+	if e.closed() {
 		return unix.EBADF
 	}
 	if e.kernel.fds.Load() < 0 {
@@ -77,8 +77,14 @@ func (e *Epoll) openKernelNested(which *atomic.Int32) error {
 	if which.Load() >= 0 {
 		return nil
 	}
-	if e.calls.closed() {
+	if e.closed() {
 		return unix.EBADF // and else Close waits for nestMu before it frees
+	}
+	if err := e.waiter.Reserve(); err != nil {
+		return err
+	}
+	if !e.api.open.add(e) {
+		return unix.EBADF
 	}
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {

@@ -16,7 +16,7 @@ const maxNests = 4
 // inside itself, or more than 5 would be inside one another; EINVAL also for e
 // itself and for EPOLLEXCLUSIVE.
 func (e *Epoll) CtlEpoll(op int, inner *Epoll, ev EpollEvent) error {
-	if e.calls.closed() || inner.calls.closed() {
+	if e.closed() || inner.closed() {
 		return unix.EBADF
 	}
 	if inner == e {

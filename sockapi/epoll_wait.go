@@ -18,7 +18,10 @@ func (e *Epoll) Wait(events []EpollEvent, timeout time.Duration) (int, error) {
 		return 0, unix.EBADF
 	}
 	n, err := 0, error(unix.EINVAL)
-	if len(events) > 0 {
+	switch {
+	case e.closed():
+		err = unix.EBADF
+	case len(events) > 0:
 		n, err = e.wait(events, timeout)
 	}
 	if e.calls.leave() {
@@ -39,7 +42,7 @@ func (e *Epoll) wait(events []EpollEvent, timeout time.Duration) (int, error) {
 	deadline := e.api.st.Deadline(timeout)
 	for n == 0 {
 		intime := e.waiter.Wait(deadline)
-		if e.calls.closed() {
+		if e.closed() {
 			return 0, unix.EBADF
 		}
 		n = e.collect(events)

@@ -52,7 +52,11 @@ const solicitTimeout = 5 * time.Second
 // Date returns the time of CLOCK_MONOTONIC in d from now, for OobRecvmsg and
 // OobSendmsg.
 func (a *API) Date(d time.Duration) *unix.Timespec {
-	ts := unix.NsecToTimespec(a.st.Monotonic() + int64(d))
+	now := a.st.Monotonic()
+	if int64(d) > math.MaxInt64-now {
+		d = time.Duration(math.MaxInt64 - now) // as far as a date goes: without end
+	}
+	ts := unix.NsecToTimespec(now + int64(d))
 	return &ts
 }
 
@@ -90,14 +94,14 @@ func (a *API) expired(err error, flags int, deadline int64) error {
 // MSG_DONTWAIT or O_NONBLOCK. Others as for Recvmsg. Hot path: no allocation.
 func (s *Socket) OobRecvmsg(m *Msghdr, deadline *unix.Timespec, flags int) (int, error) {
 	if flags&^oobRecvFlags != 0 {
-		return 0, unix.EINVAL
+		return 0, s.orClosed(unix.EINVAL)
 	}
 	if s.oob == nil {
 		return s.oobRecvKernel(m, deadline, flags)
 	}
 	end, err := s.api.deadlineAt(deadline)
 	if err != nil {
-		return 0, err
+		return 0, s.orClosed(err)
 	}
 	flags |= int(s.nonblock.Load())
 	if flags&MSG_TIMESTAMP != 0 {
@@ -106,9 +110,9 @@ func (s *Socket) OobRecvmsg(m *Msghdr, deadline *unix.Timespec, flags int) (int,
 	timed := s.oobTimes.Load()&EVL_SOF_TIMESTAMP_RX != 0 && len(m.Control) > 0
 	switch {
 	case timed && len(m.Control) < IOTimesLen:
-		return 0, unix.EINVAL
+		return 0, s.orClosed(unix.EINVAL)
 	case len(m.Iov) > maxBuffers:
-		return 0, unix.EMSGSIZE
+		return 0, s.orClosed(unix.EMSGSIZE)
 	}
 	b := s.api.batch(1)
 	defer s.api.release(b)
@@ -140,21 +144,21 @@ func (s *Socket) OobRecvmsg(m *Msghdr, deadline *unix.Timespec, flags int) (int,
 // address or port is zero. Others as for Sendmsg. Hot path: no allocation.
 func (s *Socket) OobSendmsg(m *Msghdr, deadline *unix.Timespec, flags int) (int, error) {
 	if flags&^oobSendFlags != 0 || s.nowhere(m.Name) {
-		return 0, unix.EINVAL
+		return 0, s.orClosed(unix.EINVAL)
 	}
 	if s.oob == nil {
 		return s.oobSendKernel(m, deadline, flags)
 	}
 	end, err := s.api.deadlineAt(deadline)
 	if err != nil {
-		return 0, err
+		return 0, s.orClosed(err)
 	}
 	flags |= int(s.nonblock.Load())
 	b := s.api.batch(1)
 	defer s.api.release(b)
 	n, err := b.fill(s, 0, m)
 	if err != nil {
-		return 0, err
+		return 0, s.orClosed(err)
 	}
 	const asks = MSG_PROBE | unix.MSG_DONTROUTE
 	if out := &b.out[0]; flags&asks != 0 {
@@ -206,7 +210,7 @@ func (s *Socket) OobWrite(p []byte) (int, error) {
 func (s *Socket) Solicit(peer Sockaddr, flags int) error {
 	switch {
 	case s.oob == nil:
-		return unix.EOPNOTSUPP
+		return s.orClosed(unix.EOPNOTSUPP)
 	case s.oob.Closed():
 		return unix.EBADF
 	case peer.Family != unix.AF_INET:

@@ -21,7 +21,7 @@ const (
 // oobRecvKernel is OobRecvmsg in-band. There are no times of what was sent.
 func (s *Socket) oobRecvKernel(m *Msghdr, deadline *unix.Timespec, flags int) (int, error) {
 	if flags&MSG_TIMESTAMP != 0 {
-		return 0, unix.EINVAL
+		return 0, s.orClosed(unix.EINVAL)
 	}
 	return s.untilDeadline(deadline, flags, unix.POLLIN, func(wait int) (int, error) {
 		return s.kernel.recvmsg(m, flags|wait)
@@ -41,7 +41,7 @@ func (s *Socket) oobSendKernel(m *Msghdr, deadline *unix.Timespec, flags int) (i
 func (s *Socket) untilDeadline(date *unix.Timespec, flags int, events int16, attempt func(wait int) (int, error)) (int, error) {
 	end, err := s.api.deadlineAt(date)
 	if err != nil {
-		return 0, err
+		return 0, s.orClosed(err)
 	}
 	wait := unix.MSG_DONTWAIT
 	if end == stack.NoDeadline {

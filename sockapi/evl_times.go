@@ -110,7 +110,7 @@ func (s *Socket) recvTransmitTimes(m *Msghdr, end int64, flags int) (int, error)
 		room += len(b) / IOTimesLen
 	}
 	if room == 0 {
-		return 0, unix.EINVAL
+		return 0, s.orClosed(unix.EINVAL)
 	}
 	m.Name, m.Flags, m.ControlLen = Sockaddr{}, MSG_TIMESTAMP, 0
 	asked, total := s.oobTimes.Load(), 0

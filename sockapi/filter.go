@@ -28,7 +28,7 @@ func detachFilter(s *Socket, _ []byte) error {
 // is locked (SO_LOCK_FILTER).
 func (s *Socket) AttachFilter(program []bpf.RawInstruction) error {
 	if len(program) == 0 || len(program) > unix.BPF_MAXINSNS {
-		return unix.EINVAL
+		return s.orClosed(unix.EINVAL)
 	}
 	if s.oob == nil {
 		return s.kernel.attachProgram(unix.SO_ATTACH_FILTER, program)
@@ -77,7 +77,7 @@ func getFilter(s *Socket, value []byte) (int, error) {
 // filter is locked (SO_LOCK_FILTER).
 func (s *Socket) AttachReusePort(program []bpf.RawInstruction) error {
 	if len(program) == 0 || len(program) > unix.BPF_MAXINSNS {
-		return unix.EINVAL
+		return s.orClosed(unix.EINVAL)
 	}
 	if s.oob == nil {
 		return s.kernel.attachProgram(unix.SO_ATTACH_REUSEPORT_CBPF, program)

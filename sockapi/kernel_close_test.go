@@ -250,13 +250,13 @@ func TestCloseAmongBystanders(t *testing.T) {
 		for i := range 3 {
 			calls.Go(func() {
 				for err := error(nil); err != unix.EBADF; {
-					switch i + n%2 {
-					case 0:
-						_, err = s.Getsockname()
-					case 1:
+					switch {
+					case n%8 == 0 && i == 0: // one that waits
+						err = recv1(s)
+					case i == 1:
 						_, err = s.Recv(make([]byte, 1), unix.MSG_DONTWAIT)
 					default:
-						err = recv1(s)
+						_, err = s.Getsockname()
 					}
 				}
 			})

@@ -25,7 +25,7 @@ func (s *Socket) Listen(backlog int) error {
 // EOPNOTSUPP.
 func (s *Socket) Accept(flags int) (*Socket, Sockaddr, error) {
 	if flags&^kernelTypeFlags != 0 {
-		return nil, Sockaddr{}, unix.EINVAL // SOCK_OOB too
+		return nil, Sockaddr{}, s.orClosed(unix.EINVAL) // SOCK_OOB too
 	}
 	if s.oob != nil {
 		if s.oob.Closed() {

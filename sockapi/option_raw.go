@@ -59,7 +59,7 @@ func getICMPFilter(s *Socket, value []byte) (int, error) {
 func (s *Socket) bindRaw(local Sockaddr) error {
 	var buf [addrSize]byte
 	if n := local.encode(&buf); n < inet4Len {
-		return unix.EINVAL
+		return s.orClosed(unix.EINVAL)
 	}
 	return s.oob.Bind(Inet4([4]byte(buf[4:8]), 0).AddrPort())
 }

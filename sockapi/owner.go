@@ -25,7 +25,7 @@ type FileOwner struct {
 // process or group.
 func (s *Socket) FcntlOwner(cmd int, owner *FileOwner) error {
 	if cmd != unix.F_SETOWN_EX && cmd != unix.F_GETOWN_EX {
-		return unix.EINVAL
+		return s.orClosed(unix.EINVAL)
 	}
 	if s.oob == nil {
 		if !s.kernel.acquire() {

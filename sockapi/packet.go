@@ -103,10 +103,10 @@ func (s *Socket) refuses(flags int) error {
 	switch {
 	case s.isPacket():
 		if flags&^packetRecvFlags != 0 {
-			return unix.EINVAL
+			return s.orClosed(unix.EINVAL)
 		}
 	case flags&unix.MSG_OOB != 0 && !s.isUDP():
-		return unix.EOPNOTSUPP
+		return s.orClosed(unix.EOPNOTSUPP)
 	}
 	return nil
 }
@@ -115,7 +115,7 @@ func (s *Socket) refuses(flags int) error {
 func (s *Socket) sendFrame(p []byte, flags int, to Sockaddr) (int, error) {
 	addr, err := to.linkAddr()
 	if err != nil {
-		return 0, err
+		return 0, s.orClosed(err)
 	}
 	err = s.oob.SendLink(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout), &addr)
 	if err != nil {

@@ -29,13 +29,17 @@ const pollAlways = unix.POLLERR | unix.POLLHUP | unix.POLLNVAL
 // Poll waits until something in the set is ready, or the time-out has passed,
 // and returns how many entries have Revents (poll(2)). A negative time-out waits
 // without end, 0 not at all. Who waits drives the stack's links. What a Poll
-// costs grows with the set; an [Epoll]'s Wait does not.
+// costs grows with the set; an [Epoll]'s Wait does not. ENETDOWN: the stack is
+// closed, or was meanwhile, and nothing in the set is ready.
 func (a *API) Poll(fds []PollFd, timeout time.Duration) (int, error) {
 	c := a.pollCall()
 	defer c.free()
 	n := c.look(fds)
 	if n > 0 {
 		return n, nil
+	}
+	if a.st.Closed() {
+		return 0, unix.ENETDOWN
 	}
 	if timeout == 0 {
 		c.waiter.Poll()
@@ -49,6 +53,9 @@ func (a *API) Poll(fds []PollFd, timeout time.Duration) (int, error) {
 	for {
 		if n = c.look(fds); n > 0 {
 			return n, nil
+		}
+		if a.st.Closed() {
+			return 0, unix.ENETDOWN
 		}
 		intime := c.waiter.Wait(deadline)
 		c.fired.Store(false)

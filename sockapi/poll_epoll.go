@@ -12,7 +12,7 @@ import (
 // poll returns what poll(2) says of an Epoll.
 func (e *Epoll) poll() int16 {
 	switch {
-	case e.calls.closed():
+	case e.closed():
 		return unix.POLLNVAL
 	case e.readable():
 		return int16(stack.EventsIn)

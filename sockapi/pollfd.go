@@ -53,12 +53,17 @@ func (s *Socket) PollFD() (int, error) {
 	// Watching locks the list of watches, whose holders wait for mu.
 	p.mu.Unlock()
 	p.watch.Notify = func(uint32) bool { p.update(s.oob); return true }
+	p.watch.Closed = p.close // Stack.Close closes the socket too
 	s.tellTaken(p, func() { p.update(s.oob) })
 	err = s.oob.Watch(&p.watch)
 	s.waitElsewhere(1)
 	p.mu.Lock()
 	if err != nil {
+		p.closeLocked()
 		return -1, err
+	}
+	if p.gone {
+		return -1, unix.EBADF
 	}
 	p.updateLocked(s.oob)
 	return fd, nil
@@ -90,6 +95,10 @@ func (p *pollFD) updateLocked(k *stack.Socket) {
 func (p *pollFD) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.closeLocked()
+}
+
+func (p *pollFD) closeLocked() {
 	p.gone = true
 	if p.open {
 		p.open = false

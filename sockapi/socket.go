@@ -29,12 +29,16 @@ type API struct {
 	// nestMu is held while Epolls change how they are inside one another.
 	nestMu sync.Mutex
 	polls  sync.Pool // of *pollCall
+	open   openEpolls
 }
 
 // New returns the sockets of st.
 func New(st *stack.Stack) *API {
 	a := &API{st: st}
 	a.msgs.New = func() any { return new(batch) }
+	if st != nil { // in-band sockets need none
+		st.OnClose(a.open.closeAll)
+	}
 	return a
 }
 
@@ -151,6 +155,15 @@ func (a *API) openInet(kind, proto int) (*stack.Socket, int, error) {
 // OutOfBand reports whether the socket is the stack's.
 func (s *Socket) OutOfBand() bool { return s.oob != nil }
 
+// orClosed returns EBADF if the socket is closed, before whatever else is wrong with
+// a call, and else err.
+func (s *Socket) orClosed(err error) error {
+	if s.oob == nil && s.kernel.calls.Load() >= closing || s.oob != nil && s.oob.Closed() {
+		return unix.EBADF
+	}
+	return err
+}
+
 // SetNonblock sets or clears O_NONBLOCK.
 func (s *Socket) SetNonblock(on bool) error {
 	if s.oob == nil {
@@ -183,7 +196,7 @@ func (s *Socket) Bind(local Sockaddr) error {
 		// Linux' inet_bind takes AF_UNSPEC for AF_INET with the zero address.
 		local = Inet4([4]byte{}, local.Port)
 	default:
-		return local.notInet()
+		return s.orClosed(local.notInet())
 	}
 	return s.oob.Bind(local.AddrPort())
 }
@@ -203,7 +216,7 @@ func (s *Socket) Connect(peer Sockaddr) error {
 	case unix.AF_INET:
 		return s.oob.Connect(peer.AddrPort())
 	default:
-		return peer.notInet()
+		return s.orClosed(peer.notInet())
 	}
 }
 

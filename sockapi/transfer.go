@@ -115,7 +115,7 @@ func (s *Socket) Recvmsg(m *Msghdr, flags int) (int, error) {
 		return s.recvError(m, flags)
 	}
 	if len(m.Iov) > maxBuffers {
-		return 0, unix.EMSGSIZE
+		return 0, s.orClosed(unix.EMSGSIZE)
 	}
 	b := s.api.batch(1)
 	defer s.api.release(b)
@@ -160,7 +160,7 @@ func (s *Socket) Recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration) (int
 		if e := s.oob.TakeError(); e != 0 {
 			return 0, e
 		}
-		return 0, nil
+		return 0, s.orClosed(nil)
 	}
 	end := s.api.st.Deadline(timeout)
 	b := s.api.batch(len(msgs))
@@ -168,7 +168,7 @@ func (s *Socket) Recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration) (int
 	for i := range msgs {
 		if len(msgs[i].Hdr.Iov) > maxBuffers {
 			if i == 0 {
-				return 0, unix.EMSGSIZE
+				return 0, s.orClosed(unix.EMSGSIZE)
 			}
 			msgs = msgs[:i]
 			break
@@ -252,7 +252,7 @@ func (s *Socket) Sendto(p []byte, flags int, to Sockaddr) (int, error) {
 		return s.sendFrame(p, flags, to)
 	case to.Family != unix.AF_INET:
 		s.oob.Autobind()
-		return 0, to.notInet()
+		return 0, s.orClosed(to.notInet())
 	}
 	err := s.oob.SendTo(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout), to.AddrPort())
 	if err != nil {
@@ -271,7 +271,7 @@ func (s *Socket) Sendmsg(m *Msghdr, flags int) (int, error) {
 	defer s.api.release(b)
 	n, err := b.fill(s, 0, m)
 	if err != nil {
-		return 0, err
+		return 0, s.orClosed(err)
 	}
 	if _, err := s.oob.SendMessages(b.out[:1], flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout)); err != nil {
 		return 0, err
@@ -328,7 +328,7 @@ func (s *Socket) Sendmmsg(msgs []Mmsghdr, flags int) (int, error) {
 		n, err := b.fill(s, i, &msgs[i].Hdr)
 		if err != nil {
 			if i == 0 {
-				return 0, err
+				return 0, s.orClosed(err)
 			}
 			fit = i
 			break

@@ -46,6 +46,9 @@ func (k *Socket) BindNoPort() bool { return k.bindOpts.noPort.Load() }
 // connected already keeps its way. EADDRNOTAVAIL: no such interface. EINVAL:
 // the socket is bound to one, be it the same.
 func (k *Socket) SetUnicastInterface(index int) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if index != 0 {
 		if k.s.InterfaceByIndex(index) == nil {
 			return unix.EADDRNOTAVAIL
@@ -66,6 +69,9 @@ func (k *Socket) UnicastInterface() int { return int(k.bindOpts.unicastIf.Load()
 // (IP_LOCAL_PORT_RANGE in ip(7)): the lowest in the low half, the highest in the
 // high half, 0 for as ever. EINVAL: the lowest is above the highest.
 func (k *Socket) SetPortRange(r uint32) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if lo, hi := uint16(r), uint16(r>>16); lo != 0 && hi != 0 && lo > hi {
 		return unix.EINVAL
 	}

@@ -21,6 +21,9 @@ type corked struct {
 // SetCork makes what is sent add up to one datagram, until it is turned off
 // again: then that is sent.
 func (k *Socket) SetCork(on bool) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	k.sendExtras.cork.Store(on)
 	k.markSendExtras()
 	if on {

@@ -73,7 +73,6 @@ const (
 	rawRcvbufErrors
 	packetInFrames
 	packetRcvbufErrors
-	otherSndbufErrors
 	dropShortFrame
 	dropTruncatedFrame
 	dropVLAN
@@ -164,7 +163,6 @@ var counterNames = [numCounters]string{
 	rawRcvbufErrors:        "OutbandRawRcvbufErrors",
 	packetInFrames:         "OutbandPacketInFrames",
 	packetRcvbufErrors:     "OutbandPacketRcvbufErrors",
-	otherSndbufErrors:      "OutbandSndbufErrors",
 	dropShortFrame:         "OutbandDropShortFrame",
 	dropTruncatedFrame:     "OutbandDropTruncatedFrame",
 	dropVLAN:               "OutbandDropVLAN",

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -164,15 +163,6 @@ const (
 	spent                    // the spin budget is spent: sleep
 )
 
-// wait is the patience of one receive call.
-type wait struct {
-	deadline int64 // never: none
-	budget   int64 // nanoseconds to spin; never: without end
-	began    int64 // when the spinning began, 0: the clock was not read yet
-	warmed   bool  // see warm.go
-	rounds   uint32
-}
-
 // spin looks for a datagram for k until there is one or the budget is spent.
 // t is nil if a datagram may not go straight to the caller (MSG_PEEK).
 func (s *Stack) spin(k *Socket, t *target, w *wait) verdict {
@@ -185,10 +175,7 @@ func (s *Stack) spin(k *Socket, t *target, w *wait) verdict {
 			if v := s.lead(k, t, w); v != again {
 				return v
 			}
-			s.rx.lock.makeWay()
-			if w.rounds%makeWayEvery == 0 {
-				runtime.Gosched()
-			}
+			s.makeWay(w)
 		}
 		if k.ready() {
 			return ready
@@ -208,7 +195,7 @@ func (s *Stack) lead(k *Socket, t *target, w *wait) verdict {
 	}
 	v := again
 	cold := t != nil && w.budget > 0 && !w.warmed
-	for {
+	for v == again {
 		more := s.pump()
 		if t != nil && r.sink.count > 0 {
 			t.count, t.n, t.info = r.sink.count, r.sink.n, r.sink.info
@@ -224,11 +211,7 @@ func (s *Stack) lead(k *Socket, t *target, w *wait) verdict {
 			cold, w.warmed = false, true
 			continue
 		}
-		if !more {
-			if v = s.idle(w, true); v != again {
-				break
-			}
-		}
+		v = s.turned(w, more)
 		if r.lock.wanted.Load() > 0 || !r.pending.empty() || w.rounds%makeWayEvery == 0 {
 			break
 		}
@@ -239,33 +222,6 @@ func (s *Stack) lead(k *Socket, t *target, w *wait) verdict {
 	}
 	s.unlockReceive()
 	return v
-}
-
-// idle ends one round that brought nothing, and looks at the clock now and then.
-func (s *Stack) idle(w *wait, leading bool) verdict {
-	w.rounds++
-	if w.rounds%clockEvery != 0 {
-		if w.budget == 0 {
-			return spent
-		}
-		return again
-	}
-	var now int64
-	if leading && s.rx.rounds%clockEvery == 0 {
-		now = s.rx.now
-	} else {
-		now = s.clock.Now()
-	}
-	if now >= w.deadline {
-		return expired
-	}
-	if w.began == 0 {
-		w.began = now
-	}
-	if w.budget != never && now-w.began >= w.budget {
-		return spent
-	}
-	return again
 }
 
 // A waiter is a goroutine that sleeps for a datagram.
@@ -334,6 +290,19 @@ func (s *Stack) exit(w *waiter) {
 	}
 }
 
+// wakeEverybody wakes whoever sleeps: what they wait for will not be.
+func (s *Stack) wakeEverybody() {
+	p := &s.sleepers
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.onFD != nil {
+		p.onFD.wake()
+	}
+	for _, w := range p.followers {
+		w.wake()
+	}
+}
+
 // passLead wakes a follower to sleep on the descriptors, if nobody does. It
 // reports whether somebody sleeps there or was woken to.
 func (s *Stack) passLead() bool {
@@ -384,9 +353,14 @@ func (s *Stack) sleepOnLinks(links []link.Link, now, deadline int64) {
 		// Such a link tells of the first frame only, and who was told may have
 		// found the receive lock taken. What is for the caller ends the Wait.
 		s.lockReceive()
-		for s.pump() {
+		more := true
+		for n := 0; more && n < maxBacklog; n++ {
+			more = s.pump()
 		}
 		s.unlockReceive()
+		if more {
+			return // whoever waits looks at the clock, and comes back
+		}
 	}
 	s.poller.Wait(links, until(now, min(deadline, s.timers.next.Load())))
 	if now = s.clock.Now(); now >= s.timers.next.Load() {
@@ -440,6 +414,7 @@ func (s *Stack) receive(k *Socket, t *target, flags int, deadline int64) unix.Er
 		}
 	}
 	led, slept := false, false
+	w.once = !patient
 	for first := true; ; first = false {
 		if st := k.state.Load(); st != 0 {
 			if st&stateRecvExtras != 0 && flags&recvPlain == 0 && k.recvExtras.peeksAtOffset() {
@@ -469,7 +444,7 @@ func (s *Stack) receive(k *Socket, t *target, flags int, deadline int64) unix.Er
 			if !patient {
 				continue
 			}
-			if deadline != never && s.clock.Now() >= deadline {
+			if s.late(&w) {
 				s.received(k, &w, led, slept)
 				return unix.EAGAIN
 			}

@@ -92,6 +92,9 @@ func (k *Socket) GRO() bool { return k.recvExtras.gro.Load() }
 // (SO_ATTACH_FILTER in socket(7)). An empty program takes the filter away.
 // EINVAL: not a valid program.
 func (k *Socket) SetFilter(program []bpf.Instruction) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if len(program) == 0 {
 		k.recvExtras.filter.Store(nil)
 		k.markReceiveExtras()
@@ -199,6 +202,9 @@ func (k *Socket) DontRoute() bool { return k.sendExtras.onLink.Load() }
 // to a multiple of 4 bytes. A datagram with a source route goes to its first hop.
 // EINVAL: over 40 bytes, or malformed.
 func (k *Socket) SetOptions(o []byte) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	sent := new(ipv4.SentOptions)
 	if sent.Set(o) != ipv4.CauseNone {
 		return unix.EINVAL
@@ -224,6 +230,9 @@ func (k *Socket) Options() []byte {
 // an index that no interface has is taken: sends say ENODEV until there is one.
 // EINVAL: not an index.
 func (k *Socket) SetDevice(index int) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if index < 0 || index > math.MaxInt32 {
 		return unix.EINVAL
 	}
@@ -273,7 +282,7 @@ func (s *Stack) InterfaceByIndex(index int) *Interface {
 // ipi_spec_dst in ip(7), Linux' fib_compute_spec_dst).
 func (s *Stack) LocalFor(index int32, src, dst [4]byte) [4]byte {
 	n := s.net.Load()
-	if n.isLocal(dst) {
+	if i := n.byIndex[index]; n.isLocal(dst) || i != nil && i.loopback && !n.receivesOnly(dst) {
 		return dst
 	}
 	if src[0] != 0 {
@@ -292,17 +301,17 @@ func (s *Stack) LocalFor(index int32, src, dst [4]byte) [4]byte {
 	return local
 }
 
-// HomeOf returns the index that Linux gives for the interface that a datagram to
-// dst came in by (ipi_ifindex in ip(7)): for one that came over loopback it is
-// the interface that has the address.
-func (s *Stack) HomeOf(index int32, dst [4]byte) int32 {
+// HomeOf returns the index that Linux gives for the interface that a datagram came
+// in by (ipi_ifindex in ip(7)): for one that came over loopback it is, as a rule, the
+// interface that has the address.
+func (s *Stack) HomeOf(in *Info) int32 {
 	n := s.net.Load()
-	if i := n.byIndex[index]; i != nil && i.loopback {
-		if home := n.local[dst]; home != nil {
+	if i := n.byIndex[in.Interface]; i != nil && i.loopback && !in.ByLoopback {
+		if home := n.local[in.To]; home != nil {
 			return home.index
 		}
 	}
-	return index
+	return in.Interface
 }
 
 // SendOptions change one datagram: what control messages ask for.

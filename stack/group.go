@@ -179,7 +179,12 @@ func (s *Stack) groupInterface(r GroupRequest) *Interface {
 // (IP_ADD_MEMBERSHIP, MCAST_JOIN_GROUP). EINVAL: not a group. ENODEV: no such
 // interface. EADDRINUSE: the socket is a member. ENOBUFS: it is in as many groups
 // as it may be (Config.MaxMemberships).
-func (k *Socket) JoinGroup(r GroupRequest) error { return k.joinGroup(r, igmp.Exclude) }
+func (k *Socket) JoinGroup(r GroupRequest) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
+	return k.joinGroup(r, igmp.Exclude)
+}
 
 func (k *Socket) joinGroup(r GroupRequest, mode igmp.Mode) error {
 	if !ipv4.IsMulticast(r.Group) {
@@ -188,6 +193,9 @@ func (k *Socket) joinGroup(r GroupRequest, mode igmp.Mode) error {
 	s := k.s
 	s.groupMu.Lock()
 	defer s.groupMu.Unlock()
+	if k.Closed() {
+		return unix.EBADF // Close has left all groups, or waits for groupMu
+	}
 	ifc := s.groupInterface(r)
 	if ifc == nil {
 		return unix.ENODEV
@@ -214,6 +222,9 @@ func (k *Socket) joinGroup(r GroupRequest, mode igmp.Mode) error {
 // MCAST_LEAVE_GROUP). ENODEV: the request names no interface, and there is no route
 // to the group. EADDRNOTAVAIL: the socket is not a member.
 func (k *Socket) LeaveGroup(r GroupRequest) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	k.s.groupMu.Lock()
 	defer k.s.groupMu.Unlock()
 	return k.leaveGroupLocked(r)
@@ -266,6 +277,9 @@ func (k *Socket) dropGroups() {
 // EADDRNOTAVAIL: the source is there. ENOBUFS: too many (Config.MaxSources). Else as
 // JoinGroup.
 func (k *Socket) JoinSource(r GroupRequest, source [4]byte) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if err := k.joinGroup(r, igmp.Include); err != nil && err != unix.EADDRINUSE {
 		return err
 	}
@@ -276,6 +290,9 @@ func (k *Socket) JoinSource(r GroupRequest, source [4]byte) error {
 // With the last source goes the membership. EADDRNOTAVAIL: the source is not there.
 // EINVAL: no membership of that kind.
 func (k *Socket) LeaveSource(r GroupRequest, source [4]byte) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	return k.removeSource(r, source, igmp.Include)
 }
 
@@ -283,12 +300,18 @@ func (k *Socket) LeaveSource(r GroupRequest, source [4]byte) error {
 // MCAST_BLOCK_SOURCE), of which the socket is a member for all other sources: else
 // EINVAL. EADDRNOTAVAIL: it is blocked. ENOBUFS: too many.
 func (k *Socket) BlockSource(r GroupRequest, source [4]byte) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	return k.addSource(r, source, igmp.Exclude)
 }
 
 // UnblockSource undoes BlockSource (IP_UNBLOCK_SOURCE, MCAST_UNBLOCK_SOURCE).
 // EADDRNOTAVAIL: it is not blocked. EINVAL: no membership of that kind.
 func (k *Socket) UnblockSource(r GroupRequest, source [4]byte) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	return k.removeSource(r, source, igmp.Exclude)
 }
 
@@ -351,6 +374,9 @@ func (k *Socket) removeSource(r GroupRequest, source [4]byte, mode igmp.Mode) er
 // group, no mode, or the socket is not a member. ENODEV: no such interface. ENOBUFS:
 // too many sources. f.Sources may be in any order, and is not kept.
 func (k *Socket) SetGroupFilter(r GroupRequest, f igmp.Filter) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if !ipv4.IsMulticast(r.Group) || f.Mode != igmp.Include && f.Mode != igmp.Exclude {
 		return unix.EINVAL
 	}
@@ -378,6 +404,9 @@ func (k *Socket) SetGroupFilter(r GroupRequest, f igmp.Filter) error {
 // which they were given. EADDRNOTAVAIL: the socket is not a member. Else as
 // SetGroupFilter.
 func (k *Socket) GroupFilter(r GroupRequest) (igmp.Filter, error) {
+	if k.Closed() {
+		return igmp.Filter{}, unix.EBADF
+	}
 	if !ipv4.IsMulticast(r.Group) {
 		return igmp.Filter{}, unix.EINVAL
 	}
@@ -401,6 +430,9 @@ func (k *Socket) filterLocked(group [4]byte, index int32) (igmp.Filter, error) {
 
 // GroupFilterOn is GroupFilter for an interface's index.
 func (k *Socket) GroupFilterOn(group [4]byte, index int) (igmp.Filter, error) {
+	if k.Closed() {
+		return igmp.Filter{}, unix.EBADF
+	}
 	if !ipv4.IsMulticast(group) {
 		return igmp.Filter{}, unix.EINVAL
 	}
@@ -424,6 +456,9 @@ func (k *Socket) setSources(m *groupMembership, mode igmp.Mode, sources [][4]byt
 // request: as the routes say. EADDRNOTAVAIL: no such interface. EINVAL: the socket is
 // bound to another. The request's Group does not matter.
 func (k *Socket) SetMulticastInterface(r GroupRequest) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	index := int32(r.Interface)

@@ -3,34 +3,64 @@ package stack
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 
+	"github.com/outband/outband/igmp"
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/udp"
 )
 
-// groupFlows remembers which sockets flows of multicasts are for: which are members,
-// at that port, and whose filters admit the source. A datagram of a flow that is known
-// costs about what a unicast one costs, however many groups there are. It is guarded
-// by the receive lock.
+// groupFlows remembers which sockets multicasts and broadcasts to an address and a port
+// are for. A datagram to one that is known costs about what a unicast one costs,
+// however many groups there are and whoever sends it: nothing is kept by source, since
+// sources can be forged. It is guarded by the receive lock.
 type groupFlows struct {
-	slots   []groupFlow // none, or a power of two
+	slots   []groupFlow // none, or a power of two, at most half of them used
 	shift   uint        // 64 - log2(len(slots))
+	used    int         // slots used
+	held    int         // sockets that they name
 	members int         // memberships of all sockets
 	changes uint64      // of memberships
+	secret  [2]uint64   // the second is odd
+	maxUsed int         // how many flows are remembered
+	maxHeld int         // how many sockets they name: one flow more may be above
+	drops   uint64      // how often all were forgotten since there were too many
 }
 
-// A groupFlow is one flow, and whom it is for.
+// A groupFlow is an address, a port and an interface, and whom datagrams to those are
+// for.
 type groupFlow struct {
-	group, src   [4]byte
-	sport, dport uint16
-	index        int32  // of the interface
-	gen          uint64 // the flow holds while this is Stack.flowGeneration
-	sockets      []*Socket
+	dst   [4]byte
+	dport uint16
+	plain bool   // all are all, whatever the source
+	index int32  // of the interface
+	gen   uint64 // the flow holds while this is Stack.flowGeneration; 0: it is empty
+	// all are the sockets that any source's datagrams are for; some, those of whom that
+	// depends on the source, is nil if there are none.
+	all  []*Socket
+	some *sourceFlows
 }
 
-const (
-	minGroupFlows = 1 << 8
-	maxGroupFlows = 1 << 16
-)
+// sourceFlows are sockets that take datagrams of some sources only.
+type sourceFlows struct {
+	excluding []*Socket              // with a list of sources not to take: nearly all are for them
+	including map[[4]byte][]*Socket  // by the sources that they take
+	connected map[flowPeer][]*Socket // by their peer
+	count     int
+}
+
+// flowPeer is the peer of a connected socket; port 0 stands for all.
+type flowPeer struct {
+	addr [4]byte
+	port uint16
+}
+
+const minGroupFlows = 1 << 8
+
+func (c *groupFlows) init(l *Limits, random func() uint64) {
+	c.secret = [2]uint64{random(), random() | 1}
+	c.maxUsed, c.maxHeld = l.GroupFlows, l.GroupFlowSockets
+}
 
 // changed takes in that memberships have, and that there are d more of them.
 func (c *groupFlows) changed(d int) {
@@ -38,33 +68,178 @@ func (c *groupFlows) changed(d int) {
 	c.members += d
 	switch n := len(c.slots); {
 	case c.members == 0 && n > minGroupFlows:
-		c.slots = nil
+		*c = groupFlows{members: c.members, changes: c.changes, secret: c.secret, maxUsed: c.maxUsed, maxHeld: c.maxHeld, drops: c.drops}
 	case c.members == 0:
-		clear(c.slots) // which lets go of sockets that are closed; who joins next finds it made
-	case n < maxGroupFlows && n < 2*c.members:
-		n = min(max(minGroupFlows, 1<<bits.Len(uint(2*c.members))), maxGroupFlows)
-		c.slots, c.shift = make([]groupFlow, n), uint(65-bits.Len(uint(n)))
+		c.clear() // which lets go of sockets that are closed; who joins next finds it made
+	case n < 2*c.members:
+		c.grow(2 * c.members)
 	}
 }
 
-// flowGeneration changes whenever a flow may be for other sockets.
-func (s *Stack) flowGeneration() uint64 { return s.flows.changes + s.udp.Changes() }
+// clear forgets all.
+func (c *groupFlows) clear() {
+	clear(c.slots)
+	c.used, c.held = 0, 0
+}
 
-// find returns the flow that a UDP datagram to a group belongs to, nil if that
-// is not remembered. The flow may not hold.
-func (c *groupFlows) find(a *arrival, payload []byte) *groupFlow {
-	if len(c.slots) == 0 || len(payload) < 4 || a.h.Protocol() != ipv4.ProtocolUDP || a.h.IsFragment() {
+// grow makes room for n flows, or for as many as are remembered at most.
+func (c *groupFlows) grow(n int) {
+	n = 1 << bits.Len(uint(max(min(n, 2*c.maxUsed), minGroupFlows)-1))
+	if n <= len(c.slots) {
+		return
+	}
+	old := c.slots
+	c.slots, c.shift = make([]groupFlow, n), uint(65-bits.Len(uint(n)))
+	for i := range old {
+		if f := &old[i]; f.gen != 0 {
+			*c.place(f.dst, f.dport, f.index) = *f
+		}
+	}
+}
+
+// flowGeneration changes whenever a flow may be for other sockets. It is never 0.
+func (s *Stack) flowGeneration() uint64 { return 1 + s.flows.changes + s.udp.Changes() }
+
+// place returns the slot of a flow, or the free one where it belongs.
+func (c *groupFlows) place(dst [4]byte, dport uint16, index int32) *groupFlow {
+	h := uint64(binary.NativeEndian.Uint32(dst[:]))<<32 | uint64(dport)<<16
+	h = (h ^ uint64(uint32(index))*0x9e3779b97f4a7c15 ^ c.secret[0]) * c.secret[1]
+	h = (h ^ h>>32) * 0x9e3779b97f4a7c15
+	for i := h >> c.shift; ; i++ {
+		f := &c.slots[i&uint64(len(c.slots)-1)]
+		if f.gen == 0 || f.dport == dport && f.dst == dst && f.index == index {
+			return f
+		}
+	}
+}
+
+// findFlow returns the flow that a UDP datagram to a group belongs to, nil if that is not
+// remembered.
+func (s *Stack) findFlow(a *arrival, payload []byte) *groupFlow {
+	if len(s.flows.slots) == 0 || len(payload) < 4 || a.h.Protocol() != ipv4.ProtocolUDP || a.h.IsFragment() {
 		return nil
 	}
-	ports := binary.NativeEndian.Uint32(payload)
-	addrs := uint64(binary.NativeEndian.Uint32(a.src[:]))<<32 | uint64(binary.NativeEndian.Uint32(a.dst[:]))
-	h := (addrs ^ uint64(ports)<<16) * 0x9e3779b97f4a7c15
-	h = (h ^ h>>32) * 0x9e3779b97f4a7c15
-	f := &c.slots[h>>c.shift]
-	sport, dport := binary.BigEndian.Uint16(payload), binary.BigEndian.Uint16(payload[2:])
-	if f.group != a.dst || f.src != a.src || f.sport != sport || f.dport != dport || f.index != a.ifc.index {
-		clear(f.sockets)
-		*f = groupFlow{group: a.dst, src: a.src, sport: sport, dport: dport, index: a.ifc.index, sockets: f.sockets[:0]}
+	f := s.flows.place(a.dst, binary.BigEndian.Uint16(payload[2:]), a.ifc.index)
+	if f.gen != s.flowGeneration() {
+		return nil
 	}
 	return f
+}
+
+// flowTo returns the flow of a datagram to a broadcast or a group, nil if no socket is
+// bound to its port.
+func (s *Stack) flowTo(dst [4]byte, dport uint16, index int32) *groupFlow {
+	c := &s.flows
+	if !s.udp.Taken(dport) {
+		return nil
+	}
+	var f *groupFlow
+	if len(c.slots) > 0 {
+		f = c.place(dst, dport, index)
+	}
+	gen := s.flowGeneration()
+	switch {
+	case f != nil && f.gen == gen:
+		return f
+	case c.held > c.maxHeld || (f == nil || f.gen == 0) && c.used >= c.maxUsed:
+		c.clear()
+		c.drops++
+	case 2*(c.used+1) > len(c.slots):
+		c.grow(2 * len(c.slots))
+	}
+	f = c.place(dst, dport, index)
+	s.fillFlow(f, groupFlow{dst: dst, dport: dport, index: index, gen: gen})
+	return f
+}
+
+// fillFlow looks for the sockets that a flow is for.
+func (s *Stack) fillFlow(f *groupFlow, as groupFlow) {
+	c := &s.flows
+	if f.gen == 0 {
+		c.used++
+	}
+	c.held -= f.count()
+	clear(f.all)
+	as.all = f.all[:0]
+	*f = as
+	multicast := ipv4.IsMulticast(f.dst)
+	s.udp.Each(f.dst, f.dport, f.index, func(b *udp.Binding[*Socket]) {
+		var m *groupMembership
+		if multicast {
+			o := &b.Owner.multicast
+			if m = o.groups.get(f.dst, f.index); m == nil && o.membersOnly.Load() {
+				return
+			}
+		}
+		f.add(b, m)
+	})
+	if cap(f.all) > 2*len(f.all) {
+		f.all = slices.Clone(f.all)
+	}
+	c.held += f.count()
+	f.plain = f.some == nil && (!multicast || s.anySource(f.dst, f.index))
+}
+
+// add enters a socket, whose membership in the group is m, nil for none.
+func (f *groupFlow) add(b *udp.Binding[*Socket], m *groupMembership) {
+	k := b.Owner
+	if !b.Connected() && (m == nil || m.mode == igmp.Exclude && len(m.sources) == 0) {
+		f.all = append(f.all, k)
+		return
+	}
+	if f.some == nil {
+		f.some = &sourceFlows{including: make(map[[4]byte][]*Socket), connected: make(map[flowPeer][]*Socket)}
+	}
+	switch l := f.some; {
+	case b.Connected():
+		p := flowPeer{b.Remote, b.RemotePort}
+		l.connected[p] = append(l.connected[p], k)
+		l.count++
+	case m.mode == igmp.Exclude:
+		l.excluding = append(l.excluding, k)
+		l.count++
+	default:
+		for _, src := range m.sources {
+			l.including[src] = append(l.including[src], k)
+		}
+		l.count += len(m.sources)
+	}
+}
+
+// count returns how many sockets the flow names.
+func (f *groupFlow) count() int {
+	if f.some != nil {
+		return len(f.all) + f.some.count
+	}
+	return len(f.all)
+}
+
+// appendSome appends those of the sockets that take some sources only that take this one.
+func (f *groupFlow) appendSome(sockets []*Socket, src [4]byte, sport uint16) []*Socket {
+	l := f.some
+	sockets = append(sockets, l.including[src]...)
+	lists := [...][]*Socket{l.excluding, l.connected[flowPeer{src, 0}], nil}
+	if sport != 0 {
+		lists[2] = l.connected[flowPeer{src, sport}]
+	}
+	for _, list := range lists {
+		for _, k := range list {
+			if !ipv4.IsMulticast(f.dst) || k.multicast.admits(f.dst, f.index, src) {
+				sockets = append(sockets, k)
+			}
+		}
+	}
+	return sockets
+}
+
+// anySource reports whether the interface takes what anybody sends to a group.
+func (s *Stack) anySource(group [4]byte, index int32) bool {
+	i := s.net.Load().byIndex[index]
+	if i == nil {
+		return false
+	}
+	if g := i.groups.host.Lookup(group); g != nil {
+		return g.AcceptsAll()
+	}
+	return group == allHosts
 }

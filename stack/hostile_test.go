@@ -55,7 +55,7 @@ func TestBadFrames(t *testing.T) {
 		{"EtherType", eth(0x88cc, payload(60)), "OutbandDropEtherType"},
 		{"IPv6", eth(0x86dd, payload(60)), "OutbandDropEtherType"},
 		{"802.3 length", eth(46, payload(46)), "OutbandDropEtherType"},
-		{"tag in the frame", eth(0x8100, payload(60)), "OutbandDropEtherType"},
+		{"tag in the frame", eth(0x8100, payload(60)), "OutbandDropVLAN"},
 		{"for another host", ethTo(otherMAC, farMAC, unix.ETH_P_IP, good[14:]), "OutbandDropOtherHost"},
 
 		{"IP version 6", with(good, 14, 0x65), "IpInHdrErrors"},

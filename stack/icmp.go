@@ -116,7 +116,7 @@ func (s *Stack) pingDeliver(a *arrival, m icmp.Message) {
 	in := Info{From: a.src, To: a.dst, Len: len(m), Interface: a.ifc.index,
 		TTL: a.h.TTL(), TOS: a.h.TOS(), Clock: a.meta.Clock, Type: a.meta.Type,
 		FragSize: uint16(a.frag), Time: a.meta.Time}
-	k, ok := s.pings.Lookup(in.To, m.Ident(), in.From, 0, in.Interface)
+	k, ok := s.pings.Lookup(in.To, m.Ident(), in.From, 0, a.home)
 	if !ok {
 		return
 	}
@@ -176,7 +176,7 @@ func (s *Stack) errorInput(a *arrival, m icmp.Message) {
 	case ipv4.ProtocolUDP:
 		k, ok = s.udp.Lookup(q.Src, q.SrcPort(), q.Dst, q.DstPort(), a.ifc.index)
 	case ipv4.ProtocolICMP:
-		k, ok = s.pings.Lookup(q.Src, q.Ident(), q.Dst, 0, a.ifc.index)
+		k, ok = s.pings.Lookup(q.Src, q.Ident(), q.Dst, 0, a.home)
 	default:
 		ok = false
 	}
@@ -238,7 +238,7 @@ func (s *Stack) learnPathMTU(q *icmp.Quote, m icmp.Message) (mtu int, ok bool) {
 	changed := s.pmtu.Update(s.clock.Now(), q.Dst, mtu, min(h.mtu, q.TotalLen))
 	s.pmtuMu.Unlock()
 	if changed {
-		s.gen.Add(1)
+		s.gen.changedTo(q.Dst)
 	}
 	return mtu, true
 }

@@ -34,7 +34,15 @@ func (s *Stack) input(ifc *Interface, f *link.Frame) {
 		r.count[dropOtherHost]++
 		return
 	}
-	switch binary.BigEndian.Uint16(f.Data[12:]) {
+	etherType := binary.BigEndian.Uint16(f.Data[12:])
+	if etherType == unix.ETH_P_8021Q || etherType == unix.ETH_P_8021AD {
+		if !untag(f) {
+			r.count[dropVLAN]++
+			return
+		}
+		etherType = binary.BigEndian.Uint16(f.Data[12:])
+	}
+	switch etherType {
 	case unix.ETH_P_IP:
 		if f.WireLen > len(f.Data) {
 			r.count[dropTruncatedFrame]++
@@ -50,6 +58,24 @@ func (s *Stack) input(ifc *Interface, f *link.Frame) {
 	}
 }
 
+// untag takes the tags out of a frame that the link has left in it. As on Linux any
+// number of them is looked through if none names a VLAN: then it returns true.
+func untag(f *link.Frame) bool {
+	const tagLen = 4
+	for {
+		switch binary.BigEndian.Uint16(f.Data[12:]) {
+		case unix.ETH_P_8021Q, unix.ETH_P_8021AD:
+		default:
+			return true
+		}
+		if len(f.Data) < link.HeaderLen+tagLen || binary.BigEndian.Uint16(f.Data[14:])&vlanIDMask != 0 {
+			return false
+		}
+		copy(f.Data[tagLen:], f.Data[:12])
+		f.Data, f.WireLen = f.Data[tagLen:], f.WireLen-tagLen
+	}
+}
+
 // arrival is what the transport protocols are told about a datagram beside its
 // bytes.
 type arrival struct {
@@ -60,9 +86,11 @@ type arrival struct {
 	dst  [4]byte
 	kind destination
 	frag int        // length of the largest fragment, 0 if the datagram came whole
-	flow *groupFlow // of a multicast, or nil
-	// known says that the flow's sockets are those that it is for.
-	known bool
+	flow *groupFlow // of a multicast, if it is known
+	// home is the index of the interface that it counts as having come in by, which
+	// sockets that are bound to one go by: ifc's, or, of what came over loopback, that
+	// of the one that has its destination (Linux' inet_iif).
+	home int32
 }
 
 // ipv4Input processes an IP datagram, or what is left of one. own says that it
@@ -76,7 +104,7 @@ func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 		s.badHeader(c)
 		return
 	}
-	a := arrival{ifc: ifc, meta: meta, h: h, src: h.Src(), dst: h.Dst()}
+	a := arrival{ifc: ifc, meta: meta, h: h, src: h.Src(), dst: h.Dst(), home: ifc.index}
 	net, src, dst := s.net.Load(), a.src, a.dst
 	// Nearly every datagram comes from an ordinary address to the interface's
 	// own one, which is zero if it has none, or to a group.
@@ -145,6 +173,11 @@ func (s *Stack) badHeader(c ipv4.Cause) {
 // from, and finds out what kind its destination is.
 func (s *Stack) acceptable(net *network, a *arrival, payload []byte, src, dst [4]byte, own bool) bool {
 	r := &s.rx
+	if a.ifc.loopback && !a.meta.ByLoopback {
+		if home := net.homeOf(dst); home != nil {
+			a.home = home.index
+		}
+	}
 	switch c := ipv4.CheckMartian(src, dst, a.h.Protocol(), a.ifc.loopback); c {
 	case ipv4.CauseNone:
 	case ipv4.CauseDestinationZero, ipv4.CauseDestinationLoopback:
@@ -185,11 +218,8 @@ func (s *Stack) groupAcceptable(a *arrival, payload []byte) bool {
 	r := &s.rx
 	a.kind = toMulticast
 	r.count[ipInMcastPkts]++
-	if f := s.flows.find(a, payload); f != nil {
-		a.flow, a.known = f, f.gen == s.flowGeneration()
-		if a.known {
-			return true
-		}
+	if a.flow = s.findFlow(a, payload); a.flow != nil && a.flow.plain {
+		return true
 	}
 	src := a.src
 	if a.h.Protocol() == ipv4.ProtocolIGMP {
@@ -278,7 +308,7 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 	}
 	in := Info{
 		From: a.src, To: a.dst, FromPort: uh.SrcPort(), ToPort: uh.DstPort(),
-		Len: len(data), Interface: a.ifc.index, TTL: a.h.TTL(), TOS: a.h.TOS(),
+		Len: len(data), Interface: a.ifc.index, ByLoopback: a.meta.ByLoopback, TTL: a.h.TTL(), TOS: a.h.TOS(),
 		Clock: a.meta.Clock, Type: a.meta.Type, FragSize: uint16(a.frag), Time: a.meta.Time,
 	}
 	if a.meta.GSO == link.GSONone {
@@ -292,10 +322,10 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 	}
 	if a.kind != toUnicast {
 		s.udpDeliverSuper(s.destinations(a, &in), data, &in, size)
-		clear(r.match)
+		r.forgetMatch()
 		return
 	}
-	if k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, in.Interface); ok && len(data) > size {
+	if k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home); ok && len(data) > size {
 		one := [1]*Socket{s.steer(k, data, &in)}
 		if one[0].GRO() {
 			s.udpDeliverSuper(one[:], data, &in, size)
@@ -341,20 +371,18 @@ func (s *Stack) udpDeliverSuper(sockets []*Socket, data []byte, in *Info, size i
 // udpDeliver gives one datagram to the sockets that it is for.
 func (s *Stack) udpDeliver(a *arrival, data []byte, in *Info) {
 	r := &s.rx
-	if a.known && len(a.flow.sockets) == 1 {
+	if a.flow != nil && a.flow.some == nil && len(a.flow.all) == 1 {
 		r.chosen = true
-		s.deliver(a.flow.sockets[0], data, in, udpInDatagrams, udpRcvbufErrors)
+		s.deliver(a.flow.all[0], data, in, udpInDatagrams, udpRcvbufErrors)
 		r.chosen = false
 		return
 	}
 	if a.kind != toUnicast {
 		s.deliverEach(s.destinations(a, in), data, in)
-		if a.flow == nil {
-			clear(r.match)
-		}
+		r.forgetMatch()
 		return
 	}
-	k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, in.Interface)
+	k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home)
 	if !ok {
 		r.count[udpNoPorts]++
 		s.sendError(a, errPortUnreachable, 0)
@@ -364,18 +392,27 @@ func (s *Stack) udpDeliver(a *arrival, data []byte, in *Info) {
 }
 
 // destinations returns the sockets that a broadcast or multicast is for, in memory
-// that holds until the next. If it is r.match, the caller clears that.
+// that holds until the next. The caller clears r.match, which may be that.
 func (s *Stack) destinations(a *arrival, in *Info) []*Socket {
-	if f := a.flow; f != nil {
-		if !a.known {
-			clear(f.sockets)
-			f.sockets, f.gen, a.known = s.matching(a, in, f.sockets[:0]), s.flowGeneration(), true
-		}
-		return f.sockets
+	f := a.flow
+	if f == nil {
+		f = s.flowTo(in.To, in.ToPort, in.Interface)
+	}
+	switch {
+	case f == nil:
+		return nil
+	case f.some == nil:
+		return f.all
 	}
 	r := &s.rx
-	r.match = s.matching(a, in, r.match[:0])
+	r.match = f.appendSome(append(r.match[:0], f.all...), in.From, in.FromPort)
 	return r.match
+}
+
+// forgetMatch lets go of what destinations returned.
+func (r *receiver) forgetMatch() {
+	clear(r.match)
+	r.match = r.match[:0]
 }
 
 // deliverEach gives each socket its copy of a datagram.
@@ -397,24 +434,6 @@ func (s *Stack) deliverEach(sockets []*Socket, data []byte, in *Info) {
 	}
 	s.deliver(sockets[last], data, in, udpInDatagrams, udpRcvbufErrors)
 	r.chosen = false
-}
-
-// matching appends the sockets that a broadcast or multicast is for: a multicast
-// only for those whose own filters admit it.
-func (s *Stack) matching(a *arrival, in *Info, sockets []*Socket) []*Socket {
-	sockets = s.udp.Match(in.To, in.ToPort, in.From, in.FromPort, in.Interface, sockets)
-	if a.kind != toMulticast {
-		return sockets
-	}
-	all := sockets
-	sockets = sockets[:0]
-	for _, k := range all {
-		if k.multicast.admits(in.To, in.Interface, in.From) {
-			sockets = append(sockets, k)
-		}
-	}
-	clear(all[len(sockets):])
-	return sockets
 }
 
 // deliver hands one datagram to a socket: to the leader's own buffer if that is

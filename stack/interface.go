@@ -28,7 +28,6 @@ type InterfaceConfig struct {
 type Interface struct {
 	s        *Stack
 	link     link.Link
-	queue    *txQueue // that all may use
 	index    int32
 	name     string
 	loopback bool
@@ -42,7 +41,7 @@ type Interface struct {
 	flushing   int
 	flushed    sync.Cond // flushing is 0 again
 	neigh      *arp.Table
-	solicitors map[[4]byte][]chan bool
+	solicitors map[[4]byte][]*solicitation
 
 	groups groupState
 }
@@ -141,10 +140,13 @@ func (s *Stack) configureLocked(change func(n *network) error) error {
 	}
 	s.flows.changed(0) // an index may be another interface's now
 	s.unlockReceive()
-	s.gen.Add(1)
+	s.gen.changed()
 	s.wakeSleepers()
 	for _, i := range n.interfaces {
 		i.renewGroups()
+		i.neighMu.Lock()
+		i.neigh.SetHost(arpHost{n, int(i.index)})
+		i.neighMu.Unlock()
 		if c := link.ClaimerOf(i.link); c != nil {
 			c.Claim(n.addressesOf(i))
 		}
@@ -202,7 +204,6 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 	info := l.Info()
 	i := &Interface{s: s, link: l, name: info.Name, loopback: info.Caps&link.CapLoopback != 0}
 	i.info.Store(&info)
-	i.queue = newTxQueue(i)
 	i.neigh = arp.New(cfg.ARP, info.HardwareAddr, s.random)
 	i.neighTimer = newTimer(i.neighTimers)
 	i.flushed.L = &i.neighMu
@@ -287,7 +288,6 @@ func (s *Stack) retire(i *Interface) {
 	s.lockReceive()
 	i.link.Close()
 	s.unlockReceive()
-	s.rooms.look()
 }
 
 // linkChanged takes in the link's new properties. It is called by the link.
@@ -316,23 +316,41 @@ func (i *Interface) linkChanged() {
 	i.neighMu.Unlock()
 	s.timers.set(i.neighTimer, deadline)
 	i.renewGroups()
-	s.gen.Add(1)
+	s.gen.changed()
 	s.wakeSleepers()
-	s.rooms.look()
 	i.s.sendOutbox()
 	if info.State != link.Up && old.State == link.Up {
 		s.tapsDown(i, false)
 	}
 }
 
+// removed returns what there is to say of an interface that was removed, ENODEV, or
+// whose stack is closed, ENETDOWN; else nil. Its index may be another's now.
+func (i *Interface) removed() error {
+	switch {
+	case i.s.Closed():
+		return unix.ENETDOWN
+	case i.s.net.Load().byIndex[i.index] != i:
+		return unix.ENODEV
+	default:
+		return nil
+	}
+}
+
 // AddAddress gives the interface an address, "10.9.0.2/24": with it come the
 // routes to its subnet and broadcast, and it is announced by ARP. EEXIST: the
-// interface has it already.
+// interface has it already. ENODEV: the interface was removed.
 func (i *Interface) AddAddress(p netip.Prefix) error {
+	if err := i.removed(); err != nil {
+		return err
+	}
 	if !p.IsValid() || !p.Addr().Is4() {
 		return unix.EINVAL
 	}
 	err := i.s.configure(func(n *network) error {
+		if !slices.Contains(n.interfaces, i) {
+			return unix.ENODEV
+		}
 		for _, a := range n.addresses {
 			if a.Iface == int(i.index) && a.Prefix == p {
 				return unix.EEXIST
@@ -370,9 +388,13 @@ func (n *network) insertRoutes(a ipv4.Address) error {
 }
 
 // RemoveAddress takes an address from the interface: EADDRNOTAVAIL if it has
-// not got it. Another one of the same subnet takes over what it brought.
+// not got it. Another one of the same subnet takes over what it brought. ENODEV: the
+// interface was removed.
 func (i *Interface) RemoveAddress(p netip.Prefix) error {
 	err := i.s.configure(func(n *network) error {
+		if !slices.Contains(n.interfaces, i) {
+			return unix.ENODEV
+		}
 		at := slices.IndexFunc(n.addresses, func(a ipv4.Address) bool {
 			return a.Iface == int(i.index) && a.Prefix == p
 		})
@@ -404,6 +426,9 @@ func (i *Interface) RemoveAddress(p netip.Prefix) error {
 
 // Addresses returns the interface's addresses.
 func (i *Interface) Addresses() []netip.Prefix {
+	if i.removed() != nil {
+		return nil
+	}
 	var out []netip.Prefix
 	for _, a := range i.s.net.Load().addresses {
 		if a.Iface == int(i.index) {

@@ -150,7 +150,7 @@ func (k *Socket) sendTimed(tx *txbuf, o *outgoing, queued bool) unix.Errno {
 	t := IOTimes{Queuing: k.s.Monotonic(), Delivery: o.began}
 	e := k.sendStamped(tx)
 	if e == 0 {
-		e = tx.finish()
+		e = tx.flush()
 	}
 	if e != 0 || queued {
 		return e
@@ -164,7 +164,8 @@ func (k *Socket) sendTimed(tx *txbuf, o *outgoing, queued bool) unix.Errno {
 
 // TransmitTimes takes the oldest records of what was sent and returns how many;
 // lost says that there were more than are kept since the last call. It waits as
-// Recv does. EINVAL: they are not recorded. EBADF: the socket is closed.
+// Recv does, and after Shutdown, of either direction, returns none at once. EINVAL:
+// they are not recorded. EBADF: the socket is closed.
 func (k *Socket) TransmitTimes(times []IOTimes, flags int, deadline int64) (n int, lost bool, err error) {
 	x := &k.sendExtras.times
 	for {
@@ -178,6 +179,9 @@ func (k *Socket) TransmitTimes(times []IOTimes, flags int, deadline int64) (n in
 			k.taken()
 			return n, lost, nil
 		}
+		if flags&unix.MSG_DONTWAIT == 0 && k.state.Load()&(stateShutRead|stateShutWrite) != 0 {
+			return 0, false, nil // there will be no more
+		}
 		if flags&unix.MSG_DONTWAIT != 0 || !k.timesWaiter().Wait(deadline) {
 			return 0, false, unix.EAGAIN
 		}
@@ -190,16 +194,17 @@ func (k *Socket) timesWaiter() *Waiter {
 	if w := x.waiter.Load(); w != nil {
 		return w
 	}
-	w := k.s.NewWaiter(func() bool { return x.n.Load() > 0 || !x.on.Load() || k.Closed() })
+	w := k.s.NewWaiter(func() bool { return x.n.Load() > 0 || !x.on.Load() || k.ended() })
 	x.waiter.CompareAndSwap(nil, w)
 	return x.waiter.Load()
 }
 
 // Solicit is Stack.Solicit for the way that the socket's datagrams would take:
-// by the device and from the address that it is bound to, if it is.
+// by the device and from the address that it is bound to, if it is. EBADF: the
+// socket is closed, or was meanwhile. EPIPE: it is shut down, in either direction.
 func (k *Socket) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
-	if k.Closed() {
-		return unix.EBADF
+	if k.ended() {
+		return k.whyEnded()
 	}
 	k.mu.Lock()
 	f := flow{src: k.addr, device: k.device}
@@ -207,5 +212,17 @@ func (k *Socket) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFla
 	if k.s.net.Load().receivesOnly(f.src) {
 		f.src = [4]byte{}
 	}
-	return k.s.solicitBy(f, dst, timeout, flags)
+	return k.s.solicitBy(k, f, dst, timeout, flags)
+}
+
+// ended reports whether the socket was closed or shut down, whyEnded which.
+func (k *Socket) ended() bool {
+	return k.state.Load()&(stateShutRead|stateShutWrite|stateClosed) != 0
+}
+
+func (k *Socket) whyEnded() error {
+	if k.Closed() {
+		return unix.EBADF
+	}
+	return unix.EPIPE
 }

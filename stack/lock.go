@@ -58,9 +58,12 @@ func (l *receiveLock) lock() {
 	l.wanted.Add(-1)
 }
 
-// makeWay lets those who wait in lock have it. The lock must not be held.
-func (l *receiveLock) makeWay() {
-	for tries := 0; l.wanted.Load() > 0 && tries < 100; tries++ {
+// makeWay lets those who wait in lock have it, and reports whether there were any.
+// The lock must not be held.
+func (l *receiveLock) makeWay() bool {
+	tries := 0
+	for ; l.wanted.Load() > 0 && tries < 100; tries++ {
 		runtime.Gosched()
 	}
+	return tries > 0
 }

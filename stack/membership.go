@@ -30,6 +30,9 @@ type membership struct {
 // cannot filter for several.
 // ENODEV: no such interface. EINVAL: not a hardware address of the interface's kind.
 func (k *Socket) AddMembership(m Membership) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if k.packet == nil {
 		return unix.ENOPROTOOPT
 	}
@@ -61,6 +64,9 @@ func (k *Socket) AddMembership(m Membership) error {
 // DropMembership undoes AddMembership (PACKET_DROP_MEMBERSHIP). As on Linux,
 // dropping what was never added is no error.
 func (k *Socket) DropMembership(m Membership) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if k.packet == nil {
 		return unix.ENOPROTOOPT
 	}

@@ -72,7 +72,7 @@ func (s *Stack) changeGroup(g *groupSet, m *groupMembership, old, new igmp.Filte
 	i.groups.host.Update(now, m.group, old, new)
 	i.afterGroups()
 	s.unlockReceive()
-	s.gen.Add(1) // whether senders hear their own multicasts may have changed
+	s.gen.changedTo(m.group) // whether senders hear their own multicasts may have changed
 }
 
 // groupTimers does what is due of an interface's groups, and takes in what has

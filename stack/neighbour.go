@@ -2,7 +2,6 @@ package stack
 
 import (
 	"net/netip"
-	"time"
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/icmp"
@@ -84,7 +83,7 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 	switch ev.Kind {
 	case arp.Transmit:
 		tx.count[arpOut].Add(1)
-		i.sendFrame(tx, nil, s.arpFrame(i, ev.Dst, ev.Packet[:]), tag{})
+		i.sendFrame(tx, s.arpFrame(i, ev.Dst, ev.Packet[:]), tag{})
 	case arp.Flush:
 		copy(ev.Pending.Frame[:6], ev.MAC[:])
 		uncharge(&ev.Pending)
@@ -130,6 +129,22 @@ func unreachable(frame []byte) QueuedError {
 	}
 	e.Payload = payload
 	return e
+}
+
+// An arpHost is what a neighbour table knows of the host: a configuration, which is
+// never changed.
+type arpHost struct {
+	net   *network
+	index int // the interface's
+}
+
+// Local implements arp.Host.
+func (h arpHost) Local(ip [4]byte) bool { return h.net.lastByte[ip[3]] && h.net.local[ip] != nil }
+
+// Source implements arp.Host.
+func (h arpHost) Source(target [4]byte) [4]byte {
+	src, _ := ipv4.SelectSource(h.net.addresses, target, [4]byte{}, h.index)
+	return src
 }
 
 // arpInput takes in an ARP packet. The receive lock is held.
@@ -183,8 +198,12 @@ func (s *Stack) Neighbours() []Neighbour {
 }
 
 // SetNeighbour adds or replaces an entry of the interface's neighbour table (ip
-// neigh replace): arp.Permanent, arp.NoARP, arp.Reachable or arp.Stale.
+// neigh replace): arp.Permanent, arp.NoARP, arp.Reachable or arp.Stale. ENODEV: the
+// interface was removed.
 func (i *Interface) SetNeighbour(addr netip.Addr, mac link.MAC, state arp.State) error {
+	if err := i.removed(); err != nil {
+		return err
+	}
 	ip, ok := as4(addr)
 	if !ok {
 		return unix.EAFNOSUPPORT
@@ -206,8 +225,12 @@ func (i *Interface) SetNeighbour(addr netip.Addr, mac link.MAC, state arp.State)
 	}
 }
 
-// DeleteNeighbour removes an entry: ENOENT if there is none.
+// DeleteNeighbour removes an entry: ENOENT if there is none, ENODEV if the
+// interface was removed.
 func (i *Interface) DeleteNeighbour(addr netip.Addr) error {
+	if err := i.removed(); err != nil {
+		return err
+	}
 	ip, ok := as4(addr)
 	if !ok {
 		return unix.EAFNOSUPPORT
@@ -221,128 +244,4 @@ func (i *Interface) DeleteNeighbour(addr netip.Addr) error {
 		return unix.ENOENT
 	}
 	return nil
-}
-
-// SolicitFlags change what Solicit does, as evl_net_solicit's flags.
-type SolicitFlags int
-
-const (
-	// SolicitPermanent makes the entry permanent once it is resolved.
-	SolicitPermanent SolicitFlags = 1 << iota
-	// SolicitMayRoute permits a gateway on the path: its neighbour entry is the
-	// one that is resolved then.
-	SolicitMayRoute
-)
-
-// Solicit resolves the neighbour for dst now, verifying one that is stale, and
-// waits for the answer at most so long. ETIMEDOUT: no answer in time.
-// EHOSTUNREACH: it did not answer any request. EMULTIHOP: the path leads over
-// a gateway, and SolicitMayRoute is not given. EINVAL: unknown flags, or a
-// destination that has no neighbour. Routing errors as for Socket.Send.
-func (s *Stack) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
-	return s.solicitBy(flow{}, dst, timeout, flags)
-}
-
-// solicitBy is Solicit for a flow with a source or a device of its own.
-func (s *Stack) solicitBy(f flow, dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
-	ip, ok := as4(dst)
-	if !ok {
-		return unix.EAFNOSUPPORT
-	}
-	if flags&^(SolicitPermanent|SolicitMayRoute) != 0 {
-		return unix.EINVAL
-	}
-	f.dst, f.broadcast = ip, true
-	h, e := s.route(f)
-	switch {
-	case e != 0:
-		return e
-	case h.ifc.loopback || h.kind != toUnicast:
-		return nil // nothing to resolve
-	case h.next != ip && flags&SolicitMayRoute == 0:
-		return unix.EMULTIHOP
-	}
-	return h.ifc.solicit(h.next, h.src, timeout, flags)
-}
-
-// solicit waits for one neighbour.
-func (i *Interface) solicit(next, src [4]byte, timeout time.Duration, flags SolicitFlags) error {
-	answer := make(chan bool, 1)
-	i.neighMu.Lock()
-	entry := i.neigh.Solicit(i.s.clock.Now(), next, src)
-	if entry == nil {
-		i.neighMu.Unlock()
-		return unix.ENOBUFS
-	}
-	if i.solicitors == nil {
-		i.solicitors = make(map[[4]byte][]chan bool)
-	}
-	i.solicitors[next] = append(i.solicitors[next], answer)
-	i.postEventsLocked()
-	deadline := i.neigh.Deadline()
-	i.neighMu.Unlock()
-	i.s.timers.set(i.neighTimer, deadline)
-	i.s.sendOutbox()
-	ok, err := i.await(next, answer, timeout)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return unix.EHOSTUNREACH
-	}
-	if flags&SolicitPermanent != 0 {
-		return i.makePermanent(next)
-	}
-	return nil
-}
-
-// await waits for the answer to a solicitation. There need not be a leader: if
-// nobody receives, the housekeeper does within a millisecond.
-func (i *Interface) await(next [4]byte, answer chan bool, timeout time.Duration) (ok bool, err error) {
-	t := time.NewTimer(timeout)
-	defer t.Stop()
-	select {
-	case ok = <-answer:
-		return ok, nil
-	case <-t.C:
-		err = unix.ETIMEDOUT
-	case <-i.s.closing:
-		err = unix.ENETDOWN
-	}
-	i.neighMu.Lock()
-	defer i.neighMu.Unlock()
-	list := i.solicitors[next]
-	for n, c := range list {
-		if c == answer {
-			i.solicitors[next] = append(list[:n], list[n+1:]...)
-			break
-		}
-	}
-	return false, err
-}
-
-// makePermanent makes a resolved entry permanent.
-func (i *Interface) makePermanent(addr [4]byte) error {
-	i.neighMu.Lock()
-	var mac link.MAC
-	ok := false
-	if e := i.neigh.Lookup(addr); e != nil {
-		mac, ok = e.MAC()
-	}
-	i.neighMu.Unlock()
-	if !ok {
-		return unix.EHOSTUNREACH
-	}
-	return i.SetNeighbour(netip.AddrFrom4(addr), mac, arp.Permanent)
-}
-
-// tellSolicitors ends the waits for one neighbour.
-func (i *Interface) tellSolicitors(addr [4]byte, ok bool) {
-	i.neighMu.Lock()
-	list := i.solicitors[addr]
-	delete(i.solicitors, addr)
-	i.neighMu.Unlock()
-	for _, c := range list {
-		c <- ok
-	}
 }

@@ -124,11 +124,12 @@ func (s *Stack) settle(events []neighbourEvent) {
 	if len(events) == 0 {
 		return
 	}
-	tx := s.beginOwned()
+	tx := s.acquireTx(0)
 	for n := range events {
 		events[n].ifc.settleOne(tx, &events[n].Event)
 	}
-	s.endOwned(tx)
+	tx.flush()
+	s.releaseTx(tx, 0)
 	for n := range events {
 		if i := events[n].ifc; events[n].Kind == arp.Flush {
 			i.neighMu.Lock()

@@ -49,6 +49,9 @@ type tapTable struct {
 // order: unix.ETH_P_ALL for all, 0 for none. A cooked one (SOCK_DGRAM) has
 // frames without their Ethernet header.
 func (s *Stack) NewPacketSocket(cooked bool, ethertype uint16) (*Socket, error) {
+	if s.Closed() {
+		return nil, unix.ENETDOWN
+	}
 	k, err := s.open(&Socket{packet: &packetSocket{cooked: cooked, proto: ethertype}})
 	if err != nil {
 		return nil, err
@@ -64,6 +67,9 @@ func (s *Stack) NewPacketSocket(cooked bool, ethertype uint16) (*Socket, error) 
 // 0 is all interfaces. ENODEV: there is no such interface. EINVAL: not a packet
 // socket. An interface that is down is ENETDOWN for the next call.
 func (k *Socket) BindLink(index int, ethertype uint16) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if k.packet == nil {
 		return unix.EINVAL
 	}
@@ -251,15 +257,13 @@ func (s *Stack) tapInput(t *tapTable, ifc *Interface, f *link.Frame) {
 // tap gives the frames that are about to be sent to the packet sockets that want
 // them, all but the one that sends them.
 func (tx *txbuf) tap(t *tapTable) {
-	s, ifc := tx.s, tx.to.ifc
+	s, ifc := tx.s, tx.to
 	if ifc.info.Load().State != link.Up {
 		return
 	}
 	meta := link.Meta{Type: link.Outgoing, Clock: link.ClockSoftware, Time: time.Now().UnixNano()}
-	fresh := tx.batch[tx.tapped:] // the others were tried before
-	tx.tapped = len(tx.batch)
-	for n := range fresh {
-		f := &fresh[n]
+	for n := range tx.batch {
+		f := &tx.batch[n]
 		proto := binary.BigEndian.Uint16(f.Data[12:])
 		if tx.from != 0 && tx.proto != 0 && tx.proto != unix.ETH_P_ALL {
 			proto = tx.proto
@@ -309,7 +313,7 @@ func (k *Socket) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *lin
 	if k.recvExtras.drops.Load() {
 		in.Drops = k.queue.drops.Load()
 	}
-	if t := (tag{meta.Priority, meta.Mark}); t != (tag{}) && k.recvExtras.tags.Load() {
+	if t := (tag{priority: meta.Priority, mark: meta.Mark}); t != (tag{}) && k.recvExtras.tags.Load() {
 		in.setTag(t)
 	}
 	in.Len = len(data)

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/ipv4"
@@ -24,13 +25,14 @@ const defaultTTL = 64
 // neighbour, and the headers of every datagram with what changes left zero. It
 // is never changed once a sender may see it.
 type path struct {
-	// gen is the stack's generation, version the neighbour entry's: the path
-	// holds while both are what they were when it was made.
+	// gen is the destination's generation, which is at genAt, version the neighbour
+	// entry's: the path holds while both are what they were when it was made.
 	gen     uint32
 	version uint32
+	genAt   *atomic.Uint32
 	neigh   *arp.Entry // nil if no neighbour is needed, or it is not resolved
 
-	queue   *txQueue
+	link    link.Link
 	header  [headersLen]byte
 	ipSum   uint32 // of the IP header without length, id and checksum
 	udpSum  uint32 // of the pseudo-header and the ports, without length
@@ -53,7 +55,7 @@ type path struct {
 
 // holds reports whether the path may be used as it is.
 func (p *path) holds(s *Stack) bool {
-	return p.gen == s.gen.Load() && p.resolved &&
+	return p.resolved && p.gen == p.genAt.Load() &&
 		(p.neigh == nil || p.neigh.Version() == p.version)
 }
 
@@ -73,13 +75,15 @@ type pathSpec struct {
 
 // makePath fills in p for the spec, all but the neighbour.
 func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
-	gen := s.gen.Load()
+	genAt := s.gen.of(spec.dst)
+	gen := genAt.Load()
 	h, e := s.route(spec.flow)
 	if e != 0 {
 		return e
 	}
-	*p = path{gen: gen, queue: h.ifc.queue, ifc: h.ifc, next: h.next, hop: h,
+	*p = path{gen: gen, genAt: genAt, link: h.ifc.link, ifc: h.ifc, next: h.next, hop: h,
 		dst: spec.dst, dstPort: spec.dstPort, mtuRule: spec.mtuRule, tag: spec.tag, later: spec.later}
+	p.tag.byLoopback = h.byLoopback
 	ttl := spec.ttl
 	if ttl < 0 {
 		if ttl = defaultTTL; h.kind == toMulticast {

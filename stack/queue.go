@@ -15,16 +15,19 @@ import (
 type Info struct {
 	From, To         [4]byte // source and destination address
 	FromPort, ToPort uint16
-	peeked           bool  // MSG_PEEK has returned it, if it has no bytes
-	Len              int   // bytes of payload, however many fitted
-	Interface        int32 // index of the interface that it came in by
-	TTL, TOS         uint8
-	Clock            link.Clock // of Time
-	Type             link.PacketType
-	FragSize         uint16 // largest fragment's IP length if it was reassembled, else 0
-	SegmentSize      uint16 // UDP_GRO: size of the datagrams that were joined, else 0
-	Drops            uint32 // datagrams dropped before this one, if the socket wants to know
-	Time             int64  // nanoseconds since the Unix epoch, 0 if Clock is ClockNone
+	peeked           bool // MSG_PEEK has returned it, if it has no bytes
+	// ByLoopback says of a datagram of this host's own that it came in by the
+	// loopback interface: see Stack.HomeOf.
+	ByLoopback  bool
+	Len         int   // bytes of payload, however many fitted
+	Interface   int32 // index of the interface that it came in by
+	TTL, TOS    uint8
+	Clock       link.Clock // of Time
+	Type        link.PacketType
+	FragSize    uint16 // largest fragment's IP length if it was reassembled, else 0
+	SegmentSize uint16 // UDP_GRO: size of the datagrams that were joined, else 0
+	Drops       uint32 // datagrams dropped before this one, if the socket wants to know
+	Time        int64  // nanoseconds since the Unix epoch, 0 if Clock is ClockNone
 	// Taken and Delivered are when it was taken from its link, and given to the
 	// socket, in nanoseconds of CLOCK_MONOTONIC, if the socket wants to know.
 	Taken, Delivered int64

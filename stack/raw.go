@@ -46,6 +46,9 @@ type rawTable struct {
 // IPPROTO_RAW begins with SetHeaderIncluded. EPROTONOSUPPORT: 0. EINVAL: not a
 // protocol.
 func (s *Stack) NewRawSocket(proto int) (*Socket, error) {
+	if s.Closed() {
+		return nil, unix.ENETDOWN
+	}
 	switch {
 	case proto < 0 || proto > maxProtocol:
 		return nil, unix.EINVAL
@@ -127,6 +130,9 @@ func (k *Socket) disconnectRawLocked() {
 // identification and source address if they are zero. ENOPROTOOPT: not a raw
 // socket.
 func (k *Socket) SetHeaderIncluded(on bool) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if k.raw == nil {
 		return unix.ENOPROTOOPT
 	}
@@ -141,6 +147,9 @@ func (k *Socket) HeaderIncluded() bool { return k.raw != nil && k.raw.headerIncl
 // before they leave (IP_NODEFRAG in ip(7)). The stack never does that, so either
 // setting is what is done. ENOPROTOOPT: not a raw socket.
 func (k *Socket) SetNoDefragment(on bool) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if k.raw == nil {
 		return unix.ENOPROTOOPT
 	}
@@ -154,6 +163,9 @@ func (k *Socket) NoDefragment() bool { return k.raw != nil && k.raw.noDefragment
 // SetICMPFilter sets which types of ICMP messages are not received: bit n is type
 // n (ICMP_FILTER in raw(7)). EOPNOTSUPP: not a raw socket of ICMP.
 func (k *Socket) SetICMPFilter(types uint32) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if k.raw == nil || k.raw.proto != ipv4.ProtocolICMP {
 		return unix.EOPNOTSUPP
 	}
@@ -163,6 +175,9 @@ func (k *Socket) SetICMPFilter(types uint32) error {
 
 // ICMPFilter returns what SetICMPFilter set.
 func (k *Socket) ICMPFilter() (uint32, error) {
+	if k.Closed() {
+		return 0, unix.EBADF
+	}
 	if k.raw == nil || k.raw.proto != ipv4.ProtocolICMP {
 		return 0, unix.EOPNOTSUPP
 	}
@@ -192,7 +207,7 @@ func (s *Stack) rawInput(a *arrival, payload []byte) (taken bool) {
 	proto := a.h.Protocol()
 	datagram := a.h.Datagram()
 	for _, k := range s.rx.raws.sockets[proto] {
-		if !k.raw.matches(a.dst, a.src, a.ifc.index) ||
+		if !k.raw.matches(a.dst, a.src, a.home) ||
 			a.kind == toMulticast && !k.multicast.admits(a.dst, a.ifc.index, a.src) {
 			continue
 		}
@@ -200,7 +215,7 @@ func (s *Stack) rawInput(a *arrival, payload []byte) (taken bool) {
 		if proto == ipv4.ProtocolICMP && !k.raw.wants(payload) {
 			continue
 		}
-		in := Info{From: a.src, To: a.dst, Len: len(datagram), Interface: a.ifc.index,
+		in := Info{From: a.src, To: a.dst, Len: len(datagram), Interface: a.ifc.index, ByLoopback: a.meta.ByLoopback,
 			TTL: a.h.TTL(), TOS: a.h.TOS(), Clock: a.meta.Clock, Type: a.meta.Type,
 			FragSize: uint16(a.frag), Time: a.meta.Time}
 		if len(payload) >= 4 {
@@ -271,7 +286,7 @@ func (k *Socket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing)
 	case o.n < ipv4.MinHeaderLen || spec.options != nil:
 		return unix.EINVAL
 	case k.sendFull():
-		return k.noSpace()
+		return unix.EAGAIN
 	}
 	b := k.s.pool.get(o.n)
 	defer k.s.pool.put(b)
@@ -286,7 +301,7 @@ func (k *Socket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing)
 		k.dropStamp(tx, o)
 		return e
 	}
-	k.count(tx)
+	tx.count[ipOutRequests].Add(1)
 	return k.stampSent(tx, o)
 }
 
@@ -314,7 +329,7 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Socket, mess
 			return unix.EMSGSIZE
 		}
 		f := h.Fields()
-		return s.sendFields(tx, p, &f, &packet{payload: payload, owner: owner, message: message})
+		return s.sendFields(tx, p, &f, payload, owner, message)
 	}
 	if p.staysInside(b[8]) {
 		if p.heard {
@@ -329,11 +344,9 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Socket, mess
 	}
 	tx.queued = !ok
 	if !ok {
-		if e := tx.flush(); e != 0 { // what was sent before stays before
-			return e
-		}
+		tx.flush() // what was sent before stays before
 	}
-	frame, e := tx.room(p.queue, link.HeaderLen+len(b))
+	frame, e := tx.room(p.ifc, link.HeaderLen+len(b))
 	if e != 0 {
 		return e
 	}
@@ -349,7 +362,7 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Socket, mess
 		return e
 	}
 	if p.heard {
-		if e := tx.finish(); e != 0 {
+		if e := tx.flush(); e != 0 {
 			return e
 		}
 		s.hearDatagram(p, b)

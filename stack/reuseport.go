@@ -23,6 +23,9 @@ import (
 // EINVAL: not a valid program; the socket was bound without SO_REUSEPORT, or is
 // not bound and has not got it.
 func (k *Socket) AttachReusePort(program []bpf.Instruction) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	p, e := k.s.newProgram(program)
 	if e != 0 {
 		return e
@@ -48,6 +51,9 @@ func (k *Socket) AttachReusePort(program []bpf.Instruction) error {
 // (SO_DETACH_REUSEPORT_BPF in socket(7)). ENOENT: there is none. EINVAL: the
 // socket has not got SO_REUSEPORT.
 func (k *Socket) DetachReusePort() error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	if k.proto == protocolNone {
 		return unix.EINVAL
 	}

@@ -12,6 +12,7 @@ type flow struct {
 	broadcast bool    // broadcast destinations are allowed
 	onLink    bool    // no gateway: MSG_DONTROUTE
 	anySource bool    // src need not be ours: IP_TRANSPARENT
+	self      bool    // dst was the zero address, see thisHost
 }
 
 // destination is the kind of address that a datagram goes to.
@@ -34,6 +35,9 @@ type hop struct {
 	// mtuLocked says that the path claims to have an MTU below what a host may
 	// believe: datagrams are sent without DF, for routers to fragment.
 	mtuLocked bool
+	// byLoopback says of what goes to ourselves that it comes in by the loopback
+	// interface, and not by the one that has the address.
+	byLoopback bool
 }
 
 // loopbackAddr is this host, as itself.
@@ -57,7 +61,7 @@ func (s *Stack) route(f flow) (hop, unix.Errno) {
 	if f.device != 0 && net.byIndex[f.device] == nil {
 		return hop{}, unix.ENODEV
 	}
-	if net.isLocal(f.dst) && net.reaches(f) {
+	if f.self || net.isLocal(f.dst) && net.reaches(f) {
 		return net.localHop(f), 0
 	}
 	h := hop{next: f.dst, src: f.src}
@@ -97,7 +101,22 @@ func (s *Stack) route(f flow) (hop, unix.Errno) {
 		}
 		h.src = src
 	}
+	h.byLoopback = h.ifc.loopback && net.homeOf(f.dst) != h.ifc
 	return h, 0
+}
+
+// thisHost makes the zero address, as destination, the one that it stands for: the
+// source's, else the device's, else 127.0.0.1.
+func (n *network) thisHost(f *flow) {
+	if f.dst != ([4]byte{}) {
+		return
+	}
+	if f.src == ([4]byte{}) && f.device != 0 {
+		f.src, _ = ipv4.SelectSource(n.addresses, f.dst, [4]byte{}, int(f.device))
+	}
+	if f.dst, f.self = f.src, true; f.dst == ([4]byte{}) {
+		f.dst = loopbackAddr
+	}
 }
 
 // lookupRoute asks the routing table, and fills in h's device, gateway, source,
@@ -137,11 +156,20 @@ func (n *network) lookupRoute(f flow, h *hop) unix.Errno {
 // reaches reports whether an address of our own is sought where it is: by a
 // device that has not got it, datagrams leave.
 func (n *network) reaches(f flow) bool {
-	if f.device == 0 || f.device == n.loopback.index {
+	if f.device == 0 {
 		return true
 	}
-	home := n.local[f.dst]
+	home := n.homeOf(f.dst)
 	return home != nil && home.index == f.device
+}
+
+// homeOf returns the interface that has an address, nil if none has: what is sent
+// to it from this host counts as having come in by that one (Linux' inet_iif).
+func (n *network) homeOf(addr [4]byte) *Interface {
+	if home := n.local[addr]; home != nil || !ipv4.IsLoopback(addr) {
+		return home
+	}
+	return n.loopback
 }
 
 // localHop returns the way to an address of our own: over loopback, from
@@ -156,7 +184,8 @@ func (n *network) localHop(f flow) hop {
 		src = f.dst
 	}
 	mtu := min(n.loopback.info.Load().MTU, ipv4.MaxLen)
-	return hop{ifc: n.loopback, src: src, next: f.dst, mtu: mtu, pathMTU: mtu}
+	return hop{ifc: n.loopback, src: src, next: f.dst, mtu: mtu, pathMTU: mtu,
+		byLoopback: f.self && f.device == 0 && n.homeOf(f.dst) != n.loopback}
 }
 
 // interfaceFor returns the interface that a limited broadcast or a multicast

@@ -36,8 +36,8 @@ type Socket struct {
 	watches    watches
 	onTaken    atomic.Pointer[func()] // see SetTaken
 	sending    sendBuffer
-	backlog    backlog
 	tags       tags
+	solicits   solicits
 
 	hasPeer atomic.Bool // connected, readable without mu
 
@@ -84,11 +84,10 @@ const (
 	stateRecvExtras // datagrams are looked at more closely, see extras.go
 	stateSendExtras // so are those sent
 	stateSendFull   // the send buffer is full, see sendbuf.go
-	stateSendBehind // there is a backlog, see backlog.go
 
-	stateReceive  = stateError | stateShutRead | stateClosed                          // what ends a wait
-	stateSendEnds = stateError | stateShutWrite | stateClosed                         // what ends a wait for sending
-	stateSend     = stateSendEnds | stateSendExtras | stateSendFull | stateSendBehind // what the fast way out cannot do
+	stateReceive  = stateError | stateShutRead | stateClosed        // what ends a wait
+	stateSendEnds = stateError | stateShutWrite | stateClosed       // what ends a wait for sending
+	stateSend     = stateSendEnds | stateSendExtras | stateSendFull // what the fast way out cannot do
 )
 
 // defaultRcvbuf and defaultSndbuf are Linux' net.core.rmem_default and
@@ -101,6 +100,9 @@ const (
 // NewSocket makes a socket for proto: ipv4.ProtocolUDP or ipv4.ProtocolICMP,
 // else EPROTONOSUPPORT.
 func (s *Stack) NewSocket(proto uint8) (*Socket, error) {
+	if s.Closed() {
+		return nil, unix.ENETDOWN
+	}
 	if proto != ipv4.ProtocolUDP && proto != ipv4.ProtocolICMP {
 		return nil, unix.EPROTONOSUPPORT
 	}
@@ -147,10 +149,8 @@ func (k *Socket) setState(bits, events uint32) {
 	k.state.Or(bits)
 	k.queue.wakeAll()
 	k.sending.wake()
-	if bits&stateSendEnds != 0 {
-		k.endWaits()
-	}
 	k.sendExtras.times.wake()
+	k.solicits.wake()
 	k.changed(events)
 }
 
@@ -208,6 +208,9 @@ func (k *Socket) Recv(p []byte, flags int, deadline int64) (n int, info Info, er
 // as are there, into msgs, and returns how many.
 func (k *Socket) RecvMessages(msgs []Message, flags int, deadline int64) (int, error) {
 	if len(msgs) == 0 {
+		if k.Closed() {
+			return 0, unix.EBADF
+		}
 		return 0, nil
 	}
 	t := target{msgs: msgs}
@@ -222,12 +225,13 @@ func (k *Socket) RecvMessages(msgs []Message, flags int, deadline int64) (int, e
 }
 
 // Deadline returns the deadline d from now, for the calls that take one;
-// negative: never.
+// negative, or beyond what the clock can tell: never.
 func (s *Stack) Deadline(d time.Duration) int64 {
-	if d < 0 {
+	now := s.clock.Now()
+	if d < 0 || now > 0 && int64(d) >= never-now {
 		return never
 	}
-	return s.clock.Now() + int64(d)
+	return now + int64(d)
 }
 
 // NoDeadline is the deadline that never comes.
@@ -238,6 +242,9 @@ const NoDeadline = int64(never)
 // address all addresses. EADDRNOTAVAIL: not an address of the stack's. EINVAL:
 // bound already. EADDRINUSE: somebody has it.
 func (k *Socket) Bind(local netip.AddrPort) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	addr, ok := as4(local.Addr())
 	if !ok {
 		return unix.EAFNOSUPPORT
@@ -324,6 +331,9 @@ func (k *Socket) ported() bool {
 // It chooses the source address by the route. ENETUNREACH: there is no route.
 // EACCES: a broadcast address, without SetBroadcast.
 func (k *Socket) Connect(peer netip.AddrPort) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	dst, ok := as4(peer.Addr())
 	if !ok {
 		return unix.EAFNOSUPPORT
@@ -342,12 +352,8 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 	unicastIf := k.bindOpts.unicastIf.Load()
 	// Linux keeps to the address of an earlier connect too.
 	f := k.flowLocked(dst, unicastIf)
-	if dst == ([4]byte{}) { // Linux: the zero address is this host
-		if dst = f.src; dst == ([4]byte{}) {
-			dst = loopbackAddr
-		}
-		f.dst = dst
-	}
+	k.s.net.Load().thisHost(&f)
+	dst, f.self = f.dst, false // Linux looks for the way to it a second time
 	k.multicast.apply(&f)
 	rt, e := k.s.route(f)
 	if e != 0 {
@@ -431,6 +437,9 @@ func (k *Socket) RemoteAddr() (peer netip.AddrPort, ok bool) {
 // ENOTCONN if the socket has no peer: then it takes effect all the same, as on
 // Linux. EINVAL for another value of how.
 func (k *Socket) Shutdown(how int) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	var bits uint32
 	switch how {
 	case unix.SHUT_RD:
@@ -441,9 +450,6 @@ func (k *Socket) Shutdown(how int) error {
 		bits = stateShutRead | stateShutWrite
 	default:
 		return unix.EINVAL
-	}
-	if k.state.Load()&stateClosed != 0 {
-		return unix.EBADF
 	}
 	if k.packet != nil {
 		return unix.EOPNOTSUPP
@@ -599,6 +605,9 @@ func (k *Socket) KeepError(err error) {
 // PathMTU returns the MTU in bytes of the path to the peer as it is known now
 // (IP_MTU, ip(7)): ENOTCONN if there is no peer.
 func (k *Socket) PathMTU() (int, error) {
+	if k.Closed() {
+		return 0, unix.EBADF
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !k.connected {

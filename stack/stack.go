@@ -37,12 +37,15 @@ type Config struct {
 	// sources its filter for a group may have; 0 is 20 and 10, Linux' defaults
 	// (net.ipv4.igmp_max_memberships and igmp_max_msf).
 	MaxMemberships, MaxSources int
+	// Limits bound what the stack keeps and does for others.
+	Limits Limits
 }
 
 // Stack is one host: interfaces, addresses, routes, sockets. All methods may be
 // called by any goroutines at once.
 type Stack struct {
 	clock       Clock
+	limits      Limits
 	spinDefault time.Duration
 	// monotonicBase makes the clock's time CLOCK_MONOTONIC's.
 	monotonicBase int64
@@ -61,7 +64,7 @@ type Stack struct {
 	taps       atomic.Pointer[tapTable] // nil: no packet socket wants anything
 	tapMu      sync.Mutex               // for changing taps; a leaf
 	net        atomic.Pointer[network]
-	gen        atomic.Uint32 // changes whenever a cached path may have become wrong
+	gen        generations
 	timers     timers
 	reasmTimer *timer
 	schedule   schedule
@@ -70,7 +73,6 @@ type Stack struct {
 	pool        bufferPool
 	flushes     sync.Pool
 	outbox      outbox
-	rooms       rooms
 	ident       *ipv4.Identifier
 	recent      recentDestinations
 	socketIDs   atomic.Uint64
@@ -79,6 +81,8 @@ type Stack struct {
 	sleepers    sleepers
 	housekeeper housekeeper
 	closing     chan struct{}
+	over        atomic.Bool // the stack is closed, and so are its sockets
+	onClose     []func()    // guarded by mu
 	// elsewhere counts the sockets whose owners wait in an event loop of their
 	// own: for those the housekeeper stays on the links' descriptors.
 	elsewhere atomic.Int32
@@ -111,7 +115,8 @@ type Stack struct {
 const maxPathMTUs = 4096
 
 // New makes a stack with a loopback interface "lo" that has 127.0.0.1/8. Close
-// ends it.
+// ends it. It takes the two descriptors that sleeping needs: EMFILE or ENFILE if
+// they are not to be had.
 func New(cfg Config) (*Stack, error) {
 	s := &Stack{
 		clock:       cfg.Clock,
@@ -122,14 +127,16 @@ func New(cfg Config) (*Stack, error) {
 		closing:     make(chan struct{}),
 		sockets:     make(map[*Socket]struct{}),
 	}
+	s.limits = cfg.Limits.complete()
 	s.housekeeper.init()
-	s.rooms.init(s)
 	if s.clock == nil {
 		s.clock = systemClock{time.Now()}
 	}
 	s.monotonicBase = monotonicBase(s.clock)
 	s.randAt = len(s.rand)
 	s.recent.secret = s.random()
+	s.flows.init(&s.limits, s.random)
+	s.gen.secret = s.random() | 1
 	var key [16]byte
 	rand.Read(key[:])
 	s.ident = ipv4.NewIdentifier(key)
@@ -157,6 +164,9 @@ func New(cfg Config) (*Stack, error) {
 		s.maxSources = defaultMaxSources
 	}
 	s.net.Store(&network{routes: new(ipv4.RouteTable)})
+	if err := s.reserve(); err != nil {
+		return nil, err
+	}
 	lo, err := s.AddLink(loopback.New(loopback.Options{}), InterfaceConfig{Index: 1})
 	if err != nil {
 		return nil, err
@@ -166,6 +176,18 @@ func New(cfg Config) (*Stack, error) {
 	}
 	go s.keepHouse()
 	return s, nil
+}
+
+// reserve takes the descriptors that whoever sleeps on the links will need.
+func (s *Stack) reserve() error {
+	for _, p := range []*link.Poller{s.poller, s.housekeeper.poller} {
+		if err := p.Reserve(); err != nil {
+			s.poller.Close()
+			s.housekeeper.poller.Close()
+			return err
+		}
+	}
+	return nil
 }
 
 // random returns unpredictable bits.
@@ -206,7 +228,7 @@ func (s *Stack) Close() error {
 	s.lockReceive()
 	s.net.Store(empty)
 	s.unlockReceive()
-	s.gen.Add(1)
+	s.gen.changed()
 	s.closed = true
 	s.mu.Unlock()
 	for _, i := range n.interfaces {
@@ -216,8 +238,12 @@ func (s *Stack) Close() error {
 	for _, k := range sockets {
 		k.Close()
 	}
-	s.rooms.close()
+	s.over.Store(true)
+	s.wakeEverybody()
 	s.wakeSleepers()
+	for _, f := range s.closers() {
+		f()
+	}
 	<-s.housekeeper.done
 	s.sendOutbox()
 	for _, i := range slices.Backward(n.interfaces) {
@@ -228,14 +254,27 @@ func (s *Stack) Close() error {
 	return s.housekeeper.poller.Close()
 }
 
-// isClosing reports whether Close was called.
-func (s *Stack) isClosing() bool {
-	select {
-	case <-s.closing:
-		return true
-	default:
-		return false
+// Closed reports whether the stack is closed, and all its sockets.
+func (s *Stack) Closed() bool { return s.over.Load() }
+
+// OnClose has Close call f, once the sockets are closed and with no lock held, to
+// give back what belongs to the stack elsewhere. If the stack is closed, f is
+// called at once.
+func (s *Stack) OnClose(f func()) {
+	s.mu.Lock()
+	if over := s.over.Load(); !over {
+		s.onClose = append(s.onClose, f)
+		s.mu.Unlock()
+		return
 	}
+	s.mu.Unlock()
+	f()
+}
+
+func (s *Stack) closers() []func() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.onClose
 }
 
 // SocketInfo is one socket, as ss(8) shows it.

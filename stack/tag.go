@@ -9,7 +9,10 @@ import (
 
 // A tag is what goes along with a frame for what is below the link to look at
 // (link.TxFrame).
-type tag struct{ priority, mark uint32 }
+type tag struct {
+	priority, mark uint32
+	byLoopback     bool
+}
 
 // tags are the tag of what a socket sends (SO_PRIORITY, SO_MARK).
 type tags struct{ priority, mark atomic.Uint32 }
@@ -30,7 +33,7 @@ func (k *Socket) Mark() uint32 { return k.tags.mark.Load() }
 
 // tag returns the tag of a datagram.
 func (k *Socket) tag(o *outgoing) tag {
-	t := tag{k.tags.priority.Load(), k.tags.mark.Load()}
+	t := tag{priority: k.tags.priority.Load(), mark: k.tags.mark.Load()}
 	if o.opts != nil {
 		o.opts.tag(&t)
 	}
@@ -72,7 +75,7 @@ func (p *path) tagged() bool { return p.tag != tag{} }
 // tagLast gives the frame that was added last a tag.
 func (tx *txbuf) tagLast(t tag) {
 	f := &tx.batch[len(tx.batch)-1]
-	f.Priority, f.Mark = t.priority, t.mark
+	f.Priority, f.Mark, f.ByLoopback = t.priority, t.mark, t.byLoopback
 	tx.special = true
 }
 
@@ -122,7 +125,7 @@ func (s *Stack) inputOwn(ifc *Interface, frames []link.Frame) {
 	r := &s.rx
 	for i := range frames {
 		f := &frames[i]
-		r.tag = tag{f.Priority, f.Mark}
+		r.tag = tag{priority: f.Priority, mark: f.Mark}
 		s.input(ifc, f)
 	}
 	r.tag = tag{}

@@ -31,7 +31,7 @@ func (l *tagLink) Send(frame []byte) error {
 func (l *tagLink) SendBatch(frames []link.TxFrame) (int, error) {
 	for i := range frames {
 		if f := &frames[i]; f.Data[12] == 8 && f.Data[13] == 0 {
-			l.tags = append(l.tags, tag{f.Priority, f.Mark})
+			l.tags = append(l.tags, tag{priority: f.Priority, mark: f.Mark})
 		}
 	}
 	return l.Link.SendBatch(frames)
@@ -79,7 +79,7 @@ func TestTags(t *testing.T) {
 			t.Fatalf("SendMessages: %d, %v", n, err)
 		}
 	}
-	both := tag{5, 9}
+	both := tag{priority: 5, mark: 9}
 	set := func(k *Socket) *Socket { k.SetPriority(5); k.SetMark(9); return k }
 	for _, tt := range []struct {
 		name string
@@ -104,7 +104,7 @@ func TestTags(t *testing.T) {
 			k.SetPriority(0)
 			check(t, k.Send(nil, 0, NoDeadline))
 			check(t, k.Send(nil, 0, NoDeadline))
-		}, []tag{{}, {}, both, {5, 0}, {}, {}}},
+		}, []tag{{}, {}, both, {priority: 5, mark: 0}, {}, {}}},
 		{"to an address", func() { send(set(udp()), []int{1}); send(set(udp()), []int{1}) }, []tag{both, both}},
 		{"of the type of service", func() {
 			k := connected(udp())
@@ -112,13 +112,13 @@ func TestTags(t *testing.T) {
 			check(t, k.Send(nil, 0, NoDeadline))
 			k.SetTOS(0)
 			check(t, k.Send(nil, 0, NoDeadline))
-		}, []tag{{4, 0}, {}}},
+		}, []tag{{priority: 4, mark: 0}, {}}},
 		{"fragments", func() { send(set(udp()), []int{4000}) }, []tag{both, both, both}},
 		{"a super-packet", func() { k := set(udp()); send(k, []int{1}); send(k, []int{100, 100, 100, 100}) }, []tag{both, both}},
 		{"UDP_SEGMENT", func() { k := set(udp()); k.SetSegment(10); send(k, []int{25}) }, []tag{both, both, both}},
 		{"one of several", func() {
 			send(udp(), []int{30, 20, 10, 5}, nil, &SendOptions{Mark: 7, HasMark: true}, &SendOptions{Priority: 3, HasPriority: true})
-		}, []tag{{}, {0, 7}, {3, 0}, {}}},
+		}, []tag{{}, {priority: 0, mark: 7}, {priority: 3, mark: 0}, {}}},
 		{"taken back for one", func() {
 			send(set(udp()), []int{30, 20}, &SendOptions{HasMark: true, HasPriority: true})
 		}, []tag{{}, both}},
@@ -175,7 +175,7 @@ func TestTagsWait(t *testing.T) {
 		check(t, err)
 		check(t, i.AddAddress(netip.MustParsePrefix("10.9.0.1/24")))
 		k := udpSocket(t, s, "")
-		for _, v := range []tag{{1, 2}, {}, {3, 0}} {
+		for _, v := range []tag{{priority: 1, mark: 2}, {}, {priority: 3, mark: 0}} {
 			k.SetPriority(v.priority)
 			k.SetMark(v.mark)
 			check(t, k.SendTo(payload(3), 0, NoDeadline, netip.AddrPortFrom(farAddr, 7)))
@@ -185,7 +185,7 @@ func TestTagsWait(t *testing.T) {
 		}
 		check(t, peer.Send(arpReply(farMAC)))
 		w.settle()
-		if got, want := l.take(), []tag{{1, 2}, {}, {3, 0}}; !slices.Equal(got, want) {
+		if got, want := l.take(), []tag{{priority: 1, mark: 2}, {}, {priority: 3, mark: 0}}; !slices.Equal(got, want) {
 			t.Errorf("tags %v, expected %v", got, want)
 		}
 		s.Close()
@@ -226,8 +226,8 @@ func TestTagsReceived(t *testing.T) {
 	tx := udpSocket(t, s, "127.0.0.1:9")
 	rx.SetKeepTags(true)
 	packets.SetKeepTags(true)
-	want := tag{5, 7}
-	for _, tt := range []tag{{}, want, {0, 1}, {}} {
+	want := tag{priority: 5, mark: 7}
+	for _, tt := range []tag{{}, want, {priority: 0, mark: 1}, {}} {
 		tx.SetPriority(tt.priority)
 		tx.SetMark(tt.mark)
 		check(t, tx.SendTo([]byte("x"), 0, NoDeadline, rx.LocalAddr()))

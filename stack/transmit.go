@@ -3,7 +3,9 @@ package stack
 import (
 	"encoding/binary"
 	"math"
+	"math/rand/v2"
 	"net/netip"
+	"time"
 
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/internal/checksum"
@@ -53,6 +55,9 @@ func (k *Socket) Send(p []byte, flags int, deadline int64) error {
 
 // SendTo is Send to an address of the caller's choice.
 func (k *Socket) SendTo(p []byte, flags int, deadline int64, to netip.AddrPort) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
 	dst, ok := as4(to.Addr())
 	if !ok {
 		return unix.EAFNOSUPPORT
@@ -63,7 +68,6 @@ func (k *Socket) SendTo(p []byte, flags int, deadline int64, to netip.AddrPort) 
 
 func (k *Socket) sendOne(o *outgoing, flags int, deadline int64) error {
 	tx := k.s.acquireTx(k.id)
-	tx.deadline = deadline
 	e := k.send(tx, o, flags)
 	if e == 0 {
 		e = tx.flush()
@@ -82,46 +86,43 @@ func (k *Socket) sendOne(o *outgoing, flags int, deadline int64) error {
 // sentSlow does what a sent datagram rarely needs: loopback's delivery, and
 // patience with a busy device.
 func (k *Socket) sentSlow(tx *txbuf, o *outgoing, e unix.Errno, flags int, deadline int64) unix.Errno {
-	for {
-		if tx.failed != 0 { // it was built
-			e = k.finish(tx, flags, deadline)
-			break
-		}
-		if e != unix.EAGAIN || !k.pause(flags, deadline) {
-			break
-		}
+	for e == unix.EAGAIN && k.pause(flags, deadline) {
 		if e = k.send(tx, o, flags); e == 0 {
 			e = tx.flush()
 		}
 	}
-	return k.endSend(tx, e)
-}
-
-// endSend leaves tx as it found it, and returns what the call does.
-func (k *Socket) endSend(tx *txbuf, e unix.Errno) unix.Errno {
-	if len(tx.batch) > 0 {
-		k.takeBack(tx) // part of a message that could not be built
+	if e == unix.ENOBUFS {
+		tx.count[udpSndbufErrors].Add(1)
+		if !k.recvErr.Load() && k.packet == nil {
+			e = 0 // as Linux' udp_send_skb: a datagram may be lost
+		}
 	}
-	tx.midway, tx.owner = false, nil
 	if tx.local {
 		tx.local = false
 		k.s.pumpLocal()
 	}
-	if e == unix.EAGAIN {
-		return k.whyNot()
-	}
 	return e
 }
+
+// busyPause is how long a blocking send waits for a busy device between two
+// attempts: a few frames' time at 1 Gbit/s.
+const busyPause = 50 * time.Microsecond
 
 // SendMessages sends datagrams in order with as few system calls as the link
 // can, and returns how many were sent. The error, one of Send's, is what stopped
 // it before the first; nil if any was sent.
 func (k *Socket) SendMessages(msgs []OutMessage, flags int, deadline int64) (int, error) {
+	if k.Closed() {
+		return 0, unix.EBADF
+	}
 	tx := k.s.acquireTx(k.id)
-	tx.sent, tx.deadline = 0, deadline
-	e := k.sendMessages(tx, msgs, flags, deadline)
+	tx.sent = 0
+	e := k.sendMessages(tx, msgs, flags)
+	for e == unix.EAGAIN && k.pause(flags, deadline) {
+		e = k.sendMessages(tx, msgs, flags)
+	}
 	if e != 0 || tx.local {
-		e = k.endSend(tx, e)
+		e = k.sentSlow(tx, nil, e, unix.MSG_DONTWAIT, deadline)
 	}
 	sent := tx.sent
 	k.s.releaseTx(tx, k.id)
@@ -132,43 +133,28 @@ func (k *Socket) SendMessages(msgs []OutMessage, flags int, deadline int64) (int
 	return 0, e
 }
 
-// sendMessages is SendMessages with tx.
-func (k *Socket) sendMessages(tx *txbuf, msgs []OutMessage, flags int, deadline int64) unix.Errno {
-	for i := 0; i < len(msgs); {
-		n, e := k.build(tx, msgs[i:], i, flags)
-		switch {
-		case tx.failed != 0:
-			if e := k.finish(tx, flags, deadline); e != 0 {
+// sendMessages sends those that were not sent yet.
+func (k *Socket) sendMessages(tx *txbuf, msgs []OutMessage, flags int) unix.Errno {
+	for i := tx.sent; i < len(msgs); {
+		if run, p := k.superRun(tx, msgs[i:]); run > 0 && flags&sendAsideFlags == 0 {
+			if e := k.sendSuper(tx, p, msgs[i:i+run], i); e != 0 {
 				return e
 			}
-			if e != 0 {
-				continue // another way out was stuck: it was not begun
-			}
-		case e != 0:
-			if e := k.finish(tx, flags, deadline); e != 0 {
-				return e
-			}
-			if e != unix.EAGAIN || !k.pause(flags, deadline) {
-				return e
-			}
+			i += run
 			continue
 		}
-		i += n
+		o := outgoing{message: i}
+		e := o.fill(&msgs[i])
+		if e == 0 {
+			e = k.send(tx, &o, flags)
+		}
+		if e != 0 {
+			tx.flush()
+			return e
+		}
+		i++
 	}
-	return k.finish(tx, flags, deadline)
-}
-
-// build builds the frames of the first of msgs, or of as many as go in one
-// super-packet, and returns of how many. base is the index of the first.
-func (k *Socket) build(tx *txbuf, msgs []OutMessage, base, flags int) (int, unix.Errno) {
-	if run, p := k.superRun(tx, msgs); run > 0 && flags&sendAsideFlags == 0 {
-		return run, k.sendSuper(tx, p, msgs[:run], base)
-	}
-	o := outgoing{message: base}
-	if e := o.fill(&msgs[0]); e != 0 {
-		return 0, e
-	}
-	return 1, k.send(tx, &o, flags)
+	return tx.flush()
 }
 
 // fill takes a message's payload, destination and options.
@@ -224,7 +210,7 @@ func (k *Socket) cachedPath(tx *txbuf, o *outgoing) *path {
 // sendFast builds the frame of a datagram that goes in one piece along a path
 // that holds.
 func (k *Socket) sendFast(tx *txbuf, p *path, o *outgoing) unix.Errno {
-	b, e := tx.room(p.queue, headersLen+o.n)
+	b, e := tx.room(p.ifc, headersLen+o.n)
 	if e != 0 {
 		return e
 	}
@@ -234,7 +220,6 @@ func (k *Socket) sendFast(tx *txbuf, p *path, o *outgoing) unix.Errno {
 	}
 	p.putUDP(b, o.n, id, o.copySum(b[headersLen:]))
 	tx.add(b, o.message)
-	tx.ends[len(tx.ends)-1].datagrams = 1
 	tx.count[udpOutDatagrams].Add(1)
 	return 0
 }
@@ -265,21 +250,21 @@ func (o *outgoing) copyTo(dst []byte) {
 	}
 }
 
-// pathSlot returns the place in txbuf.paths for a destination.
+// pathSlot returns the place in txbuf.paths for a destination. The secret keeps a
+// stranger from choosing whose path his own pushes out.
 func pathSlot(id uint64, dst [4]byte, port uint16) int {
-	h := uint32(id)*0x9e3779b1 ^ binary.LittleEndian.Uint32(dst[:])*0x85ebca6b ^ uint32(port)*0xc2b2ae35
-	return int(h >> (32 - pathBits))
+	h := id*0x9e3779b97f4a7c15 + uint64(binary.LittleEndian.Uint32(dst[:]))<<16 + uint64(port)
+	return int(h * pathSecret >> (64 - pathBits))
 }
+
+// pathSecret is a random odd number.
+var pathSecret = rand.Uint64() | 1
 
 // sendSlow sends what the fast way cannot: the first datagram to a destination,
 // fragments, broadcasts, pings, what has options of its own, and all errors.
 func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if k.state.Load()&stateClosed != 0 {
 		return unix.EBADF
-	}
-	tx.owner, tx.flags = k, flags
-	if !k.caughtUp() {
-		return k.noSpace()
 	}
 	if k.packet != nil {
 		return k.sendFrame(tx, o)
@@ -314,7 +299,7 @@ func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if o.n > maxDatagram && k.raw == nil {
 		return unix.EMSGSIZE
 	}
-	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 || spec.final != [4]byte{} {
+	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 || spec.final != [4]byte{} || spec.self {
 		return k.sendAside(tx, o, &spec, flags)
 	}
 	if connected {
@@ -408,11 +393,7 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 		return spec, false, e
 	}
 	k.multicast.apply(&spec.flow)
-	if spec.dst == ([4]byte{}) { // Linux: the zero address is this host
-		if spec.dst = spec.src; spec.dst == ([4]byte{}) {
-			spec.dst = loopbackAddr
-		}
-	}
+	k.s.net.Load().thisHost(&spec.flow)
 	k.s.recent.add(k.id, spec.dst)
 	return spec, !o.explicit, 0
 }
@@ -480,7 +461,7 @@ func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 	if e := k.checkLength(p, spec, o); e != 0 {
 		return e
 	}
-	if k.sendFull() && !o.segment { // a message that was begun goes on
+	if k.sendFull() {
 		return k.noSpace()
 	}
 	payload, e := k.transportPayload(p, spec, o)
@@ -494,13 +475,22 @@ func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 		proto = uint8(k.raw.proto)
 	}
 	pkt := packet{proto: proto, tos: spec.tos, ttl: p.header[ipOffset+8], df: p.df && o.n+len(options) <= p.maxData,
-		options: options, payload: payload, owner: k, message: o.message, begun: o.segment}
+		options: options, payload: payload, owner: k, message: o.message}
 	k.beginStamp(tx, o)
 	if e := k.s.sendPacket(tx, p, &pkt); e != 0 {
 		k.dropStamp(tx, o)
 		return e
 	}
-	k.count(tx)
+	switch k.proto {
+	case ipv4.ProtocolUDP:
+		tx.count[udpOutDatagrams].Add(1)
+	case ipv4.ProtocolICMP:
+		tx.count[ipOutRequests].Add(1)
+		tx.count[icmpOutMsgs].Add(1)
+		tx.count[icmpOutEchos].Add(1)
+	default:
+		tx.count[ipOutRequests].Add(1)
+	}
 	return k.stampSent(tx, o)
 }
 
@@ -509,18 +499,13 @@ func (k *Socket) stampSent(tx *txbuf, o *outgoing) unix.Errno {
 	if o.opts != nil {
 		o.opts.Queued = tx.queued
 	}
-	st, e := tx.stamp, unix.Errno(0)
-	switch {
-	case k.sendExtras.times.on.Load():
-		e = k.sendTimed(tx, o, tx.queued)
-	case st.flags != 0:
-		e = k.sendStamped(tx)
+	if k.sendExtras.times.on.Load() {
+		return k.sendTimed(tx, o, tx.queued)
 	}
-	if e != 0 {
-		tx.stamp = st
-		k.dropStamp(tx, o)
+	if tx.stamp.flags != 0 {
+		return k.sendStamped(tx)
 	}
-	return e
+	return 0
 }
 
 // transportPayload returns the UDP datagram or ICMP message in a buffer of the pool's.

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -52,6 +51,17 @@ func (s *Stack) NewWaiter(ready func() bool) *Waiter {
 	g := &Waiter{s: s, ready: ready}
 	g.spin.adaptive.Store(spinStart)
 	return g
+}
+
+// holds reports whether a wait is over.
+func (g *Waiter) holds() bool { return g.ready() || g.s.over.Load() }
+
+// Reserve takes the descriptor that one sleeper needs who sleeps with sources, and
+// not when there may be none left: EMFILE or ENFILE if there is none.
+func (g *Waiter) Reserve() error {
+	t := g.takeTurn()
+	defer g.giveTurn(t)
+	return t.pol.Reserve()
 }
 
 // SetSources has who waits sleep on links too, of which only FD and PollError
@@ -115,14 +125,17 @@ func (g *Waiter) WakeAll() {
 // Poll drives the links once, if nobody else does.
 func (g *Waiter) Poll() {
 	s := g.s
-	if s.rx.lock.try(lockHeld) {
-		s.pump()
-		s.unlockReceive()
+	w := wait{deadline: never, once: true}
+	for s.rx.lock.try(lockHeld) {
+		if g.lead(&w) != again {
+			return
+		}
 	}
 }
 
 // Wait waits until ready, or the sources' ready, returns true, or, which it
-// reports by false, the deadline is there.
+// reports by false, the deadline is there. It returns true too if the stack is
+// closed.
 func (g *Waiter) Wait(deadline int64) bool {
 	s := g.s
 	w := wait{deadline: deadline, budget: g.spin.budget(s)}
@@ -132,7 +145,7 @@ func (g *Waiter) Wait(deadline int64) bool {
 		if ok = v == ready; ok || v == expired {
 			break
 		}
-		if deadline != never && s.clock.Now() >= deadline {
+		if s.late(&w) {
 			break
 		}
 		if w.began == 0 && g.spin.adapts(s) {
@@ -174,12 +187,9 @@ func (g *Waiter) spinUntil(w *wait) verdict {
 			if v := g.lead(w); v != again {
 				return v
 			}
-			s.rx.lock.makeWay()
-			if w.rounds%makeWayEvery == 0 {
-				runtime.Gosched()
-			}
+			s.makeWay(w)
 		}
-		if g.ready() {
+		if g.holds() {
 			return ready
 		}
 		if g.timeForSources(w) {
@@ -204,19 +214,18 @@ func (g *Waiter) lead(w *wait) verdict {
 	s := g.s
 	r := &s.rx
 	v := again
-	for {
+	for v == again {
 		more := s.pump()
-		if !r.pending.empty() {
-			break
-		}
-		if g.ready() {
+		if g.holds() {
 			v = ready
 			break
 		}
-		if !more {
-			if v = s.idle(w, true); v != again {
-				break
+		v = s.turned(w, more)
+		if !r.pending.empty() {
+			if v == spent {
+				v = again
 			}
+			break
 		}
 		if r.lock.wanted.Load() > 0 || w.rounds%makeWayEvery == 0 || g.timeForSources(w) {
 			break
@@ -240,7 +249,7 @@ func (g *Waiter) sleep(deadline int64) (led bool) {
 	}
 	g.add(w)
 	led = s.enter(w)
-	if !g.ready() && g.sources.Load() == src {
+	if !g.holds() && g.sources.Load() == src {
 		now := s.clock.Now()
 		switch links := s.net.Load().links; {
 		case led && src == nil:

@@ -19,7 +19,7 @@ import (
 
 // warmup is a socket's frame for that purpose, and where its payload goes.
 type warmup struct {
-	gen   uint32     // the stack's generation that it was made in
+	gen   uint32     // the configuration's generation that it was made in
 	ifc   *Interface // nil: there is no way to warm
 	frame []byte
 	sink  [warmPayload]byte
@@ -30,7 +30,7 @@ const warmPayload = 64
 
 // prepareWarmup makes the socket's frame if it has none that fits.
 func (k *Socket) prepareWarmup() {
-	gen := k.s.gen.Load()
+	gen := k.s.gen.config.Load()
 	if w := k.warmup.Load(); w != nil && w.gen == gen || k.proto != ipv4.ProtocolUDP {
 		return
 	}

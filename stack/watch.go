@@ -156,7 +156,7 @@ func (k *Socket) Events() uint32 {
 	if k.writable() {
 		ev |= EventsOut
 	} else {
-		k.missing()
+		k.sending.missed.Store(true)
 	}
 	return ev
 }

@@ -28,7 +28,7 @@ var rooms = []struct {
 }
 
 // protocols are the rooms without I/O, which know nothing of one another.
-var protocols = []string{"udp", "icmp", "igmp", "arp", "ipv4"}
+var protocols = []string{"udp", "icmp", "igmp", "arp", "ipv4", "ether"}
 
 // level returns the place of a package's room, -1 if it has none.
 func level(pkg string) int {

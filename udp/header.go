@@ -13,7 +13,7 @@
 //
 // A unicast datagram goes to the one binding that fits it best
 // ([Table.Lookup]), a broadcast or multicast one to all that fit
-// ([Table.Match]).
+// ([Table.Each]).
 //
 // # Sending
 //

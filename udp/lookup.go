@@ -115,31 +115,31 @@ func (t *Table[T]) pickByScore(head *Binding[T], dst [4]byte, dport uint16, src 
 	return best
 }
 
-// Match appends to owners the owners of all bindings that a broadcast or
-// multicast datagram is for, and returns the longer slice: each whose port is
-// dport, whose peer, if it has one, is src and sport, whose address is dst or
-// 0.0.0.0, and whose device, if it has one, is dev (__udp_is_mcast_sock).
-// Whether a socket is a member of the group is for the caller to ask. It
-// allocates nothing if owners has room.
-func (t *Table[T]) Match(dst [4]byte, dport uint16, src [4]byte, sport uint16, dev int32, owners []T) []T {
+// Each calls f for all bindings that a broadcast or multicast datagram to dst and dport
+// that arrives on dev may be for: each whose address is dst or 0.0.0.0, and whose
+// device, if it has one, is dev (__udp_is_mcast_sock). Whether the peer, if it has one,
+// is the source, and whether a socket is a member of the group, is for the caller to
+// ask. f must not change the table.
+func (t *Table[T]) Each(dst [4]byte, dport uint16, dev int32, f func(*Binding[T])) {
 	s := t.ports[dport]
 	if s == nil {
-		return owners
+		return
 	}
+	chains := [2]*chain[T]{1: &s.wild}
 	if s.chains > 0 && dst != anyAddr {
-		if c := t.locals.get(localKey(dst, dport)); c != nil {
-			owners = matchChain(c, src, sport, dev, owners)
+		chains[0] = t.locals.get(localKey(dst, dport))
+	}
+	for _, c := range chains {
+		if c == nil {
+			continue
+		}
+		for b := c.members.head; b != nil; b = b.links[inChain].next {
+			if b.takesDevice(dev) {
+				f(b)
+			}
 		}
 	}
-	return matchChain(&s.wild, src, sport, dev, owners)
 }
 
-func matchChain[T any](c *chain[T], src [4]byte, sport uint16, dev int32, owners []T) []T {
-	for b := c.members.head; b != nil; b = b.links[inChain].next {
-		if b.takesDevice(dev) && (!b.connected ||
-			b.Remote == src && (b.RemotePort == 0 || b.RemotePort == sport)) {
-			owners = append(owners, b.Owner)
-		}
-	}
-	return owners
-}
+// Taken reports whether anything is bound to a port.
+func (t *Table[T]) Taken(port uint16) bool { return t.ports[port] != nil }

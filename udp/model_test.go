@@ -344,7 +344,7 @@ func (p *pair) ask(q query) {
 		}
 	}
 	slices.Sort(all)
-	match := p.table.Match(q.dst, q.dport, q.src, q.sport, q.dev, nil)
+	match := match(p.table, q.dst, q.dport, q.src, q.sport, q.dev, nil)
 	slices.Sort(match)
 	if !slices.Equal(match, all) {
 		p.t.Fatalf("Match(%+v) = %v, want %v", q, match, all)

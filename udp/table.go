@@ -30,7 +30,7 @@ type Table[T any] struct {
 	reserved portSet           // not to be taken as ephemeral ports
 	lo, hi   uint16
 	n        int
-	changes  uint64 // of what Match goes by
+	changes  uint64 // of what Each goes by
 	clock    uint64 // the last seq or rank given out
 	flow     secret // of the choice within a group
 	rnd      func() uint64
@@ -50,7 +50,7 @@ func NewTable[T any](rnd func() uint64) *Table[T] {
 // Len returns the number of bindings.
 func (t *Table[T]) Len() int { return t.n }
 
-// Changes returns a number that grows whenever Match may find others than before.
+// Changes returns a number that grows whenever Each may find others than before.
 func (t *Table[T]) Changes() uint64 { return t.changes }
 
 // All yields every binding, by port, latest bound first. The table must not

@@ -50,7 +50,7 @@ func (l *Link) send(f *link.TxFrame) error {
 		}
 		return nil
 	}
-	h := held{Frame: link.Frame{Data: f.Data, Meta: link.Meta{WireLen: len(f.Data)}},
+	h := held{Frame: link.Frame{Data: f.Data, Meta: link.Meta{WireLen: len(f.Data), ByLoopback: f.ByLoopback}},
 		priority: f.Priority, mark: f.Mark}
 	if f.PartialChecksum {
 		h.Checksum, h.csumStart, h.csumOffset = link.ChecksumPartial, f.CsumStart, f.CsumOffset
@@ -63,9 +63,6 @@ func (l *Link) send(f *link.TxFrame) error {
 	defer s.mu.Unlock()
 	if s.closed {
 		return unix.ENETDOWN
-	}
-	if err := l.refuseLocked(l.now()); err != nil {
-		return err
 	}
 	first := s.seq
 	s.acceptLocked(&h, l.now())
@@ -142,11 +139,11 @@ func (l *Link) drainLocked(mine uint64, limit int) (err error) {
 
 // forward sends one frame on the wrapped link.
 func (l *Link) forward(h *held) error {
-	if h.Checksum != link.ChecksumPartial && h.priority|h.mark == 0 {
+	if h.Checksum != link.ChecksumPartial && h.priority|h.mark == 0 && !h.ByLoopback {
 		return l.inner.Send(h.Data)
 	}
 	tx := &l.tx.one[0]
-	*tx = link.TxFrame{Data: h.Data, Priority: h.priority, Mark: h.mark}
+	*tx = link.TxFrame{Data: h.Data, Priority: h.priority, Mark: h.mark, ByLoopback: h.ByLoopback}
 	if h.Checksum == link.ChecksumPartial {
 		tx.PartialChecksum, tx.CsumStart, tx.CsumOffset = true, h.csumStart, h.csumOffset
 	}

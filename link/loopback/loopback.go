@@ -129,7 +129,8 @@ func (l *Link) send(f *link.TxFrame) error {
 	if err := memory.CheckTx(f, l.info.Caps, l.info.MTU); err != nil {
 		return l.fail(err)
 	}
-	meta := link.Meta{WireLen: len(f.Data), Type: memory.TypeOf(f.Data, link.MAC{}), Priority: f.Priority, Mark: f.Mark}
+	meta := link.Meta{WireLen: len(f.Data), Type: memory.TypeOf(f.Data, link.MAC{}), Priority: f.Priority, Mark: f.Mark,
+		ByLoopback: f.ByLoopback}
 	if f.PartialChecksum {
 		meta.Checksum = link.ChecksumPartial
 	}

@@ -51,9 +51,9 @@
 //
 // # Filter
 //
-// By default a classic BPF program accepts ARP and IPv4 frames, tagged or not,
-// that are not addressed to another host. A tag is out of the frame before the
-// filter runs: it is found in [link.Meta]. PACKET_IGNORE_OUTGOING keeps out what
+// By default a classic BPF program accepts ARP and IPv4 frames, tagged or not, and
+// all with several tags, that are not addressed to another host. The outermost tag
+// is out of the frame before the filter runs: it is found in [link.Meta]. PACKET_IGNORE_OUTGOING keeps out what
 // this host sends itself.
 //
 // SO_BUSY_POLL has no effect on packet sockets, since they carry no NAPI id: who

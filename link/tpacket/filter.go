@@ -27,8 +27,8 @@ func (o *Options) filters() (f filters, err error) {
 	return f, err
 }
 
-// filter returns a default filter. A VLAN tag is out of the frame when it runs, so
-// the EtherType stands behind the addresses, tagged or not.
+// filter returns a default filter. The outermost VLAN tag is out of the frame when it
+// runs, so the EtherType stands behind the addresses, tagged or not.
 func (o *Options) filter(promiscuous bool) ([]bpf.RawInstruction, error) {
 	var p []bpf.Instruction
 	if !promiscuous {
@@ -38,7 +38,8 @@ func (o *Options) filter(promiscuous bool) ([]bpf.RawInstruction, error) {
 	}
 	if !o.AllEtherTypes {
 		p = append(p, bpf.LoadAbsolute{Off: 12, Size: 2})
-		types := append([]uint16{unix.ETH_P_IP, unix.ETH_P_ARP}, o.EtherTypes...)
+		// What is behind further tags, who receives has to see.
+		types := append([]uint16{unix.ETH_P_IP, unix.ETH_P_ARP, unix.ETH_P_8021Q, unix.ETH_P_8021AD}, o.EtherTypes...)
 		for i, t := range types {
 			p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(t), SkipTrue: uint8(len(types) - i)})
 		}

@@ -145,18 +145,36 @@ func TestVLAN(t *testing.T) {
 			t.Fatalf("case %d: %q was delivered", i, got)
 		}
 	}
-	w.wantStat("OutbandDropVLAN", 3) // the last is no IPv4 to the ring's filter
+	w.wantStat("OutbandDropVLAN", 4)
 
-	// The identifier 0 is a priority only.
-	h.wire.Send(t, tag(frame, unix.ETH_P_8021Q, 3<<13))
-	if got, _ := w.recv(k); string(got) != "tagged" {
-		t.Errorf("got %q, want the priority-tagged datagram", got)
+	// The identifier 0 is a priority only, in any number of tags of either kind.
+	const q, ad = unix.ETH_P_8021Q, unix.ETH_P_8021AD
+	for _, tags := range [][]uint16{{q}, {ad}, {q, q}, {ad, q}, {q, ad}, {ad, ad, q, q, ad}} {
+		tagged := frame
+		for _, tpid := range tags {
+			tagged = tag(tagged, tpid, 3<<13)
+		}
+		h.wire.Send(t, tagged)
+		if got, _ := w.recv(k); string(got) != "tagged" {
+			t.Errorf("tags %x: got %q, want the priority-tagged datagram", tags, got)
+		}
 	}
 	// But what hides a tag behind it is in a VLAN.
-	h.wire.Send(t, tag(tag(frame, unix.ETH_P_8021Q, 5), unix.ETH_P_8021Q, 3<<13))
+	for _, hidden := range [][]byte{tag(tag(frame, q, 5), q, 3<<13), tag(tag(tag(frame, ad, 5), q, 0), ad, 0)} {
+		h.wire.Send(t, hidden)
+		h.marker(7)
+		if got, _ := w.recv(k); string(got) != "marker" {
+			t.Errorf("%q came out of a hidden VLAN", got)
+		}
+	}
+	w.wantStat("OutbandDropVLAN", 6)
+	// Nor does a frame that ends in its tags do harm.
+	for n := 14; n < 26; n++ {
+		h.wire.Send(t, tag(tag(frame, q, 0), q, 0)[:n])
+	}
 	h.marker(7)
 	if got, _ := w.recv(k); string(got) != "marker" {
-		t.Errorf("%q came out of a hidden VLAN", got)
+		t.Errorf("%q came out of a frame that was cut", got)
 	}
 }
 

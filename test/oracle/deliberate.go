@@ -33,8 +33,6 @@ var Deliberate = []Difference{
 	{"socket/AF_INET SOCK_DGRAM/136", "there is no UDP-Lite"},
 	{"txtime/in the past", "a datagram whose time is over is dropped, and told of in the error queue, as tc-etf(8) does; Linux without that discipline sends it"},
 	{"control/late/IP_PKTINFO", "asked for only after the datagram has come: Linux has forgotten where it came by, a stack has not"},
-	{"control/sent/IP_PKTINFO, index", "sent to an own address with lo as the device: Linux calls lo the interface that it came by, a stack the one that has the address, as without"},
-	{"control/sent/IP_PKTINFO, both", "as for the index alone"},
 	{"control/sent/IP_PROTOCOL", "changes the protocol of raw sockets, and nothing here"},
 	{"to a group/TTL 0, no member on its own host", "such a multicast never leaves a host (RFC 1112, section 6.1); Linux sends it unless somebody of the host is a member"},
 	{"broadcast/loopback's, to a device true", "127.255.255.255 by a device that is not loopback: Linux sends it, and every host drops it; here it is EHOSTUNREACH, since RFC 1122, 3.2.1.3, keeps such addresses inside a host"},

@@ -18,7 +18,7 @@ func table() []Case {
 	var all []Case
 	for _, family := range []func() []Case{optionCases, socketCases, addressCases, recvCases, sendCases, errorCases, controlCases, effectCases, bindCases,
 		rawCases, packetCases, stampCases, ipOptionCases, extensionCases, peekCases, txTimeCases, filterCases,
-		membershipCases, sourceCases, multicastIfCases, multicastCases, multicastSendCases} {
+		homeCases, membershipCases, sourceCases, multicastIfCases, multicastCases, multicastSendCases} {
 		all = append(all, family()...)
 	}
 	// Some families are made of maps: the order is to be the same each time.

@@ -1,0 +1,153 @@
+package stack
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/udp"
+)
+
+// A hostilePair is what honest traffic costs beside what a stranger can make of it: both
+// do one step, of which n is the number. A hostile step may cost at most three times as
+// much as an honest one, and keep no memory.
+type hostilePair struct {
+	name string
+	make func(t testing.TB) (honest, hostile func(n int))
+}
+
+// hostilePairs are all ways that are known in which a stranger could set the price.
+var hostilePairs = []hostilePair{
+	{"multicast to one member of 4000 sockets at a port, sources forged", func(t testing.TB) (_, _ func(int)) {
+		return groupPair(t, func(k *Socket, n int, i *Interface) { join(t, k, i, n) }, 0)
+	}},
+	{"multicast, the other sockets want other sources", func(t testing.TB) (_, _ func(int)) {
+		return groupPair(t, func(k *Socket, n int, i *Interface) {
+			if n == 0 {
+				join(t, k, i, 0)
+				return
+			}
+			err := k.JoinSource(GroupRequest{Group: groupAddr(0), Interface: i.Index()}, [4]byte{198, 18, byte(n >> 8), byte(n)})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}, 0)
+	}},
+	{"multicast, the other sockets are connected", func(t testing.TB) (_, _ func(int)) {
+		return groupPair(t, func(k *Socket, n int, i *Interface) {
+			if join(t, k, i, 0); n > 0 {
+				if err := k.Connect(netip.AddrPortFrom(farAddr, uint16(10000+n))); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, 0)
+	}},
+	{"multicasts to 4000 groups in turn", func(t testing.TB) (_, _ func(int)) {
+		return groupPair(t, func(k *Socket, n int, i *Interface) { join(t, k, i, n) }, 4000)
+	}},
+}
+
+func join(t testing.TB, k *Socket, i *Interface, group int) {
+	t.Helper()
+	if err := k.JoinGroup(GroupRequest{Group: groupAddr(group), Interface: i.Index()}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// groupPair is a pair of multicasts to port 9, where 4000 sockets are, the first of
+// which is to get what goes to the first group. Hostile ones have forged sources and go
+// to so many groups in turn; 0: to the first.
+func groupPair(t testing.TB, setup func(k *Socket, n int, i *Interface), groups int) (_, _ func(int)) {
+	s, _, i := replayStack(t)
+	var first *Socket
+	for n := range 4000 {
+		k, err := s.NewSocket(ipv4.ProtocolUDP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.SetReuse(true, false)
+		k.SetMulticastAll(false)
+		if err := k.Bind(netip.MustParseAddrPort("0.0.0.0:9")); err != nil {
+			t.Fatal(err)
+		}
+		if setup(k, n, i); n == 0 {
+			first = k
+		}
+	}
+	var frames [1 << 14][]byte
+	for n := range frames {
+		group := groupAddr(0)
+		if groups > 0 {
+			group = groupAddr(n % groups)
+		}
+		frames[n] = groupFrame(group, 9, payload(64))
+		src := [4]byte{198, 18, byte(n >> 8), byte(n)}
+		f := ipv4.Fields{TTL: 1, Protocol: ipv4.ProtocolUDP, Src: src, Dst: group, DontFragment: true}
+		f.Put(frames[n][ipOffset:], udp.HeaderLen+64)
+		udp.Put(frames[n][udpOffset:], src, group, uint16(n*7+1), 9, 64)
+	}
+	honest := groupFrame(groupAddr(0), 9, payload(64))
+	buf := make([]byte, 64)
+	take := func() {
+		for first.queue.n.Load() > 0 {
+			first.Recv(buf, 0, NoDeadline)
+		}
+	}
+	return func(int) { s.take(i, honest); take() }, func(n int) { s.take(i, frames[n%len(frames)]); take() }
+}
+
+// take has the stack take in one frame.
+func (s *Stack) take(i *Interface, frame []byte) {
+	s.lockReceive()
+	s.inputFrame(i, frame)
+	s.unlockReceive()
+}
+
+// BenchmarkHostile shows what each pair costs.
+func BenchmarkHostile(b *testing.B) {
+	for _, p := range hostilePairs {
+		honest, hostile := p.make(b)
+		for _, side := range []struct {
+			name string
+			step func(int)
+		}{{"honest", honest}, {"hostile", hostile}} {
+			b.Run(p.name+"/"+side.name, func(b *testing.B) {
+				b.ReportAllocs()
+				for n := 0; b.Loop(); n++ {
+					side.step(n)
+				}
+			})
+		}
+	}
+}
+
+// TestHostileCosts measures each pair by turns: the least that a hostile batch took is
+// at most three times the least that an honest one did.
+func TestHostileCosts(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector changes what things cost")
+	}
+	const rounds, batch = 40, 250
+	for _, p := range hostilePairs {
+		t.Run(p.name, func(t *testing.T) {
+			var steps [2]func(int)
+			steps[0], steps[1] = p.make(t)
+			var least [2]time.Duration
+			for round := range rounds {
+				for side, step := range steps {
+					began := time.Now()
+					for n := range batch {
+						step(round*batch + n)
+					}
+					if took := time.Since(began); round == 1 || round > 1 && took < least[side] {
+						least[side] = took
+					}
+				}
+			}
+			if least[1] > 3*least[0] {
+				t.Errorf("a hostile step costs %v, an honest one %v", least[1]/batch, least[0]/batch)
+			}
+		})
+	}
+}

@@ -1,0 +1,192 @@
+package stack
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/outband/outband/arp"
+	"github.com/outband/outband/link"
+	"golang.org/x/sys/unix"
+)
+
+// SolicitFlags change what Solicit does, as evl_net_solicit's flags.
+type SolicitFlags int
+
+const (
+	// SolicitPermanent makes the entry permanent once it is resolved.
+	SolicitPermanent SolicitFlags = 1 << iota
+	// SolicitMayRoute permits a gateway on the path: its neighbour entry is the
+	// one that is resolved then.
+	SolicitMayRoute
+)
+
+// Solicit resolves the neighbour for dst now, verifying one that is stale, and
+// waits for the answer at most so long; negative: without end. ETIMEDOUT: no
+// answer in time. EHOSTUNREACH: it did not answer any request. EMULTIHOP: the
+// path leads over a gateway, and SolicitMayRoute is not given. EINVAL: unknown
+// flags. ENETDOWN: the stack is closed. Routing errors as for Socket.Send.
+func (s *Stack) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
+	return s.solicitBy(nil, flow{}, dst, timeout, flags)
+}
+
+// solicitBy is Solicit for a flow with a source or a device of its own. k is the
+// socket whose end ends the wait, or nil.
+func (s *Stack) solicitBy(k *Socket, f flow, dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
+	ip, ok := as4(dst)
+	switch {
+	case s.Closed():
+		return unix.ENETDOWN
+	case !ok:
+		return unix.EAFNOSUPPORT
+	case flags&^(SolicitPermanent|SolicitMayRoute) != 0:
+		return unix.EINVAL
+	}
+	f.dst, f.broadcast = ip, true
+	h, e := s.route(f)
+	switch {
+	case e != 0:
+		return e
+	case h.ifc.loopback || h.kind != toUnicast:
+		return nil // nothing to resolve
+	case h.next != ip && flags&SolicitMayRoute == 0:
+		return unix.EMULTIHOP
+	}
+	a := &solicitation{next: h.next, k: k}
+	a.waiter = s.NewWaiter(a.over)
+	if k != nil {
+		k.solicits.add(a)
+		defer k.solicits.remove(a)
+	}
+	return h.ifc.solicit(a, h.src, s.Deadline(timeout), flags)
+}
+
+// A solicitation is somebody who waits for a neighbour.
+type solicitation struct {
+	next   [4]byte
+	k      *Socket // nil: none
+	waiter *Waiter
+	answer atomic.Int32 // one of the following
+}
+
+const (
+	unanswered int32 = iota
+	answered
+	noAnswer // to any request
+)
+
+func (a *solicitation) over() bool { return a.answer.Load() != unanswered || a.k != nil && a.k.ended() }
+
+// solicits are a socket's solicitations.
+type solicits struct {
+	mu   sync.Mutex // a leaf but for a Waiter's
+	list []*solicitation
+}
+
+func (l *solicits) add(a *solicitation) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, a)
+}
+
+func (l *solicits) remove(a *solicitation) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = without(l.list, a)
+}
+
+// wake has them look at the socket's state.
+func (l *solicits) wake() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range l.list {
+		a.waiter.WakeAll()
+	}
+}
+
+func without(list []*solicitation, a *solicitation) []*solicitation {
+	if i := slices.Index(list, a); i >= 0 {
+		return slices.Delete(list, i, i+1)
+	}
+	return list
+}
+
+// solicit waits for one neighbour. Who waits drives the links, as any receiver.
+func (i *Interface) solicit(a *solicitation, src [4]byte, deadline int64, flags SolicitFlags) error {
+	i.neighMu.Lock()
+	if i.neigh.Solicit(i.s.clock.Now(), a.next, src) == nil {
+		i.neighMu.Unlock()
+		return unix.ENOBUFS
+	}
+	if i.solicitors == nil {
+		i.solicitors = make(map[[4]byte][]*solicitation)
+	}
+	i.solicitors[a.next] = append(i.solicitors[a.next], a)
+	i.postEventsLocked()
+	next := i.neigh.Deadline()
+	i.neighMu.Unlock()
+	i.s.timers.set(i.neighTimer, next)
+	i.s.sendOutbox()
+	a.waiter.Wait(deadline)
+	if a.answer.Load() == unanswered {
+		i.forget(a)
+	}
+	switch {
+	case a.answer.Load() == answered && flags&SolicitPermanent != 0:
+		return i.makePermanent(a.next)
+	case a.answer.Load() == answered:
+		return nil
+	case a.answer.Load() == noAnswer:
+		return unix.EHOSTUNREACH
+	case a.k != nil && a.k.ended():
+		return a.k.whyEnded()
+	case i.s.Closed():
+		return unix.ENETDOWN
+	default:
+		return unix.ETIMEDOUT
+	}
+}
+
+// forget takes out a solicitation that ends without an answer.
+func (i *Interface) forget(a *solicitation) {
+	i.neighMu.Lock()
+	defer i.neighMu.Unlock()
+	if list := without(i.solicitors[a.next], a); len(list) > 0 {
+		i.solicitors[a.next] = list
+	} else {
+		delete(i.solicitors, a.next)
+	}
+}
+
+// makePermanent makes a resolved entry permanent.
+func (i *Interface) makePermanent(addr [4]byte) error {
+	i.neighMu.Lock()
+	var mac link.MAC
+	ok := false
+	if e := i.neigh.Lookup(addr); e != nil {
+		mac, ok = e.MAC()
+	}
+	i.neighMu.Unlock()
+	if !ok {
+		return unix.EHOSTUNREACH
+	}
+	return i.SetNeighbour(netip.AddrFrom4(addr), mac, arp.Permanent)
+}
+
+// tellSolicitors ends the waits for one neighbour.
+func (i *Interface) tellSolicitors(addr [4]byte, ok bool) {
+	i.neighMu.Lock()
+	list := i.solicitors[addr]
+	delete(i.solicitors, addr)
+	i.neighMu.Unlock()
+	answer := noAnswer
+	if ok {
+		answer = answered
+	}
+	for _, a := range list {
+		a.answer.Store(answer)
+		a.waiter.WakeAll()
+	}
+}

@@ -1,0 +1,76 @@
+// Command mutants looks for lines that no test misses. It changes one thing at a
+// time in the code of a package - a guard off, a condition negated, a bound shifted
+// by one, a statement dropped - runs the package's own tests, and tells which changes
+// they let pass.
+//
+//	go run ./test/mutants ./stack                 # 100 mutants, chosen by -seed
+//	go run ./test/mutants -only guard,wake -n 0 ./stack ./sockapi
+//	go run ./test/mutants -changed HEAD~20 ./...  # of lines that have changed since
+//
+// Nothing in the tree is written: mutants are built by go's -overlay.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"time"
+)
+
+func main() {
+	log.SetFlags(0)
+	var (
+		most    = flag.Int("n", 100, "how many mutants to try at most; 0: all")
+		seed    = flag.Uint64("seed", 1, "which mutants are chosen")
+		only    = flag.String("only", "", "classes to try: guard, limit, wake, other (all)")
+		changed = flag.String("changed", "", "try lines only that have changed since this revision")
+		least   = flag.Float64("least", 0, "fail if a smaller part dies, in percent")
+		bound   = flag.Duration("for", 0, "stop after this time (none)")
+		list    = flag.Bool("list", false, "list the mutants, run nothing")
+	)
+	flag.Parse()
+	all, err := find(flag.Args(), *changed)
+	if err != nil {
+		log.Fatal(err)
+	}
+	chosen := choose(all, *only, *most, *seed)
+	fmt.Printf("%d of %d mutants\n", len(chosen), len(all))
+	if *list {
+		for _, m := range chosen {
+			fmt.Println(m)
+		}
+		return
+	}
+	var end time.Time
+	if *bound > 0 {
+		end = time.Now().Add(*bound)
+	}
+	c, err := run(chosen, end)
+	if err != nil {
+		log.Fatal(err)
+	}
+	c.print(os.Stdout)
+	if c.tried() > 0 && c.percent() < *least {
+		fmt.Printf("mutants: fewer than %.0f %% died\n", *least)
+		os.Exit(1)
+	}
+}
+
+// choose returns at most so many mutants of some classes, in the order of their files.
+func choose(all []mutant, only string, most int, seed uint64) []mutant {
+	var chosen []mutant
+	for _, m := range all {
+		if only == "" || strings.Contains(","+only+",", ","+m.class+",") {
+			chosen = append(chosen, m)
+		}
+	}
+	r := rand.New(rand.NewPCG(seed, 0))
+	r.Shuffle(len(chosen), func(i, j int) { chosen[i], chosen[j] = chosen[j], chosen[i] })
+	if most > 0 && len(chosen) > most {
+		chosen = chosen[:most]
+	}
+	return chosen
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// A mutant is one change of one file.
+type mutant struct {
+	pkg, file string // the import path and the whole path
+	line      int
+	kind      string // what was done
+	class     string // what it was done to: guard, limit, wake or other
+	was       string // the text that is changed
+	edits     []edit
+}
+
+// An edit puts text in the place of the bytes from one offset to another.
+type edit struct {
+	from, to int
+	text     string
+}
+
+func (m mutant) String() string {
+	dir, file := filepath.Split(m.file)
+	return fmt.Sprintf("%s/%s:%d: %s, %s: %s", filepath.Base(dir), file, m.line, m.class, m.kind, m.was)
+}
+
+// apply returns the changed file. Edits do not overlap and are in order.
+func (m mutant) apply() ([]byte, error) {
+	src, err := os.ReadFile(m.file)
+	if err != nil {
+		return nil, err
+	}
+	var out []byte
+	at := 0
+	for _, e := range m.edits {
+		out = append(append(out, src[at:e.from]...), e.text...)
+		at = e.to
+	}
+	return append(out, src[at:]...), nil
+}
+
+// Names that tell what a statement or a condition is for.
+var (
+	wakeName  = regexp.MustCompile(`(?i)wake|signal|broadcast|notify|changed|hurry|unpark|taken$`)
+	limitName = regexp.MustCompile(`(?i)max|limit|budget|full|room|quota|len\(|cap\(`)
+)
+
+// mutantsOf returns what can be changed in a file. Statements are switched off and
+// not taken out, so that what they use stays used.
+func mutantsOf(pkg, file string, src []byte) ([]mutant, error) {
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, file, src, 0)
+	if err != nil {
+		return nil, err
+	}
+	var out []mutant
+	offset := func(p token.Pos) int { return fset.Position(p).Offset }
+	text := func(n ast.Node) string { return string(src[offset(n.Pos()):offset(n.End())]) }
+	add := func(n ast.Node, kind, class string, edits ...edit) {
+		was, _, _ := strings.Cut(text(n), "\n")
+		out = append(out, mutant{pkg, file, fset.Position(n.Pos()).Line, kind, class, was, edits})
+	}
+	around := func(n ast.Node, before, after string) []edit {
+		from, to := offset(n.Pos()), offset(n.End())
+		return []edit{{from, from, before}, {to, to, after}}
+	}
+	condition := func(n ast.Expr, class string) {
+		add(n, "off", class, around(n, "false && (", ")")...)
+		add(n, "negated", class, around(n, "!(", ")")...)
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.IfStmt:
+			condition(n.Cond, classOf(n, text(n.Cond)))
+		case *ast.SwitchStmt:
+			if n.Tag == nil {
+				for _, c := range n.Body.List {
+					for _, e := range c.(*ast.CaseClause).List {
+						condition(e, classOf(n, text(e)))
+					}
+				}
+			}
+		case *ast.BinaryExpr:
+			if to, ok := shifted[n.Op]; ok {
+				from := offset(n.OpPos)
+				add(n, "bound shifted", "limit", edit{from, from + len(n.Op.String()), to})
+			}
+		case *ast.ExprStmt:
+			if call, ok := n.X.(*ast.CallExpr); ok && droppable(text(call.Fun)) {
+				add(n, "dropped", statementClass(text(call.Fun)), around(n, "if false { ", " }")...)
+			}
+		case *ast.AssignStmt:
+			if n.Tok != token.DEFINE && len(n.Lhs) == 1 && inBlock(n.Lhs[0]) {
+				add(n, "dropped", "other", around(n, "if false { ", " }")...)
+			}
+		}
+		return true
+	})
+	return drop(out, postStatements(f, offset)), nil
+}
+
+var shifted = map[token.Token]string{token.LSS: "<=", token.LEQ: "<", token.GTR: ">=", token.GEQ: ">"}
+
+// classOf tells what a condition is for, by what is done if it holds and by its words.
+func classOf(n ast.Node, cond string) string {
+	if limitName.MatchString(cond) {
+		return "limit"
+	}
+	if i, ok := n.(*ast.IfStmt); ok && i.Else == nil && len(i.Body.List) > 0 {
+		switch i.Body.List[len(i.Body.List)-1].(type) {
+		case *ast.ReturnStmt, *ast.BranchStmt:
+			return "guard"
+		}
+	}
+	return "other"
+}
+
+func statementClass(name string) string {
+	if wakeName.MatchString(name) {
+		return "wake"
+	}
+	return "other"
+}
+
+// droppable leaves out what only deadlocks or says nothing.
+func droppable(name string) bool {
+	for _, s := range []string{"Lock", "RLock", "Unlock", "RUnlock", "panic", "lockReceive", "unlockReceive"} {
+		if name == s || strings.HasSuffix(name, "."+s) {
+			return false
+		}
+	}
+	return true
+}
+
+// inBlock reports whether an assignment to e is to something that outlives it: a
+// field, an element, what a pointer points to.
+func inBlock(e ast.Expr) bool {
+	switch e.(type) {
+	case *ast.SelectorExpr, *ast.IndexExpr, *ast.StarExpr:
+		return true
+	}
+	return false
+}
+
+// postStatements returns where statements begin that are part of another one's head,
+// as those of a for clause: a block cannot stand there.
+func postStatements(f *ast.File, offset func(token.Pos) int) map[int]bool {
+	at := make(map[int]bool)
+	mark := func(s ast.Stmt) {
+		if s != nil {
+			at[offset(s.Pos())] = true
+		}
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.ForStmt:
+			mark(n.Init)
+			mark(n.Post)
+		case *ast.IfStmt:
+			mark(n.Init)
+		case *ast.SwitchStmt:
+			mark(n.Init)
+		case *ast.CommClause:
+			mark(n.Comm)
+		}
+		return true
+	})
+	return at
+}
+
+// drop leaves out the mutants that drop a statement where a block cannot stand.
+func drop(all []mutant, at map[int]bool) []mutant {
+	var out []mutant
+	for _, m := range all {
+		if m.kind != "dropped" || !at[m.edits[0].from] {
+			out = append(out, m)
+		}
+	}
+	return out
+}
