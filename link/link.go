@@ -213,14 +213,26 @@ type Claimer interface {
 }
 
 // ClaimerOf returns l, or the link that it wraps, as a Claimer; nil if it is none.
-func ClaimerOf(l Link) Claimer {
+func ClaimerOf(l Link) Claimer { return inner[Claimer](l) }
+
+// A LossTeller is a link that knows, while it receives, how many frames it has lost.
+// Lost returns how many have found no room since the link was opened: at least those
+// before the frames that the last Receive handed out. Any goroutine may call it, after
+// Close too; it never falls, and costs no system call.
+type LossTeller interface{ Lost() uint64 }
+
+// LossTellerOf returns l, or the link that it wraps, as a LossTeller; nil if it is none.
+func LossTellerOf(l Link) LossTeller { return inner[LossTeller](l) }
+
+// inner returns l, or the link that it wraps, as a T; its zero value if none is one.
+func inner[T any](l Link) (t T) {
 	for {
-		if c, ok := l.(Claimer); ok {
-			return c
+		if t, ok := l.(T); ok {
+			return t
 		}
 		w, ok := l.(interface{ Unwrap() Link })
 		if !ok {
-			return nil
+			return t
 		}
 		l = w.Unwrap()
 	}

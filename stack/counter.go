@@ -98,6 +98,8 @@ const (
 	arpOut
 	arpConflicts
 	eventsLost
+	errorsLost
+	dropFilter
 	numCounters
 )
 
@@ -188,6 +190,8 @@ var counterNames = [numCounters]string{
 	arpOut:                 "OutbandArpOut",
 	arpConflicts:           "OutbandArpConflicts",
 	eventsLost:             "OutbandEventsLost",
+	errorsLost:             "OutbandErrorQueueFull",
+	dropFilter:             "OutbandDropFilter",
 }
 
 // counters are the receive side's: plain numbers, guarded by the receive lock.
@@ -201,7 +205,7 @@ type Counter struct {
 
 // Stats is a snapshot of a stack's counters, in a fixed order, each with the
 // name that nstat(8) gives it or, for a cause that Linux does not count, one
-// that starts with "Outband".
+// that starts with "Outband", or with "Link" if the links count it.
 type Stats struct {
 	Counters []Counter
 }
@@ -226,11 +230,13 @@ func (s *Stack) Stats() Stats {
 	s.unlockReceive()
 	s.addTransmitCounters(&sum)
 	sum[eventsLost] = s.subscriptions.lost.Load()
+	sum[errorsLost] = s.errorsLost.Load()
 	out := make([]Counter, numCounters, int(numCounters)+int(arp.NumCauses))
 	for i := range out {
 		out[i] = Counter{counterNames[i], sum[i]}
 	}
-	return Stats{append(append(out, s.arpCounters()...), igmps...)}
+	out = append(append(out, s.arpCounters()...), igmps...)
+	return Stats{append(out, s.linkCounters()...)}
 }
 
 // addReassembly adds what the reassembler counts itself.

@@ -100,12 +100,15 @@ func (k *Socket) TakeQueuedError() (e QueuedError, ok bool) {
 // QueuedErrors returns how many entries the error queue has.
 func (k *Socket) QueuedErrors() int { return int(k.errors.n.Load()) }
 
-// queueError appends to the error queue and wakes who waits.
+// queueError appends to the error queue and wakes who waits. What finds no room is
+// counted.
 func (k *Socket) queueError(e QueuedError) {
-	if k.errors.push(e, k.queue.limit.Load()) {
-		k.queue.wakeAll()
-		k.changed(unix.EPOLLERR)
+	if !k.errors.push(e, k.queue.limit.Load()) {
+		k.s.errorsLost.Add(1)
+		return
 	}
+	k.queue.wakeAll()
+	k.changed(unix.EPOLLERR)
 }
 
 // localError reports a datagram that was too long to be sent, to a socket that

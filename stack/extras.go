@@ -136,7 +136,7 @@ func (s *Stack) acceptExtras(k *Socket, data []byte, in *Info) ([]byte, bool) {
 		in.setTag(s.rx.tag)
 	}
 	if x.drops.Load() {
-		in.Drops = k.queue.drops.Load()
+		in.Drops = k.Drops()
 	}
 	if x.times.Load() {
 		in.Taken, in.Delivered = s.rx.taken, s.Monotonic()
@@ -172,6 +172,10 @@ func (s *Stack) filterDatagram(k *Socket, f *bpf.Program, data []byte, in *Info)
 	keep := int(min(f.Run(&v), uint32(len(b))))
 	if keep == 0 {
 		k.queue.drops.Add(1)
+		s.rx.count[dropFilter]++
+		if k.proto == ipv4.ProtocolUDP {
+			s.rx.count[udpInErrors]++ // as Linux' udp_queue_rcv_one_skb
+		}
 		return nil, false
 	}
 	keep = max(keep, head)
@@ -241,6 +245,7 @@ func (k *Socket) SetDevice(index int) error {
 	k.device = int32(index)
 	k.s.lockReceive()
 	defer k.s.unlockReceive()
+	k.loseFromLocked(k.device)
 	switch {
 	case k.raw != nil:
 		k.raw.device = k.device

@@ -28,6 +28,7 @@ type InterfaceConfig struct {
 type Interface struct {
 	s        *Stack
 	link     link.Link
+	losses   link.LossTeller // the link, nil if it does not tell
 	index    int32
 	name     string
 	loopback bool
@@ -134,7 +135,7 @@ func (s *Stack) configureLocked(change func(n *network) error) error {
 	}))
 	// Whoever leads may be using the old configuration's interfaces.
 	s.lockReceive()
-	s.net.Store(n)
+	s.storeNetworkLocked(n)
 	for _, i := range n.interfaces {
 		i.primary = n.primary(i)
 	}
@@ -202,7 +203,7 @@ func (n *network) index() {
 // EEXIST: another interface has the index.
 func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 	info := l.Info()
-	i := &Interface{s: s, link: l, name: info.Name, loopback: info.Caps&link.CapLoopback != 0}
+	i := &Interface{s: s, link: l, losses: link.LossTellerOf(l), name: info.Name, loopback: info.Caps&link.CapLoopback != 0}
 	i.info.Store(&info)
 	i.neigh = arp.New(cfg.ARP, info.HardwareAddr, s.random)
 	i.neighTimer = newTimer(i.neighTimers)
@@ -288,6 +289,7 @@ func (s *Stack) retire(i *Interface) {
 	s.lockReceive()
 	i.link.Close()
 	s.unlockReceive()
+	s.keepCounters(i)
 }
 
 // linkChanged takes in the link's new properties. It is called by the link.

@@ -88,6 +88,9 @@ func (k *Socket) BindLink(index int, ethertype uint16) error {
 		k.packet.proto = ethertype
 	}
 	k.packet.index = int32(index)
+	k.s.lockReceive()
+	k.loseFromLocked(k.packet.index)
+	k.s.unlockReceive()
 	k.retapLocked()
 	if k.packet.proto != 0 && ifc != nil && ifc.info.Load().State != link.Up {
 		k.setError(unix.ENETDOWN)
@@ -141,12 +144,13 @@ func (k *Socket) SetIgnoreOutgoing(on bool) {
 func (k *Socket) IgnoreOutgoing() bool { return k.packet != nil && k.packet.ignoreOutgoing.Load() }
 
 // PacketStatistics returns how many frames a packet socket was to have since the
-// last call, and how many of them it lost to a full queue (PACKET_STATISTICS).
+// last call, and how many it lost to a full queue or, as Drops says, to a full ring
+// (PACKET_STATISTICS).
 func (k *Socket) PacketStatistics() (frames, drops uint32) {
 	if k.packet == nil {
 		return 0, 0
 	}
-	now := k.queue.drops.Load()
+	now := k.Drops()
 	return k.packet.frames.Swap(0), now - k.packet.dropsSeen.Swap(now)
 }
 
@@ -257,7 +261,7 @@ func (s *Stack) tapInput(t *tapTable, ifc *Interface, f *link.Frame) {
 // tap gives the frames that are about to be sent to the packet sockets that want
 // them, all but the one that sends them.
 func (tx *txbuf) tap(t *tapTable) {
-	s, ifc := tx.s, tx.to
+	ifc := tx.to
 	if ifc.info.Load().State != link.Up {
 		return
 	}
@@ -280,7 +284,7 @@ func (tx *txbuf) tap(t *tapTable) {
 				continue
 			}
 			if data, in, ok := o.socket.frameInfo(ifc, f.Data, proto, &meta); ok {
-				s.queueFrame(o.socket, data, &in)
+				tx.queueFrame(o.socket, data, &in)
 			}
 		}
 	}
@@ -311,7 +315,7 @@ func (k *Socket) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *lin
 		data = data[:keep]
 	}
 	if k.recvExtras.drops.Load() {
-		in.Drops = k.queue.drops.Load()
+		in.Drops = k.Drops()
 	}
 	if t := (tag{priority: meta.Priority, mark: meta.Mark}); t != (tag{}) && k.recvExtras.tags.Load() {
 		in.setTag(t)
@@ -343,13 +347,14 @@ func (s *Stack) deliverFrame(k *Socket, data []byte, in *Info) {
 }
 
 // queueFrame is deliverFrame for who does not hold the receive lock.
-func (s *Stack) queueFrame(k *Socket, data []byte, in *Info) {
+func (tx *txbuf) queueFrame(k *Socket, data []byte, in *Info) {
 	if k.recvExtras.times.Load() {
-		in.Delivered = s.Monotonic()
+		in.Delivered = tx.s.Monotonic()
 		in.Taken = in.Delivered
 	}
-	ok, wake := k.queue.push(&s.pool, data, in)
+	ok, wake := k.queue.push(&tx.s.pool, data, in)
 	if !ok {
+		tx.count[packetRcvbufErrors].Add(1)
 		return
 	}
 	if wake {

@@ -38,6 +38,7 @@ type Socket struct {
 	sending    sendBuffer
 	tags       tags
 	solicits   solicits
+	losses     lossAccount
 
 	hasPeer atomic.Bool // connected, readable without mu
 
@@ -121,6 +122,7 @@ func (s *Stack) open(k *Socket) (*Socket, error) {
 	k.queue.limit.Store(defaultRcvbuf)
 	k.sending.limit.Store(defaultSndbuf)
 	k.spin.adaptive.Store(spinStart)
+	k.losses.base.Store(s.lost(nil))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -407,6 +409,7 @@ func (k *Socket) Disconnect() error {
 	}
 	k.s.lockReceive()
 	defer k.s.unlockReceive()
+	k.loseFromLocked(0)
 	k.table().Disconnect(&k.binding, k.bound)
 	k.table().Rebind(&k.binding, 0)
 	k.steeredLocked()
@@ -634,9 +637,6 @@ func (k *Socket) SetReuse(addr, port bool) {
 	defer k.s.unlockReceive()
 	k.table().SetReuse(&k.binding, addr, port)
 }
-
-// Drops returns how many datagrams the full receive queue has cost.
-func (k *Socket) Drops() uint32 { return k.queue.drops.Load() }
 
 // NextLen returns the length of the oldest queued datagram (FIONREAD, udp(7)).
 func (k *Socket) NextLen() (int, bool) { return k.queue.firstLen() }

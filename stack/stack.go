@@ -92,6 +92,11 @@ type Stack struct {
 	txAll  []*txbuf
 	txFree []*txbuf
 
+	errorsLost atomic.Uint64 // by full error queues
+	lostBefore atomic.Uint64 // by links that are no more
+	goneMu     sync.Mutex    // a leaf
+	gone       linkTotals    // of links that are no more
+
 	pmtuMu sync.Mutex
 	pmtu   *ipv4.PathMTU
 
@@ -226,7 +231,7 @@ func (s *Stack) Close() error {
 	empty := &network{routes: new(ipv4.RouteTable), loopback: n.loopback}
 	empty.index()
 	s.lockReceive()
-	s.net.Store(empty)
+	s.storeNetworkLocked(empty)
 	s.unlockReceive()
 	s.gen.changed()
 	s.closed = true

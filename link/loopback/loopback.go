@@ -192,6 +192,9 @@ func (l *Link) Stats() link.Stats {
 	return l.stats
 }
 
+// Lost implements [link.LossTeller].
+func (l *Link) Lost() uint64 { return l.Stats().RxDropped }
+
 // SetNotify implements [link.Link]. readable is called when a frame is sent and
 // none was waiting, on the goroutine that sends.
 func (l *Link) SetNotify(readable, changed func()) {

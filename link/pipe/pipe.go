@@ -308,6 +308,13 @@ func (l *Link) Stats() link.Stats {
 	}
 }
 
+// Lost implements [link.LossTeller].
+func (l *Link) Lost() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stats.dropped
+}
+
 // SetNotify implements [link.Link]. readable is called when a frame arrives and
 // none was waiting, on the goroutine that sends.
 func (l *Link) SetNotify(readable, changed func()) {

@@ -258,6 +258,44 @@ func TestReceiveOverflow(t *testing.T) {
 	}
 }
 
+// TestLostBeforeAFrame has the ring overflow: who receives the frame that follows knows
+// already how many were lost, and those before it come without.
+func TestLostBeforeAFrame(t *testing.T) {
+	lb := newLab(t, 1500)
+	l := lb.open(Options{Slots: 8, SlotSize: 2048, BlockSize: 4096, EtherTypes: []uint16{experimental}})
+	peer := lb.far.raw(0, false)
+	write := func(n int) {
+		for range n {
+			_, err := unix.Write(peer, ethernet(lb.near.mac(), lb.far.mac(), []byte{1}))
+			check(t, err)
+		}
+	}
+	var frames [64]link.Frame
+	take := func(limit, want int, lost uint64) {
+		t.Helper()
+		n := l.Receive(frames[:limit])
+		if n != want || l.Lost() != lost {
+			t.Errorf("%d frames and %d lost, want %d and %d", n, l.Lost(), want, lost)
+		}
+		l.Release()
+	}
+	for round := range uint64(3) {
+		lost := round * 15
+		write(20) // 8 fit
+		take(3, 3, lost)
+		write(1) // into a slot that is free again, behind 12 that were lost
+		take(64, 5, lost)
+		take(64, 1, lost+12)
+		write(11) // and 3 more, of which Stats tells first
+		if s := l.Stats(); s.RxDropped != lost+15 {
+			t.Errorf("%d lost, want %d", s.RxDropped, lost+15)
+		}
+		take(64, 8, lost+15)
+		write(1)
+		take(64, 1, lost+15)
+	}
+}
+
 // Views hold until Release, though Receive is called with few frames at a time,
 // and no slot is handed out twice.
 func TestReceiveInParts(t *testing.T) {

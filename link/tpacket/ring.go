@@ -40,8 +40,12 @@ type ring struct {
 	next     int // the slot that is filled next
 	out      int // slots handed out and not released, those before next
 	long     longFrames
+	// losing says that the frame before was marked TP_STATUS_LOSING: the kernel marks
+	// all from a loss on until the statistics are read.
+	losing bool
 
 	frames, bytes, truncated atomic.Uint64
+	lost                     atomic.Uint64 // added up from PACKET_STATISTICS, which clears on read
 
 	fd  int
 	mem []byte
@@ -64,6 +68,17 @@ func (r *ring) receive(frames []link.Frame) int {
 		if status&unix.TP_STATUS_USER == 0 {
 			break
 		}
+		// Frames were lost before this one, and nobody has asked how many. It begins
+		// a batch, so that those before it come with what was lost before them.
+		if status&unix.TP_STATUS_LOSING != 0 {
+			if n > 0 && !r.losing {
+				break
+			}
+			if n == 0 {
+				r.countLost()
+			}
+		}
+		r.losing = status&unix.TP_STATUS_LOSING != 0
 		f := &frames[n]
 		if status&unix.TP_STATUS_COPY != 0 && r.long.full() {
 			break
@@ -84,6 +99,13 @@ func (r *ring) receive(frames []link.Frame) int {
 		r.bytes.Add(uint64(bytes))
 	}
 	return n
+}
+
+// countLost adds up what the ring had no room for since the last time.
+func (r *ring) countLost() {
+	if s, err := unix.GetsockoptTpacketStats(r.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
+		r.lost.Add(uint64(s.Drops))
+	}
 }
 
 // view makes f a view of the slot at h.

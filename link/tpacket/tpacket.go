@@ -41,11 +41,13 @@ type Link struct {
 	modes    [link.Modes]int // how often each is on
 	filters  filters
 	caps     link.Caps
-	dropped  uint64 // added up from PACKET_STATISTICS, which clears on read
 	reopened uint64
 }
 
-var _ link.Link = (*Link)(nil)
+var (
+	_ link.Link       = (*Link)(nil)
+	_ link.LossTeller = (*Link)(nil)
+)
 
 // notify is what SetNotify registered.
 type notify struct{ changed func() }
@@ -163,24 +165,20 @@ func (l *Link) Stats() link.Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.closed.Load() {
-		l.countDropsLocked()
+		l.rx.countLost()
 	}
 	s := link.Stats{
 		RxFrames: l.rx.frames.Load(), RxBytes: l.rx.bytes.Load(),
-		RxDropped: l.dropped, RxTruncated: l.rx.truncated.Load(),
+		RxDropped: l.rx.lost.Load(), RxTruncated: l.rx.truncated.Load(),
 		Reopened: l.reopened,
 	}
 	l.tx.addTo(&s)
 	return s
 }
 
-// countDropsLocked adds up what the kernel counted since the last time.
-func (l *Link) countDropsLocked() {
-	s, err := unix.GetsockoptTpacketStats(l.rx.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
-	if err == nil {
-		l.dropped += uint64(s.Drops)
-	}
-}
+// Lost returns how many frames the ring had no room for, as far as Receive or Stats
+// has seen: those before a frame are counted when Receive hands it out.
+func (l *Link) Lost() uint64 { return l.rx.lost.Load() }
 
 // SetNotify registers changed, which is called when Info would give another
 // answer, and when Close begins. It may still be running when Close returns.
@@ -213,7 +211,7 @@ func (l *Link) Close() error {
 		l.mu.Unlock()
 		return nil
 	}
-	l.countDropsLocked()
+	l.rx.countLost()
 	l.closed.Store(true)
 	l.publishLocked(goneFrom(l.Info()))
 	close(l.quit)

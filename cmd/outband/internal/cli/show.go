@@ -41,21 +41,10 @@ func printCounters(w io.Writer, all []stack.Counter) {
 	}
 }
 
-// counters returns the stack's counters, and after them its link's, whose names
-// start with "Link".
+// counters returns the stack's counters, its links' among them, whose names start with
+// "Link".
 func counters(n *node.Node) []stack.Counter {
-	l := n.Iface.Link().Stats()
-	return append(slices.Clone(n.Stack.Stats().Counters),
-		stack.Counter{Name: "LinkRxFrames", Value: l.RxFrames},
-		stack.Counter{Name: "LinkRxBytes", Value: l.RxBytes},
-		stack.Counter{Name: "LinkRxRingFull", Value: l.RxDropped},
-		stack.Counter{Name: "LinkRxTruncated", Value: l.RxTruncated},
-		stack.Counter{Name: "LinkTxFrames", Value: l.TxFrames},
-		stack.Counter{Name: "LinkTxBytes", Value: l.TxBytes},
-		stack.Counter{Name: "LinkTxErrors", Value: l.TxErrors},
-		stack.Counter{Name: "LinkTxQueueFull", Value: l.TxDropped},
-		stack.Counter{Name: "LinkReopened", Value: l.Reopened},
-	)
+	return n.Stack.Stats().Counters
 }
 
 func sorted(all []stack.Neighbour) []stack.Neighbour {
