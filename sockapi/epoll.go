@@ -66,6 +66,7 @@ type epollItem struct {
 	// events are what is asked for, with epollPrivate; changed with ctl held.
 	events atomic.Uint32
 	data   uint64 // guarded by ctl
+	gone   bool   // it is watched no more; guarded by ctl
 	id     uint64 // among the nested: see kernelEpoll
 
 	listed     atomic.Bool // on the ready list, whose lock guards:
@@ -195,8 +196,11 @@ func (e *Epoll) modifyLocked(it *epollItem, ev EpollEvent) error {
 // removeLocked forgets an item that nobody notifies any more.
 func (e *Epoll) removeLocked(it *epollItem) {
 	e.ready.remove(it)
+	it.gone = true
 	if it.inner != nil {
-		delete(e.inner, it.inner)
+		if e.inner[it.inner] == it {
+			delete(e.inner, it.inner)
+		}
 	} else if e.sockets[it.socket] == it {
 		delete(e.sockets, it.socket)
 		if e.fd.on.Load() {
@@ -214,9 +218,9 @@ func (it *epollItem) closed() {
 }
 
 // checkLocked puts the item on the ready list if something that it asks for
-// holds.
+// holds. As in Linux that is no news if it is there.
 func (it *epollItem) checkLocked() {
-	if it.poll() != 0 {
+	if it.poll() != 0 && !it.listed.Load() {
 		it.e.list(it)
 	}
 }
@@ -225,7 +229,7 @@ func (it *epollItem) checkLocked() {
 func (it *epollItem) poll() uint32 {
 	want := it.events.Load() &^ epollPrivate
 	switch {
-	case want == 0: // EPOLLONESHOT: it was reported
+	case want == 0 || it.gone: // EPOLLONESHOT: it was reported
 		return 0
 	case it.inner != nil:
 		if !it.inner.readable() {

@@ -59,6 +59,7 @@ func (e *Epoll) nestLocked(inner *Epoll, ev EpollEvent) error {
 	it := &epollItem{e: e, inner: inner, data: ev.Data}
 	it.events.Store(asked(ev.Events))
 	if err := e.nestKernel(it, inner.kernel.descriptors()); err != nil {
+		e.unnestLocked(it)
 		return err
 	}
 	if e.inner == nil {
