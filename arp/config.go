@@ -43,6 +43,14 @@ type Config struct {
 	// Linux has no such limit; there the senders' socket buffers bound it.
 	TotalQueueBytes int
 
+	// AnswerQueueLen is how many answers to strangers wait for one neighbour, and
+	// AnswerQueueBytes how many bytes of them for all; the oldest give way.
+	AnswerQueueLen, AnswerQueueBytes int
+	// MaxAnswering is how many neighbours are asked for at once to answer strangers
+	// only; the oldest give way. Each costs a request to everybody, so that forged
+	// sources would make a storm of those (Linux: gc_thresh3).
+	MaxAnswering int
+
 	// MaxEntries is how many neighbours the table holds (gc_thresh3; Linux' 1024
 	// is small for a host with many peers on one link).
 	MaxEntries int
@@ -110,6 +118,10 @@ func DefaultConfig() Config {
 		QueueBytes:      212992,
 		TotalQueueBytes: 16 << 20,
 
+		AnswerQueueLen:   16,
+		AnswerQueueBytes: 4 << 20,
+		MaxAnswering:     1024,
+
 		MaxEntries:   131072,
 		GCThreshold:  128,
 		GCStaleTime:  60 * time.Second,
@@ -162,6 +174,7 @@ func (c Config) complete() Config {
 	c.ProbeMax = max(c.ProbeMax, c.ProbeMin)
 	for _, f := range []struct{ v, def *int }{
 		{&c.QueueLen, &d.QueueLen}, {&c.QueueBytes, &d.QueueBytes}, {&c.TotalQueueBytes, &d.TotalQueueBytes},
+		{&c.AnswerQueueLen, &d.AnswerQueueLen}, {&c.AnswerQueueBytes, &d.AnswerQueueBytes}, {&c.MaxAnswering, &d.MaxAnswering},
 		{&c.MaxEntries, &d.MaxEntries}, {&c.GCThreshold, &d.GCThreshold}, {&c.MaxEvents, &d.MaxEvents},
 		{&c.MaxAddresses, &d.MaxAddresses}, {&c.ProbeNum, &d.ProbeNum},
 	} {

@@ -17,12 +17,14 @@ type Entry struct {
 	probes  uint16  // requests sent in the present INCOMPLETE or PROBE
 	list    listID
 	waiting bool // somebody has called Solicit and waits for the event
+	answer  bool // made to answer strangers, and nobody here has sent to it since
 
 	confirmed int64 // last proof that the neighbour has this MAC
 	updated   int64 // last change of state or MAC
 
 	prev, next *Entry // in Table.lists[list]
 	queue      *queue // datagrams waiting; nil if there are none
+	answers    *queue // answers to strangers waiting; nil if there are none
 }
 
 // Addr returns the neighbour's IPv4 address.
@@ -58,19 +60,23 @@ const (
 	listNone       listID = iota // PERMANENT: in no list, never evicted
 	listFailed                   // FAILED
 	listStale                    // STALE
+	listAnswer                   // INCOMPLETE, to answer strangers
 	listIncomplete               // INCOMPLETE
 	listInUse                    // REACHABLE, DELAY, PROBE, NOARP
 	numLists
 )
 
-// listOf returns the list for a state.
-func listOf(s State) listID {
+// listOf returns the entry's list in a state.
+func (e *Entry) listOf(s State) listID {
 	switch s {
 	case Failed:
 		return listFailed
 	case Stale:
 		return listStale
 	case Incomplete:
+		if e.answer {
+			return listAnswer
+		}
 		return listIncomplete
 	case Reachable, Delay, Probe, NoARP:
 		return listInUse
@@ -79,7 +85,10 @@ func listOf(s State) listID {
 }
 
 // A list is doubly linked through its entries.
-type list struct{ head, tail *Entry }
+type list struct {
+	head, tail *Entry
+	n          int
+}
 
 // unlink takes the entry out of its list.
 func (t *Table) unlink(e *Entry) {
@@ -97,6 +106,7 @@ func (t *Table) unlink(e *Entry) {
 	} else {
 		l.tail = e.prev
 	}
+	l.n--
 	e.prev, e.next, e.list = nil, nil, listNone
 }
 
@@ -114,6 +124,7 @@ func (t *Table) link(e *Entry, id listID) {
 		l.head = e
 	}
 	l.tail = e
+	l.n++
 }
 
 // touch moves the entry to the young end of its list.

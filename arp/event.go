@@ -12,6 +12,9 @@ const (
 	// Unreachable: Pending is a datagram whose neighbour Addr does not answer
 	// (EHOSTUNREACH), or whose entry has gone. The caller reports it and frees the frame.
 	Unreachable
+	// Discard: Pending is an answer to a stranger that gave way to others while it
+	// waited. The caller frees the frame.
+	Discard
 	// Resolved: the neighbour Addr, for which Solicit was called, has the
 	// address MAC.
 	Resolved
@@ -41,6 +44,8 @@ func (k EventKind) String() string {
 		return "flush"
 	case Unreachable:
 		return "unreachable"
+	case Discard:
+		return "discard"
 	case Resolved:
 		return "resolved"
 	case ResolveFailed:
@@ -65,7 +70,7 @@ type Event struct {
 	Packet  [Len]byte // Transmit: the ARP packet
 	Addr    [4]byte   // the neighbour's or own address that it is about
 	MAC     [6]byte   // Flush, Resolved, NeighbourUp: the neighbour's; Conflict: the other host's
-	Pending Pending   // Flush, Unreachable: the datagram, which is the caller's again
+	Pending Pending   // Flush, Unreachable, Discard: the datagram, which is the caller's again
 }
 
 // An eventQueue is a ring of events that grows as needed. What can be in it is

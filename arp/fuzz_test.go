@@ -78,6 +78,7 @@ func runOps(t *testing.T, o *ops) {
 	cfg.MaxEntries, cfg.GCThreshold = 1+int(setup&7), 2
 	cfg.QueueLen, cfg.QueueBytes, cfg.TotalQueueBytes = 3, 600, 900
 	cfg.MaxEvents, cfg.MaxAddresses = 8, 3
+	cfg.AnswerQueueLen, cfg.AnswerQueueBytes, cfg.MaxAnswering = 2, 700, 2
 	cfg.Probe, cfg.StrictSource = setup&8 != 0, setup&16 != 0
 	tab := New(cfg, ourMAC, xorshift(uint64(setup)))
 	now := int64(0)
@@ -87,7 +88,11 @@ func runOps(t *testing.T, o *ops) {
 		now = max(0, now+o.step())
 		switch o.next() % 16 {
 		case 0, 1, 2:
-			if e, c := tab.Resolve(now, o.addr(), o.addr()); (e == nil) != (c != CauseNone) {
+			resolve := tab.Resolve
+			if o.next()&1 != 0 {
+				resolve = tab.ResolveAnswer
+			}
+			if e, c := resolve(now, o.addr(), o.addr()); (e == nil) != (c != CauseNone) {
 				t.Fatalf("entry %v, cause %v", e, c)
 			} else if e != nil {
 				given += enqueue(tab, e, o, &back)
@@ -141,7 +146,8 @@ func enqueue(tab *Table, e *Entry, o *ops, back *int) int {
 	if _, ok := e.MAC(); ok {
 		return 0
 	}
-	if _, full := tab.Enqueue(e, Pending{Frame: make([]byte, 14+int(o.next()))}); full {
+	n := int(o.next())
+	if _, full := tab.Enqueue(e, Pending{Frame: make([]byte, 14+n), Answer: n&1 != 0}); full {
 		*back++
 	}
 	return 1
@@ -155,7 +161,7 @@ func fetch(t *testing.T, tab *Table) (datagrams int) {
 			return datagrams
 		}
 		switch ev.Kind {
-		case Flush, Unreachable:
+		case Flush, Unreachable, Discard:
 			if ev.Pending.Frame == nil {
 				t.Fatal("a datagram without a frame")
 			}

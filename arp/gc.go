@@ -5,19 +5,44 @@ import (
 	"time"
 )
 
-// evictOrder says which entries make room when the table is full.
-var evictOrder = [...]listID{listFailed, listStale, listIncomplete, listInUse}
-
 // evict removes the entry that is missed least, and reports whether there was one.
-func (t *Table) evict() bool {
-	for _, id := range evictOrder {
-		if e := t.lists[id].head; e != nil {
-			t.remove(e)
-			t.stats.ForcedGC++
-			return true
-		}
+// Neighbours that have never answered go before those that have, which are worth
+// more than what anybody can make up: but for some of them, so that new neighbours are
+// found too while the table is full of known ones. An answer to a stranger evicts only
+// what failed, and what is asked for for other answers.
+func (t *Table) evict(answer bool) bool {
+	if t.evictFrom(listFailed) || t.evictFrom(listAnswer) {
+		return true
 	}
-	return false
+	if answer {
+		return false
+	}
+	if t.lists[listIncomplete].n > t.cfg.MaxEntries/incompleteShare {
+		return t.evictFrom(listIncomplete)
+	}
+	return t.evictFrom(listStale) || t.evictFrom(listIncomplete) || t.evictFrom(listInUse)
+}
+
+// admitAnswer makes room for one more neighbour that is asked for to answer a stranger.
+func (t *Table) admitAnswer() {
+	if t.lists[listAnswer].n >= t.cfg.MaxAnswering {
+		t.evictFrom(listAnswer)
+	}
+}
+
+// incompleteShare is the part of a full table in which neighbours that have not
+// answered yet push out others: one in so many.
+const incompleteShare = 64
+
+// evictFrom removes the oldest entry of a list, if it has one.
+func (t *Table) evictFrom(id listID) bool {
+	e := t.lists[id].head
+	if e == nil {
+		return false
+	}
+	t.remove(e)
+	t.stats.ForcedGC++
+	return true
 }
 
 const (

@@ -51,7 +51,7 @@ func TestEvictionOrder(t *testing.T) {
 		order  []int   // which go, in order
 		full   bool    // then the table is full
 	}{
-		{"FAILED, STALE, INCOMPLETE, in use", []State{Reachable, Failed, Stale, Incomplete}, []int{1, 2, 3, 0}, false},
+		{"FAILED, INCOMPLETE, STALE, in use", []State{Reachable, Failed, Stale, Incomplete}, []int{1, 3, 2, 0}, false},
 		{"oldest FAILED first", []State{Failed, Failed}, []int{0, 1}, false},
 		{"longest STALE first", []State{Stale, Stale, Stale}, []int{0, 1, 2}, false},
 		{"oldest INCOMPLETE first", []State{Incomplete, Incomplete}, []int{0, 1}, false},

@@ -73,7 +73,7 @@ func (t *Table) fire(now int64, e *Entry) {
 func (t *Table) enter(now int64, e *Entry, s State) {
 	e.state = s
 	e.updated = now
-	if id := listOf(s); id != e.list {
+	if id := e.listOf(s); id != e.list {
 		t.unlink(e)
 		t.link(e, id)
 	}

@@ -10,6 +10,9 @@ type Pending struct {
 	// Dst is the datagram's destination, which is not the neighbour if it goes
 	// through a gateway.
 	Dst [4]byte
+	// Answer says that it answers a stranger: it waits in a queue of its own, and gives
+	// way to other answers.
+	Answer bool
 }
 
 // PendingOverhead is what a waiting datagram is counted for in
@@ -24,6 +27,18 @@ type queue struct {
 	ring    []Pending
 	head, n int
 	bytes   int // sum of the costs
+
+	// Of a queue of answers.
+	entry        *Entry
+	older, newer *queue
+}
+
+// len returns how many datagrams wait in a queue, which may be nil.
+func (q *queue) len() int {
+	if q == nil {
+		return 0
+	}
+	return q.n
 }
 
 // push appends a datagram.
@@ -65,6 +80,8 @@ func (t *Table) Enqueue(e *Entry, p Pending) (dropped Pending, full bool) {
 	case e.state != Incomplete:
 		t.release(Unreachable, e, p)
 		return Pending{}, false
+	case p.Answer:
+		return t.enqueueAnswer(e, p)
 	}
 	q := e.queue
 	if q == nil {
@@ -97,15 +114,24 @@ func (t *Table) fits(q *queue, n, freed, cost int) bool {
 
 // releaseAll lets all datagrams that wait for e come out of Next, in order, and
 // returns how many there were.
-func (t *Table) releaseAll(kind EventKind, e *Entry) int {
-	q := e.queue
-	if q == nil {
-		return 0
+func (t *Table) releaseAll(kind EventKind, e *Entry) (n int) {
+	if q := e.queue; q != nil {
+		e.queue = nil
+		t.pendingBytes -= q.bytes
+		n += t.empty(kind, e, q)
 	}
-	e.queue = nil
+	if q := e.answers; q != nil {
+		t.forgetAnswers(q)
+		t.answers.bytes -= q.bytes
+		n += t.empty(kind, e, q)
+	}
+	return n
+}
+
+// empty lets all of a queue come out of Next.
+func (t *Table) empty(kind EventKind, e *Entry, q *queue) int {
 	n := q.n
 	t.pending -= n
-	t.pendingBytes -= q.bytes
 	for q.n > 0 {
 		t.release(kind, e, q.pop())
 	}

@@ -195,7 +195,7 @@ func checkInvariants(tb testing.TB, t *Table) {
 	}
 	checkHeap(tb, t)
 	checkLists(tb, t)
-	pending, bytes, running := 0, 0, 0
+	pending, bytes, answers, running := 0, 0, 0, 0
 	found := 0
 	for e := range t.entries.all() {
 		found++
@@ -217,6 +217,13 @@ func checkInvariants(tb testing.TB, t *Table) {
 		if e.waiting && e.state&(Incomplete|Probe) == 0 {
 			tb.Fatalf("%v: somebody waits in state %v", e.addr, e.state)
 		}
+		if q := e.answers; q != nil {
+			if e.state != Incomplete || q.n == 0 || q.n > t.cfg.AnswerQueueLen || q.entry != e {
+				tb.Fatalf("%v: %d answers wait in state %v", e.addr, q.n, e.state)
+			}
+			pending += q.n
+			answers += q.bytes
+		}
 		if e.queue == nil {
 			continue
 		}
@@ -231,6 +238,12 @@ func checkInvariants(tb testing.TB, t *Table) {
 	}
 	if found != t.entries.n || 2*found > len(t.entries.slots) {
 		tb.Fatalf("%d entries, counted %d, in %d slots", found, t.entries.n, len(t.entries.slots))
+	}
+	for q := t.answers.oldest; q != nil; q = q.newer {
+		answers -= q.bytes
+	}
+	if answers != 0 || t.answers.bytes > t.cfg.AnswerQueueBytes || t.lists[listAnswer].n > t.cfg.MaxAnswering {
+		tb.Fatalf("answers of %d bytes are not in the list, %d count, %d neighbours are asked for", answers, t.answers.bytes, t.lists[listAnswer].n)
 	}
 	if pending != t.pending || bytes != t.pendingBytes || bytes > t.cfg.TotalQueueBytes {
 		tb.Fatalf("waiting: %d datagrams, %d bytes; counted: %d, %d; limit %d",
@@ -283,7 +296,7 @@ func checkLists(tb testing.TB, t *Table) {
 		var prev *Entry
 		for e := t.lists[id].head; e != nil; prev, e = e, e.next {
 			listed++
-			if e.list != id || listOf(e.state) != id || e.prev != prev {
+			if e.list != id || e.listOf(e.state) != id || e.prev != prev {
 				tb.Fatalf("%v: state %v in list %d, says %d", e.addr, e.state, id, e.list)
 			}
 			if id != listInUse && e.updated < last {

@@ -34,7 +34,7 @@ type Stats struct {
 func (t *Table) Stats() Stats {
 	s := t.stats
 	s.Entries = t.entries.n
-	s.Pending, s.PendingBytes = t.pending, t.pendingBytes
+	s.Pending, s.PendingBytes = t.pending, t.pendingBytes+t.answers.bytes
 	return s
 }
 

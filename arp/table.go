@@ -30,6 +30,7 @@ type Table struct {
 	collectAt int64 // when to look for idle entries; math.MaxInt64 if there is no need
 
 	pending, pendingBytes int // datagrams in all queues, and what they count for
+	answers               answerQueues
 
 	own       map[uint32]*address
 	ownOrder  []*address // as they were added
@@ -85,9 +86,33 @@ func (t *Table) Resolve(now int64, dst, src [4]byte) (*Entry, Cause) {
 	e := t.entries.get(dst)
 	if e == nil {
 		var c Cause
-		if e, c = t.newEntry(now, dst); c != CauseNone {
+		if e, c = t.newEntry(now, dst, false); c != CauseNone {
 			return nil, t.count(c)
 		}
+	} else if e.answer {
+		e.answer = false
+		if e.listOf(e.state) != e.list {
+			t.enter(now, e, e.state) // it begins to be asked for anew
+		}
+	}
+	t.use(now, e, src)
+	return e, CauseNone
+}
+
+// ResolveAnswer is Resolve for an answer of the host's own, such as an echo reply, to
+// a sender whose address may be forged. No more than Config.MaxAnswering neighbours are
+// asked for at once for that, the oldest give way, and no neighbour that is known does.
+func (t *Table) ResolveAnswer(now int64, dst, src [4]byte) (*Entry, Cause) {
+	now = t.clock(now)
+	e := t.entries.get(dst)
+	if e == nil {
+		var c Cause
+		if e, c = t.newEntry(now, dst, true); c != CauseNone {
+			return nil, t.count(c)
+		}
+	} else if e.state == Failed {
+		e.answer = true
+		t.admitAnswer()
 	}
 	t.use(now, e, src)
 	return e, CauseNone
@@ -168,7 +193,7 @@ func (t *Table) Set(now int64, ip [4]byte, mac [6]byte, s State) Cause {
 	e := t.entries.get(ip)
 	if e == nil {
 		var c Cause
-		if e, c = t.newEntry(now, ip); c != CauseNone {
+		if e, c = t.newEntry(now, ip, false); c != CauseNone {
 			return t.count(c)
 		}
 	}
@@ -191,18 +216,22 @@ func (t *Table) Delete(ip [4]byte) bool {
 // Len returns how many entries there are.
 func (t *Table) Len() int { return t.entries.n }
 
-// newEntry makes an entry in the state NONE, evicting another if need be.
-func (t *Table) newEntry(now int64, ip [4]byte) (*Entry, Cause) {
+// newEntry makes an entry in the state NONE, evicting another if need be. answer says
+// that it is for an answer to a stranger.
+func (t *Table) newEntry(now int64, ip [4]byte, answer bool) (*Entry, Cause) {
 	if !isHost(ip) {
 		return nil, CauseBadAddress
 	}
 	if t.own[key(ip)] != nil {
 		return nil, CauseOwnAddress
 	}
-	if t.entries.n >= t.cfg.MaxEntries && !t.evict() {
+	if answer {
+		t.admitAnswer()
+	}
+	if t.entries.n >= t.cfg.MaxEntries && !t.evict(answer) {
 		return nil, CauseTableFull
 	}
-	e := &Entry{addr: ip, timer: -1, used: now, updated: now, confirmed: t.unconfirmed(now)}
+	e := &Entry{addr: ip, answer: answer, timer: -1, used: now, updated: now, confirmed: t.unconfirmed(now)}
 	e.version.Store(1)
 	t.entries.put(e)
 	t.stats.Allocs++
@@ -244,7 +273,7 @@ func (t *Table) LinkUp(now int64) { t.announceAll(t.clock(now)) }
 // have cached any MAC are made to ask again. Announcements and probes stop until
 // LinkUp.
 func (t *Table) LinkDown() {
-	for _, id := range evictOrder {
+	for id := listNone + 1; id < numLists; id++ {
 		for t.lists[id].head != nil {
 			t.remove(t.lists[id].head)
 		}
@@ -279,9 +308,7 @@ func (t *Table) Entries() []Neighbour {
 		if mac, ok := e.MAC(); ok {
 			n.MAC = mac
 		}
-		if e.queue != nil {
-			n.Pending = e.queue.n
-		}
+		n.Pending = e.queue.len() + e.answers.len()
 		all = append(all, n)
 	}
 	return all

@@ -17,7 +17,13 @@ import (
 func (i *Interface) neighbour(addr, src [4]byte, patient bool) (*arp.Entry, link.MAC, uint32, unix.Errno) {
 	now := i.s.clock.Now()
 	i.neighMu.Lock()
-	e, c := i.neigh.Resolve(now, addr, src)
+	var e *arp.Entry
+	var c arp.Cause
+	if patient {
+		e, c = i.neigh.Resolve(now, addr, src)
+	} else { // it answers what somebody sent to us
+		e, c = i.neigh.ResolveAnswer(now, addr, src)
+	}
 	if e == nil {
 		i.neighMu.Unlock()
 		if c == arp.CauseTableFull {
@@ -88,6 +94,9 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 		copy(ev.Pending.Frame[:6], ev.MAC[:])
 		uncharge(&ev.Pending)
 		i.sendWaited(tx, &ev.Pending)
+	case arp.Discard:
+		tx.count[dropNeighbourQueue].Add(1)
+		s.pool.put(ev.Pending.Frame)
 	case arp.Unreachable:
 		tx.count[dropNeighbourFailed].Add(1)
 		uncharge(&ev.Pending)

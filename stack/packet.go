@@ -118,7 +118,7 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, payload []byte, o
 func (s *Stack) await(tx *txbuf, p *path, entry *arp.Entry, frame []byte, owner *Socket) {
 	copied := s.pool.get(len(frame))
 	copy(copied, frame)
-	pending := arp.Pending{Frame: copied, Dst: p.dst}
+	pending := arp.Pending{Frame: copied, Dst: p.dst, Answer: owner == nil}
 	if owner != nil {
 		pending.Owner = tx.owner(owner, p)
 		owner.chargeSend(len(frame))

@@ -1,0 +1,122 @@
+package arp
+
+import (
+	"testing"
+	"time"
+)
+
+// TestAnswersTakeNothing floods the table with answers to strangers that do not exist,
+// more than any of its limits. What the host's own programs send to new neighbours
+// waits and leaves, neighbours that are known stay, and all that waited comes out.
+func TestAnswersTakeNothing(t *testing.T) {
+	const known, strangers = 40, 3000
+	s := newSim(t, func(c *Config) {
+		c.MaxEntries, c.MaxAnswering, c.AnswerQueueBytes, c.TotalQueueBytes = 64, 16, 4000, 8000
+	})
+	for i := range known {
+		s.add(i, Stale)
+	}
+	in, out := 0, 0
+	drain := func() {
+		for ev, ok := s.Next(); ok; ev, ok = s.Next() {
+			if ev.Kind == Discard || ev.Kind == Unreachable {
+				out++
+			}
+		}
+	}
+	flood := func(from, to int) {
+		for i := from; i < to; i++ {
+			e, c := s.ResolveAnswer(s.now, host(10000+i), ourIP)
+			if e == nil {
+				t.Fatalf("stranger %d: %v", i, c)
+			}
+			in++
+			if _, full := s.Enqueue(e, Pending{Frame: make([]byte, 500), Answer: true}); full {
+				out++
+			}
+			drain()
+			if st := s.Stats(); st.PendingBytes > 4000+8000 || st.Entries > 64 {
+				t.Fatalf("%d bytes wait for %d neighbours", st.PendingBytes, st.Entries)
+			}
+		}
+	}
+	flood(0, strangers)
+	checkInvariants(t, s.Table)
+	for i := range 8 {
+		e, c := s.Resolve(s.now, host(5000+i), ourIP)
+		if c != CauseNone {
+			t.Fatal(c)
+		}
+		if _, full := s.Enqueue(e, Pending{Frame: make([]byte, 500)}); full {
+			t.Errorf("a datagram to new neighbour %d finds no room", i)
+		}
+	}
+	flood(strangers, 2*strangers)
+	for i := range 8 {
+		if e := s.Lookup(host(5000 + i)); e == nil || e.queue.len() != 1 {
+			t.Errorf("new neighbour %d has gone, or its datagram", i)
+		}
+	}
+	if got := len(s.has(known)); got != known {
+		t.Errorf("%d of %d known neighbours are left", got, known)
+	}
+	checkInvariants(t, s.Table)
+	s.LinkDown()
+	drain()
+	if st := s.Stats(); st.Pending != 0 || st.PendingBytes != 0 || out != in+8 {
+		t.Errorf("after the end %d wait, %d came out of %d", st.Pending, out, in+8)
+	}
+}
+
+// TestAnswersWaitFairly: the oldest answer of all gives way, so that a new one has as
+// long as any to be found.
+func TestAnswersWaitFairly(t *testing.T) {
+	s := newSim(t, func(c *Config) { c.AnswerQueueLen, c.AnswerQueueBytes = 3, 6*(100+PendingOverhead) })
+	var discarded []int
+	put := func(h int) {
+		e, _ := s.ResolveAnswer(s.now, host(h), ourIP)
+		if _, full := s.Enqueue(e, Pending{Frame: make([]byte, 100), Answer: true}); full {
+			t.Fatal("it found no room")
+		}
+		for ev, ok := s.Next(); ok; ev, ok = s.Next() {
+			if ev.Kind == Discard {
+				discarded = append(discarded, int(ev.Addr[2])<<8|int(ev.Addr[3]))
+			}
+		}
+	}
+	for _, h := range []int{1, 1, 1, 1, 2, 2, 3, 4, 5, 6, 7} {
+		put(h)
+	}
+	if len(discarded) != 5 {
+		t.Fatalf("discarded %v", discarded)
+	}
+	for i, want := range []int{1, 1, 1, 1, 2} {
+		if discarded[i] != want {
+			t.Fatalf("discarded %v", discarded)
+		}
+	}
+	s.run(time.Minute)
+	checkInvariants(t, s.Table)
+}
+
+// TestForgedNeighboursEvictEachOther fills a table of known neighbours with requests
+// for such as do not exist, on behalf of the host's own programs: few known ones go.
+func TestForgedNeighboursEvictEachOther(t *testing.T) {
+	const known = 256
+	for _, state := range []State{Stale, Reachable, Delay} {
+		s := newSim(t, func(c *Config) { c.MaxEntries = known })
+		for i := range known {
+			s.add(i, state)
+		}
+		for i := range 4 * known {
+			if e, c := s.Resolve(s.now, host(10000+i), ourIP); e == nil {
+				t.Fatal(c)
+			}
+			s.drain()
+		}
+		if got := len(s.has(known)); got < known-known/incompleteShare-1 {
+			t.Errorf("%v: %d of %d known neighbours are left", state, got, known)
+		}
+		checkInvariants(t, s.Table)
+	}
+}
