@@ -12,8 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stormFor is how long storms last: long enough in CI to find what has been found.
-var stormFor = flag.Duration("storm", 2*time.Second, "how long each storm of calls lasts")
+// stormFor is how long storms last: in CI long enough to find what has been found.
+var stormFor = flag.Duration("storm", stormInCI, "how long each storm of calls lasts")
+
+const stormInCI = 2 * time.Second
 
 // watchdog fails the test, with all stacks, if it is not stopped in time.
 func watchdog(t testing.TB, limit time.Duration) (stop func()) {

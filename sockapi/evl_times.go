@@ -124,6 +124,9 @@ func (s *Socket) recvTransmitTimes(m *Msghdr, end int64, flags int) (int, error)
 				}
 				return 0, s.api.expired(err, flags, end)
 			}
+			if n == 0 && !lost { // shut down
+				return total, nil
+			}
 			if lost {
 				m.Flags |= unix.MSG_TRUNC
 			}

@@ -55,7 +55,10 @@ func (a *API) Poll(fds []PollFd, timeout time.Duration) (int, error) {
 			return n, nil
 		}
 		if a.st.Closed() {
-			return 0, unix.ENETDOWN
+			if n = c.look(fds); n == 0 {
+				return 0, unix.ENETDOWN
+			}
+			return n, nil
 		}
 		intime := c.waiter.Wait(deadline)
 		c.fired.Store(false)

@@ -171,7 +171,7 @@ func (s *Stack) spin(k *Socket, t *target, w *wait) verdict {
 		flags |= lockSpinning
 	}
 	for {
-		if s.rx.lock.try(flags) {
+		if s.mayLead(w) && s.rx.lock.try(flags) {
 			if v := s.lead(k, t, w); v != again {
 				return v
 			}

@@ -70,6 +70,20 @@ func (s *Stack) idle(w *wait, leading bool) verdict {
 	return again
 }
 
+// mayLead says whether to try for the receive lock: who only wants to lead leaves it
+// to those who need it for something else, but for each sixteenth turn. Followers
+// too let others run now and then.
+func (s *Stack) mayLead(w *wait) bool {
+	if s.rx.lock.wanted.Load() > 0 && w.rounds%16 != 0 {
+		runtime.Gosched()
+		return false
+	}
+	if w.rounds%makeWayEvery == makeWayEvery-1 {
+		runtime.Gosched()
+	}
+	return true
+}
+
 // makeWay lets others run: those who wait for the receive lock, and now and then
 // everybody. That may take long, so the clock is looked at next.
 func (s *Stack) makeWay(w *wait) {

@@ -138,12 +138,12 @@ func (i *Interface) solicit(a *solicitation, src [4]byte, deadline int64, flags 
 		return i.makePermanent(a.next)
 	case a.answer.Load() == answered:
 		return nil
-	case a.answer.Load() == noAnswer:
-		return unix.EHOSTUNREACH
-	case a.k != nil && a.k.ended():
+	case a.k != nil && a.k.ended(): // which may be why there was no answer
 		return a.k.whyEnded()
 	case i.s.Closed():
 		return unix.ENETDOWN
+	case a.answer.Load() == noAnswer:
+		return unix.EHOSTUNREACH
 	default:
 		return unix.ETIMEDOUT
 	}

@@ -228,12 +228,6 @@ func (s *Stack) Close() error {
 		sockets = append(sockets, k)
 	}
 	n := s.net.Load()
-	empty := &network{routes: new(ipv4.RouteTable), loopback: n.loopback}
-	empty.index()
-	s.lockReceive()
-	s.storeNetworkLocked(empty)
-	s.unlockReceive()
-	s.gen.changed()
 	s.closed = true
 	s.mu.Unlock()
 	for _, i := range n.interfaces {
@@ -241,8 +235,14 @@ func (s *Stack) Close() error {
 	}
 	close(s.closing)
 	for _, k := range sockets {
-		k.Close()
+		k.Close() // before there are no routes, so that nobody hears of that
 	}
+	empty := &network{routes: new(ipv4.RouteTable), loopback: n.loopback}
+	empty.index()
+	s.lockReceive()
+	s.storeNetworkLocked(empty)
+	s.unlockReceive()
+	s.gen.changed()
 	s.over.Store(true)
 	s.wakeEverybody()
 	s.wakeSleepers()

@@ -183,7 +183,7 @@ func (g *Waiter) spinUntil(w *wait) verdict {
 		flags |= lockSpinning
 	}
 	for {
-		if s.rx.lock.try(flags) {
+		if s.mayLead(w) && s.rx.lock.try(flags) {
 			if v := g.lead(w); v != again {
 				return v
 			}
