@@ -158,7 +158,7 @@ func runOps(t *testing.T, o *ops) {
 			h.Input(now, p)
 		case 7:
 			dst, n := o.group(), int(o.next())
-			h.Input(now, Packet{routeIP, dst, c >> 7, c&64 != 0, sealed(o.b[:min(n, len(o.b))])})
+			h.Input(now, Packet{routeIP, dst, c >> 7, c&64 != 0, sealed(o.b[:min(n, len(o.b))]), c&32 != 0})
 		case 8:
 			g := o.group()
 			h.Input(now, from(peerIP, g, short(ReportV2, 0, g)))

@@ -11,6 +11,7 @@ type Packet struct {
 	TTL         uint8
 	RouterAlert bool   // the header has the router alert option (RFC 2113)
 	Payload     []byte // what follows the header and its options; not kept
+	ToHost      bool   // Dst is an address of this host's, be it another than SetAddress said
 }
 
 // Input takes a received message: a query, to which a response comes out of Next
@@ -80,7 +81,7 @@ func (h *Host) checkQuery(m Message, p Packet, group [4]byte) Cause {
 	switch {
 	case !p.RouterAlert && m.QueryVersion() > 1 && h.cfg.RequireRouterAlert:
 		return CauseRouterAlert
-	case p.Dst != AllSystems && h.Lookup(p.Dst) == nil && (p.Dst != h.addr || p.Dst == [4]byte{}):
+	case p.Dst != AllSystems && !p.ToHost && h.Lookup(p.Dst) == nil && (p.Dst != h.addr || p.Dst == [4]byte{}):
 		return CauseDestination
 	case group == [4]byte{} && m.NumSources() > 0, group != [4]byte{} && !isMulticast(group):
 		return CauseGroup

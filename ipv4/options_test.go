@@ -46,6 +46,7 @@ func TestParseOptions(t *testing.T) {
 	}{
 		{"none", nil, OptionSet{}, 0, CauseNone},
 		{"alert", Options{148, 4, 0, 0}, OptionSet{RouterAlert: 20}, 0, CauseNone},
+		{"stream identifier", Options{136, 4, 1, 2}, OptionSet{}, 0, CauseNone},
 		{"alert of another value", Options{148, 4, 0, 1}, OptionSet{}, 0, CauseNone},
 		{"alert too short", Options{1, 148, 3, 0}, OptionSet{}, 22, CauseOptionBadLength},
 		{"all kinds", Options{1, 7, 7, 4, 0, 0, 0, 0, 131, 3, 4, 68, 4, 5, 0, 134, 2, 148, 4, 0, 0, 0, 0, 0},

@@ -157,7 +157,8 @@ func (s *Stack) igmpInput(a *arrival, b []byte) {
 		alert = c == ipv4.CauseNone && set.RouterAlert != 0
 	}
 	now := s.clock.Now()
-	a.ifc.groups.host.Input(now, igmp.Packet{Src: a.src, Dst: a.dst, TTL: a.h.TTL(), RouterAlert: alert, Payload: b})
+	a.ifc.groups.host.Input(now, igmp.Packet{Src: a.src, Dst: a.dst, TTL: a.h.TTL(), RouterAlert: alert,
+		ToHost: a.kind == toUnicast, Payload: b})
 	a.ifc.afterGroups()
 }
 

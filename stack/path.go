@@ -85,7 +85,7 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 		dst: spec.dst, dstPort: spec.dstPort, mtuRule: spec.mtuRule, tag: spec.tag, later: spec.later}
 	p.tag.byLoopback = h.byLoopback
 	ttl := spec.ttl
-	if ttl < 0 {
+	if ttl < 0 || ttl == 0 && h.kind != toMulticast { // RFC 1122, 3.2.1.7: 0 is never sent
 		if ttl = defaultTTL; h.kind == toMulticast {
 			ttl = 1
 		}

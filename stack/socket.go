@@ -501,7 +501,8 @@ func (k *Socket) Close() error {
 // Setters of what the paths and the queue go by. They hold for what is sent and
 // received after they return.
 
-// SetTTL sets the time to live of unicast datagrams, 1 to 255; -1 is the default, 64.
+// SetTTL sets the time to live of unicast datagrams, 1 to 255; -1 is the default, 64,
+// and so is 0, which is never sent (RFC 1122, 3.2.1.7).
 func (k *Socket) SetTTL(ttl int) { k.ttl.Store(int32(ttl)); k.dropPaths() }
 
 // TTL returns what SetTTL set, or the default.
