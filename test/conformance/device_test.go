@@ -238,15 +238,17 @@ func (c *stoppedClock) Now() int64 {
 	return int64(time.Since(c.start))
 }
 
-// Nobody empties the ring: what does not fit is lost, and counted.
+// Nobody empties the ring: what does not fit is lost, and counted, and told of to a socket
+// that asks (SO_RXQ_OVFL).
 func TestRingOverflow(t *testing.T) {
 	clock := &stoppedClock{start: time.Now(), asked: make(chan struct{}, 1)}
 	w := newWorld(t, setup{stack: stack.Config{Clock: clock},
 		link: tpacket.Options{Slots: 8, SlotSize: 2048, BlockSize: 4096}})
 	k, peer := w.udp(7), w.far.UDP(t, 7)
 	k.SetReceiveBuffer(1 << 20)
+	k.SetKeepDrops(true)
 	w.echoOnce(k, peer, []byte("resolve"))
-	before := w.dev.Stats()
+	before, counted := w.dev.Stats(), w.stat("LinkRxRingFull")
 	const burst = 100
 	clock.mu.Lock()
 	for i := range burst {
@@ -266,6 +268,14 @@ func TestRingOverflow(t *testing.T) {
 		if _, ok := intact(got); !ok {
 			t.Fatal("a corrupt datagram came out of an overflown ring")
 		}
+	}
+	lost := w.stat("LinkRxRingFull") - counted
+	if lost+s.RxFrames-before.RxFrames != burst {
+		t.Errorf("%d sent, %d received, %d counted", burst, s.RxFrames-before.RxFrames, lost)
+	}
+	check(t, peer.SendTo([]byte("behind the gap"), w.ours(7)))
+	if _, in := w.recv(k); uint64(in.Drops) != lost {
+		t.Errorf("the datagram behind the gap tells of %d lost, want %d", in.Drops, lost)
 	}
 	w.echoOnce(k, peer, []byte("as if nothing had happened"))
 }
