@@ -54,6 +54,12 @@ const (
 // on every architecture. Wait may return early at will.
 const maxSleep = 24 * time.Hour
 
+// nextStep returns how long to sleep where a Wake cannot end it.
+func (p *Poller) nextStep() time.Duration {
+	p.step = min(max(2*p.step, minStep), maxStep)
+	return p.step
+}
+
 // minStep and maxStep are how long a sleep without an eventfd lasts: the first is
 // short, lest a Wake come late, and later ones twice as long each, lest they cost.
 const (
@@ -97,13 +103,11 @@ func (p *Poller) Wait(links []Link, timeout time.Duration) {
 	sleep := asleepChan
 	if p.poll.set(links) {
 		if p.event.open() == nil {
-			p.step = 0
 			sleep = asleepEvent
 		} else {
 			// No descriptor left for the process: without the eventfd a Wake
 			// cannot end a poll(2), so poll in steps.
-			p.step = min(max(2*p.step, minStep), maxStep)
-			timeout = clampTo(timeout, p.step)
+			timeout = clampTo(timeout, p.nextStep())
 		}
 	}
 	if !p.state.CompareAndSwap(idle, sleep) {
@@ -112,7 +116,11 @@ func (p *Poller) Wait(links []Link, timeout time.Duration) {
 	}
 	switch {
 	case p.poll.any:
-		p.poll.wait(links, &p.event, clampTo(timeout, maxSleep))
+		if !p.poll.wait(links, &p.event, clampTo(timeout, maxSleep)) {
+			time.Sleep(clampTo(timeout, p.nextStep()))
+		} else if p.event.fd >= 0 {
+			p.step = 0
+		}
 	case timeout < 0:
 		<-p.woken
 	case timeout > 0:

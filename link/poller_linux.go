@@ -30,16 +30,17 @@ func (s *pollSet) set(links []Link) bool {
 	return s.any
 }
 
-// wait sleeps in ppoll(2) for at most d, and tells links of errors. An error of
-// the call itself (EINTR, ENOMEM) is a return for no reason.
-func (s *pollSet) wait(links []Link, event *eventFD, d time.Duration) {
+// wait sleeps in ppoll(2) for at most d, and tells links of errors. A signal
+// (EINTR) is a return for no reason. It returns false if the kernel refuses to poll:
+// ENOMEM, or EINVAL of a process that may have fewer descriptors than are polled.
+func (s *pollSet) wait(links []Link, event *eventFD, d time.Duration) bool {
 	s.fds[0] = unix.PollFd{Fd: int32(event.fd), Events: unix.POLLIN}
 	s.ts = unix.NsecToTimespec(int64(d)) // the kernel writes the rest of it back
 	// This is a system call that the scheduler knows of: another goroutine gets
 	// the processor while the thread sleeps.
 	n, err := unix.Ppoll(s.fds, &s.ts, nil)
 	if err != nil || n == 0 {
-		return
+		return err == nil || err == unix.EINTR
 	}
 	if s.fds[0].Revents != 0 {
 		event.drain()
@@ -49,6 +50,7 @@ func (s *pollSet) wait(links []Link, event *eventFD, d time.Duration) {
 			l.PollError()
 		}
 	}
+	return true
 }
 
 // eventFD is an eventfd(2) that ends a ppoll(2). It is never in Go's netpoller.
