@@ -2,6 +2,7 @@ package ipv4
 
 import (
 	"cmp"
+	"iter"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -135,6 +136,18 @@ func (t *RouteTable) Lookup(dst [4]byte, iface int) (r Route, ok bool) {
 		return *p, true
 	}
 	return Route{}, false
+}
+
+// Beside returns the routes of the same prefix, metric and type as r, r among them, in
+// the order in which Lookup prefers them.
+func (t *RouteTable) Beside(r Route) iter.Seq[Route] {
+	return func(yield func(Route) bool) {
+		for _, o := range t.root.routes(keyOf(r.Prefix)) {
+			if o.Metric == r.Metric && o.Type == r.Type && !yield(o) {
+				return
+			}
+		}
+	}
 }
 
 // CheckSource reports why src cannot be the source of a datagram that came from

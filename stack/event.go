@@ -145,6 +145,12 @@ func (u *Subscription) Close() {
 	u.s.reportNeighbours()
 }
 
+// wantsNeighbours reports whether anybody listens to what neighbour tables report:
+// programs, or the choice of gateways.
+func (s *Stack) wantsNeighbours() bool {
+	return s.subscriptions.any.Load() || s.net.Load().spares != nil
+}
+
 // reportNeighbours has the neighbour tables report if, and only if, anybody listens.
 func (s *Stack) reportNeighbours() {
 	for _, i := range s.net.Load().interfaces {
@@ -154,7 +160,7 @@ func (s *Stack) reportNeighbours() {
 
 func (i *Interface) reportNeighbours() {
 	i.neighMu.Lock()
-	i.neigh.SetReport(i.s.subscriptions.any.Load())
+	i.neigh.SetReport(i.s.wantsNeighbours())
 	i.neighMu.Unlock()
 }
 

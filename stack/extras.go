@@ -295,7 +295,7 @@ func (s *Stack) LocalFor(index int32, src, dst [4]byte) [4]byte {
 			return n.localHop(flow{dst: src}).src
 		}
 		h := hop{next: src}
-		if e := n.lookupRoute(flow{dst: src}, &h); e == 0 {
+		if e := s.lookupRoute(n, flow{dst: src}, &h); e == 0 {
 			if h.src == ([4]byte{}) {
 				h.src, _ = ipv4.SelectSource(n.addresses, src, h.next, int(h.ifc.index))
 			}

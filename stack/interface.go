@@ -70,6 +70,8 @@ type network struct {
 	// lastByte says, for each last byte of an address, whether one of ours, or
 	// a broadcast, ends in it: it spares most datagrams the map.
 	lastByte [256]bool
+	// spares are the gateways of routes that stand in for one another: see choose.
+	spares map[gateway]struct{}
 }
 
 // loopbackBroadcast is the broadcast address of 127.0.0.0/8.
@@ -147,6 +149,7 @@ func (s *Stack) configureLocked(change func(n *network) error) error {
 		i.renewGroups()
 		i.neighMu.Lock()
 		i.neigh.SetHost(arpHost{n, int(i.index)})
+		i.neigh.SetReport(s.wantsNeighbours())
 		i.neighMu.Unlock()
 		if c := link.ClaimerOf(i.link); c != nil {
 			c.Claim(n.addressesOf(i))
@@ -190,7 +193,11 @@ func (n *network) index() {
 		n.local[ip] = n.byIndex[int32(a.Iface)]
 		n.lastByte[ip[3]] = true
 	}
-	for _, r := range n.routes.All() {
+	all := n.routes.All()
+	for at, r := range all {
+		if at > 0 {
+			n.addSpares(&all[at-1], &r)
+		}
 		if r.Type == ipv4.Broadcast {
 			b := r.Prefix.Addr().As4()
 			n.broadcasts[b] = struct{}{}
@@ -444,7 +451,8 @@ func (i *Interface) Addresses() []netip.Prefix {
 func (s *Stack) Interfaces() []*Interface { return slices.Clone(s.net.Load().interfaces) }
 
 // AddRoute adds a route; without Iface the one that reaches the gateway is
-// taken. EEXIST: it is there. ENETUNREACH: no interface reaches the gateway.
+// taken. Of several routes of the same prefix and metric by different gateways the first
+// whose gateway answers ARP is taken. EEXIST: it is there. ENETUNREACH: no interface reaches the gateway.
 // ENODEV: there is no such interface.
 func (s *Stack) AddRoute(r ipv4.Route) error {
 	return s.configure(func(n *network) error {

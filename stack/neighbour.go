@@ -110,8 +110,10 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 	case arp.Resolved, arp.ResolveFailed:
 		i.tellSolicitors(ev.Addr, ev.Kind == arp.Resolved)
 	case arp.NeighbourUp:
+		i.gatewayChanged(ev.Addr, false)
 		i.tell(Event{Kind: NeighbourUp, Addr: netip.AddrFrom4(ev.Addr), MAC: ev.MAC})
 	case arp.NeighbourFailed:
+		i.gatewayChanged(ev.Addr, true)
 		i.tell(Event{Kind: NeighbourFailed, Addr: netip.AddrFrom4(ev.Addr)})
 	}
 }

@@ -133,3 +133,36 @@ func TestQueriesAreHeardHoweverAddressed(t *testing.T) {
 		})
 	}
 }
+
+// TestLoopbackAddressesStayInside sends to and from 127/8 in each way that would have the
+// datagram on the wire (RFC 1122, 3.2.1.3 g).
+func TestLoopbackAddressesStayInside(t *testing.T) {
+	bubble(t, func(t *testing.T, w *wire) {
+		w.resolved()
+		w.defaultRoute()
+		w.sent()
+		for _, c := range []struct {
+			local, to string
+			device    bool
+		}{
+			{"", "127.0.0.1:9", false},
+			{"", "127.0.0.1:9", true},
+			{"", "127.255.255.255:9", true},
+			{"127.0.0.1:0", "10.9.0.2:9", false},
+			{"127.0.0.1:0", "198.51.100.7:9", false},
+			{"127.0.0.1:0", "239.1.2.3:9", false},
+			{"127.0.0.1:0", "10.9.0.255:9", false},
+		} {
+			k := w.socket(c.local, "")
+			k.SetBroadcast(true)
+			if c.device {
+				check(t, k.SetDevice(w.ifc.Index()))
+			}
+			err := k.SendTo([]byte("x"), 0, NoDeadline, netip.MustParseAddrPort(c.to))
+			w.settle()
+			if n := len(w.sentIP()); n != 0 {
+				t.Errorf("from %q to %s, %v: %d datagrams on the wire (%v)", c.local, c.to, c.device, n, err)
+			}
+		}
+	})
+}

@@ -73,12 +73,17 @@ func (s *Stack) route(f flow) (hop, unix.Errno) {
 		h.ifc = net.interfaceFor(f)
 	}
 	if h.ifc == nil {
-		if e := net.lookupRoute(f, &h); e != 0 {
+		if e := s.lookupRoute(net, f, &h); e != 0 {
 			return hop{}, e
 		}
 	}
-	if ipv4.IsLoopback(f.src) && !h.ifc.loopback {
-		return hop{}, unix.EINVAL // loopback addresses stay on loopback
+	if !h.ifc.loopback { // loopback addresses stay on loopback
+		switch {
+		case ipv4.IsLoopback(f.src):
+			return hop{}, unix.EINVAL
+		case ipv4.IsLoopback(f.dst): // by a gateway, or a route of the program's
+			return hop{}, unix.EHOSTUNREACH
+		}
 	}
 	if h.kind == toBroadcast && !f.broadcast {
 		return hop{}, unix.EACCES
@@ -121,7 +126,7 @@ func (n *network) thisHost(f *flow) {
 
 // lookupRoute asks the routing table, and fills in h's device, gateway, source,
 // MTU and kind.
-func (n *network) lookupRoute(f flow, h *hop) unix.Errno {
+func (s *Stack) lookupRoute(n *network, f flow, h *hop) unix.Errno {
 	r, ok := n.routes.Lookup(f.dst, int(f.device))
 	if !ok {
 		// Linux: with a device given and no route, the destination is taken
@@ -133,6 +138,9 @@ func (n *network) lookupRoute(f flow, h *hop) unix.Errno {
 	}
 	if e := r.Type.Errno(); e != 0 {
 		return e
+	}
+	if n.spares != nil && r.Gateway != ([4]byte{}) {
+		r = s.choose(n, r, f.device)
 	}
 	if r.Type == ipv4.Broadcast {
 		h.kind = toBroadcast

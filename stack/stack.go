@@ -75,6 +75,7 @@ type Stack struct {
 	outbox      outbox
 	ident       *ipv4.Identifier
 	recent      recentDestinations
+	gateways    gateways
 	socketIDs   atomic.Uint64
 
 	poller      *link.Poller
@@ -158,6 +159,7 @@ func New(cfg Config) (*Stack, error) {
 	s.sleepers.pool.New = s.newWaiter
 	s.timers.init(s.wakeSleepers)
 	s.reasmTimer = newTimer(s.reassemblyTimers)
+	s.gateways.timer = newTimer(s.retryGateways)
 	s.schedule.timer = newTimer(s.scheduleTimer)
 	if s.txTimeSlack = int64(cfg.TxTimeSlack); s.txTimeSlack == 0 {
 		s.txTimeSlack = defaultTxTimeSlack

@@ -1,0 +1,115 @@
+package stack
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+)
+
+// A gatewayWire is a wire with two default gateways, 10.9.0.2 and 10.9.0.3, each of which
+// answers ARP while it lives.
+type gatewayWire struct {
+	*wire
+	dead map[[4]byte]bool
+}
+
+var gatewayMACs = map[[4]byte]link.MAC{far4: farMAC, {10, 9, 0, 3}: otherMAC}
+
+func newGatewayWire(t *testing.T, w *wire) *gatewayWire {
+	t.Helper()
+	for _, g := range [][4]byte{far4, {10, 9, 0, 3}} {
+		check(t, w.s.AddRoute(ipv4.Route{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Gateway: g}))
+	}
+	return &gatewayWire{w, map[[4]byte]bool{}}
+}
+
+// live answers ARP requests for d, and returns how many datagrams left by each gateway.
+func (w *gatewayWire) live(d time.Duration) map[[4]byte]int {
+	w.t.Helper()
+	out := map[[4]byte]int{}
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+		for _, f := range w.sent() {
+			if f.data[13] != 6 {
+				for g, mac := range gatewayMACs {
+					if mac == link.MAC(f.data[:6]) && !w.dead[g] {
+						out[g]++
+					}
+				}
+				continue
+			}
+			m := mustARP(w.t, f.data)
+			if mac, ok := gatewayMACs[m.TargetIP()]; ok && m.Op() == arp.OpRequest && !w.dead[m.TargetIP()] {
+				w.feed(arpPacket(nearMAC, arp.OpReply, mac, m.TargetIP(), nearMAC, near4))
+			}
+		}
+	}
+	return out
+}
+
+// TestFailedGatewayIsReplaced has a default gateway die: datagrams go by the other (RFC
+// 1122, 3.3.1.5), of a socket that is connected too, and back by the first if that is there
+// again and the second dies.
+func TestFailedGatewayIsReplaced(t *testing.T) {
+	bubble(t, func(t *testing.T, w *wire) {
+		g := newGatewayWire(t, w)
+		first, second := far4, [4]byte{10, 9, 0, 3}
+		k := w.socket("", "198.51.100.7:9")
+		use := func() (by map[[4]byte]int) {
+			for range 20 { // 20 s: longer than a gateway takes to fail
+				k.Send([]byte("x"), 0, NoDeadline)
+				for at, n := range g.live(time.Second) {
+					if by == nil {
+						by = map[[4]byte]int{}
+					}
+					by[at] += n
+				}
+			}
+			return by
+		}
+		if by := use(); by[first] != 20 || by[second] != 0 {
+			t.Fatalf("both alive: %v", by)
+		}
+		g.dead[first] = true
+		time.Sleep(time.Minute) // its entry is stale: the next datagram has it verified
+		if by := use(); by[first] != 0 || by[second] < 5 {
+			t.Fatalf("the first is dead: %v", by)
+		}
+		u := w.socket("", "198.51.100.8:9")
+		w.send(u, []byte("y"))
+		if by := g.live(time.Second); by[second] != 1 {
+			t.Fatalf("a new socket: %v", by)
+		}
+		g.dead = map[[4]byte]bool{second: true}
+		g.live(2 * time.Minute) // the first is asked meanwhile, and answers
+		if by := use(); by[first] != 20 || by[second] != 0 {
+			t.Fatalf("the second is dead: %v", by)
+		}
+		g.dead[first] = true
+		g.live(2 * time.Minute)
+		use() // nothing arrives, nothing breaks
+		g.dead = map[[4]byte]bool{}
+		g.live(2 * time.Minute)
+		if by := use(); by[first]+by[second] < 15 {
+			t.Fatalf("both are there again: %v", by)
+		}
+	})
+}
+
+// TestOtherNeighboursFailAlone has a neighbour fail that is nobody's gateway: paths stay.
+func TestOtherNeighboursFailAlone(t *testing.T) {
+	bubble(t, func(t *testing.T, w *wire) {
+		g := newGatewayWire(t, w)
+		k := w.socket("", "10.9.0.77:9")
+		before := w.s.gen.config.Load()
+		k.Send([]byte("x"), 0, NoDeadline)
+		g.live(5 * time.Second)
+		if w.s.gen.config.Load() != before {
+			t.Error("all paths were given up for a neighbour that is no gateway")
+		}
+	})
+}
