@@ -59,7 +59,7 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, payload []byte, o
 		tx.sent = message + 1
 		return 0
 	}
-	entry, ok, e := p.ready(tx)
+	p, entry, ok, e := p.ready(tx)
 	if e != 0 {
 		return e
 	}

@@ -51,6 +51,7 @@ type path struct {
 	heard    bool // a broadcast or multicast that we hear too
 	slow     bool // such a one, or one that does not leave the host
 	beside   bool // a slow one, or with a tag
+	shared   bool // several senders may see it
 }
 
 // holds reports whether the path may be used as it is.
@@ -146,12 +147,19 @@ func (p *path) mayFragment() bool {
 	}
 }
 
-// ready has the neighbour resolved, as resolve does, if the path does not hold.
-func (p *path) ready(tx *txbuf) (entry *arp.Entry, ok bool, e unix.Errno) {
+// ready has the neighbour resolved, as resolve does, if the path does not hold. It
+// returns the path to take: others' is not changed, but copied.
+func (p *path) ready(tx *txbuf) (q *path, entry *arp.Entry, ok bool, e unix.Errno) {
 	if p.holds(tx.s) {
-		return nil, true, 0
+		return p, nil, true, 0
 	}
-	return p.resolve(!tx.own)
+	if p.shared { // it has ceased to hold since the sender looked
+		tx.copied = *p
+		p = &tx.copied
+		p.shared = false
+	}
+	entry, ok, e = p.resolve(!tx.own)
+	return p, entry, ok, e
 }
 
 // resolve fills in the neighbour's hardware address. It returns false if that

@@ -338,7 +338,7 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Socket, mess
 		tx.sent = message + 1
 		return 0
 	}
-	entry, ok, e := p.ready(tx)
+	p, entry, ok, e := p.ready(tx)
 	if e != 0 {
 		return e
 	}

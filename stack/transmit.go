@@ -322,6 +322,7 @@ func (k *Socket) sendToPeer(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) 
 	if e := k.sendAlong(tx, p, spec, o); e != 0 {
 		return e
 	}
+	p.shared = true
 	k.path.Store(p)
 	if k.pathKey.Load() != key {
 		k.path.Store(nil) // the socket was set otherwise meanwhile

@@ -29,6 +29,7 @@ type txbuf struct {
 	// options are those of the datagram that is being sent.
 	options [ipv4.MaxOptionsLen]byte
 	paths   [1 << pathBits]cachedPath
+	copied  path // of a socket's that had ceased to hold
 	count   [numCounters]atomic.Uint64
 	from    uint64 // the packet socket whose frames batch has, 0 for none,
 	proto   uint16 // and the protocol that it says they are of
