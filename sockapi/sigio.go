@@ -12,7 +12,9 @@ import (
 // async is a socket's signal-driven I/O (O_ASYNC in open(2), F_SETOWN in
 // fcntl(2)).
 type async struct {
-	mu     sync.Mutex
+	turning sync.Mutex // held while it is turned on or off; before the socket's watches
+
+	mu     sync.Mutex // a leaf
 	owner  FileOwner
 	signal int // F_SETSIG; 0: SIGIO, without information
 	on     bool
@@ -41,6 +43,8 @@ const siSIGIO = -5
 // setAsync turns signals on or off.
 func (s *Socket) setAsync(on bool) {
 	a := &s.async
+	a.turning.Lock()
+	defer a.turning.Unlock()
 	a.mu.Lock()
 	was := a.on
 	a.on = on

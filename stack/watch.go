@@ -48,6 +48,10 @@ type watches struct {
 func (k *Socket) Watch(w *Watch) error {
 	l := &k.watches
 	l.mu.Lock()
+	if w.on == k { // it is in force
+		l.mu.Unlock()
+		return nil
+	}
 	w.on = k
 	head := l.head.Load()
 	if !w.Exclusive || head == nil {
