@@ -3,7 +3,11 @@ package arp
 // This host's own addresses on the link, after RFC 5227 ("IPv4 Address Conflict
 // Detection").
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/outband/outband/internal/clock"
+)
 
 // A phase is how far an own address is.
 type phase uint8
@@ -94,7 +98,7 @@ func (t *Table) startProbing(now int64, a *address) {
 	start := now + t.random(int64(t.cfg.ProbeWait)+1)
 	if t.conflicts > t.cfg.MaxConflicts {
 		start = max(start, t.probeNext)
-		t.probeNext = start + int64(t.cfg.RateLimitInterval)
+		t.probeNext = clock.After(start, int64(t.cfg.RateLimitInterval))
 	}
 	t.armAddress(a, start)
 }
@@ -111,7 +115,7 @@ func (t *Table) startAnnouncing(now int64, a *address) {
 func (t *Table) announceNext(now int64, a *address) {
 	t.announce(a)
 	if a.left--; a.left > 0 {
-		t.armAddress(a, now+int64(t.cfg.AnnounceInterval))
+		t.armAddress(a, clock.After(now, int64(t.cfg.AnnounceInterval)))
 	}
 }
 
@@ -152,7 +156,7 @@ func (t *Table) conflict(now int64, a *address, mac [6]byte) {
 		if a.defended && now < a.quiet {
 			return
 		}
-		a.defended, a.quiet = true, now+int64(t.cfg.DefendInterval)
+		a.defended, a.quiet = true, clock.After(now, int64(t.cfg.DefendInterval))
 		t.report(Conflict, a.ip, mac)
 		t.announce(a)
 	}

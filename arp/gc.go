@@ -3,6 +3,8 @@ package arp
 import (
 	"math"
 	"time"
+
+	"github.com/outband/outband/internal/clock"
 )
 
 // evict removes the entry that is missed least, and reports whether there was one.
@@ -57,7 +59,7 @@ const (
 // for it now.
 func (t *Table) wantCollection(now int64) {
 	if t.collectAt == math.MaxInt64 && t.entries.n >= t.cfg.GCThreshold {
-		t.collectAt = now + int64(t.cfg.GCInterval)
+		t.collectAt = clock.After(now, int64(t.cfg.GCInterval))
 	}
 }
 
@@ -73,7 +75,7 @@ func (t *Table) collect(now int64) {
 				return
 			}
 			if end := t.idleUntil(e); end > now {
-				t.collectAt = max(end, now+int64(t.cfg.GCInterval))
+				t.collectAt = max(end, clock.After(now, int64(t.cfg.GCInterval)))
 				return
 			}
 		}
@@ -89,5 +91,5 @@ func (t *Table) collect(now int64) {
 // idleUntil returns when a STALE entry may be collected. Linux counts from the
 // last use; until it became stale, a use may have passed the table by.
 func (t *Table) idleUntil(e *Entry) int64 {
-	return max(e.updated, e.confirmed) + int64(t.cfg.GCStaleTime)
+	return clock.After(max(e.updated, e.confirmed), int64(t.cfg.GCStaleTime))
 }

@@ -1,5 +1,7 @@
 package arp
 
+import "github.com/outband/outband/internal/clock"
+
 // Input takes a received ARP packet: what follows the Ethernet header, which came
 // from ethSrc. Replies, datagrams that waited and events come out of Next. It
 // keeps nothing of packet. The cause says what became of it; CauseNone if it was
@@ -70,7 +72,7 @@ func (t *Table) input(now int64, m Message, ethSrc [6]byte, direct bool) Cause {
 		}
 		return CauseUnsolicited
 	}
-	override := now > e.updated+int64(t.cfg.LockTime) || m.IsGratuitous()
+	override := now > clock.After(e.updated, int64(t.cfg.LockTime)) || m.IsGratuitous()
 	return t.learn(now, e, mac, direct && m.Op() == OpReply, override)
 }
 

@@ -4,7 +4,11 @@ package arp
 // neigh_timer_handler, __neigh_event_send and __neigh_update in Linux'
 // net/core/neighbour.c.
 
-import "math"
+import (
+	"math"
+
+	"github.com/outband/outband/internal/clock"
+)
 
 // advanceBatch is how many timers one Advance runs at most: some 100 µs of work.
 const advanceBatch = 512
@@ -86,7 +90,7 @@ func (t *Table) enter(now int64, e *Entry, s State) {
 // somebody else's confirmation.
 func (t *Table) delay(now int64, e *Entry) {
 	t.enter(now, e, Delay)
-	t.arm(e, now+int64(t.cfg.DelayProbeTime))
+	t.arm(e, clock.After(now, int64(t.cfg.DelayProbeTime)))
 }
 
 // verify begins to ask the neighbour itself.
@@ -125,7 +129,7 @@ func (t *Table) request(now int64, e *Entry) {
 	}
 	e.probes++
 	t.transmit(&t.stats.TxRequests, dst, OpRequest, t.sourceFor(src, e.addr), [6]byte{}, e.addr)
-	t.arm(e, now+int64(t.cfg.RetransTime))
+	t.arm(e, clock.After(now, int64(t.cfg.RetransTime)))
 }
 
 // fail ends an INCOMPLETE or PROBE entry that had no answer.
@@ -188,7 +192,7 @@ func (t *Table) learn(now int64, e *Entry, mac [6]byte, confirms, override bool)
 func (t *Table) confirm(now int64, e *Entry) {
 	e.confirmed = now
 	t.enter(now, e, Reachable)
-	t.arm(e, now+t.reachable(now))
+	t.arm(e, clock.After(now, t.reachable(now)))
 	t.answer(Resolved, e)
 }
 
@@ -202,7 +206,7 @@ func (t *Table) settle(now int64, e *Entry, s State) {
 	e.confirmed = now
 	switch s {
 	case Reachable:
-		t.arm(e, now+t.reachable(now))
+		t.arm(e, clock.After(now, t.reachable(now)))
 	case Stale:
 		e.confirmed = t.unconfirmed(now)
 	}
@@ -215,14 +219,17 @@ func (t *Table) settle(now int64, e *Entry, s State) {
 }
 
 // unconfirmed returns a time of confirmation that is long over.
-func (t *Table) unconfirmed(now int64) int64 { return now - 2*int64(t.cfg.ReachableTime) }
+func (t *Table) unconfirmed(now int64) int64 {
+	d := -int64(t.cfg.ReachableTime)
+	return clock.After(clock.After(now, d), d)
+}
 
 // reachable returns for how long a confirmation holds now.
 func (t *Table) reachable(now int64) int64 {
 	if now >= t.redrawAt {
 		t.redrawAt = now + reachableRedraw
 		base := int64(t.cfg.ReachableTime)
-		t.reachableTime = max(base/2+t.random(base), 1)
+		t.reachableTime = max(clock.After(base/2, t.random(base)), 1)
 	}
 	return t.reachableTime
 }

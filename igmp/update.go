@@ -1,6 +1,10 @@
 package igmp
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/outband/outband/internal/clock"
+)
 
 // Update replaces one socket's filter of a group by another: to join, from [NotMember]
 // to another; to leave, the other way round. The filters of all sockets are merged
@@ -177,7 +181,7 @@ func (h *Host) schedule(now int64, g *Group) {
 	if g.list != &h.fresh {
 		h.fresh.push(g)
 	}
-	h.freshAt = min(h.freshAt, now+int64(h.cfg.ReportDelay))
+	h.freshAt = min(h.freshAt, clock.After(now, int64(h.cfg.ReportDelay)))
 }
 
 // announce has a join reported, in versions 1 and 2 (RFC 2236 section 3). The
@@ -185,7 +189,7 @@ func (h *Host) schedule(now int64, g *Group) {
 func (h *Host) announce(now int64, g *Group) {
 	if h.up && !g.silent {
 		g.unsolicited = uint8(h.cfg.Robustness)
-		h.arm(g, now+int64(h.cfg.ReportDelay))
+		h.arm(g, clock.After(now, int64(h.cfg.ReportDelay)))
 	}
 }
 

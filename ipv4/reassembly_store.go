@@ -3,6 +3,8 @@ package ipv4
 import (
 	"encoding/binary"
 	"slices"
+
+	"github.com/outband/outband/internal/clock"
 )
 
 // A fragmentKey is what fragments of one datagram have in common (RFC 791,
@@ -91,7 +93,7 @@ func (r *Reassembler) find(now int64, h Header) *partial {
 	if r.maxDist >= 0 && distance > uint32(r.maxDist) {
 		r.stats.Restarted++
 		r.empty(p)
-		p.deadline = now + r.timeout
+		p.deadline = clock.After(now, r.timeout)
 		r.live.remove(p)
 		r.live.add(p)
 	}
@@ -108,7 +110,7 @@ func (r *Reassembler) start(now int64, key fragmentKey) *partial {
 	}
 	r.makeRoom(partialCost, nil)
 	r.memory += partialCost
-	p.key, p.deadline = key, now+r.timeout
+	p.key, p.deadline = key, clock.After(now, r.timeout)
 	p.cost, p.runs, p.runsCharged = partialCost, p.fewRuns[:0], len(p.fewRuns)
 	p.peer = r.peerOf(key.src)
 	p.peer.refs++

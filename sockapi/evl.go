@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/outband/outband/internal/clock"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -52,11 +53,7 @@ const solicitTimeout = 5 * time.Second
 // Date returns the time of CLOCK_MONOTONIC in d from now, for OobRecvmsg and
 // OobSendmsg.
 func (a *API) Date(d time.Duration) *unix.Timespec {
-	now := a.st.Monotonic()
-	if int64(d) > math.MaxInt64-now {
-		d = time.Duration(math.MaxInt64 - now) // as far as a date goes: without end
-	}
-	ts := unix.NsecToTimespec(now + int64(d))
+	ts := unix.NsecToTimespec(clock.After(a.st.Monotonic(), int64(d))) // the furthest is without end
 	return &ts
 }
 

@@ -1,10 +1,13 @@
 package stack
 
 import (
+	"math"
 	"net/netip"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/ipv4"
@@ -165,5 +168,45 @@ func TestClosedStacksSaySo(t *testing.T) {
 	p.near.OnClose(func() { called = true })
 	if !called {
 		t.Error("OnClose of a closed stack does not call")
+	}
+}
+
+// TestClosesTogether: whoever closes a stack finds it closed.
+func TestClosesTogether(t *testing.T) {
+	for range 20 {
+		s := newStack(t, Config{})
+		a, b := pipe.New(pipe.Options{})
+		addLink(t, s, a, "10.9.0.1/24")
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+				if st := a.Info().State; st != link.Gone {
+					t.Errorf("Close has returned, and the link is %v", st)
+				}
+			})
+		}
+		all.Wait()
+		b.Close()
+	}
+}
+
+func TestDeadlines(t *testing.T) {
+	c := new(handClock)
+	s := newStack(t, Config{Clock: c})
+	for _, tt := range []struct {
+		now  int64
+		d    time.Duration
+		want int64
+	}{
+		{0, 5, 5}, {1, -1, NoDeadline}, {7, math.MaxInt64, NoDeadline}, {7, math.MaxInt64 - 7, NoDeadline}, {7, math.MaxInt64 - 8, NoDeadline - 1},
+		{-7, math.MaxInt64, NoDeadline - 7}, {3, 0, 3}, {3, math.MinInt64, NoDeadline},
+	} {
+		c.now.Store(tt.now)
+		if got := s.Deadline(tt.d); got != tt.want {
+			t.Errorf("at %d, in %d: %d, want %d", tt.now, tt.d, got, tt.want)
+		}
 	}
 }

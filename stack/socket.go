@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outband/outband/internal/clock"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
@@ -229,11 +230,10 @@ func (k *Socket) RecvMessages(msgs []Message, flags int, deadline int64) (int, e
 // Deadline returns the deadline d from now, for the calls that take one;
 // negative, or beyond what the clock can tell: never.
 func (s *Stack) Deadline(d time.Duration) int64 {
-	now := s.clock.Now()
-	if d < 0 || now > 0 && int64(d) >= never-now {
+	if d < 0 {
 		return never
 	}
-	return now + int64(d)
+	return clock.After(s.clock.Now(), int64(d))
 }
 
 // NoDeadline is the deadline that never comes.

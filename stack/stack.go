@@ -82,8 +82,9 @@ type Stack struct {
 	sleepers    sleepers
 	housekeeper housekeeper
 	closing     chan struct{}
-	over        atomic.Bool // the stack is closed, and so are its sockets
-	onClose     []func()    // guarded by mu
+	over        atomic.Bool   // the stack is closed, and so are its sockets
+	given       chan struct{} // closed when Close has given everything back
+	onClose     []func()      // guarded by mu
 	// elsewhere counts the sockets whose owners wait in an event loop of their
 	// own: for those the housekeeper stays on the links' descriptors.
 	elsewhere atomic.Int32
@@ -131,6 +132,7 @@ func New(cfg Config) (*Stack, error) {
 		pmtu:        ipv4.NewPathMTU(maxPathMTUs),
 		poller:      link.NewPoller(),
 		closing:     make(chan struct{}),
+		given:       make(chan struct{}),
 		sockets:     make(map[*Socket]struct{}),
 	}
 	s.limits = cfg.Limits.complete()
@@ -218,13 +220,16 @@ func (s *Stack) wakeSleepers() {
 }
 
 // Close ends the stack: sockets and links are closed, every call that waits
-// returns, the housekeeper's goroutine ends.
+// returns, the housekeeper's goroutine ends. All that it held is given back when it
+// returns, and when any other Close does.
 func (s *Stack) Close() error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
+		<-s.given
 		return nil
 	}
+	defer close(s.given)
 	sockets := make([]*Socket, 0, len(s.sockets))
 	for k := range s.sockets {
 		sockets = append(sockets, k)
