@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -207,6 +208,33 @@ func TestDeadlines(t *testing.T) {
 		c.now.Store(tt.now)
 		if got := s.Deadline(tt.d); got != tt.want {
 			t.Errorf("at %d, in %d: %d, want %d", tt.now, tt.d, got, tt.want)
+		}
+	}
+}
+
+// TestCloseWakesFollowers: those who sleep behind one who spins are told too.
+func TestCloseWakesFollowers(t *testing.T) {
+	s := newStack(t, Config{Spin: SpinNever})
+	spinner := s.NewWaiter(func() bool { return false })
+	spinner.SetSpin(SpinAlways)
+	sleeper := s.NewWaiter(func() bool { return false })
+	done := make(chan bool)
+	go func() { done <- spinner.Wait(NoDeadline) }()
+	for !s.rx.lock.spinning() {
+		runtime.Gosched()
+	}
+	for range 3 {
+		go func() { done <- sleeper.Wait(NoDeadline) }()
+	}
+	for sleeper.Waiting() < 3 {
+		runtime.Gosched()
+	}
+	s.Close()
+	for range 4 {
+		select {
+		case <-done:
+		case <-time.After(20 * time.Second):
+			t.Fatal("a wait goes on")
 		}
 	}
 }
