@@ -77,7 +77,7 @@ func (k *Socket) sendOne(o *outgoing, flags int, deadline int64) error {
 	}
 	k.s.releaseTx(tx, k.id)
 	if e != 0 {
-		return e
+		return k.orClosed(e)
 	}
 	k.sent()
 	return nil
@@ -130,7 +130,16 @@ func (k *Socket) SendMessages(msgs []OutMessage, flags int, deadline int64) (int
 		k.sent()
 		return sent, nil
 	}
-	return 0, e
+	return 0, k.orClosed(e)
+}
+
+// orClosed returns EBADF if the socket was closed meanwhile, whatever else that has
+// brought about, and else e.
+func (k *Socket) orClosed(e unix.Errno) unix.Errno {
+	if k.Closed() {
+		return unix.EBADF
+	}
+	return e
 }
 
 // sendMessages sends those that were not sent yet.
