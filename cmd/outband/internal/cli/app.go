@@ -12,8 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
-
-	"github.com/outband/outband/cmd/outband/internal/bench"
 )
 
 // The exit codes of every subcommand.
@@ -34,10 +32,20 @@ type app struct {
 // Main runs the command with the arguments that follow its name, and returns
 // the exit code.
 func Main(args []string, in io.Reader, out, err io.Writer) int {
-	a := &app{in: in, out: out, err: err, args: args}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
-	return a.exitCode(a.root().ExecuteContext(ctx))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// A reader of the output that has gone is an error like others: it does not kill
+	// this process before it has put things in order.
+	signal.Ignore(unix.SIGPIPE)
+	o := &output{to: out, stop: cancel}
+	a := &app{in: in, out: o, err: err, args: args}
+	runErr := a.root().ExecuteContext(ctx)
+	if failed := o.failed(); failed != nil {
+		runErr = failed
+	}
+	return a.exitCode(runErr)
 }
 
 // answerNo is the error of a command that ran and whose answer is no. Its text
@@ -65,6 +73,8 @@ func (a *app) exitCode(err error) int {
 			fmt.Fprintln(a.err, "outband:", no)
 		}
 		return ExitNo
+	case errors.As(err, new(unwritten)) && errors.Is(err, unix.EPIPE):
+		return ExitFailed // as with "outband recv | head -1": the reader wants no more
 	}
 	fmt.Fprintln(a.err, "outband:", err)
 	if hint := a.permissionHint(err); hint != "" {
@@ -85,7 +95,6 @@ Exit codes: 0 done; 1 it ran and the answer is no; 2 it could not run.`,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate("outband {{.Version}}\n")
@@ -93,20 +102,30 @@ Exit codes: 0 done; 1 it ran and the answer is no; 2 it could not run.`,
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w\nTry '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(a.demo(), a.ping(), a.echo(), a.send(), a.recv(), a.neigh(), a.stat(), a.mcast(), a.latmus(), a.bench(), a.benchEnd())
+	root.AddCommand(a.demo(), a.ping(), a.echo(), a.send(), a.recv(), a.neigh(), a.stat(), a.mcast(), a.latmus(), a.bench(), a.versionCommand(), a.benchEnd())
+	parent(root)
+	root.SetHelpCommand(help(root))
+	root.InitDefaultCompletionCmd(a.args...)
+	for _, sub := range root.Commands() {
+		if sub.Name() == "completion" {
+			parent(sub).RunE = func(*cobra.Command, []string) error {
+				return errors.New("completion: for bash, zsh, fish or powershell")
+			}
+		}
+	}
+	noFiles(root)
 	return root
 }
-
-// version is the revision of the source, and the compiler's.
-func version() string { return bench.Revision() + " " + goVersion() }
 
 // terminal reports whether a stream is a terminal, where colour and lines that
 // are written over make sense.
 func terminal(w io.Writer) bool {
+	if o, wrapped := w.(*output); wrapped {
+		w = o.to
+	}
 	f, ok := w.(*os.File)
 	if !ok || os.Getenv("TERM") == "dumb" {
 		return false

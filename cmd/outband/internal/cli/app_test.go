@@ -24,7 +24,14 @@ func TestUsageErrors(t *testing.T) {
 		args []string
 		want string // in stderr
 	}{
-		{"no such command", []string{"fly"}, `unknown command "fly"`},
+		{"no such command", []string{"fly"}, `unknown command "fly" for "outband"` + "\nTry 'outband --help'"},
+		{"a command misspelt", []string{"pnig"}, `unknown command "pnig" for "outband"; did you mean ping?` + "\nTry 'outband --help'"},
+		{"a command misspelt below another", []string{"mcast", "rcev"}, `unknown command "rcev" for "outband mcast"; did you mean recv?`},
+		{"help of no command", []string{"help", "bogus"}, `unknown command "bogus" for "outband"`},
+		{"help of a command misspelt", []string{"help", "bench", "ttr"}, `unknown command "ttr" for "outband bench"; did you mean rtt?`},
+		{"help below a command without any", []string{"help", "ping", "x"}, `unknown command "x" for "outband ping"`},
+		{"completion of nothing", []string{"completion"}, "bash, zsh, fish or powershell"},
+		{"completion of another shell", []string{"completion", "bsh"}, "did you mean bash"},
 		{"no such flag", []string{"bench", "rtt", "--fast"}, "unknown flag: --fast\nTry 'outband bench rtt --help'"},
 		{"bench of nothing", []string{"bench"}, "rtt or tput"},
 		{"arguments that nobody takes", []string{"bench", "rtt", "more"}, `unknown command "more"`},
@@ -45,14 +52,21 @@ func TestUsageErrors(t *testing.T) {
 }
 
 func TestHelpAndVersion(t *testing.T) {
-	for _, args := range [][]string{{}, {"help"}, {"--help"}, {"bench", "--help"}, {"bench", "rtt", "-h"}, {"bench", "tput", "-h"}} {
+	for _, args := range [][]string{{}, {"help"}, {"--help"}, {"bench", "--help"}, {"bench", "rtt", "-h"}, {"bench", "tput", "-h"},
+		{"help", "mcast", "recv"}, {"help", "completion", "bash"}, {"help", "help"}} {
 		code, out, err := run(args...)
 		if code != ExitOK || err != "" || !strings.Contains(out, "Usage:") || strings.Contains(out, "bench-end") {
 			t.Errorf("%v: code %d, stdout %q, stderr %q", args, code, out, err)
 		}
 	}
-	code, out, err := run("--version")
-	if code != ExitOK || err != "" || !strings.HasPrefix(out, "outband ") || !strings.HasSuffix(out, " "+runtime.Version()+"\n") {
+	for _, arg := range []string{"--version", "version"} {
+		code, out, err := run(arg)
+		if code != ExitOK || err != "" || !strings.HasPrefix(out, "outband ") || !strings.HasSuffix(out, " "+runtime.Version()+"\n") {
+			t.Errorf("%s: code %d, stdout %q, stderr %q", arg, code, out, err)
+		}
+	}
+	code, out, err := run("version", "--json")
+	if code != ExitOK || err != "" || !strings.HasPrefix(out, `{"schema":1,"revision":"`) {
 		t.Errorf("code %d, stdout %q, stderr %q", code, out, err)
 	}
 }

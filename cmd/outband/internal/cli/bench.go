@@ -18,11 +18,11 @@ func (a *app) bench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure this stack and what could be used instead, on this machine",
-		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return errors.New("bench what? rtt or tput")
 		},
 	}
+	parent(cmd)
 	cmd.AddCommand(a.benchRTT(), a.benchTput())
 	return cmd
 }
@@ -39,11 +39,13 @@ type benchFlags struct {
 func (f *benchFlags) register(cmd *cobra.Command, contenders []string, sizes ...int) {
 	f.sizes.sizes = sizes
 	flags := cmd.Flags()
-	flags.IntVar(&f.rounds, "rounds", 5, "how often each contender runs")
+	f.rounds = 5
+	flags.Var(numberOf(&f.rounds, 1, most), "rounds", "how often each contender runs")
 	flags.Var(&f.sizes, "size", "payload in bytes; several with commas between")
 	flags.StringSliceVar(&f.contenders, "contenders", nil, "which to run, of "+strings.Join(contenders, ",")+" (default all)")
 	flags.Var(&f.cpus, "cpu", "the CPUs of the two ends, or none (default the first two)")
 	flags.BoolVar(&f.json, "json", false, "print one JSON object")
+	completeWords(cmd, "contenders", contenders...)
 }
 
 // ends returns the CPUs of the two ends: those asked for, else the first two
@@ -111,8 +113,7 @@ func (a *app) runRTT(ctx context.Context, c bench.RTTConfig, asJSON bool) error 
 
 func (a *app) benchTput() *cobra.Command {
 	var f benchFlags
-	var length time.Duration
-	var batch int
+	length, batch := durationValue(time.Second), 64
 	cmd := &cobra.Command{
 		Use:   "tput",
 		Short: "Datagrams a second in bulk over a veth pair",
@@ -126,10 +127,10 @@ Contenders:
 		Args: cobra.NoArgs,
 	}
 	f.register(cmd, bench.TputContenders(), 64, 1400)
-	cmd.Flags().DurationVar(&length, "time", time.Second, "how long each contender sends in a round")
-	cmd.Flags().IntVar(&batch, "batch", 64, "datagrams a call")
+	cmd.Flags().Var(&length, "time", "how long each contender sends in a round")
+	cmd.Flags().Var(numberOf(&batch, 1, most), "batch", "datagrams a call")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c := bench.TputConfig{Time: length, Rounds: f.rounds, Sizes: f.sizes.sizes, Batch: batch, Contenders: f.contenders,
+		c := bench.TputConfig{Time: time.Duration(length), Rounds: f.rounds, Sizes: f.sizes.sizes, Batch: batch, Contenders: f.contenders,
 			CPUs: f.ends(), Progress: a.progress(f.rounds)}
 		if err := c.Check(); err != nil {
 			return err

@@ -14,6 +14,9 @@ import (
 // maxPayload is the most that a UDP datagram carries over IPv4.
 const maxPayload = 65535 - 20 - 8
 
+// maxPort is the largest port.
+const maxPort = 65535
+
 func (a *app) echo() *cobra.Command {
 	var f netFlags
 	var port uint16
@@ -26,8 +29,9 @@ func (a *app) echo() *cobra.Command {
 		Args: cobra.NoArgs,
 	}
 	f.register(cmd)
-	cmd.Flags().Uint16Var(&port, "port", 7, "port to listen on") // RFC 862
-	cmd.Flags().IntVarP(&count, "count", "n", 0, "stop after so many datagrams (0: never)")
+	port = 7 // RFC 862
+	cmd.Flags().Var(numberOf(&port, 0, maxPort), "port", "port to listen on (0: any that is free)")
+	cmd.Flags().VarP(numberOf(&count, 0, most), "count", "n", "stop after so many datagrams (0: never)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		n, err := f.open()
 		if err != nil {

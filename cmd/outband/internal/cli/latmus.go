@@ -26,7 +26,7 @@ type latmusFlags struct {
 	peer           addrValue
 	port           uint16
 	period         microsecondsValue
-	duration       daysValue
+	duration       durationValue
 	abort          microsecondsValue
 	priority       int
 	gnuplot        string
@@ -39,7 +39,7 @@ type latmusFlags struct {
 }
 
 func (a *app) latmus() *cobra.Command {
-	f := latmusFlags{period: microsecondsValue(time.Millisecond)}
+	f := latmusFlags{period: microsecondsValue(time.Millisecond), port: latmus.Port, size: latmus.DefaultSize, lines: 21}
 	cmd := &cobra.Command{
 		Use:   "latmus -E HOST",
 		Short: "Measure the path's latency between two hosts that both run it",
@@ -61,21 +61,22 @@ was beyond -A.`,
 	flags := cmd.Flags()
 	flags.VarP(&f.peer, "peer", "E", "address of the other host")
 	flags.StringVarP(&f.device, "netif", "L", "", "network device to use, as --dev")
-	flags.IntVarP(&f.cpu, "pin", "c", -1, "CPU to run on, as --cpu")
-	flags.Uint16Var(&f.port, "port", latmus.Port, "UDP port of both hosts")
+	flags.VarP(cpuNumber(&f.cpu), "pin", "c", "CPU to run on, as --cpu")
+	flags.Var(numberOf(&f.port, 1, maxPort), "port", "UDP port of both hosts")
 	flags.VarP(&f.period, "period", "p", "time between packets, in microseconds or as a duration")
-	flags.IntVarP(&f.priority, "priority", "P", 0, "SCHED_FIFO priority, 1 to 99; 0 leaves the scheduling as it is")
+	flags.VarP(numberOf(&f.priority, 0, 99), "priority", "P", "SCHED_FIFO priority, 1 to 99; 0 leaves the scheduling as it is")
 	flags.VarP(&f.duration, "timeout", "T", "stop after this time: seconds, or a number with d, h, m or s")
-	flags.IntVarP(&f.size, "size", "S", latmus.DefaultSize, "bytes in a packet")
-	flags.IntVarP(&f.cells, "histogram", "H", 0, "print histograms of so many cells of 1 us")
+	flags.VarP(numberOf(&f.size, latmus.MinSize, latmus.MaxSize), "size", "S", "bytes in a packet")
+	flags.VarP(numberOf(&f.cells, 1, 1e6), "histogram", "H", "print histograms of so many cells of 1 us")
 	flags.StringVarP(&f.gnuplot, "plot", "g", "", "write the histograms to a file for gnuplot; - is the standard output")
-	flags.IntVarP(&f.lines, "lines", "l", 21, "lines between two headings")
+	flags.VarP(numberOf(&f.lines, 1, most), "lines", "l", "lines between two headings")
 	flags.VarP(&f.abort, "max-abort", "A", "stop at a latency beyond this, in microseconds or as a duration")
 	flags.BoolVarP(&f.noSequence, "no-sequence", "n", false, "leave serial numbers unchecked")
 	flags.BoolVarP(&f.keepGoing, "keep-going", "K", false, "go on after a packet that is wrong or missing")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print the last line only")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "say on stderr what is wrong with a packet")
 	cmd.MarkFlagRequired("peer")
+	completeDevices(cmd, "netif")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := f.checkLatmus(); err != nil {
 			return err
@@ -91,18 +92,8 @@ const defaultCells = 200
 
 func (f *latmusFlags) checkLatmus() error {
 	switch {
-	case f.size < latmus.MinSize || f.size > latmus.MaxSize:
-		return fmt.Errorf("-S %d: must be from %d to %d", f.size, latmus.MinSize, latmus.MaxSize)
 	case time.Duration(f.period) < 10*time.Microsecond:
 		return fmt.Errorf("-p %s: must be 10us or more", f.period.String())
-	case f.priority < 0 || f.priority > 99:
-		return fmt.Errorf("-P %d: must be from 0 to 99", f.priority)
-	case f.cells < 0:
-		return fmt.Errorf("-H %d: must be 1 or more", f.cells)
-	case f.lines < 1:
-		return fmt.Errorf("-l %d: must be 1 or more", f.lines)
-	case f.port == 0:
-		return errors.New("--port 0: must be from 1 to 65535")
 	case f.quiet && f.verbose:
 		return errors.New("-q and -v do not go together")
 	}
@@ -229,45 +220,4 @@ func isolated(cpu int) bool {
 		to, toErr := strconv.Atoi(last)
 		return fromErr == nil && toErr == nil && from <= cpu && cpu <= to
 	})
-}
-
-// microsecondsValue is a flag that takes microseconds, or a duration.
-type microsecondsValue time.Duration
-
-func (v *microsecondsValue) Type() string   { return "us" }
-func (v *microsecondsValue) String() string { return time.Duration(*v).String() }
-
-func (v *microsecondsValue) Set(s string) error {
-	d, err := time.ParseDuration(s)
-	if n, numErr := strconv.Atoi(s); numErr == nil {
-		d, err = time.Duration(n)*time.Microsecond, nil
-	}
-	if err != nil || d < 0 {
-		return errors.New("neither microseconds nor a duration")
-	}
-	*v = microsecondsValue(d)
-	return nil
-}
-
-// daysValue is a flag that takes seconds, or a duration, which may be in days.
-type daysValue time.Duration
-
-func (v *daysValue) Type() string   { return "time" }
-func (v *daysValue) String() string { return time.Duration(*v).String() }
-
-func (v *daysValue) Set(s string) error {
-	unit := time.Second
-	number, days := strings.CutSuffix(s, "d")
-	if days {
-		unit = 24 * time.Hour
-	}
-	d, err := time.ParseDuration(s)
-	if n, numErr := strconv.ParseFloat(number, 64); numErr == nil {
-		d, err = time.Duration(n*float64(unit)), nil
-	}
-	if err != nil || d < 0 {
-		return errors.New("neither seconds nor a number with d, h, m or s")
-	}
-	*v = daysValue(d)
-	return nil
 }

@@ -72,14 +72,14 @@ func TestLatmusEndsBySignal(t *testing.T) {
 func TestLatmusRefuses(t *testing.T) {
 	tests := []struct{ name, args, want string }{
 		{"no peer", "", `required flag(s) "peer" not set`},
-		{"size", "-E 10.9.0.2 -S 20", "-S 20: must be from 21 to 65507"},
+		{"size", "-E 10.9.0.2 -S 20", "must be a number from 21 to 65507"},
 		{"period", "-E 10.9.0.2 -p 9", "-p 9µs: must be 10us or more"},
-		{"priority", "-E 10.9.0.2 -P 100", "-P 100: must be from 0 to 99"},
-		{"cells", "-E 10.9.0.2 -H -1", "-H -1: must be 1 or more"},
-		{"lines", "-E 10.9.0.2 -l 0", "-l 0: must be 1 or more"},
-		{"port", "-E 10.9.0.2 --port 0", "--port 0: must be from 1 to 65535"},
+		{"priority", "-E 10.9.0.2 -P 100", "must be a number from 0 to 99"},
+		{"cells", "-E 10.9.0.2 -H -1", "must be a number from 1 to 1000000"},
+		{"lines", "-E 10.9.0.2 -l 0", "must be a number from 1 to "},
+		{"port", "-E 10.9.0.2 --port 0", "must be a number from 1 to 65535"},
 		{"both", "-E 10.9.0.2 -q -v", "-q and -v do not go together"},
-		{"time", "-E 10.9.0.2 -T soon", "neither seconds nor a number with d, h, m or s"},
+		{"time", "-E 10.9.0.2 -T soon", "neither seconds nor a duration"},
 		{"no device", "-E 10.9.0.2 -T 1d", "needs a network device: --dev"},
 	}
 	for _, tt := range tests {

@@ -17,9 +17,9 @@ func (a *app) mcast() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mcast recv|send|groups",
 		Short: "Receive and send multicast, and show what groups are joined",
-		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return errors.New("mcast: recv, send or groups") },
 	}
+	parent(cmd)
 	cmd.AddCommand(a.mcastRecv(), a.mcastSend(), a.mcastGroups())
 	return cmd
 }

@@ -16,7 +16,7 @@ import (
 type mcastGroupsFlags struct {
 	stackFlags
 	inBand bool
-	length time.Duration
+	length durationValue
 }
 
 func (a *app) mcastGroups() *cobra.Command {
@@ -36,7 +36,7 @@ sources are only included.`,
 	}
 	f.register(cmd)
 	cmd.Flags().BoolVar(&f.inBand, "in-band", false, "show the groups of the kernel's sockets")
-	cmd.Flags().DurationVar(&f.length, "time", 0, "how long to be a member before printing")
+	cmd.Flags().Var(&f.length, "time", "how long to be a member before printing")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		find := a.joinedGroups
 		if f.inBand {
@@ -95,7 +95,7 @@ func (a *app) joinedGroups(cmd *cobra.Command, f *mcastGroupsFlags, args []strin
 		}
 	}
 	fmt.Fprintf(a.err, "joined %d groups on %s\n", len(targets), f.device)
-	ctx, cancel := context.WithTimeout(cmd.Context(), f.length)
+	ctx, cancel := context.WithTimeout(cmd.Context(), time.Duration(f.length))
 	defer cancel()
 	<-ctx.Done()
 	return memberships(n)

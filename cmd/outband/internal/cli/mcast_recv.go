@@ -17,14 +17,14 @@ type mcastRecvFlags struct {
 	mcastFlags
 	seq      mcast.Field
 	buffer   sizeValue
-	interval time.Duration
-	duration time.Duration
+	interval durationValue
+	duration durationValue
 	count    int
 	groups   bool
 }
 
 func (a *app) mcastRecv() *cobra.Command {
-	var f mcastRecvFlags
+	f := mcastRecvFlags{interval: durationValue(time.Second)}
 	cmd := &cobra.Command{
 		Use:   "recv GROUP[@SOURCE[,SOURCE...]]:PORT...",
 		Short: "Join groups, and keep account of what comes of each",
@@ -44,9 +44,9 @@ Exit code 1: fewer than -n datagrams came, or within --duration none of some gro
 	f.register(cmd)
 	flags := cmd.Flags()
 	flags.Var(&f.seq, "seq", "where datagrams have a sequence number: 8:4 is 4 bytes from byte 8 on")
-	flags.IntVarP(&f.count, "count", "n", 0, "stop after so many datagrams (0: never)")
-	flags.DurationVar(&f.duration, "duration", 0, "stop after this time (0: never)")
-	flags.DurationVar(&f.interval, "interval", time.Second, "time between two lines")
+	flags.VarP(numberOf(&f.count, 0, most), "count", "n", "stop after so many datagrams (0: never)")
+	flags.Var(&f.duration, "duration", "stop after this time (0: never)")
+	flags.Var(&f.interval, "interval", "time between two lines")
 	flags.Var(&f.buffer, "rcvbuf", "bytes of each group's receive buffer (0: as the system has it)")
 	flags.BoolVar(&f.groups, "groups", false, "print what groups are joined at the end (SIGUSR1: now)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runMcastRecv(cmd, &f, args) }
@@ -54,12 +54,7 @@ Exit code 1: fewer than -n datagrams came, or within --duration none of some gro
 }
 
 func (f *mcastRecvFlags) check() error {
-	switch {
-	case f.count < 0:
-		return errors.New("-n: must be 0 or more")
-	case f.duration < 0:
-		return errors.New("--duration: must be 0 or more")
-	case f.interval < 10*time.Millisecond:
+	if time.Duration(f.interval) < 10*time.Millisecond {
 		return errors.New("--interval: must be 10ms or more")
 	}
 	return nil
@@ -87,7 +82,7 @@ func (a *app) runMcastRecv(cmd *cobra.Command, f *mcastRecvFlags, args []string)
 	var groupsErr error
 	report, err := mcast.Receive(cmd.Context(), mcast.Config{
 		Targets: targets, IfIndex: ifindex, Seq: f.seq, Buffer: int(f.buffer),
-		Interval: f.interval, Duration: f.duration, Count: uint64(f.count),
+		Interval: time.Duration(f.interval), Duration: time.Duration(f.duration), Count: uint64(f.count),
 		Counters: func() map[string]uint64 { return dropCounters(n) },
 		Ready:    func() { fmt.Fprintf(a.err, "joined %d groups on %s\n", len(targets), f.device) },
 		End: func() {

@@ -29,7 +29,7 @@ type mcastSendFlags struct {
 }
 
 func (a *app) mcastSend() *cobra.Command {
-	f := mcastSendFlags{rate: 1000}
+	f := mcastSendFlags{rate: 1000, ttl: 1}
 	cmd := &cobra.Command{
 		Use:   "send GROUP:PORT [TEXT...]",
 		Short: "Send datagrams to a group: a text, lines of standard input, or a load",
@@ -45,9 +45,9 @@ into each datagram, big endian, from 1 on.`,
 	flags.Var(&f.count, "count", "datagrams to send (0: one of TEXT)")
 	flags.Var(&f.rate, "rate", "datagrams a second")
 	flags.Var(&f.size, "size", "bytes in each datagram of a load")
-	flags.Uint8Var(&f.ttl, "ttl", 1, "how far they go: 0 not beyond this host, 1 not beyond this network")
+	flags.Var(numberOf(&f.ttl, 0, 255), "ttl", "how far they go: 0 not beyond this host, 1 not beyond this network")
 	flags.BoolVar(&f.loop, "loop", true, "let sockets of this host, or of this stack, have them too")
-	flags.Uint16Var(&f.port, "port", 0, "port to send from (0: any)")
+	flags.Var(numberOf(&f.port, 0, maxPort), "port", "port to send from (0: any)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runMcastSend(cmd, &f, args) }
 	return cmd
 }
@@ -100,7 +100,7 @@ func (a *app) runMcastSend(cmd *cobra.Command, f *mcastSendFlags, args []string)
 	}
 	defer a.showOnSignal(n)()
 	sum, err := a.sendToGroup(cmd.Context(), f, s, args[1:])
-	return errors.Join(refused(err), a.closing(&f.netFlags, n, sum, fmt.Sprintf("%d datagrams, %d bytes", sum.Datagrams, sum.Bytes)))
+	return errors.Join(refused(to.String(), err), a.closing(&f.netFlags, n, sum, fmt.Sprintf("%d datagrams, %d bytes", sum.Datagrams, sum.Bytes)))
 }
 
 // setOptions sets the options of multicast that were asked for; the others stay as

@@ -16,7 +16,7 @@ import (
 
 func (a *app) neigh() *cobra.Command {
 	var f stackFlags
-	var wait time.Duration
+	wait := durationValue(resolvePatience)
 	cmd := &cobra.Command{
 		Use:   "neigh DEST...",
 		Short: "Resolve addresses by ARP, and print the neighbour table",
@@ -28,7 +28,7 @@ Exit code 1: not all have answered.`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	f.register(cmd)
-	cmd.Flags().DurationVarP(&wait, "wait", "w", resolvePatience, "how long to wait for answers")
+	cmd.Flags().VarP(&wait, "wait", "w", "how long to wait for answers")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		dests := make([]netip.Addr, len(args))
 		for i, arg := range args {
@@ -43,7 +43,7 @@ Exit code 1: not all have answered.`,
 			return err
 		}
 		defer n.Close()
-		missing := resolve(cmd.Context(), n, dests, wait)
+		missing := resolve(cmd.Context(), n, dests, time.Duration(wait))
 		if f.json {
 			err = a.printLine(struct {
 				Schema     int             `json:"schema"`
@@ -87,7 +87,7 @@ func resolve(ctx context.Context, n *node.Node, dests []netip.Addr, wait time.Du
 
 func (a *app) stat() *cobra.Command {
 	var f stackFlags
-	var length time.Duration
+	var length durationValue
 	cmd := &cobra.Command{
 		Use:   "stat",
 		Short: "Be a host without sockets, and print its counters",
@@ -98,7 +98,7 @@ are printed by it on SIGUSR1, or at its end with --stat.`,
 		Args: cobra.NoArgs,
 	}
 	f.register(cmd)
-	cmd.Flags().DurationVar(&length, "time", 0, "how long (0: until Ctrl-C)")
+	cmd.Flags().Var(&length, "time", "how long (0: until Ctrl-C)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		n, err := f.open()
 		if err != nil {
@@ -109,7 +109,7 @@ are printed by it on SIGUSR1, or at its end with --stat.`,
 		ctx := cmd.Context()
 		if length > 0 {
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, length)
+			ctx, cancel = context.WithTimeout(ctx, time.Duration(length))
 			defer cancel()
 		}
 		fmt.Fprintf(a.err, "%s is up on %s\n", n.Addr, f.device)

@@ -27,17 +27,19 @@ func TestNetUsage(t *testing.T) {
 		{"IPv6", []string{"stat", "--addr", "::1/64"}, "is not an IPv4 address with a prefix length"},
 		{"gateway elsewhere", []string{"stat", "--dev", "lo", "--addr", "10.9.0.1/24", "--gateway", "10.8.0.1"}, "gateway 10.8.0.1 is not in 10.9.0.0/24"},
 		{"gateway of words", []string{"stat", "--gateway", "router"}, `"router" is not an IPv4 address`},
-		{"bad spin", []string{"stat", "--spin", "sometimes"}, `"sometimes" is neither a duration nor always, never or default`},
-		{"negative spin", []string{"stat", "--spin", "-1s"}, "neither a duration"},
+		{"bad spin", []string{"stat", "--spin", "sometimes"}, `"sometimes" is neither seconds nor a duration such as 1.5s, 200ms or 2h, always, never or default`},
+		{"negative spin", []string{"stat", "--spin", "-1s"}, "must not be negative"},
 		{"no port", []string{"recv"}, `required flag(s) "port" not set`},
 		{"send nowhere", []string{"send", "far"}, `"far" is not an IPv4 address and a port`},
 		{"send to port 0", []string{"send", "10.9.0.2:0"}, "is not an IPv4 address and a port"},
 		{"ping a name", []string{"ping", "far"}, `"far" is not an IPv4 address`},
 		{"neigh of a name", []string{"neigh", "far"}, `"far" is not an IPv4 address`},
-		{"ping too large", []string{"ping", "10.9.0.2", "-s", "65508"}, "-s 65508: must be from 0 to 65507"},
-		{"ping too quick", []string{"ping", "10.9.0.2", "-i", "0.001"}, "-i 1ms: must be 2ms or more"},
-		{"ping TTL", []string{"ping", "10.9.0.2", "-t", "0"}, "-t 0: must be from 1 to 255"},
-		{"ping for a negative time", []string{"ping", "10.9.0.2", "-w", "-1"}, "neither seconds nor a duration"},
+		{"ping too large", []string{"ping", "10.9.0.2", "-s", "65508"}, "must be a number from 0 to 65507"},
+		{"ping count", []string{"ping", "10.9.0.2", "-c", "0"}, `invalid argument "0" for "-c, --count" flag: must be a number from 1 to`},
+		{"ping pattern", []string{"ping", "10.9.0.2", "-p", "xyz"}, "must be from 1 to 16 bytes in hexadecimal"},
+		{"ping discovery", []string{"ping", "10.9.0.2", "-M", "maybe"}, "must be do, want, dont or probe"},
+		{"ping TTL", []string{"ping", "10.9.0.2", "-t", "0"}, "must be a number from 1 to 255"},
+		{"ping for a negative time", []string{"ping", "10.9.0.2", "-w", "-1"}, "must not be negative"},
 		{"ping from elsewhere", []string{"ping", "10.9.0.2", "--addr", "10.9.0.1/24", "-I", "10.9.0.3"}, "-I 10.9.0.3: not our own address"},
 		{"ping by two devices", []string{"ping", "10.9.0.2", "--dev", "lo", "-I", "near0"}, "-I near0: --dev says lo"},
 		{"no such device", []string{"stat", "--dev", "none0", "--addr", "10.9.0.1/24"}, "none0: no such device"},
@@ -132,7 +134,7 @@ func TestPingNobody(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	_, near := half(t)
 	near("ping", "10.9.0.77", "-c", "1", "-W", "0.1").end(ExitNo, "*", "")
-	near("ping", "10.9.0.255").end(ExitFailed, "", "outband: 10.9.0.255 is a broadcast address: permission denied\n")
+	near("ping", "10.9.0.255").end(ExitFailed, "", "outband: 10.9.0.255 is a broadcast address: permission denied; ping takes -b for it\n")
 	near("ping", "8.8.8.8").end(ExitFailed, "", "outband: 8.8.8.8: network is unreachable; --gateway names the router for other networks\n")
 	p := near("ping", "10.9.0.77", "-c", "2")
 	p.end(ExitNo, "*", "")

@@ -43,8 +43,10 @@ func (f *stackFlags) register(cmd *cobra.Command) {
 	flags.Var(&f.addr, "addr", "our own address and its network, such as 10.9.0.1/24; not one of the kernel's")
 	flags.Var(&f.gateway, "gateway", "router for other networks")
 	flags.Var(&f.spin, "spin", "how long a wait spins before it sleeps: a duration, always, never or default")
-	flags.IntVar(&f.cpu, "cpu", -1, "pin the thread that does the work to this CPU")
+	flags.Var(cpuNumber(&f.cpu), "cpu", "pin the thread that does the work to this CPU")
 	flags.BoolVar(&f.json, "json", false, "print JSON")
+	completeDevices(cmd, "dev")
+	completeWords(cmd, "spin", "always", "never", "default")
 }
 
 // check says which flags are missing or out of place.
@@ -144,9 +146,9 @@ func (v *spinValue) Set(s string) error {
 	case "never", "0", "0s":
 		*v = spinValue(stack.SpinNever)
 	default:
-		d, err := time.ParseDuration(s)
-		if err != nil || d <= 0 {
-			return fmt.Errorf("%q is neither a duration nor always, never or default", s)
+		d, err := parseDuration(s, time.Second)
+		if err != nil {
+			return fmt.Errorf("%w, always, never or default", err)
 		}
 		*v = spinValue(d)
 	}

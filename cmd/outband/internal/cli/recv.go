@@ -26,8 +26,8 @@ datagrams, or with Ctrl-C.`,
 		Args: cobra.NoArgs,
 	}
 	f.register(cmd)
-	cmd.Flags().Uint16Var(&port, "port", 0, "port to listen on")
-	cmd.Flags().IntVarP(&count, "count", "n", 0, "stop after so many datagrams (0: never)")
+	cmd.Flags().Var(numberOf(&port, 0, maxPort), "port", "port to listen on (0: any that is free)")
+	cmd.Flags().VarP(numberOf(&count, 0, most), "count", "n", "stop after so many datagrams (0: never)")
 	cmd.MarkFlagRequired("port")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		n, err := f.open()

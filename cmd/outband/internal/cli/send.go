@@ -1,12 +1,9 @@
 package cli
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"strings"
 	"time"
@@ -24,7 +21,7 @@ const resolvePatience = 4 * time.Second
 
 func (a *app) send() *cobra.Command {
 	var f netFlags
-	var wait time.Duration
+	var wait durationValue
 	var port uint16
 	cmd := &cobra.Command{
 		Use:   "send DEST:PORT [TEXT...]",
@@ -35,8 +32,8 @@ nobody listens is known only when an ICMP message says so.`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	f.register(cmd)
-	cmd.Flags().DurationVarP(&wait, "wait", "w", 0, "print answers until none came for so long")
-	cmd.Flags().Uint16Var(&port, "port", 0, "port to send from (0: any)")
+	cmd.Flags().VarP(&wait, "wait", "w", "print answers until none came for so long")
+	cmd.Flags().Var(numberOf(&port, 0, maxPort), "port", "port to send from (0: any)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		to, err := netip.ParseAddrPort(args[0])
 		if err != nil || !to.Addr().Is4() || to.Port() == 0 {
@@ -54,7 +51,7 @@ nobody listens is known only when an ICMP message says so.`,
 		defer a.showOnSignal(n)()
 		sum, err := a.runSend(cmd.Context(), n, s, to, args[1:])
 		if err == nil && wait > 0 {
-			err = a.answers(cmd.Context(), s, wait, f.json)
+			err = a.answers(cmd.Context(), s, to, time.Duration(wait), f.json)
 		}
 		return errors.Join(err, a.closing(&f, n, sum, fmt.Sprintf("%d datagrams, %d bytes", sum.Datagrams, sum.Bytes)))
 	}
@@ -70,59 +67,35 @@ func (a *app) runSend(ctx context.Context, n *node.Node, s *sockapi.Socket, to n
 		return sum, noWay(to.Addr(), err)
 	}
 	// A datagram that waits for ARP would end with this process.
-	if err := resolve(ctx, n, []netip.Addr{to.Addr()}, resolvePatience); err != nil {
-		return sum, answerNo(err.Error())
+	if hasNeighbour(n, to.Addr()) {
+		if err := resolve(ctx, n, []netip.Addr{to.Addr()}, resolvePatience); err != nil {
+			return sum, answerNo(err.Error())
+		}
 	}
-	var lines io.Reader = strings.NewReader(strings.Join(words, " ") + "\n")
-	if len(words) == 0 {
-		lines = a.in
-	}
-	err = eachLine(ctx, lines, func(line []byte) error {
-		n, err := s.Send(line, 0)
+	one := func(p []byte) error {
+		n, err := s.Send(p, 0)
 		if err == nil {
 			sum.Datagrams++
 			sum.Bytes += uint64(n)
 		}
-		return refused(err)
-	})
+		return refused(to.String(), err)
+	}
+	if len(words) > 0 {
+		err = one([]byte(strings.Join(words, " ")))
+	} else {
+		err = eachLine(ctx, a.in, one)
+	}
 	return sum, err
 }
 
-// eachLine calls fn with each line, without its end, until ctx ends. A line may
-// be as long as a datagram; a longer one is an error. A read from a terminal
-// cannot be called back: its goroutine ends with the next line, or the process.
-func eachLine(ctx context.Context, r io.Reader, fn func(line []byte) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	lines, ended := make(chan []byte), make(chan error, 1)
-	go func() {
-		scanner := bufio.NewScanner(r)
-		scanner.Buffer(make([]byte, 4096), maxPayload+2)
-		for scanner.Scan() {
-			select {
-			case lines <- bytes.Clone(scanner.Bytes()):
-			case <-ctx.Done():
-				return
-			}
-		}
-		ended <- scanner.Err()
-	}()
-	for {
-		select {
-		case line := <-lines:
-			if err := fn(line); err != nil {
-				return err
-			}
-		case err := <-ended:
-			return err
-		case <-ctx.Done():
-			return nil
-		}
-	}
+// hasNeighbour reports whether a destination is reached by way of a neighbour: groups
+// and broadcasts are not.
+func hasNeighbour(n *node.Node, to netip.Addr) bool {
+	return !to.IsMulticast() && to != limitedBroadcast && to != n.Broadcast()
 }
 
 // answers prints what comes back until nothing came for so long.
-func (a *app) answers(ctx context.Context, s *sockapi.Socket, wait time.Duration, asJSON bool) error {
+func (a *app) answers(ctx context.Context, s *sockapi.Socket, to netip.AddrPort, wait time.Duration, asJSON bool) error {
 	defer context.AfterFunc(ctx, func() { s.Close() })()
 	if err := s.SetsockoptTimeval(unix.SOL_SOCKET, unix.SO_RCVTIMEO, wait); err != nil {
 		return err
@@ -134,7 +107,7 @@ func (a *app) answers(ctx context.Context, s *sockapi.Socket, wait time.Duration
 		case errors.Is(err, unix.EAGAIN), over(ctx, err):
 			return nil
 		case err != nil:
-			return refused(err)
+			return refused(to.String(), err)
 		}
 		if err := a.printDatagram(from, buf[:n], asJSON); err != nil {
 			return err
@@ -142,9 +115,16 @@ func (a *app) answers(ctx context.Context, s *sockapi.Socket, wait time.Duration
 	}
 }
 
-// refused makes an answer of an error that the network gave: the destination, or
-// a router, said no.
-func refused(err error) error {
+// refused names the destination of an error, and makes an answer of one that the
+// network gave: the destination, or a router, said no.
+func refused(to string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EMSGSIZE):
+		return fmt.Errorf("%s: longer than a datagram can be, %d bytes: %w", to, maxPayload, err)
+	}
+	err = fmt.Errorf("%s: %w", to, err)
 	for _, errno := range []unix.Errno{unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENOPROTOOPT, unix.ETIMEDOUT} {
 		if errors.Is(err, errno) {
 			return answerNo(err.Error())

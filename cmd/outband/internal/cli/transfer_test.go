@@ -227,7 +227,7 @@ func TestSendRefused(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	_, near := half(t)
 	near("send", "10.9.0.2:4000", "hello", "--wait", "10s").
-		end(ExitNo, "", "1 datagrams, 5 bytes\noutband: connection refused\n")
+		end(ExitNo, "", "1 datagrams, 5 bytes\noutband: 10.9.0.2:4000: connection refused\n")
 	near("send", "10.8.0.2:4000", "hello").
 		end(ExitFailed, "", "0 datagrams, 0 bytes\noutband: 10.8.0.2: network is unreachable; --gateway names the router for other networks\n")
 	near("send", "10.9.0.77:4000", "hello").

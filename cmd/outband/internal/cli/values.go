@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -17,7 +18,11 @@ func parseSize(s string) (int, error) {
 		}
 	}
 	n, err := strconv.Atoi(number)
-	if err != nil || n < 0 || n > (1<<62)/factor {
+	const most = 1 << 62
+	if errors.Is(err, strconv.ErrRange) || err == nil && (n < 0 || n > most/factor) {
+		return 0, fmt.Errorf("must be a size from 0 to %d", most)
+	}
+	if err != nil {
 		return 0, fmt.Errorf("%q is no size: a number, maybe with K, M or G", s)
 	}
 	return n * factor, nil

@@ -4,6 +4,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func TestParseSize(t *testing.T) {
@@ -55,4 +59,77 @@ func TestCPUsValue(t *testing.T) {
 			t.Errorf("%q: %q, %v", tt.in, v.String(), err)
 		}
 	}
+}
+
+func TestDurations(t *testing.T) {
+	tests := []struct {
+		in   string
+		want time.Duration
+		err  string
+	}{
+		{"1", time.Second, ""}, {"0.25", 250 * time.Millisecond, ""}, {"1e-3", time.Millisecond, ""}, {"0", 0, ""},
+		{"200ms", 200 * time.Millisecond, ""}, {"1m30s", 90 * time.Second, ""}, {"2d", 48 * time.Hour, ""}, {"1.5d", 36 * time.Hour, ""},
+		{"-1", 0, "must not be negative"}, {"-1s", 0, "must not be negative"}, {"-2d", 0, "must not be negative"},
+		{"", 0, "neither seconds"}, {"soon", 0, `"soon" is neither seconds nor a duration`}, {"nan", 0, "neither seconds"},
+		{"1x", 0, "neither seconds"}, {"d", 0, "neither seconds"},
+		{"1e300", 0, "292 years"}, {"inf", 0, "292 years"}, {"9223372037", 0, "292 years"}, {"200000d", 0, "292 years"}, {"1e999", 0, "292 years"},
+	}
+	for _, tt := range tests {
+		var v durationValue
+		err := v.Set(tt.in)
+		if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) || time.Duration(v) != tt.want {
+			t.Errorf("%q: %v, %v", tt.in, time.Duration(v), err)
+		}
+	}
+	var us microsecondsValue
+	if err := us.Set("250"); err != nil || time.Duration(us) != 250*time.Microsecond {
+		t.Errorf("%v, %v", time.Duration(us), err)
+	}
+	if err := us.Set("x"); err == nil || !strings.Contains(err.Error(), "neither microseconds") {
+		t.Error(err)
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	port := uint16(7)
+	v := numberOf(&port, 1, maxPort)
+	for _, text := range []string{"0", "65536", "-1", "1e3", "", "99999999999999999999", "4 "} {
+		if err := v.Set(text); err == nil || err.Error() != "must be a number from 1 to 65535" || port != 7 {
+			t.Errorf("%q: %v, %d", text, err, port)
+		}
+	}
+	if err := v.Set("65535"); err != nil || port != 65535 || v.String() != "65535" {
+		t.Errorf("%v, %d, %s", err, port, v)
+	}
+	var cpu int
+	if c := cpuNumber(&cpu); cpu != -1 || c.String() != "" || c.Set("1024") == nil || c.Set("3") != nil || c.String() != "3" {
+		t.Errorf("CPU %d", cpu)
+	}
+}
+
+// TestFlagRanges: every flag that takes a number says its range, and every one that
+// takes a time takes bare seconds.
+func TestFlagRanges(t *testing.T) {
+	a := &app{}
+	for _, cmd := range commands(a.root()) {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			switch kind := f.Value.Type(); kind {
+			case "int", "uint16", "uint8", "duration":
+				t.Errorf("%s --%s is a plain %s: its errors are not in words", cmd.CommandPath(), f.Name, kind)
+			case "time":
+				if err := f.Value.Set("2.5"); err != nil {
+					t.Errorf("%s --%s 2.5: %v", cmd.CommandPath(), f.Name, err)
+				}
+			}
+		})
+	}
+}
+
+// commands returns a command and all below it.
+func commands(root *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{root}
+	for _, sub := range root.Commands() {
+		all = append(all, commands(sub)...)
+	}
+	return all
 }

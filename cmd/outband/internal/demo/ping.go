@@ -31,7 +31,7 @@ func (d *demo) pings(ctx context.Context) {
 }
 
 func (d *demo) wePing(ctx context.Context) (string, error) {
-	s, err := ping.Open(d.node.Stack, wire.NearAddr.Addr(), wire.FarAddr.Addr(), 0)
+	s, err := ping.Open(d.node.Stack, ping.SocketOptions{Local: wire.NearAddr.Addr(), Dest: wire.FarAddr.Addr(), Discover: -1})
 	if err != nil {
 		return "", err
 	}
@@ -52,7 +52,7 @@ func (d *demo) kernelPings(ctx context.Context) (string, error) {
 }
 
 func runPing(ctx context.Context, conn ping.Conn, to netip.Addr) (string, error) {
-	c := ping.Config{Name: to.String(), Addr: to, Count: pingCount, Interval: pingInterval, Linger: patience, Size: 56}
+	c := ping.Config{Name: to.String(), Addr: to, Count: pingCount, Interval: pingInterval, Deadline: patience, Size: 56}
 	stats, err := ping.Run(ctx, c, conn, io.Discard, io.Discard, nil)
 	if err != nil {
 		return "", err
@@ -84,20 +84,23 @@ func (p rawPing) Send(message []byte) error {
 	return err
 }
 
+// MTU implements ping.Conn.
+func (rawPing) MTU() int { return 0 }
+
 // Recv returns the next message; one that is no reply of ours has length 0.
-func (p rawPing) Recv(buf []byte, within time.Duration) (n, ttl int, err error) {
+func (p rawPing) Recv(buf []byte, within time.Duration) (ping.Message, error) {
 	const echoReply, ipHeader, icmpHeader = 0, 20, 8
 	if err := p.s.SetsockoptTimeval(unix.SOL_SOCKET, unix.SO_RCVTIMEO, max(within, time.Microsecond)); err != nil {
-		return 0, 0, err
+		return ping.Message{}, err
 	}
 	packet := make([]byte, ipHeader+len(buf))
 	got, err := p.s.Recv(packet, 0)
 	if err != nil || got < ipHeader+icmpHeader {
-		return 0, 0, err
+		return ping.Message{}, err
 	}
 	message := packet[ipHeader:got]
 	if message[0] != echoReply || binary.BigEndian.Uint16(message[4:]) != pingIdent {
-		return 0, 0, nil
+		return ping.Message{}, nil
 	}
-	return copy(buf, message), int(packet[8]), nil // RFC 791: the TTL is octet 8
+	return ping.Message{Len: copy(buf, message), TTL: int(packet[8])}, nil // RFC 791: the TTL is octet 8
 }

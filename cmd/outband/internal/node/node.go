@@ -3,6 +3,7 @@
 package node
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -41,6 +42,7 @@ type Node struct {
 	Slots int              // of the receive ring
 
 	device string
+	prefix netip.Prefix
 }
 
 // OpenInBand returns a Node whose sockets are the kernel's, on a device of the
@@ -98,7 +100,7 @@ func Open(c Config) (*Node, error) {
 		wrapped.Close()
 		return nil, err
 	}
-	n := &Node{Stack: st, API: sockapi.New(st), Addr: c.Addr.Addr(), Slots: slots, device: c.Device}
+	n := &Node{Stack: st, API: sockapi.New(st), Addr: c.Addr.Addr(), Slots: slots, device: c.Device, prefix: c.Addr}
 	if n.Iface, err = st.AddLink(wrapped, stack.InterfaceConfig{}); err != nil {
 		wrapped.Close()
 	} else {
@@ -166,11 +168,23 @@ func (n *Node) UDP(port uint16) (*sockapi.Socket, error) {
 	if n.InBand() {
 		local = netip.IPv4Unspecified()
 	}
-	if err := s.Bind(sockapi.InetAddrPort(netip.AddrPortFrom(local, port))); err != nil {
+	at := netip.AddrPortFrom(local, port)
+	if err := s.Bind(sockapi.InetAddrPort(at)); err != nil {
 		s.Close()
-		return nil, fmt.Errorf("port %d: %w", port, err)
+		return nil, fmt.Errorf("%s: %w", at, err)
 	}
 	return s, nil
+}
+
+// Broadcast returns the broadcast address of our own network; the zero Addr if it
+// has none.
+func (n *Node) Broadcast() netip.Addr {
+	if n.prefix.Bits() > 30 || !n.prefix.IsValid() {
+		return netip.Addr{}
+	}
+	last := n.prefix.Addr().As4()
+	binary.BigEndian.PutUint32(last[:], binary.BigEndian.Uint32(last[:])|1<<(32-n.prefix.Bits())-1)
+	return netip.AddrFrom4(last)
 }
 
 // Close ends the stack, and all that waits on its sockets.

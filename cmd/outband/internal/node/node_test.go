@@ -55,7 +55,7 @@ func TestOpen(t *testing.T) {
 	if err != nil || string(buf[:got]) != "hello" || from.AddrPort().Addr() != l.Far().Addr {
 		t.Errorf("%q from %s: %v", buf[:got], from, err)
 	}
-	if _, err := n.UDP(4000); !errors.Is(err, unix.EADDRINUSE) || err.Error() != "port 4000: address already in use" {
+	if _, err := n.UDP(4000); !errors.Is(err, unix.EADDRINUSE) || err.Error() != "10.9.0.1:4000: address already in use" {
 		t.Errorf("the same port again: %v", err)
 	}
 	// By the gateway.

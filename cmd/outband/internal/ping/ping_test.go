@@ -16,6 +16,8 @@ import (
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/ipv4"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -31,6 +33,8 @@ type fake struct {
 	refused map[int]error // with an error instead
 	sendErr error
 	ttl     int
+	from    netip.Addr
+	options ipv4.Options
 	change  func(message []byte) []byte // of replies
 	waiting []arrival
 	onRecv  func(f *fake)
@@ -65,21 +69,23 @@ func (f *fake) Send(message []byte) error {
 	return nil
 }
 
-func (f *fake) Recv(buf []byte, within time.Duration) (int, int, error) {
+func (f *fake) MTU() int { return 1400 }
+
+func (f *fake) Recv(buf []byte, within time.Duration) (Message, error) {
 	if f.onRecv != nil {
 		f.onRecv(f)
 	}
 	end := f.now.Add(within)
 	if len(f.waiting) == 0 || f.waiting[0].at.After(end) {
 		f.now = end
-		return 0, 0, unix.EAGAIN
+		return Message{}, unix.EAGAIN
 	}
 	a := f.waiting[0]
 	f.waiting = f.waiting[1:]
 	if a.at.After(f.now) {
 		f.now = a.at
 	}
-	return copy(buf, a.message), f.ttl, a.err
+	return Message{Len: copy(buf, a.message), TTL: f.ttl, From: f.from, Options: f.options}, a.err
 }
 
 // start is 2001-09-09T01:46:40Z.
@@ -123,6 +129,19 @@ func TestOutput(t *testing.T) {
 			change: func(c *Config) { c.Deadline = 25 * time.Second }, answered: true},
 		{name: "largest", fake: fake{delay: 999 * time.Microsecond}, change: func(c *Config) { c.Size = MaxSize; c.Count = 1 }, answered: true},
 		{name: "no-data", fake: fake{delay: 11 * time.Millisecond}, change: func(c *Config) { c.Size = 0; c.Count = 1 }, answered: true},
+		{name: "too-long", fake: fake{sendErr: unix.EMSGSIZE}},
+		{name: "frag-needed", fake: fake{delay: time.Millisecond, refused: map[int]error{2: unix.EMSGSIZE}}, answered: true},
+		{name: "pattern", fake: fake{delay: time.Millisecond, change: func(m []byte) []byte { m[icmpHeader+4] = 1; return m }},
+			change: func(c *Config) { c.Pattern, c.Count = []byte{0xde, 0xad, 0xbf}, 1 }, answered: true},
+		{name: "route", fake: fake{delay: time.Millisecond, options: ipv4.Options{1, 7, 15, 12, 10, 9, 0, 2, 10, 9, 0, 1, 0, 0, 0, 0}},
+			change: func(c *Config) { c.Options, c.Count = 40, 2 }, answered: true},
+		{name: "many", fake: fake{delay: time.Millisecond, from: netip.MustParseAddr("10.9.0.7")},
+			change: func(c *Config) { c.Addr, c.Count = netip.MustParseAddr("10.9.0.255"), 1 }, answered: true},
+		{name: "preload", fake: fake{delay: 1500 * time.Millisecond}, change: func(c *Config) { c.Preload, c.Count = 3, 5 }, answered: true},
+		{name: "flood", fake: fake{delay: 4 * time.Millisecond, lost: []int{2}, refused: map[int]error{3: unix.EHOSTUNREACH}},
+			change: func(c *Config) { c.Flood, c.Interval, c.Count, c.Deadline = true, 0, 5, 0 }, answered: true},
+		{name: "flood-quiet", fake: fake{delay: 4 * time.Millisecond}, change: func(c *Config) { c.Flood, c.Interval, c.Quiet = true, 0, true }, answered: true},
+		{name: "adaptive", fake: fake{delay: 30 * time.Millisecond}, change: func(c *Config) { c.Adaptive = true }, answered: true},
 		{name: "wrong-data", fake: fake{delay: time.Millisecond, change: func(m []byte) []byte { m[icmpHeader+9]++; return m }},
 			change: func(c *Config) { c.Count = 1 }, answered: true},
 	}
@@ -220,8 +239,8 @@ func TestRunningSummary(t *testing.T) {
 }
 
 func TestErrorsThatEndARun(t *testing.T) {
-	f := &fake{now: start, sendErr: unix.EMSGSIZE}
-	if _, err := Run(context.Background(), base(f), f, new(bytes.Buffer), nil, nil); err != unix.EMSGSIZE {
+	f := &fake{now: start, sendErr: unix.EINVAL}
+	if _, err := Run(context.Background(), base(f), f, new(bytes.Buffer), nil, nil); err != unix.EINVAL {
 		t.Errorf("send: %v", err)
 	}
 	f = &fake{now: start, refused: map[int]error{1: errors.New("broken")}}

@@ -18,27 +18,51 @@ type Socket struct {
 	socket *stack.Socket
 }
 
-// Open opens a ping socket with a local address and a destination. ttl 0 is the
-// stack's default. EACCES: the destination is a broadcast address. ENETUNREACH:
-// there is no route to it.
-func Open(st *stack.Stack, local, dest netip.Addr, ttl int) (*Socket, error) {
+// SocketOptions say how requests leave. Only Dest is needed.
+type SocketOptions struct {
+	Local, Dest netip.Addr
+	TTL         int    // 0: the stack's default
+	TOS         int    // the type-of-service octet
+	Discover    int    // one of unix.IP_PMTUDISC_*, -1: the stack's default
+	Options     []byte // IP options
+	Broadcast   bool   // the destination may be a broadcast address
+}
+
+// Open opens a ping socket. EACCES: the destination is a broadcast address.
+// ENETUNREACH: there is no route to it.
+func Open(st *stack.Stack, o SocketOptions) (*Socket, error) {
 	k, err := st.NewSocket(ipv4.ProtocolICMP)
 	if err != nil {
 		return nil, err
 	}
-	if ttl > 0 {
-		k.SetTTL(ttl)
-	}
-	// Without it a host that is out of reach is no error (ping_err in Linux).
-	k.SetRecvErr(true)
-	err = k.Bind(netip.AddrPortFrom(local, 0))
-	if err == nil {
-		err = k.Connect(netip.AddrPortFrom(dest, 0))
-	}
-	if err != nil {
+	if err := o.apply(k); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
 	return &Socket{st, k}, nil
+}
+
+func (o SocketOptions) apply(k *stack.Socket) error {
+	if o.TTL > 0 {
+		k.SetTTL(o.TTL)
+		k.SetMulticastTTL(o.TTL)
+	}
+	k.SetTOS(o.TOS)
+	if o.Discover >= 0 {
+		k.SetMTUDiscover(o.Discover)
+	}
+	k.SetBroadcast(o.Broadcast)
+	// Without it a host that is out of reach is no error (ping_err in Linux).
+	k.SetRecvErr(true)
+	if len(o.Options) > 0 {
+		k.SetKeepOptions(true)
+		if err := k.SetOptions(o.Options); err != nil {
+			return err
+		}
+	}
+	if err := k.Bind(netip.AddrPortFrom(o.Local, 0)); err != nil {
+		return err
+	}
+	return k.Connect(netip.AddrPortFrom(o.Dest, 0))
 }
 
 // Send implements Conn.
@@ -47,9 +71,25 @@ func (s *Socket) Send(message []byte) error {
 }
 
 // Recv implements Conn.
-func (s *Socket) Recv(buf []byte, within time.Duration) (n, ttl int, err error) {
+func (s *Socket) Recv(buf []byte, within time.Duration) (Message, error) {
 	n, info, err := s.socket.Recv(buf, 0, s.stack.Deadline(within))
-	return n, int(info.TTL), err
+	if err != nil {
+		return Message{}, err
+	}
+	m := Message{Len: n, TTL: int(info.TTL), From: netip.AddrFrom4(info.From)}
+	if info.Extra != nil {
+		m.Options = info.Extra.Options
+	}
+	return m, nil
+}
+
+// MTU implements Conn.
+func (s *Socket) MTU() int {
+	mtu, err := s.socket.PathMTU()
+	if err != nil {
+		return 0
+	}
+	return mtu
 }
 
 // Close closes the socket.

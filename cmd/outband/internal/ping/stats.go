@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -26,6 +27,9 @@ type Stats struct {
 	Errors      int // ICMP errors, and requests that could not leave
 	Elapsed     time.Duration
 	Replies     []Reply // the last keepReplies
+
+	pipe int  // the most requests that were under way at once
+	gap  bool // the time between requests is of interest: it was not the user's
 
 	min, max     time.Duration
 	sum, squares float64 // of all replies' round trips, in ns
@@ -93,11 +97,18 @@ func (s *Stats) Print(w io.Writer) {
 		fmt.Fprintf(w, ", %.6g%% packet loss, time %dms", s.loss(), s.Elapsed.Milliseconds())
 	}
 	fmt.Fprintln(w)
+	var parts []string
 	if s.Received > 0 {
-		fmt.Fprintln(w, s.RTT())
-	} else {
-		fmt.Fprintln(w)
+		parts = append(parts, s.RTT())
 	}
+	if s.pipe > 1 {
+		parts = append(parts, fmt.Sprintf("pipe %d", s.pipe))
+	}
+	if s.Received > 0 && s.gap && s.Transmitted > 1 {
+		parts = append(parts, fmt.Sprintf("ipg/ewma %s/%s ms", thousandths(s.Elapsed/time.Duration(s.Transmitted-1)),
+			thousandths(time.Duration(s.smoothed))))
+	}
+	fmt.Fprintln(w, strings.Join(parts, ", "))
 }
 
 // RTT returns the closing line with the round-trip times. There must have been a

@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/cmd/outband/internal/ping"
+)
+
+// pingFlags are the letters of ping(8) that say how requests leave.
+type pingFlags struct {
+	ping.SocketOptions
+	from     string
+	discover string
+	pattern  patternValue
+	route    bool
+	verbatim [2]bool // -n and -4, which say what holds anyway
+}
+
+func (p *pingFlags) register(cmd *cobra.Command, c *ping.Config) {
+	flags := cmd.Flags()
+	flags.VarP(numberOf(&p.TOS, 0, 255), "tos", "Q", "type-of-service octet of the requests, decimal or 0x and hexadecimal")
+	flags.StringVarP(&p.discover, "pmtudisc", "M", "", "path MTU discovery: do, want, dont or probe")
+	flags.VarP(&p.pattern, "pattern", "p", "what the data repeats, up to 16 bytes in hexadecimal")
+	flags.BoolVarP(&p.route, "record-route", "R", false, "have each hop enter its address, and print them")
+	flags.BoolVarP(&p.Broadcast, "broadcast", "b", false, "allow a broadcast address")
+	flags.BoolVarP(&c.Adaptive, "adaptive", "A", false, "send as soon as the reply is there: the interval follows the round-trip time")
+	flags.BoolVarP(&c.Flood, "flood", "f", false, "print a dot for each request and wipe one for each reply; without -i as fast as they come back, and 100 times a second at least")
+	flags.VarP(numberOf(&c.Preload, 1, 65536), "preload", "l", "send so many requests before waiting for a reply")
+	flags.BoolVarP(&c.Verbose, "verbose", "v", false, "say what comes beside replies")
+	flags.BoolVarP(&p.verbatim[0], "numeric", "n", false, "print addresses and no names, as always")
+	flags.BoolVarP(&p.verbatim[1], "ipv4", "4", false, "use IPv4, as always")
+	completeWords(cmd, "pmtudisc", "do", "want", "dont", "probe")
+}
+
+// The limits that ping(8) has for users who are not root.
+const (
+	userInterval = 2 * time.Millisecond
+	userPreload  = 3
+)
+
+// discoverModes are the words of -M.
+var discoverModes = map[string]int{"do": unix.IP_PMTUDISC_DO, "want": unix.IP_PMTUDISC_WANT,
+	"dont": unix.IP_PMTUDISC_DONT, "probe": unix.IP_PMTUDISC_PROBE, "": -1}
+
+// check says what is wrong with the flags, and completes what they imply.
+func (p *pingFlags) check(cmd *cobra.Command, c *ping.Config) error {
+	if c.Flood && !cmd.Flags().Changed("interval") {
+		c.Interval = 0
+	}
+	if os.Geteuid() != 0 {
+		c.Shortest = userInterval
+	}
+	mode, known := discoverModes[p.discover]
+	switch {
+	case c.Interval < c.Shortest && !c.Flood && !c.Adaptive:
+		return fmt.Errorf("-i %s: must be %s or more, but for root", c.Interval, userInterval)
+	case c.Shortest > 0 && c.Preload > userPreload:
+		return fmt.Errorf("-l %d: must be from 1 to %d, but for root", c.Preload, userPreload)
+	case c.Interval > time.Duration(1<<62)/time.Duration(c.Preload):
+		return fmt.Errorf("-l %d and -i %s are too much together", c.Preload, c.Interval)
+	case !known:
+		return fmt.Errorf("-M %q: must be do, want, dont or probe", p.discover)
+	}
+	c.Interval = max(c.Interval, c.Shortest)
+	p.Discover, c.Pattern = mode, p.pattern
+	if p.route {
+		p.Options, c.Options = ping.RecordRoute, len(ping.RecordRoute)
+		if c.Size > ping.MaxSize-c.Options {
+			return fmt.Errorf("-s %d: must be from 0 to %d with -R", c.Size, ping.MaxSize-c.Options)
+		}
+	}
+	return nil
+}
+
+// limitedBroadcast is everybody on the link (RFC 919).
+var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// patternValue is a flag that takes bytes in hexadecimal.
+type patternValue []byte
+
+func (v *patternValue) Type() string   { return "hex" }
+func (v *patternValue) String() string { return hex.EncodeToString(*v) }
+
+func (v *patternValue) Set(s string) error {
+	if len(s)%2 == 1 {
+		s = s[:len(s)-1] + "0" + s[len(s)-1:] // ping(8) takes the last digit as a byte
+	}
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) == 0 || len(b) > 16 {
+		return errors.New("must be from 1 to 16 bytes in hexadecimal")
+	}
+	*v = b
+	return nil
+}
