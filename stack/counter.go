@@ -73,6 +73,7 @@ const (
 	rawRcvbufErrors
 	packetInFrames
 	packetRcvbufErrors
+	otherSndbufErrors
 	dropShortFrame
 	dropTruncatedFrame
 	dropVLAN
@@ -165,6 +166,7 @@ var counterNames = [numCounters]string{
 	rawRcvbufErrors:        "OutbandRawRcvbufErrors",
 	packetInFrames:         "OutbandPacketInFrames",
 	packetRcvbufErrors:     "OutbandPacketRcvbufErrors",
+	otherSndbufErrors:      "OutbandSndbufErrors",
 	dropShortFrame:         "OutbandDropShortFrame",
 	dropTruncatedFrame:     "OutbandDropTruncatedFrame",
 	dropVLAN:               "OutbandDropVLAN",

@@ -29,6 +29,7 @@ type Interface struct {
 	s        *Stack
 	link     link.Link
 	losses   link.LossTeller // the link, nil if it does not tell
+	queue    *txQueue        // that all may use
 	index    int32
 	name     string
 	loopback bool
@@ -212,6 +213,7 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 	info := l.Info()
 	i := &Interface{s: s, link: l, losses: link.LossTellerOf(l), name: info.Name, loopback: info.Caps&link.CapLoopback != 0}
 	i.info.Store(&info)
+	i.queue = newTxQueue(i)
 	i.neigh = arp.New(cfg.ARP, info.HardwareAddr, s.random)
 	i.neighTimer = newTimer(i.neighTimers)
 	i.flushed.L = &i.neighMu
@@ -297,6 +299,7 @@ func (s *Stack) retire(i *Interface) {
 	i.link.Close()
 	s.unlockReceive()
 	s.keepCounters(i)
+	s.rooms.look()
 }
 
 // linkChanged takes in the link's new properties. It is called by the link.
@@ -327,6 +330,7 @@ func (i *Interface) linkChanged() {
 	i.renewGroups()
 	s.gen.changed()
 	s.wakeSleepers()
+	s.rooms.look()
 	i.s.sendOutbox()
 	if info.State != link.Up && old.State == link.Up {
 		s.tapsDown(i, false)

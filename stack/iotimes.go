@@ -150,7 +150,7 @@ func (k *Socket) sendTimed(tx *txbuf, o *outgoing, queued bool) unix.Errno {
 	t := IOTimes{Queuing: k.s.Monotonic(), Delivery: o.began}
 	e := k.sendStamped(tx)
 	if e == 0 {
-		e = tx.flush()
+		e = tx.finish()
 	}
 	if e != 0 || queued {
 		return e

@@ -89,7 +89,7 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 	switch ev.Kind {
 	case arp.Transmit:
 		tx.count[arpOut].Add(1)
-		i.sendFrame(tx, s.arpFrame(i, ev.Dst, ev.Packet[:]), tag{})
+		i.sendFrame(tx, nil, s.arpFrame(i, ev.Dst, ev.Packet[:]), tag{})
 	case arp.Flush:
 		copy(ev.Pending.Frame[:6], ev.MAC[:])
 		uncharge(&ev.Pending)

@@ -124,12 +124,11 @@ func (s *Stack) settle(events []neighbourEvent) {
 	if len(events) == 0 {
 		return
 	}
-	tx := s.acquireTx(0)
+	tx := s.beginOwned()
 	for n := range events {
 		events[n].ifc.settleOne(tx, &events[n].Event)
 	}
-	tx.flush()
-	s.releaseTx(tx, 0)
+	s.endOwned(tx)
 	for n := range events {
 		if i := events[n].ifc; events[n].Kind == arp.Flush {
 			i.neighMu.Lock()

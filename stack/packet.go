@@ -18,6 +18,7 @@ type packet struct {
 	payload         []byte
 	owner           *Socket // who hears if the neighbour does not answer; may be nil
 	message         int     // as for txbuf.add
+	begun           bool    // part of its message was built before
 }
 
 // outPacket is a packet that the receive side has to send, once its lock is
@@ -47,11 +48,12 @@ func (s *Stack) sendPacket(tx *txbuf, p *path, pkt *packet) unix.Errno {
 	if !pkt.df {
 		f.ID = s.ident.Next(s.clock.Now(), f.Src, f.Dst, pkt.proto, 1)
 	}
-	return s.sendFields(tx, p, &f, pkt.payload, pkt.owner, pkt.message)
+	return s.sendFields(tx, p, &f, pkt)
 }
 
 // sendFields is sendPacket for a header that is complete.
-func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, payload []byte, owner *Socket, message int) unix.Errno {
+func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, pkt *packet) unix.Errno {
+	payload, owner, message := pkt.payload, pkt.owner, pkt.message
 	if p.staysInside(f.TTL) {
 		if p.heard {
 			s.hearOwn(p, f, payload)
@@ -70,11 +72,14 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, payload []byte, o
 	}
 	tx.queued = !ok
 	if !ok {
-		tx.flush() // what was sent before stays before
+		// What was sent before stays before.
+		if e := tx.flush(); e != 0 && !pkt.begun {
+			return e
+		}
 	}
 	fragments := 0
 	for more := true; more; fragments++ {
-		b, e := tx.room(p.ifc, link.HeaderLen+p.mtu())
+		b, e := tx.room(p.queue, link.HeaderLen+p.mtu())
 		if e != 0 {
 			return e
 		}
@@ -105,7 +110,7 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, payload []byte, o
 		tx.count[ipFragCreates].Add(uint64(fragments))
 	}
 	if p.heard {
-		if e := tx.flush(); e != 0 {
+		if e := tx.finish(); e != 0 {
 			return e
 		}
 		s.hearOwn(p, f, payload)
@@ -120,7 +125,7 @@ func (s *Stack) await(tx *txbuf, p *path, entry *arp.Entry, frame []byte, owner 
 	copy(copied, frame)
 	pending := arp.Pending{Frame: copied, Dst: p.dst, Answer: owner == nil}
 	if owner != nil {
-		pending.Owner = tx.owner(owner, p)
+		pending.Owner = tx.ownerFor(owner, p)
 		owner.chargeSend(len(frame))
 	}
 	p.ifc.enqueue(tx, entry, pending)
@@ -150,15 +155,15 @@ func (s *Stack) hearDatagram(p *path, b []byte) {
 
 // sendAll sends what the receive side left. No lock is held.
 func (s *Stack) sendAll(out []outPacket) {
-	tx := s.acquireTx(0)
+	tx := s.beginOwned()
 	tx.own = true
 	for i := range out {
 		o := &out[i]
+		if tx.failed != 0 {
+			tx.flushOwned(nil)
+		}
 		if o.frame != nil {
-			if b, e := tx.room(o.ifc, len(o.frame)); e == 0 {
-				copy(b, o.frame)
-				tx.add(b, -1)
-			}
+			o.ifc.addOwned(tx, nil, o.frame, tag{})
 		} else if e := s.sendReply(tx, o); e != 0 {
 			tx.count[ipOutDiscards].Add(1)
 			if e == unix.ENETUNREACH {

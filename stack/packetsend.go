@@ -54,7 +54,7 @@ func (k *Socket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 			return e
 		}
 	}
-	b, e := tx.room(ifc, n)
+	b, e := tx.room(k.queueFor(ifc), n)
 	if e != 0 {
 		return e
 	}

@@ -261,13 +261,15 @@ func (s *Stack) tapInput(t *tapTable, ifc *Interface, f *link.Frame) {
 // tap gives the frames that are about to be sent to the packet sockets that want
 // them, all but the one that sends them.
 func (tx *txbuf) tap(t *tapTable) {
-	ifc := tx.to
+	ifc := tx.to.ifc
 	if ifc.info.Load().State != link.Up {
 		return
 	}
 	meta := link.Meta{Type: link.Outgoing, Clock: link.ClockSoftware, Time: time.Now().UnixNano()}
-	for n := range tx.batch {
-		f := &tx.batch[n]
+	fresh := tx.batch[tx.tapped:] // the others were tried before
+	tx.tapped = len(tx.batch)
+	for n := range fresh {
+		f := &fresh[n]
 		proto := binary.BigEndian.Uint16(f.Data[12:])
 		if tx.from != 0 && tx.proto != 0 && tx.proto != unix.ETH_P_ALL {
 			proto = tx.proto

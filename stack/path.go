@@ -32,7 +32,7 @@ type path struct {
 	genAt   *atomic.Uint32
 	neigh   *arp.Entry // nil if no neighbour is needed, or it is not resolved
 
-	link    link.Link
+	queue   *txQueue
 	header  [headersLen]byte
 	ipSum   uint32 // of the IP header without length, id and checksum
 	udpSum  uint32 // of the pseudo-header and the ports, without length
@@ -82,7 +82,7 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 	if e != 0 {
 		return e
 	}
-	*p = path{gen: gen, genAt: genAt, link: h.ifc.link, ifc: h.ifc, next: h.next, hop: h,
+	*p = path{gen: gen, genAt: genAt, queue: h.ifc.queue, ifc: h.ifc, next: h.next, hop: h,
 		dst: spec.dst, dstPort: spec.dstPort, mtuRule: spec.mtuRule, tag: spec.tag, later: spec.later}
 	p.tag.byLoopback = h.byLoopback
 	ttl := spec.ttl

@@ -286,7 +286,7 @@ func (k *Socket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing)
 	case o.n < ipv4.MinHeaderLen || spec.options != nil:
 		return unix.EINVAL
 	case k.sendFull():
-		return unix.EAGAIN
+		return k.noSpace()
 	}
 	b := k.s.pool.get(o.n)
 	defer k.s.pool.put(b)
@@ -301,7 +301,7 @@ func (k *Socket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing)
 		k.dropStamp(tx, o)
 		return e
 	}
-	tx.count[ipOutRequests].Add(1)
+	k.count(tx)
 	return k.stampSent(tx, o)
 }
 
@@ -329,7 +329,7 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Socket, mess
 			return unix.EMSGSIZE
 		}
 		f := h.Fields()
-		return s.sendFields(tx, p, &f, payload, owner, message)
+		return s.sendFields(tx, p, &f, &packet{payload: payload, owner: owner, message: message})
 	}
 	if p.staysInside(b[8]) {
 		if p.heard {
@@ -344,9 +344,11 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Socket, mess
 	}
 	tx.queued = !ok
 	if !ok {
-		tx.flush() // what was sent before stays before
+		if e := tx.flush(); e != 0 { // what was sent before stays before
+			return e
+		}
 	}
-	frame, e := tx.room(p.ifc, link.HeaderLen+len(b))
+	frame, e := tx.room(p.queue, link.HeaderLen+len(b))
 	if e != 0 {
 		return e
 	}
@@ -362,7 +364,7 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Socket, mess
 		return e
 	}
 	if p.heard {
-		if e := tx.flush(); e != 0 {
+		if e := tx.finish(); e != 0 {
 			return e
 		}
 		s.hearDatagram(p, b)

@@ -2,21 +2,24 @@ package stack
 
 import (
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// sendBuffer is what of a socket's datagrams has not left yet. A send hands its
-// frame to the device before it returns, so all that is ever charged is what
-// waits for a neighbour that does not answer yet. Who sends to neighbours that
-// are known never comes here.
+// sendBuffer is what of a socket's datagrams has not left yet. charged is what
+// waits in the stack: for a neighbour that does not answer yet, for its time, or in
+// the backlog. What waits in the device is charged to the socket's way out
+// (link.TxQueue).
 type sendBuffer struct {
 	charged atomic.Int64
 	limit   atomic.Int64 // SO_SNDBUF in bytes
 	missed  atomic.Bool  // somebody wanted space, and there was none
 	// space is made by the first sender that has to wait.
 	space atomic.Pointer[Waiter]
+	// waits are those for room in devices; guarded by rooms.mu.
+	waits []*roomWait
+	// full is the way out that has said EAGAIN last, until it has room.
+	full atomic.Pointer[txQueue]
 }
 
 // chargeFrame returns what a frame of n bytes weighs against SO_SNDBUF.
@@ -74,8 +77,41 @@ func (k *Socket) noSpace() unix.Errno {
 // signal is told then only (SOCKWQ_ASYNC_NOSPACE in Linux).
 func (k *Socket) TakeMissed() bool { return k.sending.missed.Swap(false) }
 
+// noRoom is for a send for which there was no room in a device.
+func (k *Socket) noRoom(to *txQueue) {
+	k.sending.missed.Store(true)
+	k.sending.full.Store(to)
+	if k.watched() {
+		k.s.rooms.arm(k, to)
+	}
+}
+
 // writable reports what EPOLLOUT does: Linux' sock_writeable.
-func (k *Socket) writable() bool { return k.sending.charged.Load()+1 < k.sending.limit.Load()>>1 }
+func (k *Socket) writable() bool {
+	b := &k.sending
+	if b.charged.Load()+1 >= b.limit.Load()>>1 || k.state.Load()&stateSendBehind != 0 {
+		return false
+	}
+	if to := b.full.Load(); to != nil {
+		if !to.hasRoom() {
+			return false
+		}
+		b.full.CompareAndSwap(to, nil)
+	}
+	return true
+}
+
+// missing notes that somebody wants to hear of room.
+func (k *Socket) missing() {
+	k.sending.missed.Store(true)
+	to := k.sending.full.Load()
+	if behind := k.behindOn(); behind != nil {
+		to = behind
+	}
+	if to != nil && k.watched() {
+		k.s.rooms.arm(k, to)
+	}
+}
 
 // sent tells who watches the socket that a datagram has left: as on Linux,
 // where its memory is free then, that is an edge for EPOLLOUT.
@@ -85,22 +121,38 @@ func (k *Socket) sent() {
 	}
 }
 
-// pause waits until a send that found the device busy, or the send buffer full,
-// may be tried again. It returns false if the call ends instead.
+// pause waits until a send that found the send buffer full may be tried again. It
+// returns false if the call ends instead.
 func (k *Socket) pause(flags int, deadline int64) bool {
 	if flags&unix.MSG_DONTWAIT != 0 || k.state.Load()&stateSendEnds != 0 ||
 		deadline != never && k.s.clock.Now() >= deadline {
 		return false
 	}
-	if !k.sendFull() {
-		if !k.ported() {
-			return false // no port was free: that is not the device's fault
-		}
-		time.Sleep(busyPause)
+	if to := k.behindOn(); to != nil {
+		k.sleepForRoom(to, deadline)
 		return true
+	}
+	if !k.sendFull() && !k.ported() {
+		return false // no port was free
 	}
 	k.spaceWaiter().Wait(deadline)
 	return true
+}
+
+// whyNot returns what a send says that ended without having sent anything, and
+// without waiting or while it did.
+func (k *Socket) whyNot() unix.Errno {
+	switch st := k.state.Load(); {
+	case st&stateClosed != 0:
+		return unix.EBADF
+	case st&stateError != 0:
+		if e := k.TakeError(); e != 0 {
+			return e
+		}
+	case st&stateShutWrite != 0:
+		return unix.EPIPE
+	}
+	return unix.EAGAIN
 }
 
 // spaceWaiter returns what senders wait with.

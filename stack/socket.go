@@ -37,6 +37,7 @@ type Socket struct {
 	watches    watches
 	onTaken    atomic.Pointer[func()] // see SetTaken
 	sending    sendBuffer
+	backlog    backlog
 	tags       tags
 	solicits   solicits
 	losses     lossAccount
@@ -86,10 +87,11 @@ const (
 	stateRecvExtras // datagrams are looked at more closely, see extras.go
 	stateSendExtras // so are those sent
 	stateSendFull   // the send buffer is full, see sendbuf.go
+	stateSendBehind // there is a backlog, see backlog.go
 
-	stateReceive  = stateError | stateShutRead | stateClosed        // what ends a wait
-	stateSendEnds = stateError | stateShutWrite | stateClosed       // what ends a wait for sending
-	stateSend     = stateSendEnds | stateSendExtras | stateSendFull // what the fast way out cannot do
+	stateReceive  = stateError | stateShutRead | stateClosed                          // what ends a wait
+	stateSendEnds = stateError | stateShutWrite | stateClosed                         // what ends a wait for sending
+	stateSend     = stateSendEnds | stateSendExtras | stateSendFull | stateSendBehind // what the fast way out cannot do
 )
 
 // defaultRcvbuf and defaultSndbuf are Linux' net.core.rmem_default and
@@ -152,6 +154,9 @@ func (k *Socket) setState(bits, events uint32) {
 	k.state.Or(bits)
 	k.queue.wakeAll()
 	k.sending.wake()
+	if bits&stateSendEnds != 0 {
+		k.endWaits()
+	}
 	k.sendExtras.times.wake()
 	k.solicits.wake()
 	k.changed(events)

@@ -73,6 +73,7 @@ type Stack struct {
 	pool        bufferPool
 	flushes     sync.Pool
 	outbox      outbox
+	rooms       rooms
 	ident       *ipv4.Identifier
 	recent      recentDestinations
 	gateways    gateways
@@ -137,6 +138,7 @@ func New(cfg Config) (*Stack, error) {
 	}
 	s.limits = cfg.Limits.complete()
 	s.housekeeper.init()
+	s.rooms.init(s)
 	if s.clock == nil {
 		s.clock = systemClock{time.Now()}
 	}
@@ -250,6 +252,7 @@ func (s *Stack) Close() error {
 	s.storeNetworkLocked(empty)
 	s.unlockReceive()
 	s.gen.changed()
+	s.rooms.close()
 	s.over.Store(true)
 	s.wakeEverybody()
 	s.wakeSleepers()
@@ -287,6 +290,16 @@ func (s *Stack) closers() []func() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.onClose
+}
+
+// isClosing reports whether Close was called.
+func (s *Stack) isClosing() bool {
+	select {
+	case <-s.closing:
+		return true
+	default:
+		return false
+	}
 }
 
 // SocketInfo is one socket, as ss(8) shows it.

@@ -62,7 +62,7 @@ func (k *Socket) sendSuper(tx *txbuf, p *path, msgs []OutMessage, base int) unix
 	for i := range msgs {
 		total += msgs[i].len()
 	}
-	b, e := tx.room(p.ifc, headersLen+total)
+	b, e := tx.room(p.queue, headersLen+total)
 	if e != 0 {
 		return e
 	}
@@ -77,6 +77,7 @@ func (k *Socket) sendSuper(tx *txbuf, p *path, msgs []OutMessage, base int) unix
 	if p.tagged() {
 		tx.tagLast(p.tag)
 	}
+	tx.ends[len(tx.ends)-1].datagrams = int32(len(msgs))
 	tx.count[udpOutDatagrams].Add(uint64(len(msgs)))
 	return 0
 }

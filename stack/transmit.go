@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
-	"time"
 
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/internal/checksum"
@@ -68,6 +67,7 @@ func (k *Socket) SendTo(p []byte, flags int, deadline int64, to netip.AddrPort) 
 
 func (k *Socket) sendOne(o *outgoing, flags int, deadline int64) error {
 	tx := k.s.acquireTx(k.id)
+	tx.deadline = deadline
 	e := k.send(tx, o, flags)
 	if e == 0 {
 		e = tx.flush()
@@ -86,27 +86,36 @@ func (k *Socket) sendOne(o *outgoing, flags int, deadline int64) error {
 // sentSlow does what a sent datagram rarely needs: loopback's delivery, and
 // patience with a busy device.
 func (k *Socket) sentSlow(tx *txbuf, o *outgoing, e unix.Errno, flags int, deadline int64) unix.Errno {
-	for e == unix.EAGAIN && k.pause(flags, deadline) {
+	for {
+		if tx.failed != 0 { // it was built
+			e = k.finish(tx, flags, deadline)
+			break
+		}
+		if e != unix.EAGAIN || !k.pause(flags, deadline) {
+			break
+		}
 		if e = k.send(tx, o, flags); e == 0 {
 			e = tx.flush()
 		}
 	}
-	if e == unix.ENOBUFS {
-		tx.count[udpSndbufErrors].Add(1)
-		if !k.recvErr.Load() && k.packet == nil {
-			e = 0 // as Linux' udp_send_skb: a datagram may be lost
-		}
+	return k.endSend(tx, e)
+}
+
+// endSend leaves tx as it found it, and returns what the call does.
+func (k *Socket) endSend(tx *txbuf, e unix.Errno) unix.Errno {
+	if len(tx.batch) > 0 {
+		k.takeBack(tx) // part of a message that could not be built
 	}
+	tx.midway, tx.owner = false, nil
 	if tx.local {
 		tx.local = false
 		k.s.pumpLocal()
 	}
+	if e == unix.EAGAIN {
+		return k.whyNot()
+	}
 	return e
 }
-
-// busyPause is how long a blocking send waits for a busy device between two
-// attempts: a few frames' time at 1 Gbit/s.
-const busyPause = 50 * time.Microsecond
 
 // SendMessages sends datagrams in order with as few system calls as the link
 // can, and returns how many were sent. The error, one of Send's, is what stopped
@@ -116,13 +125,10 @@ func (k *Socket) SendMessages(msgs []OutMessage, flags int, deadline int64) (int
 		return 0, unix.EBADF
 	}
 	tx := k.s.acquireTx(k.id)
-	tx.sent = 0
-	e := k.sendMessages(tx, msgs, flags)
-	for e == unix.EAGAIN && k.pause(flags, deadline) {
-		e = k.sendMessages(tx, msgs, flags)
-	}
+	tx.sent, tx.deadline = 0, deadline
+	e := k.sendMessages(tx, msgs, flags, deadline)
 	if e != 0 || tx.local {
-		e = k.sentSlow(tx, nil, e, unix.MSG_DONTWAIT, deadline)
+		e = k.endSend(tx, e)
 	}
 	sent := tx.sent
 	k.s.releaseTx(tx, k.id)
@@ -142,28 +148,43 @@ func (k *Socket) orClosed(e unix.Errno) unix.Errno {
 	return e
 }
 
-// sendMessages sends those that were not sent yet.
-func (k *Socket) sendMessages(tx *txbuf, msgs []OutMessage, flags int) unix.Errno {
-	for i := tx.sent; i < len(msgs); {
-		if run, p := k.superRun(tx, msgs[i:]); run > 0 && flags&sendAsideFlags == 0 {
-			if e := k.sendSuper(tx, p, msgs[i:i+run], i); e != 0 {
+// sendMessages is SendMessages with tx.
+func (k *Socket) sendMessages(tx *txbuf, msgs []OutMessage, flags int, deadline int64) unix.Errno {
+	for i := 0; i < len(msgs); {
+		n, e := k.build(tx, msgs[i:], i, flags)
+		switch {
+		case tx.failed != 0:
+			if e := k.finish(tx, flags, deadline); e != 0 {
 				return e
 			}
-			i += run
+			if e != 0 {
+				continue // another way out was stuck: it was not begun
+			}
+		case e != 0:
+			if e := k.finish(tx, flags, deadline); e != 0 {
+				return e
+			}
+			if e != unix.EAGAIN || !k.pause(flags, deadline) {
+				return e
+			}
 			continue
 		}
-		o := outgoing{message: i}
-		e := o.fill(&msgs[i])
-		if e == 0 {
-			e = k.send(tx, &o, flags)
-		}
-		if e != 0 {
-			tx.flush()
-			return e
-		}
-		i++
+		i += n
 	}
-	return tx.flush()
+	return k.finish(tx, flags, deadline)
+}
+
+// build builds the frames of the first of msgs, or of as many as go in one
+// super-packet, and returns of how many. base is the index of the first.
+func (k *Socket) build(tx *txbuf, msgs []OutMessage, base, flags int) (int, unix.Errno) {
+	if run, p := k.superRun(tx, msgs); run > 0 && flags&sendAsideFlags == 0 {
+		return run, k.sendSuper(tx, p, msgs[:run], base)
+	}
+	o := outgoing{message: base}
+	if e := o.fill(&msgs[0]); e != 0 {
+		return 0, e
+	}
+	return 1, k.send(tx, &o, flags)
 }
 
 // fill takes a message's payload, destination and options.
@@ -219,7 +240,7 @@ func (k *Socket) cachedPath(tx *txbuf, o *outgoing) *path {
 // sendFast builds the frame of a datagram that goes in one piece along a path
 // that holds.
 func (k *Socket) sendFast(tx *txbuf, p *path, o *outgoing) unix.Errno {
-	b, e := tx.room(p.ifc, headersLen+o.n)
+	b, e := tx.room(p.queue, headersLen+o.n)
 	if e != 0 {
 		return e
 	}
@@ -229,6 +250,7 @@ func (k *Socket) sendFast(tx *txbuf, p *path, o *outgoing) unix.Errno {
 	}
 	p.putUDP(b, o.n, id, o.copySum(b[headersLen:]))
 	tx.add(b, o.message)
+	tx.ends[len(tx.ends)-1].datagrams = 1
 	tx.count[udpOutDatagrams].Add(1)
 	return 0
 }
@@ -274,6 +296,10 @@ var pathSecret = rand.Uint64() | 1
 func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if k.state.Load()&stateClosed != 0 {
 		return unix.EBADF
+	}
+	tx.owner, tx.flags = k, flags
+	if !k.caughtUp() {
+		return k.noSpace()
 	}
 	if k.packet != nil {
 		return k.sendFrame(tx, o)
@@ -471,7 +497,7 @@ func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 	if e := k.checkLength(p, spec, o); e != 0 {
 		return e
 	}
-	if k.sendFull() {
+	if k.sendFull() && !o.segment { // a message that was begun goes on
 		return k.noSpace()
 	}
 	payload, e := k.transportPayload(p, spec, o)
@@ -485,22 +511,13 @@ func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 		proto = uint8(k.raw.proto)
 	}
 	pkt := packet{proto: proto, tos: spec.tos, ttl: p.header[ipOffset+8], df: p.df && o.n+len(options) <= p.maxData,
-		options: options, payload: payload, owner: k, message: o.message}
+		options: options, payload: payload, owner: k, message: o.message, begun: o.segment}
 	k.beginStamp(tx, o)
 	if e := k.s.sendPacket(tx, p, &pkt); e != 0 {
 		k.dropStamp(tx, o)
 		return e
 	}
-	switch k.proto {
-	case ipv4.ProtocolUDP:
-		tx.count[udpOutDatagrams].Add(1)
-	case ipv4.ProtocolICMP:
-		tx.count[ipOutRequests].Add(1)
-		tx.count[icmpOutMsgs].Add(1)
-		tx.count[icmpOutEchos].Add(1)
-	default:
-		tx.count[ipOutRequests].Add(1)
-	}
+	k.count(tx)
 	return k.stampSent(tx, o)
 }
 
@@ -509,13 +526,18 @@ func (k *Socket) stampSent(tx *txbuf, o *outgoing) unix.Errno {
 	if o.opts != nil {
 		o.opts.Queued = tx.queued
 	}
-	if k.sendExtras.times.on.Load() {
-		return k.sendTimed(tx, o, tx.queued)
+	st, e := tx.stamp, unix.Errno(0)
+	switch {
+	case k.sendExtras.times.on.Load():
+		e = k.sendTimed(tx, o, tx.queued)
+	case st.flags != 0:
+		e = k.sendStamped(tx)
 	}
-	if tx.stamp.flags != 0 {
-		return k.sendStamped(tx)
+	if e != 0 {
+		tx.stamp = st
+		k.dropStamp(tx, o)
 	}
-	return 0
+	return e
 }
 
 // transportPayload returns the UDP datagram or ICMP message in a buffer of the pool's.

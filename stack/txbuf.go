@@ -15,12 +15,23 @@ type txbuf struct {
 	s     *Stack
 	arena []byte         // where frames are built, back to back
 	used  int            // bytes of arena
-	batch []link.TxFrame // built and not yet sent, all for one link
-	ends  []int32        // for each frame of batch, the message that it ends, or -1
+	batch []link.TxFrame // built and not yet sent, all for one way out
+	ends  []frameEnd     // for each frame of batch
 	sent  int            // messages whose last frame was sent
-	to    *Interface     // where batch goes
+	to    *txQueue       // where batch goes
 	local bool           // something went to loopback
-	own   bool           // who sends is the one who empties the outbox
+	// failed is why batch could not be sent, until it is decided what becomes of
+	// it; see carryon.go. What is built meanwhile stands behind it.
+	failed unix.Errno
+	// midway says that the last frame sent was not the last of its message.
+	midway bool
+	tapped int // frames of batch that taps have had
+	// owner, flags and deadline are those of the call, for what has to wait in the
+	// middle of it; owner is nil on the fast way, which has nothing of the kind.
+	owner    *Socket
+	flags    int
+	deadline int64
+	own      bool // who sends is the one who empties the outbox
 	// queued says that the last packet waits for its neighbour.
 	queued bool
 	// special says that a frame of batch is not one that the link's Send takes.
@@ -33,6 +44,12 @@ type txbuf struct {
 	count   [numCounters]atomic.Uint64
 	from    uint64 // the packet socket whose frames batch has, 0 for none,
 	proto   uint16 // and the protocol that it says they are of
+}
+
+// A frameEnd says what it means that a frame has left.
+type frameEnd struct {
+	message   int32 // the index of the message that is complete with it, or -1
+	datagrams int32 // how many datagrams are, as counters have it
 }
 
 // cachedPath is the path that a socket without a peer took to a destination.
@@ -97,24 +114,34 @@ func (s *Stack) addTransmitCounters(sum *counters) {
 	sum[ipOutRequests] += sum[udpOutDatagrams]
 }
 
-// room returns n bytes to build a frame for ifc in, followed by add. What was
-// built before is sent if it went elsewhere or there is no more room.
-func (tx *txbuf) room(ifc *Interface, n int) ([]byte, unix.Errno) {
-	if len(tx.batch) > 0 && (tx.to != ifc || len(tx.batch) == txBatch || tx.used+n > len(tx.arena)) {
-		if len(tx.arena) < txArena && tx.to == ifc && len(tx.batch) < txBatch {
-			tx.grow(txArena)
-		}
-		if tx.to != ifc || len(tx.batch) == txBatch || tx.used+n > len(tx.arena) {
-			if e := tx.flush(); e != 0 {
-				return nil, e
-			}
+// room returns n bytes to build a frame for q in, followed by add. What was built
+// before is sent if it goes elsewhere or there is no more room; if that fails, and
+// the frame goes elsewhere, nothing can be built yet.
+func (tx *txbuf) room(q *txQueue, n int) ([]byte, unix.Errno) {
+	if len(tx.batch) > 0 && (tx.to != q || len(tx.batch) == txBatch || tx.used+n > len(tx.arena)) {
+		if e := tx.makeRoom(q, n); e != 0 {
+			return nil, e
 		}
 	}
-	if n > len(tx.arena) {
+	if tx.used+n > len(tx.arena) {
 		tx.grow(max(n, txArena))
 	}
-	tx.to = ifc
+	tx.to = q
 	return tx.arena[tx.used : tx.used+n : tx.used+n], 0
+}
+
+// makeRoom is room when there is none.
+func (tx *txbuf) makeRoom(q *txQueue, n int) unix.Errno {
+	if len(tx.arena) < txArena && tx.to == q && len(tx.batch) < txBatch {
+		tx.grow(txArena)
+	}
+	if tx.to == q && len(tx.batch) < txBatch && tx.used+n <= len(tx.arena) {
+		return 0
+	}
+	if e := tx.flush(); e != 0 && tx.to != q {
+		return e
+	}
+	return 0
 }
 
 // grow makes the arena larger. Frames that stand in the old one stay there.
@@ -127,42 +154,41 @@ func (tx *txbuf) grow(n int) {
 func (tx *txbuf) add(frame []byte, message int) {
 	tx.used += len(frame)
 	tx.batch = append(tx.batch, link.TxFrame{Data: frame})
-	tx.ends = append(tx.ends, int32(message))
+	tx.ends = append(tx.ends, frameEnd{message: int32(message)})
 }
 
-// flush sends what was built. On an error the rest of the batch is dropped;
-// sent says which messages left whole.
+// flush sends what was built. If that fails, failed is set, and what has not left
+// stays in batch: see carryon.go.
 func (tx *txbuf) flush() unix.Errno {
-	if len(tx.batch) == 0 {
-		return 0
+	if len(tx.batch) == 0 || tx.failed != 0 {
+		return tx.failed
 	}
 	if t := tx.s.taps.Load(); t != nil && t.outgoing {
 		tx.tap(t)
 	}
-	tx.from = 0
-	var n int
-	var err error
 	if len(tx.batch) == 1 && !tx.special {
-		if err = tx.to.link.Send(tx.batch[0].Data); err == nil {
-			n = 1
+		if err := tx.to.out.Send(tx.batch[0].Data); err != nil {
+			return tx.fail(0, err)
 		}
-	} else {
-		n, err = tx.to.link.SendBatch(tx.batch)
+	} else if n, err := tx.to.out.SendBatch(tx.batch); err != nil {
+		return tx.fail(n, err)
 	}
-	for _, m := range tx.ends[:n] {
-		if m >= 0 {
-			tx.sent = int(m) + 1
+	for _, f := range tx.ends {
+		if f.message >= 0 {
+			tx.sent = int(f.message) + 1
 		}
 	}
-	if tx.to.loopback {
+	tx.midway = tx.ends[len(tx.ends)-1].message < 0
+	tx.empty()
+	return 0
+}
+
+// empty forgets what was built: it has left, or never will.
+func (tx *txbuf) empty() {
+	if tx.to.ifc.loopback {
 		tx.local = true
 	}
-	tx.batch, tx.ends, tx.used, tx.special = tx.batch[:0], tx.ends[:0], 0, false
-	if err == nil {
-		return 0
-	}
-	tx.count[dropLinkError].Add(1)
-	return toErrno(err)
+	tx.batch, tx.ends, tx.used, tx.special, tx.tapped, tx.from = tx.batch[:0], tx.ends[:0], 0, false, 0, 0
 }
 
 // toErrno returns the errno in a link's error.

@@ -87,7 +87,7 @@ func (k *Socket) sendStamped(tx *txbuf) unix.Errno {
 		return 0
 	}
 	before := time.Now().UnixNano()
-	if errno := tx.flush(); errno != 0 {
+	if errno := tx.finish(); errno != 0 {
 		return errno
 	}
 	k.tellStamp(&st, before, time.Now().UnixNano())

@@ -174,7 +174,7 @@ func (s *Stack) scheduleTimer(now int64) {
 
 // sendScheduled sends frames whose time has come. No lock is held.
 func (s *Stack) sendScheduled(frames []*scheduled) {
-	tx := s.acquireTx(0)
+	tx := s.beginOwned()
 	latest := s.clock.Now() - s.txTimeSlack
 	for _, f := range frames {
 		f.socket.unchargeSend(len(f.frame))
@@ -185,13 +185,7 @@ func (s *Stack) sendScheduled(frames []*scheduled) {
 		}
 		f.ifc.sendStampedFrame(tx, &f.waitingFrame, f.frame)
 	}
-	tx.flush()
-	local := tx.local
-	tx.local = false
-	s.releaseTx(tx, 0)
-	if local {
-		s.pumpLocal()
-	}
+	s.endOwned(tx)
 }
 
 // Scheduled returns how many frames wait for their time (SO_TXTIME).

@@ -17,9 +17,9 @@ type waitingFrame struct {
 	later  *later // nil: it leaves as soon as it can
 }
 
-// owner returns what a frame that begins to wait belongs to: the socket, if there
+// ownerFor returns what a frame that begins to wait belongs to: the socket, if there
 // is no more to say. The first frame of a datagram takes the datagram's stamp.
-func (tx *txbuf) owner(k *Socket, p *path) any {
+func (tx *txbuf) ownerFor(k *Socket, p *path) any {
 	if tx.stamp.flags&txStampFlags == 0 && !p.tagged() && p.later == nil {
 		return k
 	}
@@ -52,7 +52,7 @@ func (i *Interface) sendWaited(tx *txbuf, p *arp.Pending) {
 	o, ok := p.Owner.(*waitingFrame)
 	switch {
 	case !ok:
-		i.sendFrame(tx, p.Frame, tag{})
+		i.sendFrame(tx, ownerOf(p), p.Frame, tag{})
 	case o.later != nil:
 		i.s.scheduleFrame(tx, i, *o, p.Frame, false)
 	default:
@@ -63,27 +63,61 @@ func (i *Interface) sendWaited(tx *txbuf, p *arp.Pending) {
 // sendStampedFrame sends a frame that has waited, and stamps it if that is wanted.
 func (i *Interface) sendStampedFrame(tx *txbuf, o *waitingFrame, frame []byte) {
 	if o.stamp.flags&txStampFlags == 0 {
-		i.sendFrame(tx, frame, o.tag)
+		i.sendFrame(tx, o.socket, frame, o.tag)
 		return
 	}
 	if o.stamp.flags&unix.SOF_TIMESTAMPING_OPT_TSONLY == 0 {
 		o.stamp.frame = bytes.Clone(frame)
 	}
-	i.sendFrame(tx, frame, o.tag)
+	i.sendFrame(tx, o.socket, frame, o.tag)
 	before := time.Now().UnixNano()
-	if tx.flush() == 0 {
-		o.socket.tellStamp(&o.stamp, before, time.Now().UnixNano())
+	tx.flushOwned(o.socket)
+	o.socket.tellStamp(&o.stamp, before, time.Now().UnixNano())
+}
+
+// sendFrame is addOwned for a frame of the pool's, which it gives back.
+func (i *Interface) sendFrame(tx *txbuf, k *Socket, frame []byte, t tag) {
+	i.addOwned(tx, k, frame, t)
+	i.s.pool.put(frame)
+}
+
+// addOwned sends a copy of a frame for a socket, nil for the stack itself. What
+// begins with beginOwned ends with endOwned.
+func (i *Interface) addOwned(tx *txbuf, k *Socket, frame []byte, t tag) {
+	if tx.owner != k {
+		tx.flushOwned(tx.owner)
+		tx.owner = k
+	}
+	to := i.queue
+	if k != nil {
+		to = k.queueFor(i)
+	}
+	b, e := tx.room(to, len(frame))
+	if e != 0 {
+		tx.flushOwned(k)
+		b, _ = tx.room(to, len(frame))
+	}
+	copy(b, frame)
+	tx.add(b, -1)
+	if t != (tag{}) {
+		tx.tagLast(t)
 	}
 }
 
-// sendFrame sends a frame of the pool's, and gives it back.
-func (i *Interface) sendFrame(tx *txbuf, frame []byte, t tag) {
-	if b, e := tx.room(i, len(frame)); e == 0 {
-		copy(b, frame)
-		tx.add(b, -1)
-		if t != (tag{}) {
-			tx.tagLast(t)
-		}
+// beginOwned returns a txbuf for frames of several sockets and of the stack itself.
+func (s *Stack) beginOwned() *txbuf {
+	tx := s.acquireTx(0)
+	tx.owner = nil
+	return tx
+}
+
+// endOwned sends what is built, and gives tx back.
+func (s *Stack) endOwned(tx *txbuf) {
+	tx.flushOwned(tx.owner)
+	local := tx.local
+	tx.local, tx.owner = false, nil
+	s.releaseTx(tx, 0)
+	if local {
+		s.pumpLocal()
 	}
-	i.s.pool.put(frame)
 }

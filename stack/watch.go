@@ -160,7 +160,7 @@ func (k *Socket) Events() uint32 {
 	if k.writable() {
 		ev |= EventsOut
 	} else {
-		k.sending.missed.Store(true)
+		k.missing()
 	}
 	return ev
 }

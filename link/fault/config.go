@@ -55,10 +55,26 @@ type Faults struct {
 	// longer, so that those which follow overtake it. 0 means 1 ms.
 	Reorder      float64
 	ReorderDelay time.Duration
+	// Refuse has Send say no, of frames that are sent; it is nothing for others.
+	Refuse Refusals
 	// Limit is how many frames may be held at once, for whatever reason; more
 	// are dropped. 0 means DefaultLimit.
 	Limit int
 }
+
+// Refusals are the errors with which a link refuses frames, each with a probability.
+// A batch stops at the first frame that is refused, as at any error.
+type Refusals struct {
+	Again   float64 // EAGAIN: full; nothing is taken until RoomAfter has passed
+	NoBufs  float64 // ENOBUFS: the frame is lost
+	Down    float64 // ENETDOWN
+	TooLong float64 // EMSGSIZE
+	// RoomAfter is how long the link stays full after EAGAIN. 0 means 100 us.
+	RoomAfter time.Duration
+}
+
+// defaultRoomAfter is Refusals.RoomAfter if nothing is said.
+const defaultRoomAfter = 100 * time.Microsecond
 
 // DefaultLimit is how many frames a direction holds at most if Faults.Limit is 0:
 // netem's limit.
@@ -91,6 +107,7 @@ type Counters struct {
 	Overflow   uint64 // dropped because Limit or RateQueue was reached
 	SendErrors uint64 // held frames that the link refused when they were due
 	Discarded  uint64 // held frames that Close dropped
+	Refused    uint64 // by Refuse
 }
 
 // Totals are the counters of both directions.
@@ -99,7 +116,8 @@ type Totals struct{ Tx, Rx Counters }
 // normal returns f with every value in its range and every default filled in.
 func (f Faults) normal() Faults {
 	for _, p := range []*float64{&f.Loss, &f.Duplicate, &f.Corrupt, &f.Truncate, &f.Reorder,
-		&f.Burst.ToBad, &f.Burst.ToGood, &f.Burst.LossGood, &f.Burst.LossBad} {
+		&f.Burst.ToBad, &f.Burst.ToGood, &f.Burst.LossGood, &f.Burst.LossBad,
+		&f.Refuse.Again, &f.Refuse.NoBufs, &f.Refuse.Down, &f.Refuse.TooLong} {
 		if math.IsNaN(*p) {
 			*p = 0
 		}
@@ -115,6 +133,9 @@ func (f Faults) normal() Faults {
 	if f.ReorderDelay == 0 {
 		f.ReorderDelay = defaultReorderDelay
 	}
+	if f.Refuse.RoomAfter <= 0 {
+		f.Refuse.RoomAfter = defaultRoomAfter
+	}
 	if f.Limit <= 0 {
 		f.Limit = DefaultLimit
 	}
@@ -124,5 +145,8 @@ func (f Faults) normal() Faults {
 // active reports whether normal faults do anything.
 func (f *Faults) active() bool {
 	return f.Loss > 0 || f.Burst.ToBad > 0 || f.Burst.LossGood > 0 || f.Duplicate > 0 || f.Corrupt > 0 ||
-		f.Truncate > 0 || f.Rate > 0 || f.Delay > 0 || f.Jitter > 0 || f.Reorder > 0
+		f.Refuse.any() || f.Truncate > 0 || f.Rate > 0 || f.Delay > 0 || f.Jitter > 0 || f.Reorder > 0
 }
+
+// any reports whether normal refusals ever say no.
+func (r *Refusals) any() bool { return r.Again > 0 || r.NoBufs > 0 || r.Down > 0 || r.TooLong > 0 }

@@ -1,6 +1,6 @@
 // Package fault wraps a link so that it behaves as a bad wire: it loses, delays,
-// duplicates, reorders, corrupts and truncates frames, and limits their rate, in
-// each direction by its own settings and its own seeded random sequence.
+// duplicates, reorders, corrupts, truncates and refuses frames, and limits their rate,
+// in each direction by its own settings and its own seeded random sequence.
 //
 //	bad := fault.Wrap(l, fault.Config{
 //		Seed: 1,
@@ -57,9 +57,11 @@ type Link struct {
 	closed atomic.Bool
 	rx     receiver
 	tx     sender
+
+	refusals refusals
 }
 
-var _ link.Link = (*Link)(nil)
+var _ link.Queuer = (*Link)(nil)
 
 type notify struct{ readable, changed func() }
 
@@ -184,6 +186,11 @@ func (l *Link) DropMode(m link.Mode) error { return l.inner.DropMode(m) }
 // timers have ended when it returns, and the wrapped link is closed.
 func (l *Link) Close() error {
 	l.closed.Store(true)
+	l.tx.mu.Lock()
+	if l.refusals.alarm != nil {
+		l.refusals.alarm.Stop()
+	}
+	l.tx.mu.Unlock()
 	l.tx.shut()
 	l.rx.shut()
 	l.alarms.Wait()

@@ -64,6 +64,9 @@ func (l *Link) send(f *link.TxFrame) error {
 	if s.closed {
 		return unix.ENETDOWN
 	}
+	if err := l.refuseLocked(l.now()); err != nil {
+		return err
+	}
 	first := s.seq
 	s.acceptLocked(&h, l.now())
 	if s.draining {

@@ -1,0 +1,99 @@
+package stack
+
+import (
+	"sync"
+
+	"github.com/outband/outband/link"
+	"golang.org/x/sys/unix"
+)
+
+// A backlog is what of a socket's messages counts as sent and has found no room in
+// the device: the rest of a message that had begun to leave when its call ended, and
+// what came out of waiting for a neighbour or a time when the device was full. The
+// stack finishes it, in order and even when the socket is closed. Until then the
+// socket sends nothing else: see caughtUp.
+type backlog struct {
+	mu     sync.Mutex // held while frames are sent, so that they stay in order
+	frames []lateFrame
+}
+
+// A lateFrame is a frame of a backlog, in memory of the pool's.
+type lateFrame struct {
+	link.TxFrame
+	to *txQueue
+}
+
+// keep takes frames over, which stay the caller's.
+func (b *backlog) keep(k *Socket, to *txQueue, frames []link.TxFrame) {
+	b.mu.Lock()
+	for _, f := range k.s.cloneFrames(frames) {
+		k.chargeSend(len(f.Data))
+		b.frames = append(b.frames, lateFrame{f, to})
+	}
+	k.state.Or(stateSendBehind)
+	b.mu.Unlock()
+	k.s.rooms.arm(k, to)
+}
+
+// caughtUp sends the backlog as far as there is room, and reports whether there is
+// none left.
+func (k *Socket) caughtUp() bool {
+	if k.state.Load()&stateSendBehind == 0 {
+		return true
+	}
+	b := &k.backlog
+	b.mu.Lock()
+	loss, freed := b.sendLocked(k)
+	behind := len(b.frames) > 0
+	if !behind {
+		k.state.And(^uint32(stateSendBehind))
+	}
+	b.mu.Unlock()
+	if loss > 0 {
+		tx := k.s.acquireTx(k.id)
+		tx.count[k.sendLoss()].Add(loss)
+		k.s.releaseTx(tx, k.id)
+	}
+	for _, f := range freed {
+		k.unchargeSend(len(f.Data))
+		k.s.pool.put(f.Data)
+	}
+	return !behind
+}
+
+// sendLocked sends frames while there is room, and returns those that have left or
+// never will, and how many of them were lost. b.mu is held.
+func (b *backlog) sendLocked(k *Socket) (loss uint64, done []lateFrame) {
+	var batch [txBatch]link.TxFrame
+	at := 0
+	for at < len(b.frames) {
+		to, n := b.frames[at].to, 0
+		for ; n < txBatch && at+n < len(b.frames) && b.frames[at+n].to == to; n++ {
+			batch[n] = b.frames[at+n].TxFrame
+		}
+		sent, err := to.out.SendBatch(batch[:n])
+		at += sent
+		if err == nil {
+			continue
+		}
+		if toErrno(err) == unix.EAGAIN && !k.s.isClosing() {
+			break
+		}
+		at++
+		loss++
+	}
+	done = b.frames[:at:at]
+	b.frames = b.frames[at:]
+	return loss, done
+}
+
+// behindOn returns the way out that the backlog waits for, nil if there is none.
+func (k *Socket) behindOn() *txQueue {
+	b := &k.backlog
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.frames) == 0 {
+		return nil
+	}
+	return b.frames[0].to
+}
