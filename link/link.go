@@ -144,8 +144,8 @@ type Link interface {
 	Release()
 
 	// Send transmits one frame, and returns without waiting for the wire.
-	// It does not keep the slice. Errors are unix errnos: ENETDOWN (device
-	// down or gone), EAGAIN and ENOBUFS (the device's queue is full), EMSGSIZE
+	// It does not keep the slice. Without a carrier the frame is lost, and counted,
+	// which is no error. Errors are unix errnos: ENETDOWN (device down or gone), EAGAIN and ENOBUFS (the device's queue is full), EMSGSIZE
 	// (longer than the MTU allows).
 	Send(frame []byte) error
 	// SendBatch transmits frames in order with as few system calls as the link
@@ -240,7 +240,7 @@ func inner[T any](l Link) (t T) {
 
 // Info is what a link is.
 type Info struct {
-	Name         string // the device's name, "near0"
+	Name         string // the device's present name, "near0"; while it is Gone, the one waited for
 	Index        int    // the kernel's interface index; 0 if the kernel does not know it
 	MTU          int    // bytes of payload behind the Ethernet header
 	HardwareAddr MAC
@@ -254,8 +254,11 @@ func (i Info) Interface() net.Interface {
 	if i.Caps&CapLoopback != 0 {
 		flags = net.FlagLoopback
 	}
-	if i.State == Up {
+	switch i.State {
+	case Up:
 		flags |= net.FlagUp | net.FlagRunning
+	case NoCarrier:
+		flags |= net.FlagUp
 	}
 	return net.Interface{Index: i.Index, MTU: i.MTU, Name: i.Name,
 		HardwareAddr: net.HardwareAddr(i.HardwareAddr[:]), Flags: flags}
@@ -265,10 +268,14 @@ func (i Info) Interface() net.Interface {
 type State uint8
 
 const (
-	Down State = iota // the device exists and is down, or has no carrier
-	Up                // frames pass
-	Gone              // the device was deleted or moved; the link waits for one of its name
+	Down      State = iota // set down by the administrator (not IFF_UP)
+	Up                     // frames pass, though the device may be dormant (IFF_UP, IFF_LOWER_UP)
+	Gone                   // the device was deleted or moved; the link waits for one of the name that it was opened by
+	NoCarrier              // set up, but without a carrier (not IFF_LOWER_UP): what is sent is lost
 )
+
+// Enabled reports whether a device in that state is there and set up: routes by it count.
+func (s State) Enabled() bool { return s == Up || s == NoCarrier }
 
 // String returns the state as ip-link(8) writes it.
 func (s State) String() string {
@@ -277,6 +284,8 @@ func (s State) String() string {
 		return "UP"
 	case Down:
 		return "DOWN"
+	case NoCarrier:
+		return "NO-CARRIER"
 	default:
 		return "NOTPRESENT"
 	}
@@ -301,5 +310,6 @@ type Stats struct {
 	RxTruncated       uint64 // were longer than the link could take whole
 	TxErrors          uint64 // Send failed
 	TxDropped         uint64 // Send failed because the device's queue was full
+	TxLost            uint64 // sent while there was no carrier
 	Reopened          uint64 // the device had gone and came back
 }

@@ -107,8 +107,11 @@ func ifFlags(info *link.Info) uint16 {
 	if info.Caps&link.CapLoopback != 0 {
 		flags = unix.IFF_LOOPBACK
 	}
-	if info.State == link.Up {
+	switch info.State {
+	case link.Up:
 		flags |= unix.IFF_UP | unix.IFF_RUNNING
+	case link.NoCarrier:
+		flags |= unix.IFF_UP
 	}
 	return flags
 }

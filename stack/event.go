@@ -196,9 +196,8 @@ func (i *Interface) tell(e Event) {
 
 // tellState tells of a change of the link's state.
 func (i *Interface) tellState(old, now link.State) {
-	if old == now {
-		return
+	kinds := map[link.State]EventKind{link.Up: LinkUp, link.Down: LinkDown, link.NoCarrier: LinkDown, link.Gone: LinkGone}
+	if kinds[old] != kinds[now] {
+		i.tell(Event{Kind: kinds[now]})
 	}
-	kinds := map[link.State]EventKind{link.Up: LinkUp, link.Down: LinkDown, link.Gone: LinkGone}
-	i.tell(Event{Kind: kinds[now]})
 }

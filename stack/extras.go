@@ -266,19 +266,24 @@ func (k *Socket) Device() int {
 	return int(k.device)
 }
 
-// InterfaceByName returns the interface of that name, nil if there is none.
+// InterfaceByName returns the interface of that name, nil if there is none, or its
+// device is gone.
 func (s *Stack) InterfaceByName(name string) *Interface {
 	for _, i := range s.net.Load().interfaces {
-		if i.name == name {
+		if info := i.info.Load(); info.Name == name && info.State != link.Gone {
 			return i
 		}
 	}
 	return nil
 }
 
-// InterfaceByIndex returns the interface of that index, nil if there is none.
+// InterfaceByIndex returns the interface of that index, nil if there is none, or its
+// device is gone.
 func (s *Stack) InterfaceByIndex(index int) *Interface {
-	return s.net.Load().byIndex[int32(index)]
+	if i := s.net.Load().byIndex[int32(index)]; i != nil && i.info.Load().State != link.Gone {
+		return i
+	}
+	return nil
 }
 
 // LocalFor returns the address that the stack would answer a datagram with, that

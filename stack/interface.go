@@ -31,7 +31,6 @@ type Interface struct {
 	losses   link.LossTeller // the link, nil if it does not tell
 	queue    *txQueue        // that all may use
 	index    int32
-	name     string
 	loopback bool
 	info     atomic.Pointer[link.Info]
 	primary  [4]byte // the first address, guarded by the receive lock
@@ -51,8 +50,9 @@ type Interface struct {
 // Index returns the interface's index, which sockets and routes name it by.
 func (i *Interface) Index() int { return int(i.index) }
 
-// Name returns the device's name.
-func (i *Interface) Name() string { return i.name }
+// Name returns the device's present name, which may change; while the device is gone,
+// the one that the link waits for.
+func (i *Interface) Name() string { return i.info.Load().Name }
 
 // Link returns the interface's link. It stays the stack's.
 func (i *Interface) Link() link.Link { return i.link }
@@ -64,10 +64,12 @@ type network struct {
 	links      []link.Link
 	byIndex    map[int32]*Interface
 	loopback   *Interface
-	addresses  []ipv4.Address
-	routes     *ipv4.RouteTable
-	local      map[[4]byte]*Interface // own addresses
-	broadcasts map[[4]byte]struct{}   // directed broadcast addresses
+	// allAddresses and allRoutes are what was configured; addresses and routes, those
+	// that count now: see life.go.
+	allAddresses, addresses []ipv4.Address
+	allRoutes, routes       *ipv4.RouteTable
+	local                   map[[4]byte]*Interface // own addresses
+	broadcasts              map[[4]byte]struct{}   // directed broadcast addresses
 	// lastByte says, for each last byte of an address, whether one of ours, or
 	// a broadcast, ends in it: it spares most datagrams the map.
 	lastByte [256]bool
@@ -119,10 +121,10 @@ func (s *Stack) configureLocked(change func(n *network) error) error {
 	}
 	old := s.net.Load()
 	n := &network{
-		interfaces: slices.Clone(old.interfaces),
-		addresses:  slices.Clone(old.addresses),
-		routes:     old.routes.Clone(),
-		loopback:   old.loopback,
+		interfaces:   slices.Clone(old.interfaces),
+		allAddresses: slices.Clone(old.allAddresses),
+		allRoutes:    old.allRoutes.Clone(),
+		loopback:     old.loopback,
 	}
 	if err := change(n); err != nil {
 		return err
@@ -162,7 +164,7 @@ func (s *Stack) configureLocked(change func(n *network) error) error {
 // addressesOf returns the interface's addresses.
 func (n *network) addressesOf(i *Interface) [][4]byte {
 	var out [][4]byte
-	for _, a := range n.addresses {
+	for _, a := range n.allAddresses {
 		if a.Iface == int(i.index) {
 			out = append(out, a.IP())
 		}
@@ -172,7 +174,7 @@ func (n *network) addressesOf(i *Interface) [][4]byte {
 
 // primary returns the interface's first address, zero if it has none.
 func (n *network) primary(i *Interface) [4]byte {
-	for _, a := range n.addresses {
+	for _, a := range n.allAddresses {
 		if a.Iface == int(i.index) {
 			return a.IP()
 		}
@@ -189,6 +191,7 @@ func (n *network) index() {
 		n.byIndex[i.index] = i
 		n.links = append(n.links, i.link)
 	}
+	n.count()
 	for _, a := range n.addresses {
 		ip := a.IP()
 		n.local[ip] = n.byIndex[int32(a.Iface)]
@@ -211,7 +214,7 @@ func (n *network) index() {
 // EEXIST: another interface has the index.
 func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 	info := l.Info()
-	i := &Interface{s: s, link: l, losses: link.LossTellerOf(l), name: info.Name, loopback: info.Caps&link.CapLoopback != 0}
+	i := &Interface{s: s, link: l, losses: link.LossTellerOf(l), loopback: info.Caps&link.CapLoopback != 0}
 	i.info.Store(&info)
 	i.queue = newTxQueue(i)
 	i.neigh = arp.New(cfg.ARP, info.HardwareAddr, s.random)
@@ -268,10 +271,10 @@ func (s *Stack) RemoveLink(index int) error {
 			return unix.EBUSY
 		}
 		n.interfaces = slices.Delete(n.interfaces, at, at+1)
-		n.addresses = slices.DeleteFunc(n.addresses, func(a ipv4.Address) bool { return a.Iface == index })
-		for _, r := range n.routes.All() {
+		n.allAddresses = slices.DeleteFunc(n.allAddresses, func(a ipv4.Address) bool { return a.Iface == index })
+		for _, r := range n.allRoutes.All() {
 			if r.Iface == index {
-				n.routes.Delete(r)
+				n.allRoutes.Delete(r)
 			}
 		}
 		return nil
@@ -302,41 +305,6 @@ func (s *Stack) retire(i *Interface) {
 	s.rooms.look()
 }
 
-// linkChanged takes in the link's new properties. It is called by the link.
-func (i *Interface) linkChanged() {
-	s := i.s
-	i.neighMu.Lock()
-	old := i.info.Load()
-	info := i.link.Info()
-	if info.State != link.Up {
-		i.groups.lost.Store(true)
-	}
-	i.info.Store(&info)
-	i.tellState(old.State, info.State)
-	now := s.clock.Now()
-	if info.HardwareAddr != old.HardwareAddr {
-		i.neigh.SetHardwareAddr(info.HardwareAddr)
-	}
-	switch {
-	case info.State == link.Up && old.State != link.Up:
-		i.neigh.LinkUp(now)
-	case info.State != link.Up && old.State == link.Up:
-		i.neigh.LinkDown()
-	}
-	i.postEventsLocked()
-	deadline := i.neigh.Deadline()
-	i.neighMu.Unlock()
-	s.timers.set(i.neighTimer, deadline)
-	i.renewGroups()
-	s.gen.changed()
-	s.wakeSleepers()
-	s.rooms.look()
-	i.s.sendOutbox()
-	if info.State != link.Up && old.State == link.Up {
-		s.tapsDown(i, false)
-	}
-}
-
 // removed returns what there is to say of an interface that was removed, ENODEV, or
 // whose stack is closed, ENETDOWN; else nil. Its index may be another's now.
 func (i *Interface) removed() error {
@@ -364,13 +332,13 @@ func (i *Interface) AddAddress(p netip.Prefix) error {
 		if !slices.Contains(n.interfaces, i) {
 			return unix.ENODEV
 		}
-		for _, a := range n.addresses {
+		for _, a := range n.allAddresses {
 			if a.Iface == int(i.index) && a.Prefix == p {
 				return unix.EEXIST
 			}
 		}
-		a := ipv4.NewAddress(p, int(i.index), n.addresses)
-		n.addresses = append(n.addresses, a)
+		a := ipv4.NewAddress(p, int(i.index), n.allAddresses)
+		n.allAddresses = append(n.allAddresses, a)
 		return n.insertRoutes(a)
 	})
 	if err != nil || i.loopback {
@@ -393,7 +361,7 @@ func (i *Interface) AddAddress(p netip.Prefix) error {
 // insertRoutes adds the routes that an address brings along.
 func (n *network) insertRoutes(a ipv4.Address) error {
 	for _, r := range a.Routes() {
-		if err := n.routes.Insert(r); err != nil && err != unix.EEXIST {
+		if err := n.allRoutes.Insert(r); err != nil && err != unix.EEXIST {
 			return err
 		}
 	}
@@ -408,20 +376,20 @@ func (i *Interface) RemoveAddress(p netip.Prefix) error {
 		if !slices.Contains(n.interfaces, i) {
 			return unix.ENODEV
 		}
-		at := slices.IndexFunc(n.addresses, func(a ipv4.Address) bool {
+		at := slices.IndexFunc(n.allAddresses, func(a ipv4.Address) bool {
 			return a.Iface == int(i.index) && a.Prefix == p
 		})
 		if at < 0 {
 			return unix.EADDRNOTAVAIL
 		}
-		for _, r := range n.addresses[at].Routes() {
-			n.routes.Delete(r)
+		for _, r := range n.allAddresses[at].Routes() {
+			n.allRoutes.Delete(r)
 		}
-		rest := slices.Delete(n.addresses, at, at+1)
-		n.addresses = nil
+		rest := slices.Delete(n.allAddresses, at, at+1)
+		n.allAddresses = nil
 		for _, a := range rest {
-			a = ipv4.NewAddress(a.Prefix, a.Iface, n.addresses)
-			n.addresses = append(n.addresses, a)
+			a = ipv4.NewAddress(a.Prefix, a.Iface, n.allAddresses)
+			n.allAddresses = append(n.allAddresses, a)
 			if err := n.insertRoutes(a); err != nil {
 				return err
 			}
@@ -443,7 +411,7 @@ func (i *Interface) Addresses() []netip.Prefix {
 		return nil
 	}
 	var out []netip.Prefix
-	for _, a := range i.s.net.Load().addresses {
+	for _, a := range i.s.net.Load().allAddresses {
 		if a.Iface == int(i.index) {
 			out = append(out, a.Prefix)
 		}
@@ -461,7 +429,7 @@ func (s *Stack) Interfaces() []*Interface { return slices.Clone(s.net.Load().int
 func (s *Stack) AddRoute(r ipv4.Route) error {
 	return s.configure(func(n *network) error {
 		if r.Gateway != ([4]byte{}) {
-			iface, err := n.routes.ResolveGateway(r.Gateway, r.Iface)
+			iface, err := n.allRoutes.ResolveGateway(r.Gateway, r.Iface)
 			if err != nil {
 				return err
 			}
@@ -470,14 +438,14 @@ func (s *Stack) AddRoute(r ipv4.Route) error {
 		if r.Iface != 0 && !n.hasIndex(r.Iface) {
 			return unix.ENODEV
 		}
-		return n.routes.Insert(r)
+		return n.allRoutes.Insert(r)
 	})
 }
 
 // RemoveRoute removes a route: ESRCH if it is not there.
 func (s *Stack) RemoveRoute(r ipv4.Route) error {
-	return s.configure(func(n *network) error { return n.routes.Delete(r) })
+	return s.configure(func(n *network) error { return n.allRoutes.Delete(r) })
 }
 
 // Routes returns all routes, those of addresses among them.
-func (s *Stack) Routes() []ipv4.Route { return s.net.Load().routes.All() }
+func (s *Stack) Routes() []ipv4.Route { return s.net.Load().allRoutes.All() }

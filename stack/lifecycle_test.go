@@ -31,8 +31,8 @@ func TestLinkDownAndUp(t *testing.T) {
 		w.near.SetUp(false)
 		synctest.Wait()
 		for range 2 {
-			if err := k.Send([]byte("x"), 0, NoDeadline); err != unix.ENETDOWN {
-				t.Fatalf("Send while down: %v, want ENETDOWN", err)
+			if err := k.Send([]byte("x"), 0, NoDeadline); err != unix.ENETUNREACH {
+				t.Fatalf("Send while down: %v, want ENETUNREACH", err)
 			}
 		}
 		if n := len(w.s.Neighbours()); n != 0 {

@@ -81,14 +81,14 @@ type linkTotals [len(linkCounterNames)]uint64
 // linkCounterNames are the names of what linkTotals adds up, in its order.
 var linkCounterNames = [...]string{
 	"LinkRxFrames", "LinkRxBytes", "LinkRxRingFull", "LinkRxTruncated",
-	"LinkTxFrames", "LinkTxBytes", "LinkTxErrors", "LinkTxQueueFull", "LinkReopened",
+	"LinkTxFrames", "LinkTxBytes", "LinkTxErrors", "LinkTxQueueFull", "LinkTxNoCarrier", "LinkReopened",
 }
 
 // add adds one link's counters.
 func (t *linkTotals) add(l link.Stats) {
 	for i, n := range [len(linkCounterNames)]uint64{
 		l.RxFrames, l.RxBytes, l.RxDropped, l.RxTruncated,
-		l.TxFrames, l.TxBytes, l.TxErrors, l.TxDropped, l.Reopened,
+		l.TxFrames, l.TxBytes, l.TxErrors, l.TxDropped, l.TxLost, l.Reopened,
 	} {
 		t[i] += n
 	}

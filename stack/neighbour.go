@@ -201,7 +201,7 @@ func (s *Stack) Neighbours() []Neighbour {
 		}
 		i.neighMu.Lock()
 		for _, n := range i.neigh.Entries() {
-			out = append(out, Neighbour{i.name, int(i.index), n})
+			out = append(out, Neighbour{i.Name(), int(i.index), n})
 		}
 		i.neighMu.Unlock()
 	}

@@ -27,7 +27,7 @@ func (k *Socket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 		return unix.ENXIO
 	}
 	info := ifc.info.Load()
-	if info.State != link.Up {
+	if !info.State.Enabled() {
 		return unix.ENETDOWN
 	}
 	longest := info.MTU

@@ -92,7 +92,7 @@ func (k *Socket) BindLink(index int, ethertype uint16) error {
 	k.loseFromLocked(k.packet.index)
 	k.s.unlockReceive()
 	k.retapLocked()
-	if k.packet.proto != 0 && ifc != nil && ifc.info.Load().State != link.Up {
+	if k.packet.proto != 0 && ifc != nil && !ifc.info.Load().State.Enabled() {
 		k.setError(unix.ENETDOWN)
 	}
 	return nil
@@ -262,7 +262,7 @@ func (s *Stack) tapInput(t *tapTable, ifc *Interface, f *link.Frame) {
 // them, all but the one that sends them.
 func (tx *txbuf) tap(t *tapTable) {
 	ifc := tx.to.ifc
-	if ifc.info.Load().State != link.Up {
+	if !ifc.info.Load().State.Enabled() {
 		return
 	}
 	meta := link.Meta{Type: link.Outgoing, Clock: link.ClockSoftware, Time: time.Now().UnixNano()}

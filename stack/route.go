@@ -58,8 +58,10 @@ func (s *Stack) route(f flow) (hop, unix.Errno) {
 			return hop{}, unix.ENETUNREACH // the latter for want of a device
 		}
 	}
-	if f.device != 0 && net.byIndex[f.device] == nil {
-		return hop{}, unix.ENODEV
+	if f.device != 0 {
+		if e := net.usable(f.device); e != 0 {
+			return hop{}, e
+		}
 	}
 	if f.self || net.isLocal(f.dst) && net.reaches(f) {
 		return net.localHop(f), 0

@@ -174,7 +174,7 @@ func New(cfg Config) (*Stack, error) {
 	if s.maxSources = cfg.MaxSources; s.maxSources <= 0 {
 		s.maxSources = defaultMaxSources
 	}
-	s.net.Store(&network{routes: new(ipv4.RouteTable)})
+	s.net.Store(&network{allRoutes: new(ipv4.RouteTable), routes: new(ipv4.RouteTable)})
 	if err := s.reserve(); err != nil {
 		return nil, err
 	}
@@ -246,7 +246,7 @@ func (s *Stack) Close() error {
 	for _, k := range sockets {
 		k.Close() // before there are no routes, so that nobody hears of that
 	}
-	empty := &network{routes: new(ipv4.RouteTable), loopback: n.loopback}
+	empty := &network{allRoutes: new(ipv4.RouteTable), routes: new(ipv4.RouteTable), loopback: n.loopback}
 	empty.index()
 	s.lockReceive()
 	s.storeNetworkLocked(empty)

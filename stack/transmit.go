@@ -9,7 +9,6 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
-	"github.com/outband/outband/link"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -438,7 +437,7 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 func (k *Socket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
 	if k.raw != nil && !k.HeaderIncluded() {
 		// Linux' raw_sendmsg asks neither for a pending error nor for a shutdown.
-		if p.ifc.info.Load().State != link.Up {
+		if !p.ifc.info.Load().State.Enabled() {
 			return unix.ENETDOWN
 		}
 		return k.sendDatagram(tx, p, spec, o)
@@ -454,7 +453,7 @@ func (k *Socket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix
 	if k.state.Load()&stateShutWrite != 0 {
 		return unix.EPIPE
 	}
-	if p.ifc.info.Load().State != link.Up {
+	if !p.ifc.info.Load().State.Enabled() {
 		return unix.ENETDOWN
 	}
 	if k.raw != nil {

@@ -84,7 +84,7 @@ func (l *Link) check(f *link.TxFrame) error {
 	if info == nil {
 		info = l.refresh()
 	}
-	if info.State != link.Up {
+	if !info.State.Enabled() {
 		return unix.ENETDOWN
 	}
 	return memory.CheckTx(f, info.Caps, info.MTU)

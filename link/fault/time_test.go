@@ -213,9 +213,9 @@ func TestExtremeTimes(t *testing.T) {
 // TestLateErrors shows that frames which cannot be sent when they are due are counted.
 func TestLateErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := pair(t, 1, fault.Faults{Delay: time.Second}, fault.Faults{})
+		a, _ := pair(t, 1, fault.Faults{Delay: time.Second}, fault.Faults{})
 		a.Send(frame(1, 60))
-		b.Unwrap().(*pipe.Link).SetUp(false)
+		a.Unwrap().(*pipe.Link).SetUp(false)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if c := a.Counters().Tx; c.SendErrors != 1 {

@@ -82,11 +82,11 @@ type Link struct {
 	mu    sync.Mutex
 	rx    memory.Queue
 	stats rxStats
-	name  string
 	index int
 	mac   link.MAC
+	name  string
 
-	txFrames, txBytes, txErrors atomic.Uint64
+	txFrames, txBytes, txErrors, txLost atomic.Uint64
 }
 
 var _ link.Link = (*Link)(nil)
@@ -183,13 +183,18 @@ func (l *Link) SendBatch(frames []link.TxFrame) (int, error) {
 }
 
 func (l *Link) send(f *link.TxFrame) error {
-	if !l.running() {
+	state := l.state()
+	if !state.Enabled() {
 		l.txErrors.Add(1)
 		return unix.ENETDOWN
 	}
 	if err := memory.CheckTx(f, l.caps, int(l.mtu.Load())); err != nil {
 		l.txErrors.Add(1)
 		return err
+	}
+	if state == link.NoCarrier {
+		l.txLost.Add(1)
+		return nil
 	}
 	meta := link.Meta{Time: l.now(), Clock: link.ClockSoftware, WireLen: len(f.Data)}
 	if f.PartialChecksum {
@@ -242,18 +247,38 @@ func (l *Link) arrive(data []byte, meta *link.Meta, classify bool) bool {
 	return ok
 }
 
-// running reports whether frames pass: both ends are up and open.
-func (l *Link) running() bool {
-	return l.up.Load() && l.peer.up.Load() && !l.closed.Load() && !l.peer.closed.Load()
+// state returns the state of this end: without a peer that is up and open it has no
+// carrier.
+func (l *Link) state() link.State {
+	switch {
+	case l.closed.Load():
+		return link.Gone
+	case !l.up.Load():
+		return link.Down
+	case !l.peer.up.Load() || l.peer.closed.Load():
+		return link.NoCarrier
+	default:
+		return link.Up
+	}
 }
 
 // SetUp sets this end administratively up or down, as ip-link(8) does. Frames pass
-// while both ends are up: with one down the other has no carrier, and both say
-// link.Down.
+// while both ends are up: with one down the other has no carrier.
 func (l *Link) SetUp(up bool) {
 	if l.up.Swap(up) != up {
 		l.changed()
 		l.peer.changed()
+	}
+}
+
+// SetName renames this end, as ip-link(8) does.
+func (l *Link) SetName(name string) {
+	l.mu.Lock()
+	old := l.name
+	l.name = name
+	l.mu.Unlock()
+	if old != name {
+		l.changed()
 	}
 }
 
@@ -282,19 +307,13 @@ func (l *Link) changed() {
 	}
 }
 
-// Info implements [link.Link]. The state is Up while both ends are up, Down
-// otherwise, and Gone after Close.
+// Info implements [link.Link]. The state is Up while both ends are up, Down while this
+// end is down, NoCarrier while only the other is, or is closed, and Gone after Close.
 func (l *Link) Info() link.Info {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	info := link.Info{Name: l.name, Index: l.index, MTU: int(l.mtu.Load()), HardwareAddr: l.mac, Caps: l.caps}
-	switch {
-	case l.closed.Load():
-		info.State = link.Gone
-	case l.running():
-		info.State = link.Up
-	}
-	return info
+	return link.Info{Name: l.name, Index: l.index, MTU: int(l.mtu.Load()), HardwareAddr: l.mac, Caps: l.caps,
+		State: l.state()}
 }
 
 // Stats implements [link.Link].
@@ -304,7 +323,7 @@ func (l *Link) Stats() link.Stats {
 	l.mu.Unlock()
 	return link.Stats{
 		RxFrames: rx.frames, RxBytes: rx.bytes, RxDropped: rx.dropped,
-		TxFrames: l.txFrames.Load(), TxBytes: l.txBytes.Load(), TxErrors: l.txErrors.Load(),
+		TxFrames: l.txFrames.Load(), TxBytes: l.txBytes.Load(), TxErrors: l.txErrors.Load(), TxLost: l.txLost.Load(),
 	}
 }
 

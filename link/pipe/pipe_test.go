@@ -96,22 +96,25 @@ func TestState(t *testing.T) {
 		if ca != changes || cb != changes {
 			t.Errorf("%s: changed called %d and %d times, want %d", name, ca, cb, changes)
 		}
-		want := error(nil)
-		if wantA != link.Up {
+		want, lost := error(nil), a.Stats().TxLost
+		switch wantA {
+		case link.NoCarrier:
+			lost++
+		case link.Down, link.Gone:
 			want = unix.ENETDOWN
 		}
-		if err := a.Send(frame(60)); !errors.Is(err, want) {
-			t.Errorf("%s: Send = %v, want %v", name, err, want)
+		if err := a.Send(frame(60)); !errors.Is(err, want) || a.Stats().TxLost != lost {
+			t.Errorf("%s: Send = %v, want %v; %d lost, want %d", name, err, want, a.Stats().TxLost, lost)
 		}
 	}
 	step("start", func() {}, link.Up, link.Up, 0)
-	step("A down", func() { a.SetUp(false) }, link.Down, link.Down, 1)
-	step("A down again", func() { a.SetUp(false) }, link.Down, link.Down, 0)
+	step("A down", func() { a.SetUp(false) }, link.Down, link.NoCarrier, 1)
+	step("A down again", func() { a.SetUp(false) }, link.Down, link.NoCarrier, 0)
 	step("B down too", func() { b.SetUp(false) }, link.Down, link.Down, 1)
-	step("A up", func() { a.SetUp(true) }, link.Down, link.Down, 1)
+	step("A up", func() { a.SetUp(true) }, link.NoCarrier, link.Down, 1)
 	step("B up", func() { b.SetUp(true) }, link.Up, link.Up, 1)
-	step("B closed", func() { b.Close() }, link.Down, link.Gone, 1)
-	step("B closed again", func() { b.Close() }, link.Down, link.Gone, 0)
+	step("B closed", func() { b.Close() }, link.NoCarrier, link.Gone, 1)
+	step("B closed again", func() { b.Close() }, link.NoCarrier, link.Gone, 0)
 	step("A closed", func() { a.Close() }, link.Gone, link.Gone, 1)
 }
 

@@ -101,16 +101,63 @@ func pollNow(l *Link) int16 {
 	return p[0].Revents
 }
 
-// Without a carrier, PACKET_QDISC_BYPASS refuses with ENOBUFS what is ENETDOWN.
+// Without a carrier frames are sent and lost, as the kernel's are, though
+// PACKET_QDISC_BYPASS refuses them with ENOBUFS.
 func TestCarrier(t *testing.T) {
+	for name, o := range lifeOptions {
+		t.Run(name, func(t *testing.T) {
+			lb := newLab(t, 1500)
+			l := lb.open(o)
+			w := watch(t, l)
+			lb.far.down()
+			w.state(link.NoCarrier)
+			before := l.Stats()
+			f := ethernet(lb.far.mac(), lb.near.mac(), pattern(100, 1))
+			check(t, l.Send(f))
+			n, err := l.SendBatch([]link.TxFrame{{Data: f}, {Data: f}, {Data: f, Priority: 1}, {Data: f}})
+			if s := l.Stats(); n != 4 || err != nil || s.TxLost-before.TxLost != 5 || s.TxErrors != before.TxErrors ||
+				s.TxFrames != before.TxFrames {
+				t.Errorf("SendBatch: %d, %v; %+v", n, err, s)
+			}
+			lb.far.up()
+			w.state(link.Up)
+			exchange(t, lb, l)
+		})
+	}
+}
+
+// A dormant device (802.1X has no keys yet) is not IFF_RUNNING, and carries frames.
+func TestDormant(t *testing.T) {
 	lb := newLab(t, 1500)
 	l := lb.open(lifeOptions["sendmmsg"])
 	w := watch(t, l)
-	lb.far.down()
-	w.state(link.Down)
-	sendFails(t, lb, l, lb.near.mac())
-	lb.far.up()
+	lb.near.setDormant(true)
+	await(t, "dormant", func() bool { return lb.near.link().Attrs().RawFlags&unix.IFF_RUNNING == 0 })
+	l.refresh()
 	w.state(link.Up)
+	exchange(t, lb, l)
+	lb.near.setDormant(false)
+	exchange(t, lb, l)
+}
+
+// A renamed device goes by its new name, and one of the name that it was opened by
+// is taken when it is gone, not one of the name that it had last.
+func TestRenamedAndDeleted(t *testing.T) {
+	lb := newLab(t, 1500)
+	l := lb.open(lifeOptions["sendmmsg"])
+	w := watch(t, l)
+	check(t, lb.near.nl.LinkSetName(lb.near.link(), "renamed"))
+	w.until("renamed", func(i link.Info) bool { return i.Name == "renamed" && i.State == link.Up })
+	check(t, lb.near.nl.LinkDel(lb.near.byName("renamed")))
+	w.until("gone", func(i link.Info) bool { return i.State == link.Gone && i.Name == "near0" })
+	lb.near.dev = "renamed"
+	lb.join(1500)
+	if i := l.Info(); i.State != link.Gone {
+		t.Errorf("took a device of another name: %+v", i)
+	}
+	check(t, lb.near.nl.LinkSetName(lb.near.link(), "near0"))
+	lb.near.dev = "near0"
+	w.until("back", func(i link.Info) bool { return i.State == link.Up && i.Name == "near0" })
 	exchange(t, lb, l)
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
@@ -381,4 +382,36 @@ func allocsPerRun(runs int, f func()) float64 {
 		least = min(least, testing.AllocsPerRun(runs, f))
 	}
 	return least
+}
+
+// setDormant has a device wait for somebody to say that it may be used (802.1X's
+// supplicant does so), or says it (IF_LINK_MODE_DORMANT, IF_OPER_DORMANT).
+func (h *host) setDormant(on bool) {
+	h.t.Helper()
+	const operUp, operDormant = 6, 5
+	mode, state := []byte{0}, []byte{operUp}
+	if on {
+		mode, state = []byte{1}, []byte{operDormant}
+	}
+	index := h.link().Attrs().Index
+	h.in(func() error {
+		req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+		msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+		msg.Index = int32(index)
+		req.AddData(msg)
+		req.AddData(nl.NewRtAttr(unix.IFLA_LINKMODE, mode))
+		req.AddData(nl.NewRtAttr(unix.IFLA_OPERSTATE, state))
+		_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+		return err
+	})
+}
+
+// await waits until ok says yes.
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for limit := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("not %s in time", what)
+		}
+	}
 }

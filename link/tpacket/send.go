@@ -35,7 +35,7 @@ type sender struct {
 	marked batchPool // for vnetFD
 	prio   prioritySocket
 
-	frames, bytes, errors, dropped atomic.Uint64
+	frames, bytes, errors, dropped, lost atomic.Uint64
 }
 
 // init makes s a sender with nothing open.
@@ -87,7 +87,7 @@ func (s *sender) bind(index int) error {
 // addTo stores the counters.
 func (s *sender) addTo(to *link.Stats) {
 	to.TxFrames, to.TxBytes = s.frames.Load(), s.bytes.Load()
-	to.TxErrors, to.TxDropped = s.errors.Load(), s.dropped.Load()
+	to.TxErrors, to.TxDropped, to.TxLost = s.errors.Load(), s.dropped.Load(), s.lost.Load()
 }
 
 // Send transmits one frame. See [link.Link].
@@ -99,6 +99,10 @@ func (l *Link) Send(frame []byte) error {
 	errno := s.one(frame, l)
 	s.gate.leave()
 	if errno != 0 {
+		if l.losing(errno) {
+			s.lost.Add(1)
+			return nil
+		}
 		return l.failed(errno)
 	}
 	s.frames.Add(1)
@@ -150,9 +154,21 @@ func (l *Link) SendBatch(frames []link.TxFrame) (int, error) {
 	s.frames.Add(uint64(sent))
 	s.bytes.Add(uint64(bytes))
 	if errno != 0 {
+		if l.losing(errno) {
+			s.lost.Add(uint64(len(frames) - sent))
+			return len(frames), nil
+		}
 		return sent, l.failed(errno)
 	}
 	return sent, nil
+}
+
+// losing reports whether a frame was refused for want of a carrier: then it, and all
+// that come after it, are sent and lost, as the kernel's own datagrams are. With
+// PACKET_QDISC_BYPASS the errno is the same as with a full queue; without, there is no
+// error at all, and what is lost counts as sent.
+func (l *Link) losing(errno syscall.Errno) bool {
+	return errno == unix.ENOBUFS && l.life.info.Load().State == link.NoCarrier
 }
 
 // wants is which socket a frame needs: each takes what those before it take.
@@ -232,14 +248,7 @@ func (l *Link) failed(errno syscall.Errno) error {
 	switch errno {
 	case unix.ENXIO, unix.ENODEV:
 		return unix.ENETDOWN // no device, or none any more
-	case unix.ENOBUFS:
-		// Without a carrier the device refuses frames with the same errno as
-		// with a full queue.
-		if l.info.Load().State != link.Up {
-			return unix.ENETDOWN
-		}
-		l.tx.dropped.Add(1)
-	case unix.EAGAIN:
+	case unix.ENOBUFS, unix.EAGAIN:
 		l.tx.dropped.Add(1)
 	}
 	return errno

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/inband"
@@ -26,16 +24,14 @@ type Link struct {
 	tx sender
 	_  [64]byte
 
+	life   life
 	closed atomic.Bool
 	ringFD atomic.Int32 // what FD returns
-	info   atomic.Pointer[link.Info]
 	notify atomic.Pointer[notify]
 	quit   chan struct{} // closed by Close
 
 	mu       sync.Mutex // guards what follows, and descriptors against Close
 	control  control
-	events   *nl.NetlinkSocket // link events
-	queries  *netlink.Handle
 	claim    *inband.Claim // nil if the kernel permits none
 	groups   groups
 	modes    [link.Modes]int // how often each is on
@@ -74,7 +70,7 @@ func Open(name string, opts Options) (*Link, error) {
 		l.shut()
 		return nil, fmt.Errorf("tpacket: %s: %w", name, err)
 	}
-	go l.watch(l.events)
+	go l.life.watch(l.quit, l.refresh)
 	return l, nil
 }
 
@@ -84,14 +80,10 @@ func (l *Link) open(name string, o *Options) error {
 	if l.filters, err = o.filters(); err != nil {
 		return invalid("filter: %v", err)
 	}
-	// Events first: what happens to the device from here on is not missed.
-	if l.events, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK); err != nil {
-		return step("netlink", err)
+	if err := l.life.open(name); err != nil {
+		return err
 	}
-	if l.queries, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
-		return step("netlink", err)
-	}
-	dev, err := l.byName(name)
+	dev, err := l.life.byName(name)
 	if err != nil {
 		return err
 	}
@@ -99,8 +91,9 @@ func (l *Link) open(name string, o *Options) error {
 		return err
 	}
 	l.caps = capsOf(dev)
-	info := l.infoOf(dev)
-	l.info.Store(&info)
+	info := infoOf(dev)
+	info.Caps = l.caps
+	l.life.info.Store(&info)
 	g, err := geometryFor(info.MTU, or(o.Slots, DefaultSlots), o.SlotSize, o.BlockSize)
 	if err != nil {
 		return err
@@ -124,7 +117,7 @@ func (l *Link) open(name string, o *Options) error {
 		// Without it all works, but slower: the kernel looks at each datagram too.
 		l.claim, _ = inband.NewClaim()
 	}
-	return l.attachLocked(info.Index)
+	return l.attachLocked(dev)
 }
 
 // Claim keeps the kernel's IP layer off datagrams to the given addresses, by a
@@ -138,7 +131,7 @@ func (l *Link) Claim(addresses [][4]byte) bool {
 }
 
 // Info returns the device's properties as they are now.
-func (l *Link) Info() link.Info { return *l.info.Load() }
+func (l *Link) Info() link.Info { return *l.life.info.Load() }
 
 // Slots returns how many frames the receive ring holds: [Options.Slots] rounded up
 // to full blocks, or less if memory was short.
@@ -160,7 +153,8 @@ func (l *Link) Release() { l.rx.release() }
 
 // Stats returns the link's counters. RxFrames and RxBytes count what Receive
 // handed out. TxErrors counts every frame that could not be sent, TxDropped those
-// among them for which the device's queue was full.
+// among them for which the device's queue was full, TxLost those that were sent without
+// a carrier.
 func (l *Link) Stats() link.Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -213,7 +207,7 @@ func (l *Link) Close() error {
 	}
 	l.rx.countLost()
 	l.closed.Store(true)
-	l.publishLocked(goneFrom(l.Info()))
+	l.publishLocked(l.life.gone())
 	close(l.quit)
 	l.mu.Unlock()
 	l.notifyChanged()
@@ -227,12 +221,7 @@ func (l *Link) Close() error {
 
 // shut gives back all that is open.
 func (l *Link) shut() {
-	if l.events != nil {
-		l.events.Close()
-	}
-	if l.queries != nil {
-		l.queries.Close()
-	}
+	l.life.close()
 	if l.claim != nil {
 		l.claim.Close()
 	}

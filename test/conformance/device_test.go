@@ -87,7 +87,7 @@ func TestDeviceComesAndGoes(t *testing.T) {
 			func(w *world) { check(w.t, w.near.SetUp(w.near.Name)) }, link.Down},
 		{"no carrier", stack.SpinNever,
 			func(w *world) { check(w.t, w.far.SetDown(w.far.Name)) },
-			func(w *world) { check(w.t, w.far.SetUp(w.far.Name)) }, link.Down},
+			func(w *world) { check(w.t, w.far.SetUp(w.far.Name)) }, link.NoCarrier},
 		{"deleted", stack.SpinAdaptive, deletePair, recreatePair, link.Gone},
 		{"deleted, spinning", stack.SpinAlways, deletePair, recreatePair, link.Gone},
 		{"moved away", stack.SpinNever,
@@ -110,10 +110,19 @@ func comeAndGo(t *testing.T, spin time.Duration, gone, back func(*world), state 
 		exchange(t, w, k, peer, r)
 		gone(w)
 		w.state(state)
-		wantErr(t, k.Send([]byte("x"), 0, stack.NoDeadline), unix.ENETDOWN)
+		wantN, want := 0, error(unix.ENETUNREACH)
+		if state == link.NoCarrier {
+			wantN, want = 1, nil // it is lost
+		}
+		if err := k.Send([]byte("x"), 0, stack.NoDeadline); err != want {
+			t.Errorf("Send: %v, want %v", err, want)
+		}
 		n, err := k.SendMessages([]stack.OutMessage{{Buffers: [][]byte{{1}}}}, 0, stack.NoDeadline)
-		if n != 0 || err != unix.ENETDOWN {
-			t.Errorf("SendMessages: %d, %v", n, err)
+		if n != wantN || err != want {
+			t.Errorf("SendMessages: %d, %v, want %d, %v", n, err, wantN, want)
+		}
+		if err := w.socket(ipv4.ProtocolUDP).Connect(w.kernels(7)); err != want {
+			t.Errorf("Connect: %v, want %v", err, want)
 		}
 		r.wantNothing(t)
 		back(w)

@@ -50,7 +50,7 @@ func TestMembershipsWhenDeviceComesBack(t *testing.T) {
 			check(w.t, w.near.SetUp(w.near.Name))
 			return p
 		}},
-		{"no carrier", func(w *world) { check(w.t, w.far.SetDown(w.far.Name)) }, link.Down, func(w *world) *lab.Packet {
+		{"no carrier", func(w *world) { check(w.t, w.far.SetDown(w.far.Name)) }, link.NoCarrier, func(w *world) *lab.Packet {
 			p := w.far.Packet(w.t)
 			check(w.t, w.far.SetUp(w.far.Name))
 			return p
