@@ -43,9 +43,9 @@ type outgoing struct {
 // does not wait for the network, and does not keep p. A neighbour that is not
 // resolved yet has the datagram queued. Errors: a pending error of the
 // socket's; EMSGSIZE: longer than UDP or the path's MTU (with IP_PMTUDISC_DO)
-// allows; EPIPE after Shutdown; ENETUNREACH: no route; ENETDOWN: the device is
-// down; EAGAIN: the device is busy, and MSG_DONTWAIT was given or the deadline
-// has passed.
+// allows; EPIPE after Shutdown; ENETUNREACH: no route, or the device is down; ENODEV:
+// the device that the socket is bound to is gone; EAGAIN: the device is busy, and
+// MSG_DONTWAIT was given or the deadline has passed.
 func (k *Socket) Send(p []byte, flags int, deadline int64) error {
 	o := outgoing{one: p, n: len(p)}
 	return k.sendOne(&o, flags, deadline)
@@ -110,8 +110,11 @@ func (k *Socket) endSend(tx *txbuf, e unix.Errno) unix.Errno {
 		tx.local = false
 		k.s.pumpLocal()
 	}
-	if e == unix.EAGAIN {
+	switch {
+	case e == unix.EAGAIN:
 		return k.whyNot()
+	case e == unix.ENETDOWN && k.packet == nil:
+		return k.lostDevice()
 	}
 	return e
 }
