@@ -3,31 +3,57 @@ package inband
 import (
 	"encoding/binary"
 	"errors"
-	"runtime"
+	"fmt"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
-// A Claim keeps the kernel's IP layer off datagrams to addresses that are a
+// A keeper keeps the kernel's IP layer off datagrams to addresses that are a
 // stack's alone. The kernel would look for a route, find that the address is not
 // its own, and drop the datagram or, on a host that forwards, send it on and tell
-// the sender so by ICMP. A TCX program at the device's ingress drops them before
-// that, after packet sockets have seen them. The program goes when the process
-// does: a crash leaves nothing behind.
+// the sender so by ICMP. A keeper drops them before that, after packet sockets have
+// seen them. It goes when the process does: a crash leaves nothing behind.
 //
 // Its methods are for one goroutine at a time.
-type Claim struct {
+type keeper interface {
+	// Kind names the mechanism: "tcx" or "nft".
+	Kind() string
+	// Attach puts the claim on a device of its namespace, with that index and name; one
+	// that it was on before it leaves.
+	Attach(index int, name string) error
+	// Set replaces the claimed addresses.
+	Set(addresses [][4]byte) error
+	// Close gives everything up: the kernel sees the datagrams again.
+	Close()
+}
+
+// newKeeper makes the best keeper that there is in the calling thread's network
+// namespace: a TCX program, or where bpf(2) is not permitted, or the kernel is older
+// than 6.6, an nf_tables chain.
+func newKeeper() (keeper, error) {
+	tcx, err := newTCXClaim()
+	if err == nil {
+		return tcx, nil
+	}
+	nft, nftErr := newNFTClaim()
+	if nftErr == nil {
+		return nft, nil
+	}
+	return nil, errors.Join(fmt.Errorf("tcx: %w", err), nftErr)
+}
+
+// A tcxClaim is a claim by a TCX program at the device's ingress.
+type tcxClaim struct {
 	addresses *ebpf.Map
 	program   *ebpf.Program
 	attached  link.Link
-	namespace netns.NsHandle // where the device is
+	space     space // where the device is
 }
 
-// maxClaimed is how many addresses a Claim holds.
+// maxClaimed is how many addresses a tcxClaim holds.
 const maxClaimed = 4096
 
 // Verdicts of a TCX program (linux/bpf.h).
@@ -36,15 +62,15 @@ const (
 	tcxDrop = 2
 )
 
-// NewClaim makes a claim of no addresses in the calling thread's network
+// newTCXClaim makes a claim of no addresses in the calling thread's network
 // namespace. EPERM: CAP_BPF or CAP_NET_ADMIN is missing, as in every unprivileged
 // user namespace; other errors mean a kernel without TCX (before 6.6).
-func NewClaim() (*Claim, error) {
-	here, err := netns.Get()
+func newTCXClaim() (*tcxClaim, error) {
+	here, err := currentSpace()
 	if err != nil {
 		return nil, err
 	}
-	c := &Claim{namespace: here}
+	c := &tcxClaim{space: here}
 	c.addresses, err = ebpf.NewMap(&ebpf.MapSpec{Name: "outband_claim", Type: ebpf.Hash,
 		KeySize: 4, ValueSize: 1, MaxEntries: maxClaimed})
 	if err == nil {
@@ -59,9 +85,13 @@ func NewClaim() (*Claim, error) {
 }
 
 // claimProgram drops IPv4 datagrams whose destination is in the map.
+// Those of a VLAN are another network's; a tag with identifier 0 is only a priority.
 func claimProgram(addresses *ebpf.Map) asm.Instructions {
 	const (
 		protocolOffset    = 16      // of protocol in struct __sk_buff
+		tagPresentOffset  = 20      // of vlan_present
+		tagOffset         = 24      // of vlan_tci
+		vlanID            = 0x0fff  // of it, the identifier
 		destinationOffset = 14 + 16 // of the destination in an Ethernet frame
 	)
 	ipv4 := int32(binary.NativeEndian.Uint16([]byte{unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff}))
@@ -69,7 +99,12 @@ func claimProgram(addresses *ebpf.Map) asm.Instructions {
 		asm.Mov.Reg(asm.R6, asm.R1),
 		asm.LoadMem(asm.R2, asm.R6, protocolOffset, asm.Word),
 		asm.JNE.Imm(asm.R2, ipv4, "next"),
-		asm.LoadAbs(destinationOffset, asm.Word), // aborts with 0, a pass, if it is too short
+		asm.LoadMem(asm.R2, asm.R6, tagPresentOffset, asm.Word),
+		asm.JEq.Imm(asm.R2, 0, "untagged"),
+		asm.LoadMem(asm.R2, asm.R6, tagOffset, asm.Word),
+		asm.And.Imm(asm.R2, vlanID),
+		asm.JNE.Imm(asm.R2, 0, "next"),
+		asm.LoadAbs(destinationOffset, asm.Word).WithSymbol("untagged"), // aborts with 0, a pass, if it is too short
 		asm.StoreMem(asm.RFP, -4, asm.R0, asm.Word),
 		asm.LoadMapPtr(asm.R1, addresses.FD()),
 		asm.Mov.Reg(asm.R2, asm.RFP),
@@ -83,40 +118,24 @@ func claimProgram(addresses *ebpf.Map) asm.Instructions {
 	}
 }
 
-// Attach puts the claim on a device of its namespace; one that it was on before
-// it leaves.
-func (c *Claim) Attach(ifindex int) error {
+// Kind implements keeper.
+func (c *tcxClaim) Kind() string { return "tcx" }
+
+// Attach implements keeper.
+func (c *tcxClaim) Attach(ifindex int, _ string) error {
 	c.detach()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if here, err := netns.Get(); err == nil {
-		defer here.Close()
-		if here.Equal(c.namespace) {
-			return c.attach(ifindex)
-		}
-	}
-	done := make(chan error, 1)
-	go func() {
-		// A thread of its own, as bpf(2) looks for the device in the thread's
-		// namespace. It ends with the goroutine.
-		runtime.LockOSThread()
-		if err := netns.Set(c.namespace); err != nil {
-			done <- err
-			return
-		}
-		done <- c.attach(ifindex)
-	}()
-	return <-done
+	// bpf(2) looks for the device in the thread's namespace.
+	return c.space.do(func() error { return c.attach(ifindex) })
 }
 
 // attach puts the claim on a device of the calling thread's namespace.
-func (c *Claim) attach(ifindex int) (err error) {
+func (c *tcxClaim) attach(ifindex int) (err error) {
 	c.attached, err = link.AttachTCX(link.TCXOptions{Interface: ifindex, Program: c.program, Attach: ebpf.AttachTCXIngress})
 	return err
 }
 
-// Set replaces the claimed addresses. E2BIG: more than 4096.
-func (c *Claim) Set(addresses [][4]byte) error {
+// Set implements keeper. E2BIG: more than 4096.
+func (c *tcxClaim) Set(addresses [][4]byte) error {
 	if len(addresses) > maxClaimed {
 		return unix.E2BIG
 	}
@@ -146,15 +165,15 @@ func (c *Claim) Set(addresses [][4]byte) error {
 	return nil
 }
 
-func (c *Claim) detach() {
+func (c *tcxClaim) detach() {
 	if c.attached != nil {
 		c.attached.Close()
 		c.attached = nil
 	}
 }
 
-// Close gives everything up: the kernel sees the datagrams again.
-func (c *Claim) Close() {
+// Close implements keeper.
+func (c *tcxClaim) Close() {
 	c.detach()
 	if c.program != nil {
 		c.program.Close()
@@ -162,5 +181,5 @@ func (c *Claim) Close() {
 	if c.addresses != nil {
 		c.addresses.Close()
 	}
-	c.namespace.Close()
+	c.space.close()
 }

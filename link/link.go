@@ -204,17 +204,6 @@ const (
 	Modes // how many there are
 )
 
-// A Claimer is a link over a device that the kernel's IP layer listens to as
-// well. Claim tells it which IPv4 addresses are the stack's alone, all of them
-// each time: what the kernel would do with datagrams to them is of no use, and the
-// link keeps it from that if it can. It returns whether it does.
-type Claimer interface {
-	Claim(addresses [][4]byte) bool
-}
-
-// ClaimerOf returns l, or the link that it wraps, as a Claimer; nil if it is none.
-func ClaimerOf(l Link) Claimer { return inner[Claimer](l) }
-
 // A LossTeller is a link that knows, while it receives, how many frames it has lost.
 // Lost returns how many have found no room since the link was opened: at least those
 // before the frames that the last Receive handed out. Any goroutine may call it, after

@@ -1,6 +1,7 @@
 package sockapi
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math"
@@ -270,6 +271,10 @@ func (g stormArguments) value(t reflect.Type) reflect.Value {
 		default:
 			p.Epoll = g.s.epolls[r.IntN(len(g.s.epolls))].Load()
 		}
+	case *context.Context:
+		c, cancel := context.WithCancel(context.Background())
+		cancel()
+		*p = c
 	case *error:
 	default:
 		g.fill(v)

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,6 +21,11 @@ type InterfaceConfig struct {
 	// IGMP is how the interface reports the groups that sockets are in; the zero
 	// value is igmp.DefaultConfig, Linux' defaults.
 	IGMP igmp.Config
+	// ShareAddresses lets the interface have addresses that the host whose device the
+	// link is over has too, or another process: both receive what comes for them and
+	// both answer, or with a claim the host receives nothing. Otherwise AddAddress
+	// refuses them, and one that the host gets later is given up (AddressSuspended).
+	ShareAddresses bool
 }
 
 // An Interface is a link with addresses and neighbours.
@@ -45,6 +49,10 @@ type Interface struct {
 	solicitors map[[4]byte][]*solicitation
 
 	groups groupState
+
+	probes    bool  // addresses are probed for before use
+	shares    bool  // InterfaceConfig.ShareAddresses
+	unclaimed error // why the host answers for the stack; guarded by Stack.mu
 }
 
 // Index returns the interface's index, which sockets and routes name it by.
@@ -68,6 +76,7 @@ type network struct {
 	// that count now: see life.go.
 	allAddresses, addresses []ipv4.Address
 	allRoutes, routes       *ipv4.RouteTable
+	idle                    []idleAddress          // those that are not in use
 	local                   map[[4]byte]*Interface // own addresses
 	broadcasts              map[[4]byte]struct{}   // directed broadcast addresses
 	// lastByte says, for each last byte of an address, whether one of ours, or
@@ -125,6 +134,7 @@ func (s *Stack) configureLocked(change func(n *network) error) error {
 		allAddresses: slices.Clone(old.allAddresses),
 		allRoutes:    old.allRoutes.Clone(),
 		loopback:     old.loopback,
+		idle:         slices.Clone(old.idle),
 	}
 	if err := change(n); err != nil {
 		return err
@@ -154,22 +164,9 @@ func (s *Stack) configureLocked(change func(n *network) error) error {
 		i.neigh.SetHost(arpHost{n, int(i.index)})
 		i.neigh.SetReport(s.wantsNeighbours())
 		i.neighMu.Unlock()
-		if c := link.ClaimerOf(i.link); c != nil {
-			c.Claim(n.addressesOf(i))
-		}
 	}
+	n.claim()
 	return nil
-}
-
-// addressesOf returns the interface's addresses.
-func (n *network) addressesOf(i *Interface) [][4]byte {
-	var out [][4]byte
-	for _, a := range n.allAddresses {
-		if a.Iface == int(i.index) {
-			out = append(out, a.IP())
-		}
-	}
-	return out
 }
 
 // primary returns the interface's first address, zero if it has none.
@@ -211,10 +208,12 @@ func (n *network) index() {
 }
 
 // AddLink makes an interface of l. The stack owns l from now on, and closes it.
-// EEXIST: another interface has the index.
+// EEXIST: another interface has the index. Errors that wrap EADDRINUSE or EPERM: the
+// stack's addresses cannot be had on the link's host, as for AddAddress.
 func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 	info := l.Info()
-	i := &Interface{s: s, link: l, losses: link.LossTellerOf(l), loopback: info.Caps&link.CapLoopback != 0}
+	i := &Interface{s: s, link: l, losses: link.LossTellerOf(l), loopback: info.Caps&link.CapLoopback != 0,
+		probes: cfg.ARP.Probe, shares: cfg.ShareAddresses}
 	i.info.Store(&info)
 	i.queue = newTxQueue(i)
 	i.neigh = arp.New(cfg.ARP, info.HardwareAddr, s.random)
@@ -238,6 +237,9 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 		if n.hasIndex(index) {
 			return unix.EEXIST
 		}
+		if err := n.reserveAll(i); err != nil {
+			return err
+		}
 		i.index = int32(index)
 		n.interfaces = append(n.interfaces, i)
 		if i.loopback && n.loopback == nil {
@@ -248,7 +250,14 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := i.hostAnswers(); err != nil {
+		s.configure(func(n *network) error { n.remove(i); return nil })
+		return nil, err
+	}
 	i.reportNeighbours()
+	if c := i.claimer(); c != nil {
+		c.SetClaimNotify(i.hostChanged)
+	}
 	l.SetNotify(s.wakeSleepers, i.linkChanged)
 	i.linkChanged()
 	return i, nil
@@ -270,13 +279,7 @@ func (s *Stack) RemoveLink(index int) error {
 		if gone = n.interfaces[at]; gone == n.loopback {
 			return unix.EBUSY
 		}
-		n.interfaces = slices.Delete(n.interfaces, at, at+1)
-		n.allAddresses = slices.DeleteFunc(n.allAddresses, func(a ipv4.Address) bool { return a.Iface == index })
-		for _, r := range n.allRoutes.All() {
-			if r.Iface == index {
-				n.allRoutes.Delete(r)
-			}
-		}
+		n.remove(gone)
 		return nil
 	})
 	if err != nil {
@@ -286,8 +289,25 @@ func (s *Stack) RemoveLink(index int) error {
 	return nil
 }
 
+// remove takes out an interface, with its addresses and routes.
+func (n *network) remove(gone *Interface) {
+	n.releaseAll(gone)
+	index := int(gone.index)
+	n.interfaces = slices.DeleteFunc(n.interfaces, func(i *Interface) bool { return i == gone })
+	n.idle = slices.DeleteFunc(n.idle, func(a idleAddress) bool { return a.iface == gone })
+	n.allAddresses = slices.DeleteFunc(n.allAddresses, func(a ipv4.Address) bool { return a.Iface == index })
+	for _, r := range n.allRoutes.All() {
+		if r.Iface == index {
+			n.allRoutes.Delete(r)
+		}
+	}
+}
+
 // retire ends an interface that is in no configuration any more.
 func (s *Stack) retire(i *Interface) {
+	if c := i.claimer(); c != nil {
+		c.SetClaimNotify(nil)
+	}
 	i.link.SetNotify(nil, nil)
 	i.leaveGroups()
 	i.neighMu.Lock()
@@ -316,107 +336,6 @@ func (i *Interface) removed() error {
 	default:
 		return nil
 	}
-}
-
-// AddAddress gives the interface an address, "10.9.0.2/24": with it come the
-// routes to its subnet and broadcast, and it is announced by ARP. EEXIST: the
-// interface has it already. ENODEV: the interface was removed.
-func (i *Interface) AddAddress(p netip.Prefix) error {
-	if err := i.removed(); err != nil {
-		return err
-	}
-	if !p.IsValid() || !p.Addr().Is4() {
-		return unix.EINVAL
-	}
-	err := i.s.configure(func(n *network) error {
-		if !slices.Contains(n.interfaces, i) {
-			return unix.ENODEV
-		}
-		for _, a := range n.allAddresses {
-			if a.Iface == int(i.index) && a.Prefix == p {
-				return unix.EEXIST
-			}
-		}
-		a := ipv4.NewAddress(p, int(i.index), n.allAddresses)
-		n.allAddresses = append(n.allAddresses, a)
-		return n.insertRoutes(a)
-	})
-	if err != nil || i.loopback {
-		return err
-	}
-	i.neighMu.Lock()
-	c := i.neigh.AddAddress(i.s.clock.Now(), p.Addr().As4())
-	i.postEventsLocked()
-	deadline := i.neigh.Deadline()
-	i.neighMu.Unlock()
-	i.s.timers.set(i.neighTimer, deadline)
-	i.s.sendOutbox()
-	if c != arp.CauseNone {
-		i.RemoveAddress(p)
-		return unix.EINVAL
-	}
-	return nil
-}
-
-// insertRoutes adds the routes that an address brings along.
-func (n *network) insertRoutes(a ipv4.Address) error {
-	for _, r := range a.Routes() {
-		if err := n.allRoutes.Insert(r); err != nil && err != unix.EEXIST {
-			return err
-		}
-	}
-	return nil
-}
-
-// RemoveAddress takes an address from the interface: EADDRNOTAVAIL if it has
-// not got it. Another one of the same subnet takes over what it brought. ENODEV: the
-// interface was removed.
-func (i *Interface) RemoveAddress(p netip.Prefix) error {
-	err := i.s.configure(func(n *network) error {
-		if !slices.Contains(n.interfaces, i) {
-			return unix.ENODEV
-		}
-		at := slices.IndexFunc(n.allAddresses, func(a ipv4.Address) bool {
-			return a.Iface == int(i.index) && a.Prefix == p
-		})
-		if at < 0 {
-			return unix.EADDRNOTAVAIL
-		}
-		for _, r := range n.allAddresses[at].Routes() {
-			n.allRoutes.Delete(r)
-		}
-		rest := slices.Delete(n.allAddresses, at, at+1)
-		n.allAddresses = nil
-		for _, a := range rest {
-			a = ipv4.NewAddress(a.Prefix, a.Iface, n.allAddresses)
-			n.allAddresses = append(n.allAddresses, a)
-			if err := n.insertRoutes(a); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	i.neighMu.Lock()
-	i.neigh.RemoveAddress(p.Addr().As4())
-	i.neighMu.Unlock()
-	return nil
-}
-
-// Addresses returns the interface's addresses.
-func (i *Interface) Addresses() []netip.Prefix {
-	if i.removed() != nil {
-		return nil
-	}
-	var out []netip.Prefix
-	for _, a := range i.s.net.Load().allAddresses {
-		if a.Iface == int(i.index) {
-			out = append(out, a.Prefix)
-		}
-	}
-	return out
 }
 
 // Interfaces returns the stack's interfaces, loopback first.

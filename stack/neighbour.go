@@ -106,7 +106,11 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 		s.pool.put(ev.Pending.Frame)
 	case arp.Conflict:
 		tx.count[arpConflicts].Add(1)
-		i.tell(Event{Kind: AddressConflict, Addr: netip.AddrFrom4(ev.Addr), MAC: ev.MAC})
+		if !i.probes || !i.probed(ev.Addr, false, ev.MAC) {
+			i.tell(Event{Kind: AddressConflict, Addr: netip.AddrFrom4(ev.Addr), MAC: ev.MAC})
+		}
+	case arp.AddressReady:
+		i.probed(ev.Addr, true, link.MAC{})
 	case arp.Resolved, arp.ResolveFailed:
 		i.tellSolicitors(ev.Addr, ev.Kind == arp.Resolved)
 	case arp.NeighbourUp:

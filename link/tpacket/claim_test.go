@@ -48,8 +48,9 @@ func TestClaim(t *testing.T) {
 			lb := newLab(t, 1500)
 			l := lb.far.open(tt.opts)
 			l.Claim([][4]byte{{9, 9, 9, 9}}) // to be replaced
-			if got := l.Claim(tt.claimed); got == tt.opts.NoClaim {
-				t.Fatalf("Claim: %v", got)
+			check(t, l.Claim(tt.claimed))
+			if by := l.ClaimedBy(); (by == "") != tt.opts.NoClaim {
+				t.Fatalf("claimed by %q", by)
 			}
 			if tt.reopen {
 				w := watch(t, l)

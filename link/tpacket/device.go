@@ -56,9 +56,8 @@ func (l *Link) attachLocked(dev netlink.Link) error {
 	if err := l.renewLocked(index); err != nil {
 		return err
 	}
-	if l.claim != nil && l.claim.Attach(index) != nil {
-		l.claim.Close()
-		l.claim = nil
+	if l.guest != nil {
+		l.guest.Attach(index, l.Info().Name)
 	}
 	if err := bind(l.rx.fd, ethPAll, index); err != nil {
 		return step("bind", err)

@@ -107,6 +107,10 @@ type Options struct {
 	// NoClaim lets the kernel's IP layer have datagrams to the stack's addresses
 	// too. By default it does not, where that is permitted: see [Link.Claim].
 	NoClaim bool
+	// HostMayAnswer puts up with a host that forwards (net.ipv4.conf.*.forwarding) where
+	// no claim can be had: it sends the stack's datagrams on, and answers them with
+	// redirects and unreachables. By default the stack has no address then.
+	HostMayAnswer bool
 	// SendBuffer is how many bytes of sent frames may wait in the device, by the
 	// kernel's own reckoning, until Send returns EAGAIN (SO_SNDBUF). 0 is the
 	// sysctl net.core.wmem_default.

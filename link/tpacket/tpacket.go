@@ -29,10 +29,10 @@ type Link struct {
 	ringFD atomic.Int32 // what FD returns
 	notify atomic.Pointer[notify]
 	quit   chan struct{} // closed by Close
+	guest  *inband.Guest // nil on a loopback device
 
 	mu       sync.Mutex // guards what follows, and descriptors against Close
 	control  control
-	claim    *inband.Claim // nil if the kernel permits none
 	groups   groups
 	modes    [link.Modes]int // how often each is on
 	filters  filters
@@ -113,21 +113,10 @@ func (l *Link) open(name string, o *Options) error {
 	if err := l.tx.open(ifi, info.MTU, o); err != nil {
 		return err
 	}
-	if !o.NoClaim && l.caps&link.CapLoopback == 0 {
-		// Without it all works, but slower: the kernel looks at each datagram too.
-		l.claim, _ = inband.NewClaim()
+	if err := l.openGuest(o); err != nil {
+		return err
 	}
 	return l.attachLocked(dev)
-}
-
-// Claim keeps the kernel's IP layer off datagrams to the given addresses, by a
-// TCX program at the device's ingress. It returns false, and the kernel goes on
-// as ever, where [Options.NoClaim] is set, CAP_BPF or CAP_NET_ADMIN is missing
-// (as in an unprivileged user namespace), or the kernel is older than 6.6.
-func (l *Link) Claim(addresses [][4]byte) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.closed.Load() && l.claim != nil && l.claim.Set(addresses) == nil
 }
 
 // Info returns the device's properties as they are now.
@@ -222,8 +211,8 @@ func (l *Link) Close() error {
 // shut gives back all that is open.
 func (l *Link) shut() {
 	l.life.close()
-	if l.claim != nil {
-		l.claim.Close()
+	if l.guest != nil {
+		l.guest.Close()
 	}
 	l.tx.ring.close()
 	l.rx.close()
