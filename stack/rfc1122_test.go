@@ -166,3 +166,30 @@ func TestLoopbackAddressesStayInside(t *testing.T) {
 		}
 	})
 }
+
+// TestSourcePortZero has a datagram that wants no answer (RFC 768): it is delivered.
+func TestSourcePortZero(t *testing.T) {
+	bubble(t, func(t *testing.T, w *wire) {
+		k := w.socket("10.9.0.1:9", "")
+		w.feed(udpFrom(0, 9, "no answer"))
+		if b, in := recv(t, k); string(b) != "no answer" || in.FromPort != 0 {
+			t.Errorf("%q from port %d", b, in.FromPort)
+		}
+	})
+}
+
+// TestAtomicIdentificationIsIgnored has atomic datagrams with one identification, that of
+// a fragmented one that is not complete yet too: all are delivered (RFC 6864, 4.1).
+func TestAtomicIdentificationIsIgnored(t *testing.T) {
+	bubble(t, func(t *testing.T, w *wire) {
+		k := w.socket("10.9.0.1:9", "")
+		whole := datagram(far4, near4, 7, 9, payload(3000))
+		atomic := func(data string) []byte {
+			return ip(ipv4.Fields{ID: 5, DontFragment: true}, datagram(far4, near4, 7, 9, []byte(data)))
+		}
+		w.feed(fragment(5, whole, 0, 1480), atomic("one"), atomic("two"), fragment(5, whole, 1480, 2960), fragment(5, whole, 2960, len(whole)))
+		w.got(k, "one")
+		w.got(k, "two")
+		w.got(k, string(payload(3000)))
+	})
+}
