@@ -51,3 +51,25 @@ func Errno(typ, code uint8) (errno unix.Errno, hard bool, ok bool) {
 	}
 	return 0, false, false
 }
+
+// Reported reports whether sockets are told of errors of a type and code at all.
+// They are not of codes that do not exist, and not of reassembly that took too
+// long: the datagram may have been whole elsewhere (Linux' icmp_unreach).
+func Reported(typ, code uint8) bool {
+	switch typ {
+	case DestinationUnreachable:
+		return code <= maxUnreachCode
+	case TimeExceeded:
+		return code != CodeReassembly
+	}
+	return true
+}
+
+// PingErrno is Errno for ping sockets, which are told of source quench and redirects
+// too if they have IP_RECVERR (Linux' ping_err).
+func PingErrno(typ, code uint8) (errno unix.Errno, hard bool, ok bool) {
+	if typ == SourceQuench || typ == Redirect {
+		return unix.EREMOTEIO, false, true
+	}
+	return Errno(typ, code)
+}

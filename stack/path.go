@@ -96,9 +96,8 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 		p.slow = p.heard || p.staysInside(uint8(ttl))
 	}
 	p.beside = p.slow || p.tagged()
-	p.df = spec.mtuRule == unix.IP_PMTUDISC_WANT || spec.mtuRule == unix.IP_PMTUDISC_DO ||
+	p.df = spec.mtuRule == unix.IP_PMTUDISC_WANT && !h.mtuLocked || spec.mtuRule == unix.IP_PMTUDISC_DO ||
 		spec.mtuRule == unix.IP_PMTUDISC_PROBE
-	p.df = p.df && !h.mtuLocked
 	p.maxData = p.mtu() - ipv4.MinHeaderLen
 	if spec.proto == ipv4.ProtocolUDP {
 		p.maxData -= udp.HeaderLen
@@ -127,11 +126,12 @@ func (p *path) staysInside(ttl uint8) bool {
 }
 
 // mtu returns the size in bytes above which the path's datagrams are
-// fragmented, or refused, by the socket's rule.
+// fragmented, or refused, by the socket's rule. As in Linux those who send without
+// regard to path MTUs do not regard the route's either.
 func (p *path) mtu() int {
 	switch p.mtuRule {
 	case unix.IP_PMTUDISC_PROBE, unix.IP_PMTUDISC_INTERFACE, unix.IP_PMTUDISC_OMIT:
-		return p.hop.mtu
+		return min(p.ifc.info.Load().MTU, ipv4.MaxLen)
 	default:
 		return p.hop.pathMTU
 	}

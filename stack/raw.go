@@ -231,15 +231,14 @@ func (s *Stack) rawInput(a *arrival, payload []byte) (taken bool) {
 // sockets; if that is not known, only those are told that sent to that
 // destination lately. The receive lock is held.
 func (s *Stack) rawErrors(a *arrival, m icmp.Message, q *icmp.Quote, known bool) (told bool) {
-	mtu := 0
+	errno, hard, ok := icmp.Errno(m.Type(), m.Code())
 	for _, k := range s.rx.raws.sockets[q.Protocol] {
 		if !k.raw.matches(q.Src, q.Dst, a.ifc.index) || !known && !s.recent.has(k.id, q.Dst) {
 			continue
 		}
 		told = true
-		errno, hard, ok := icmp.Errno(m.Type(), m.Code())
 		if !ok {
-			return true
+			continue
 		}
 		qe := quotedError(a, m, q, errno)
 		headers := q.HeaderLen
@@ -248,13 +247,8 @@ func (s *Stack) rawErrors(a *arrival, m icmp.Message, q *icmp.Quote, known bool)
 		}
 		qe.DstPort = 0
 		qe.withQuoted(m, headers)
-		if m.Type() == icmp.DestinationUnreachable && m.Code() == icmp.CodeFragmentation {
-			if mtu == 0 {
-				if mtu, ok = s.learnPathMTU(q, m); !ok {
-					return true
-				}
-			}
-			qe.Info = uint32(mtu)
+		if m.IsFragmentationNeeded() {
+			s.learnPathMTU(q, m.MTU(), k)
 			hard = k.mtuDiscover.Load() != unix.IP_PMTUDISC_DONT
 		}
 		k.icmpError(qe, hard)
@@ -301,8 +295,7 @@ func (k *Socket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing)
 		k.dropStamp(tx, o)
 		return e
 	}
-	k.count(tx)
-	return k.stampSent(tx, o)
+	return k.stampSent(tx, o) // as in Linux IpOutRequests does not count it
 }
 
 // completeHeader fills in what the caller may leave out of a header of hlen bytes.

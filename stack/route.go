@@ -97,7 +97,7 @@ func (s *Stack) route(f flow) (hop, unix.Errno) {
 	h.mtu = min(h.mtu, ipv4.MaxLen)
 	h.pathMTU = h.mtu
 	if h.kind == toUnicast {
-		if m, locked, ok := s.lookupPathMTU(f.dst); ok {
+		if m, locked, ok := s.lookupPathMTU(h.pathOf(f.dst)); ok {
 			h.pathMTU, h.mtuLocked = min(h.mtu, m), locked
 		}
 	}
@@ -217,12 +217,17 @@ func (n *network) interfaceWith(addr [4]byte) *Interface {
 	return n.local[addr]
 }
 
-// lookupPathMTU returns what ICMP has taught of the path to dst.
-func (s *Stack) lookupPathMTU(dst [4]byte) (mtu int, locked, ok bool) {
+// pathOf returns what names the path to dst by this hop.
+func (h *hop) pathOf(dst [4]byte) ipv4.Path {
+	return ipv4.Path{Dst: dst, Next: h.next, Iface: h.ifc.index}
+}
+
+// lookupPathMTU returns what ICMP has taught of a path.
+func (s *Stack) lookupPathMTU(p ipv4.Path) (mtu int, locked, ok bool) {
 	s.pmtuMu.Lock()
 	defer s.pmtuMu.Unlock()
 	if s.pmtu.Len() == 0 {
 		return 0, false, false
 	}
-	return s.pmtu.LookupLocked(s.clock.Now(), dst)
+	return s.pmtu.LookupLocked(s.clock.Now(), p)
 }

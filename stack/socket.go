@@ -38,6 +38,7 @@ type Socket struct {
 	onTaken    atomic.Pointer[func()] // see SetTaken
 	sending    sendBuffer
 	backlog    backlog
+	sendsBy    sendDevices
 	tags       tags
 	solicits   solicits
 	losses     lossAccount

@@ -433,6 +433,7 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 	k.multicast.apply(&spec.flow)
 	k.s.net.Load().thisHost(&spec.flow)
 	k.s.recent.add(k.id, spec.dst)
+	k.sendsBy.add(spec.device)
 	return spec, !o.explicit, 0
 }
 

@@ -149,18 +149,17 @@ func TestForgedErrors(t *testing.T) {
 	w.echoOnce(k, peer, []byte("hello"))
 	check(t, k.Connect(w.kernels(7)))
 	own, far := w.near.Addr.As4(), w.far.Addr.As4()
-	quote := func(src, dst [4]byte, sport, dport uint16, offset int) []byte {
-		return packet(ipv4.Fields{TTL: 64, Protocol: ipv4.ProtocolUDP, Src: src, Dst: dst, FragmentOffset: offset},
+	quote := func(src, dst [4]byte, sport, dport uint16) []byte {
+		return packet(ipv4.Fields{TTL: 64, Protocol: ipv4.ProtocolUDP, Src: src, Dst: dst},
 			datagram(src, dst, sport, dport, make([]byte, 8)))
 	}
 	forged := map[string][]byte{
-		"another source":      quote(far, own, 5000, 7, 0),
-		"another host's":      quote(stranger, far, 5000, 7, 0),
-		"another source port": quote(own, far, 5001, 7, 0),
-		"another port":        quote(own, far, 5000, 8, 0),
-		"another destination": quote(own, stranger, 5000, 7, 0),
-		"a later fragment":    quote(own, far, 5000, 7, 8),
-		"cut short":           quote(own, far, 5000, 7, 0)[:23],
+		"another source":      quote(far, own, 5000, 7),
+		"another host's":      quote(stranger, far, 5000, 7),
+		"another source port": quote(own, far, 5001, 7),
+		"another port":        quote(own, far, 5000, 8),
+		"another destination": quote(own, stranger, 5000, 7),
+		"cut short":           quote(own, far, 5000, 7)[:23],
 	}
 	for name, q := range forged {
 		before := w.stat("OutbandDropICMPUnvalidated")
@@ -171,7 +170,7 @@ func TestForgedErrors(t *testing.T) {
 		}
 	}
 	// A redirect is counted, and the route stays ours.
-	q := quote(own, far, 5000, 7, 0)
+	q := quote(own, far, 5000, 7)
 	h.send(h.fields(ipv4.ProtocolICMP), icmp.AppendError(nil, icmp.Redirect, 1, binary.BigEndian.Uint32(stranger[:]), q))
 	w.wantStat("IcmpInRedirects", 1)
 	check(t, k.Send([]byte("still there"), 0, stack.NoDeadline))

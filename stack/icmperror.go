@@ -1,0 +1,121 @@
+package stack
+
+import (
+	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/udp"
+	"golang.org/x/sys/unix"
+)
+
+// All in this file runs with the receive lock held.
+
+// errorInput gives an ICMP error to the socket that sent what it quotes, if that
+// is one of ours. Quotes come altered: NAT leaves another address or checksum,
+// routers the length of a super-packet, or lengths and offsets in their own byte
+// order. So only what finds the socket is believed of it, and that the socket has
+// sent to that destination lately.
+func (s *Stack) errorInput(a *arrival, m icmp.Message) {
+	r := &s.rx
+	if icmp.QuotesHeader(m) && !icmp.Reported(m.Type(), m.Code()) {
+		return
+	}
+	q, ok := icmp.ParseQuote(m)
+	if !ok {
+		r.count[icmpInErrors]++
+		r.count[dropICMPUnvalidated]++
+		return
+	}
+	k, ok := s.quotedSocket(a, &q)
+	ok = ok && s.recent.has(k.id, q.Dst)
+	raw := r.raws != nil && s.rawErrors(a, m, &q, ok)
+	if ok {
+		s.socketError(a, m, &q, k)
+		return
+	}
+	if q.Protocol == ipv4.ProtocolUDP || q.Protocol == unix.IPPROTO_TCP {
+		r.count[icmpInErrors]++ // as the transport protocols of Linux do
+	}
+	if !raw {
+		r.count[dropICMPUnvalidated]++
+	}
+}
+
+// quotedSocket returns the socket that sent what is quoted, or so the quote says.
+func (s *Stack) quotedSocket(a *arrival, q *icmp.Quote) (k *Socket, ok bool) {
+	switch q.Protocol {
+	case ipv4.ProtocolUDP:
+		return s.udp.Lookup(q.Src, q.SrcPort(), q.Dst, q.DstPort(), a.ifc.index)
+	case ipv4.ProtocolICMP:
+		if q.ICMPType() == icmp.Echo && q.ICMPCode() == 0 {
+			return s.pings.Lookup(a.dst, q.Ident(), q.Dst, 0, a.home)
+		}
+	}
+	return nil, false
+}
+
+// socketError tells a UDP or ping socket of an error (Linux' udp_err and ping_err).
+func (s *Stack) socketError(a *arrival, m icmp.Message, q *icmp.Quote, k *Socket) {
+	errno, hard, ok := icmp.Errno(m.Type(), m.Code())
+	if k.proto == ipv4.ProtocolICMP {
+		errno, hard, ok = icmp.PingErrno(m.Type(), m.Code())
+	}
+	if !ok {
+		return
+	}
+	qe := quotedError(a, m, q, errno)
+	if m.IsFragmentationNeeded() {
+		s.learnPathMTU(q, m.MTU(), k)
+		if hard = true; k.mtuDiscover.Load() == unix.IP_PMTUDISC_DONT {
+			return
+		}
+	}
+	k.icmpError(qe, hard)
+}
+
+// quotedError returns what the error queue is told of an ICMP error.
+func quotedError(a *arrival, m icmp.Message, q *icmp.Quote, errno unix.Errno) QueuedError {
+	e := QueuedError{Errno: errno, Type: m.Type(), Code: m.Code(), Info: m.Info(), Offender: a.src, Dst: q.Dst,
+		Meta: Info{From: a.src, To: a.dst, Interface: a.ifc.index, TTL: a.h.TTL(), TOS: a.h.TOS(),
+			Time: a.meta.Time, Clock: a.meta.Clock}}
+	headers := q.HeaderLen
+	if q.Protocol == ipv4.ProtocolUDP {
+		e.DstPort = q.DstPort()
+		headers += udp.HeaderLen
+	}
+	e.withQuoted(m, headers)
+	return e
+}
+
+// withQuoted makes the payload all that an ICMP error has behind the quoted
+// headers, its extensions among it.
+func (e *QueuedError) withQuoted(m icmp.Message, headers int) {
+	e.Payload = m.Data()[headers:]
+	e.Extension, _ = icmp.ParseExtension(m, headers)
+}
+
+// learnPathMTU takes in that the path by which a socket has sent what is quoted has
+// a smaller MTU (RFC 1191): of each way by which the socket sends there. Those who
+// send without regard to path MTUs learn none (Linux' ip_sk_accept_pmtu).
+func (s *Stack) learnPathMTU(q *icmp.Quote, mtu int, k *Socket) {
+	switch k.mtuDiscover.Load() {
+	case unix.IP_PMTUDISC_INTERFACE, unix.IP_PMTUDISC_OMIT:
+		return
+	}
+	for _, device := range k.sendsBy.latest() {
+		s.learnPathMTUBy(q, mtu, device)
+	}
+}
+
+// learnPathMTUBy is learnPathMTU for the way by a device, 0 for none in particular.
+func (s *Stack) learnPathMTUBy(q *icmp.Quote, mtu int, device int32) {
+	h, e := s.route(flow{src: q.Src, dst: q.Dst, device: device})
+	if e != 0 || h.kind != toUnicast {
+		return
+	}
+	s.pmtuMu.Lock()
+	changed := s.pmtu.Update(s.clock.Now(), h.pathOf(q.Dst), mtu, h.mtu)
+	s.pmtuMu.Unlock()
+	if changed {
+		s.gen.changedTo(q.Dst)
+	}
+}

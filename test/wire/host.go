@@ -1,0 +1,171 @@
+package wire
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"github.com/outband/outband/test/oracle"
+)
+
+// A Host is the one that is judged, with its two devices' other ends in hand.
+type Host interface {
+	oracle.World
+	// Inject sends a frame to a device, 0 or 1.
+	Inject(device int, frame []byte)
+	// Settle returns when all that was injected has been dealt with.
+	Settle()
+	// Sent returns the frames that the host has sent since the last call, but
+	// those that Settle asked for.
+	Sent() []Sent
+	// Counters returns the host's counters by the names of nstat(8).
+	Counters() map[string]uint64
+	// Route adds a route, or takes it away.
+	Route(r Route, remove bool) error
+	// Address gives a device an address, or takes it away.
+	Address(device int, p netip.Prefix, remove bool) error
+	// Index returns a device's index.
+	Index(device int) int
+}
+
+// A Route is one by a device.
+type Route struct {
+	To      netip.Prefix
+	Gateway netip.Addr // the zero one: on the link
+	Device  int
+	Metric  int
+	MTU     int
+}
+
+// A Sent frame is one that a host has sent by a device.
+type Sent struct {
+	Device int
+	Frame  []byte
+}
+
+// The two networks: near is the host, far the hand.
+var (
+	nearIP  = [2][4]byte{{10, 9, 0, 1}, {10, 8, 0, 1}}
+	farIP   = [2][4]byte{{10, 9, 0, 2}, {10, 8, 0, 2}}
+	nearMAC = [2]link.MAC{{2, 0, 10, 9, 0, 1}, {2, 0, 10, 8, 0, 1}}
+	farMAC  = [2]link.MAC{{2, 0, 10, 9, 0, 2}, {2, 0, 10, 8, 0, 2}}
+	devices = [2]string{"near0", "near1"}
+)
+
+// top is the topology of all runs: Near is the host, Far who is not there.
+var top = oracle.Topology{Name: "wire", Addrs: [2][4]byte{nearIP[0], farIP[0]}}
+
+// prefix returns the network of a device, with the host's address.
+func prefix(device int) netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4(nearIP[device]), 24) }
+
+// routes are those that every host begins with: all by device 0, but for
+// 198.19.0.0/16, which device 1 reaches too, and better, with a smaller MTU.
+var routes = []Route{
+	{To: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.AddrFrom4(farIP[0]), Metric: 20},
+	{To: netip.MustParsePrefix("198.19.0.0/16"), Gateway: netip.AddrFrom4(farIP[0]), Metric: 20},
+	{To: netip.MustParsePrefix("198.19.0.0/16"), Gateway: netip.AddrFrom4(farIP[1]), Device: 1, Metric: 10, MTU: 1400},
+}
+
+// A port is the other end of a device, in the hand of a test.
+type port interface {
+	send(frame []byte) error
+	// next returns a frame that has arrived, nil if none has by now.
+	next() []byte
+}
+
+// settleIdent is the ident of Settle's echo requests.
+const settleIdent = 0xfade
+
+// patience bounds what a host takes to answer.
+const patience = 10 * time.Second
+
+// hands are the ends of both devices.
+type hands struct {
+	t     testing.TB
+	name  string
+	ports [2]port
+	seq   uint16
+	sent  []Sent
+}
+
+func (h *hands) Inject(device int, frame []byte) {
+	h.t.Helper()
+	if err := h.ports[device].send(frame); err != nil {
+		h.t.Fatalf("%s: inject %d bytes: %v", h.name, len(frame), err)
+	}
+}
+
+func (h *hands) Settle() {
+	h.t.Helper()
+	for d := range h.ports {
+		h.seq++
+		b := icmp.AppendEcho(nil, icmp.Echo, settleIdent, h.seq, nil)
+		h.Inject(d, IP(d, ipv4.Fields{Protocol: ipv4.ProtocolICMP}, b))
+		h.await(d)
+	}
+}
+
+// await takes what comes from a device until the answer to the latest request.
+func (h *hands) await(d int) {
+	h.t.Helper()
+	end := time.Now().Add(patience)
+	for i := 0; ; i++ {
+		f := h.ports[d].next()
+		if f == nil {
+			if time.Now().After(end) {
+				h.t.Fatalf("%s: device %d answers no echo request", h.name, d)
+			}
+			if i > 20 {
+				time.Sleep(20 * time.Microsecond)
+			}
+			continue
+		}
+		if seq, ok := settled(f); ok {
+			if seq == h.seq {
+				return
+			}
+			continue
+		}
+		h.sent = append(h.sent, Sent{d, f})
+	}
+}
+
+// settled reports whether a frame is an answer to one of Settle's requests.
+func settled(f []byte) (seq uint16, ok bool) {
+	h, b, c := ipv4.Parse(f[link.HeaderLen:])
+	if c != ipv4.CauseNone || f[12] != 8 || h.Protocol() != ipv4.ProtocolICMP {
+		return 0, false
+	}
+	m, cause := icmp.Parse(b)
+	if cause != icmp.CauseNone || m.Type() != icmp.EchoReply || m.Ident() != settleIdent {
+		return 0, false
+	}
+	return m.Seq(), true
+}
+
+func (h *hands) Sent() []Sent {
+	s := h.sent
+	h.sent = nil
+	return s
+}
+
+// BufferMax is Linux' default, which labs leave alone.
+func (h *hands) BufferMax() (receive, send int) { return 212992, 212992 }
+
+// Name says whose host it is.
+func (h *hands) Name() string { return h.name }
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// again reports whether a call is to be made again.
+func again(err error) bool { return err == unix.EINTR }

@@ -1,0 +1,110 @@
+package wire
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/outband/outband/test/oracle"
+)
+
+// A Play is one performance of a script on one host.
+type Play struct {
+	*oracle.Run
+	Host Host
+	Nth  int    // no other performance on the host has the same
+	sent []Sent // before the last Step
+}
+
+// Step waits until the host has done with everything, and writes down what it sent.
+func (p *Play) Step() {
+	p.Host.Settle()
+	p.sent = p.Host.Sent()
+	for _, l := range Describe(p.sent) {
+		p.Logf("%s", l)
+	}
+}
+
+// Latest returns the IP datagram that the host sent latest before the last Step,
+// nil if it sent none.
+func (p *Play) Latest() (device int, datagram []byte) {
+	for _, s := range slices.Backward(p.sent) {
+		if etherType(s.Frame) == 0x0800 {
+			return s.Device, s.Frame[14:]
+		}
+	}
+	return 0, nil
+}
+
+// A Judge compares two hosts.
+type Judge struct {
+	Linux, Ours Host
+	Calls       int // lines that were compared
+	nth         int
+}
+
+// compared are the counters that both hosts keep.
+var compared = []string{
+	"IpInHdrErrors", "IpInAddrErrors", "IpInUnknownProtos", "IpInDelivers", "IpOutRequests",
+	"IpReasmReqds", "IpReasmOKs", "IpReasmFails", "IpFragOKs", "IpFragFails", "IpFragCreates",
+	"IpExtInMcastPkts", "IpExtInBcastPkts",
+	"IcmpInMsgs", "IcmpInErrors", "IcmpInCsumErrors", "IcmpInDestUnreachs", "IcmpInTimeExcds", "IcmpInParmProbs",
+	"IcmpInRedirects", "IcmpInEchos", "IcmpInEchoReps", "IcmpInTimestamps",
+	"IcmpOutMsgs", "IcmpOutDestUnreachs", "IcmpOutTimeExcds", "IcmpOutParmProbs", icmpOutReps,
+	"UdpInDatagrams", "UdpNoPorts", "UdpInErrors", "UdpOutDatagrams", "UdpInCsumErrors", "UdpIgnoredMulti",
+}
+
+// icmpOutReps is the sum of two counters: Linux 6.18 counts timestamp replies as echo
+// replies.
+const icmpOutReps = "IcmpOutEchoReps and IcmpOutTimestampReps"
+
+// play performs a script on a host, and returns what it wrote.
+func play(h Host, nth int, script func(*Play)) []string {
+	p := &Play{Host: h, Nth: nth}
+	p.Run = oracle.NewRun(h, top, p.Step)
+	h.Settle()
+	h.Sent()
+	before := h.Counters()
+	script(p)
+	p.Step()
+	after := h.Counters()
+	for _, c := range []map[string]uint64{before, after} {
+		c[icmpOutReps] = c["IcmpOutEchoReps"] + c["IcmpOutTimestampReps"]
+	}
+	p.End()
+	h.Settle()
+	h.Sent()
+	for _, c := range compared {
+		if after[c] != before[c] {
+			p.Logf("  %s +%d", c, after[c]-before[c])
+		}
+	}
+	return p.Lines()
+}
+
+// Compare performs a script on both hosts, and returns how they differ, "" if they
+// do not.
+func (j *Judge) Compare(script func(*Play)) string {
+	var diff string
+	for range 2 { // a machine under load may have been slow at what is expected at once
+		j.nth++
+		linux, ours := play(j.Linux, j.nth, script), play(j.Ours, j.nth, script)
+		j.Calls += len(linux)
+		if diff = oracle.Diff(linux, ours); diff == "" {
+			return ""
+		}
+	}
+	return diff
+}
+
+// each returns the product of two axes as names with functions.
+func named[T any](all map[string]T) (names []string) {
+	for n := range all {
+		names = append(names, n)
+	}
+	slices.SortFunc(names, cmp.Compare[string])
+	return names
+}
+
+// dotted writes an address down.
+func dotted(a [4]byte) string { return fmt.Sprintf("%d.%d.%d.%d", a[0], a[1], a[2], a[3]) }
