@@ -64,17 +64,26 @@ func (u *UDP) Recv(p []byte, flags int) (int, error) {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(u.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0, 0)
 		return result(n, errno)
 	}
-	n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(u.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0, 0)
-	return result(n, errno)
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(u.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0, 0)
+		if errno != unix.EINTR { // which Go's own signals bring about where there is a time-out
+			return result(n, errno)
+		}
+	}
 }
 
 // RecvFrom receives a datagram and says who sent it (recvfrom(2)).
 func (u *UDP) RecvFrom(p []byte, flags int) (int, netip.AddrPort, error) {
-	n, sa, err := unix.Recvfrom(u.fd, p, flags)
-	if err != nil {
-		return 0, netip.AddrPort{}, err
+	for {
+		n, sa, err := unix.Recvfrom(u.fd, p, flags)
+		switch err {
+		case nil:
+			return n, addrPort(sa), nil
+		case unix.EINTR: // see Recv
+		default:
+			return 0, netip.AddrPort{}, err
+		}
 	}
-	return n, addrPort(sa), nil
 }
 
 // SetReadTimeout bounds how long Recv, RecvFrom and Batch.Recv wait

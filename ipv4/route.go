@@ -68,6 +68,9 @@ type Route struct {
 	Type RouteType
 	// Scope is the distance to the destinations, one of the Scope constants.
 	Scope uint8
+	// OnLink says that the gateway is on the link of Iface, whatever the addresses there
+	// are ("onlink" in ip-route(8)): that of a host whose own prefix is a /32.
+	OnLink bool
 }
 
 // String returns the route much as ip-route(8) does, with the interface's number
@@ -94,6 +97,9 @@ func (r Route) String() string {
 	}
 	if r.MTU != 0 {
 		s += " mtu " + strconv.Itoa(r.MTU)
+	}
+	if r.OnLink {
+		s += " onlink"
 	}
 	return s
 }

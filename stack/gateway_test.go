@@ -8,6 +8,7 @@ import (
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"golang.org/x/sys/unix"
 )
 
 // A gatewayWire is a wire with two default gateways, 10.9.0.2 and 10.9.0.3, each of which
@@ -111,5 +112,33 @@ func TestOtherNeighboursFailAlone(t *testing.T) {
 		if w.s.gen.config.Load() != before {
 			t.Error("all paths were given up for a neighbour that is no gateway")
 		}
+	})
+}
+
+// A gateway outside of every network of ours is reached by the link that is named for it,
+// and only by one that is named.
+func TestGatewayOnLink(t *testing.T) {
+	bubble(t, func(t *testing.T, w *wire) {
+		route := ipv4.Route{Prefix: netip.MustParsePrefix("198.51.100.0/24"), Gateway: [4]byte{192, 0, 2, 1}}
+		if err := w.s.AddRoute(route); err != unix.ENETUNREACH {
+			t.Errorf("out of reach: %v", err)
+		}
+		route.OnLink = true
+		if err := w.s.AddRoute(route); err != unix.ENODEV {
+			t.Errorf("on no link: %v", err)
+		}
+		route.Iface = w.ifc.Index()
+		check(t, w.s.AddRoute(route))
+		if got, want := route.String(), "198.51.100.0/24 via 192.0.2.1 dev 2 onlink"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		k := w.socket("", "")
+		w.sent() // announcements
+		check(t, k.SendTo([]byte("x"), 0, NoDeadline, netip.MustParseAddrPort("198.51.100.7:9")))
+		f := w.sent()
+		if len(f) != 1 || mustARP(t, f[0].data).TargetIP() != route.Gateway {
+			t.Errorf("%d frames, want a request for the gateway", len(f))
+		}
+		check(t, w.s.RemoveRoute(route))
 	})
 }

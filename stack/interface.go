@@ -345,10 +345,13 @@ func (s *Stack) Interfaces() []*Interface { return slices.Clone(s.net.Load().int
 // AddRoute adds a route; without Iface the one that reaches the gateway is
 // taken. Of several routes of the same prefix and metric by different gateways the first
 // whose gateway answers ARP is taken. EEXIST: it is there. ENETUNREACH: no interface reaches the gateway.
-// ENODEV: there is no such interface.
+// ENODEV: there is no such interface, or none is named with OnLink.
 func (s *Stack) AddRoute(r ipv4.Route) error {
 	return s.configure(func(n *network) error {
-		if r.Gateway != ([4]byte{}) {
+		if r.OnLink && r.Iface == 0 {
+			return unix.ENODEV // as ip-route(8): on which link?
+		}
+		if r.Gateway != ([4]byte{}) && !r.OnLink {
 			iface, err := n.allRoutes.ResolveGateway(r.Gateway, r.Iface)
 			if err != nil {
 				return err

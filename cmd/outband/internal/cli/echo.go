@@ -33,7 +33,7 @@ func (a *app) echo() *cobra.Command {
 	cmd.Flags().Var(numberOf(&port, 0, maxPort), "port", "port to listen on (0: any that is free)")
 	cmd.Flags().VarP(numberOf(&count, 0, most), "count", "n", "stop after so many datagrams (0: never)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		n, err := f.open()
+		n, err := a.open(&f.stackFlags)
 		if err != nil {
 			return err
 		}

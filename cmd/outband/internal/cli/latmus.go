@@ -106,7 +106,7 @@ func (f *latmusFlags) checkLatmus() error {
 func (a *app) runLatmus(ctx context.Context, f *latmusFlags) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	n, err := f.open()
+	n, err := a.open(&f.stackFlags)
 	if err != nil {
 		return err
 	}

@@ -36,12 +36,12 @@ func (f *mcastFlags) register(cmd *cobra.Command) {
 }
 
 // outOfBandOnly are the flags that say how a stack of our own is to be.
-var outOfBandOnly = []string{"addr", "gateway", "spin", "neigh", "stat"}
+var outOfBandOnly = []string{"addr", "gateway", "spin", "neigh", "stat", "capture", "qdisc", "probe"}
 
 // openMcast brings up the stack, or with --in-band takes the kernel's.
-func (f *mcastFlags) openMcast(cmd *cobra.Command) (*node.Node, error) {
+func (a *app) openMcast(f *mcastFlags, cmd *cobra.Command) (*node.Node, error) {
 	if !f.inBand {
-		return f.open()
+		return a.open(&f.stackFlags)
 	}
 	for _, name := range outOfBandOnly {
 		if cmd.Flags().Changed(name) {

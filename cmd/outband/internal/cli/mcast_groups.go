@@ -78,7 +78,7 @@ func (a *app) joinedGroups(cmd *cobra.Command, f *mcastGroupsFlags, args []strin
 	if err != nil {
 		return nil, err
 	}
-	n, err := f.open()
+	n, err := a.open(&f.stackFlags)
 	if err != nil {
 		return nil, err
 	}

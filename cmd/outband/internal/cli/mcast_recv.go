@@ -68,7 +68,7 @@ func (a *app) runMcastRecv(cmd *cobra.Command, f *mcastRecvFlags, args []string)
 	if err != nil {
 		return err
 	}
-	n, err := f.openMcast(cmd)
+	n, err := a.openMcast(&f.mcastFlags, cmd)
 	if err != nil {
 		return err
 	}

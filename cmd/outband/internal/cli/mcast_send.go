@@ -82,7 +82,7 @@ func (a *app) runMcastSend(cmd *cobra.Command, f *mcastSendFlags, args []string)
 	if err != nil {
 		return err
 	}
-	n, err := f.openMcast(cmd)
+	n, err := a.openMcast(&f.mcastFlags, cmd)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ Exit code 1: not all have answered.`,
 			}
 			dests[i] = addr
 		}
-		n, err := f.open()
+		n, err := a.open(&f)
 		if err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ are printed by it on SIGUSR1, or at its end with --stat.`,
 	f.register(cmd)
 	cmd.Flags().Var(&length, "time", "how long (0: until Ctrl-C)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		n, err := f.open()
+		n, err := a.open(&f)
 		if err != nil {
 			return err
 		}

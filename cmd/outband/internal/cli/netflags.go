@@ -11,6 +11,7 @@ import (
 
 	"github.com/outband/outband/cmd/outband/internal/node"
 	"github.com/outband/outband/inband"
+	"github.com/outband/outband/link/tpacket"
 	"github.com/outband/outband/stack"
 )
 
@@ -22,7 +23,15 @@ type stackFlags struct {
 	spin    spinValue
 	cpu     int
 	json    bool
+	capture string
+	qdisc   bool
+	probe   durationValue
+	sources int // --max-sources, of the commands that have it
 }
+
+// probeTime is the default of --probe. RFC 5227 takes 4 to 7 seconds, for hosts that join
+// a network unattended; neighbours that are there answer within milliseconds.
+var probeTime = 500 * time.Millisecond
 
 // netFlags are those of subcommands with a socket.
 type netFlags struct {
@@ -45,6 +54,10 @@ func (f *stackFlags) register(cmd *cobra.Command) {
 	flags.Var(&f.spin, "spin", "how long a wait spins before it sleeps: a duration, always, never or default")
 	flags.Var(cpuNumber(&f.cpu), "cpu", "pin the thread that does the work to this CPU")
 	flags.BoolVar(&f.json, "json", false, "print JSON")
+	flags.StringVar(&f.capture, "capture", "", "write all frames to this `file`, as pcapng")
+	flags.BoolVar(&f.qdisc, "qdisc", false, "send through the device's queueing discipline: tcpdump sees it, and it takes longer")
+	f.probe = durationValue(probeTime)
+	flags.Var(&f.probe, "probe", "ask by ARP for so long whether somebody has --addr (0: ask nobody)")
 	completeDevices(cmd, "dev")
 	completeWords(cmd, "spin", "always", "never", "default")
 }
@@ -56,15 +69,13 @@ func (f *stackFlags) check() error {
 		return errors.New("needs a network device: --dev")
 	case !f.addr.IsValid():
 		return errors.New("needs an address of our own: --addr, such as 10.9.0.1/24")
-	case f.gateway.IsValid() && !f.addr.Contains(f.gateway.Addr):
-		return fmt.Errorf("gateway %s is not in %s", f.gateway.Addr, f.addr.Masked())
 	}
 	return nil
 }
 
-// open brings up the stack that the flags describe, on a pinned thread if they
-// say so.
-func (f *stackFlags) open() (*node.Node, error) {
+// open brings up the stack that the flags describe, on a pinned thread if they say so.
+// What happens to its link and address is told on stderr until it is closed.
+func (a *app) open(f *stackFlags) (*node.Node, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
@@ -73,8 +84,25 @@ func (f *stackFlags) open() (*node.Node, error) {
 			return nil, err
 		}
 	}
-	n, err := node.Open(node.Config{Device: f.device, Addr: f.addr.Prefix, Gateway: f.gateway.Addr, Spin: time.Duration(f.spin)})
-	return n, denied(err, unix.CAP_NET_RAW)
+	n, err := node.Open(node.Config{Device: f.device, Addr: f.addr.Prefix, Gateway: f.gateway.Addr, Spin: time.Duration(f.spin),
+		Ring: tpacket.Options{Qdisc: f.qdisc}, Capture: f.capture, Probe: time.Duration(f.probe), MaxSources: f.sources})
+	if err != nil {
+		return nil, denied(err, unix.CAP_NET_RAW)
+	}
+	go a.tell(n.Stack.Subscribe(0))
+	return n, nil
+}
+
+// tell prints what happens to links and addresses, one line each, until the stack is
+// closed.
+func (a *app) tell(events *stack.Subscription) {
+	for e := range events.C {
+		switch e.Kind {
+		case stack.NeighbourUp, stack.NeighbourFailed, stack.AddressReady:
+		default:
+			fmt.Fprintln(a.err, "outband:", e)
+		}
+	}
 }
 
 // prefixValue is a flag that takes an IPv4 address with its network.

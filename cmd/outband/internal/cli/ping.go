@@ -56,7 +56,7 @@ mean nothing to this stack's requests.`,
 		if err := p.check(cmd, &c); err != nil {
 			return err
 		}
-		n, err := f.open()
+		n, err := a.open(&f.stackFlags)
 		if err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ datagrams, or with Ctrl-C.`,
 	cmd.Flags().VarP(numberOf(&count, 0, most), "count", "n", "stop after so many datagrams (0: never)")
 	cmd.MarkFlagRequired("port")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		n, err := f.open()
+		n, err := a.open(&f.stackFlags)
 		if err != nil {
 			return err
 		}

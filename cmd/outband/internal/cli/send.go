@@ -39,7 +39,7 @@ nobody listens is known only when an ICMP message says so.`,
 		if err != nil || !to.Addr().Is4() || to.Port() == 0 {
 			return fmt.Errorf("%q is not an IPv4 address and a port, such as 10.9.0.2:7", args[0])
 		}
-		n, err := f.open()
+		n, err := a.open(&f.stackFlags)
 		if err != nil {
 			return err
 		}

@@ -3,18 +3,21 @@
 package node
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/arp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/link/pcapng"
 	"github.com/outband/outband/link/tpacket"
 	"github.com/outband/outband/sockapi"
 	"github.com/outband/outband/stack"
@@ -29,8 +32,15 @@ type Config struct {
 	Spin    time.Duration // as stack.Config.Spin
 	Ring    tpacket.Options
 	// Wrap is given the link and returns what the stack is to use in its
-	// place: a capture. It may be nil.
+	// place. It may be nil.
 	Wrap func(link.Link) (link.Link, error)
+	// Capture is the file that all frames are written to, as pcapng; "": none.
+	Capture string
+	// Probe is for how long to ask by ARP whether somebody has the address (RFC 5227,
+	// section 2.1) before it is used; 0: not at all.
+	Probe time.Duration
+	// MaxSources is stack.Config's.
+	MaxSources int
 }
 
 // A Node is a stack on one device, or in-band the kernel's stack.
@@ -41,8 +51,9 @@ type Node struct {
 	Iface *stack.Interface // in-band nil
 	Slots int              // of the receive ring
 
-	device string
-	prefix netip.Prefix
+	device  string
+	prefix  netip.Prefix
+	capture *os.File // nil: none
 }
 
 // OpenInBand returns a Node whose sockets are the kernel's, on a device of the
@@ -73,78 +84,112 @@ func (n *Node) IfIndex() (int, error) {
 	return ifi.Index, nil
 }
 
-// ErrKernelHasIt means that the kernel has the address that was to be ours: both
-// would answer.
-var ErrKernelHasIt = errors.New("the kernel has this address on the device; take another one of the same network")
-
 // Open brings a stack up. Close ends it.
 func Open(c Config) (*Node, error) {
-	if err := checkAddress(c.Device, c.Addr); err != nil {
-		return nil, err
-	}
 	l, err := tpacket.Open(c.Device, c.Ring)
+	if errors.Is(err, unix.ENODEV) {
+		return nil, fmt.Errorf("%s: %w", c.Device, unix.ENODEV)
+	}
 	if err != nil {
 		return nil, err
 	}
-	slots := l.Slots()
-	wrapped, err := link.Link(l), error(nil)
-	if c.Wrap != nil {
-		wrapped, err = c.Wrap(l)
+	n := &Node{Addr: c.Addr.Addr(), Slots: l.Slots(), device: c.Device, prefix: c.Addr}
+	if l.Info().Caps&link.CapLoopback != 0 && c.Addr.Addr().IsLoopback() {
+		l.Close() // of other addresses and devices the stack knows
+		return nil, fmt.Errorf("%s on %s: the kernel has this address, as all hosts have: %w", c.Addr.Addr(), c.Device, unix.EADDRINUSE)
 	}
+	wrapped, err := n.wrap(l, &c)
 	if err != nil {
 		l.Close()
-		return nil, err
+		return nil, errors.Join(err, n.endCapture())
 	}
-	st, err := stack.New(stack.Config{Spin: c.Spin})
-	if err != nil {
+	if n.Stack, err = stack.New(stack.Config{Spin: c.Spin, MaxSources: c.MaxSources}); err != nil {
 		wrapped.Close()
-		return nil, err
+		return nil, errors.Join(err, n.endCapture())
 	}
-	n := &Node{Stack: st, API: sockapi.New(st), Addr: c.Addr.Addr(), Slots: slots, device: c.Device, prefix: c.Addr}
-	if n.Iface, err = st.AddLink(wrapped, stack.InterfaceConfig{}); err != nil {
+	n.API = sockapi.New(n.Stack)
+	if n.Iface, err = n.Stack.AddLink(wrapped, stack.InterfaceConfig{ARP: probing(c.Probe, l)}); err != nil {
 		wrapped.Close()
 	} else {
-		err = n.configure(c)
+		err = n.configure(&c)
 	}
 	if err != nil {
-		st.Close()
-		return nil, err
+		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
 }
 
-func (n *Node) configure(c Config) error {
+// wrap puts around a link what the configuration asks for.
+func (n *Node) wrap(l link.Link, c *Config) (wrapped link.Link, err error) {
+	if c.Wrap != nil {
+		if l, err = c.Wrap(l); err != nil {
+			return nil, err
+		}
+	}
+	if c.Capture == "" {
+		return l, nil
+	}
+	if n.capture, err = os.Create(c.Capture); err != nil {
+		return nil, err
+	}
+	return pcapng.Wrap(l, n.capture, pcapng.Options{Application: "outband"})
+}
+
+// probing returns the configuration with which an address is probed for within a time,
+// by three requests as RFC 5227 has them. Where nothing can be asked, since the link is
+// down, nothing is.
+func probing(d time.Duration, l link.Link) arp.Config {
+	c := arp.DefaultConfig()
+	if d <= 0 || l.Info().State != link.Up {
+		return c
+	}
+	c.Probe, c.ProbeWait, c.ProbeNum = true, time.Millisecond, 3
+	c.ProbeMin, c.ProbeMax, c.AnnounceWait = d/4, d/4, d/2
+	return c
+}
+
+// configure gives the stack its address and its route.
+func (n *Node) configure(c *Config) error {
+	events := n.Stack.Subscribe(0)
+	defer events.Close()
 	if err := n.Iface.AddAddress(c.Addr); err != nil {
 		return fmt.Errorf("address %s: %w", c.Addr, err)
+	}
+	// A link that goes down meanwhile has its probes later: then nobody waits for them.
+	ctx, cancel := context.WithTimeout(context.Background(), c.Probe+probeGrace)
+	defer cancel()
+	if err := n.Iface.AwaitAddress(ctx, c.Addr); errors.Is(err, unix.EADDRINUSE) {
+		return fmt.Errorf("%s: take another one of the same network, or see who has it (--probe 0 asks nobody): %w", refusal(events, c.Addr), err)
 	}
 	if !c.Gateway.IsValid() {
 		return nil
 	}
-	route := ipv4.Route{Prefix: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Gateway: c.Gateway.As4(), Iface: n.Iface.Index()}
+	route := ipv4.Route{Prefix: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Gateway: c.Gateway.As4(), Iface: n.Iface.Index(),
+		OnLink: !c.Addr.Contains(c.Gateway)}
 	if err := n.Stack.AddRoute(route); err != nil {
 		return fmt.Errorf("gateway %s: %w", c.Gateway, err)
 	}
 	return nil
 }
 
-// checkAddress refuses an address that the kernel has on the device.
-func checkAddress(device string, addr netip.Prefix) error {
-	ifi, err := net.InterfaceByName(device)
-	if err != nil {
-		return fmt.Errorf("%s: %w", device, unix.ENODEV)
+// probeGrace is how much longer than its probes an address may take.
+const probeGrace = 2 * time.Second
+
+// refusal says why an address is not used.
+func refusal(events *stack.Subscription, p netip.Prefix) string {
+	for {
+		select {
+		case e, ok := <-events.C:
+			if !ok {
+				return p.Addr().String()
+			}
+			if e.Kind == stack.AddressDuplicate || e.Kind == stack.AddressSuspended {
+				return e.String()
+			}
+		default:
+			return p.Addr().String()
+		}
 	}
-	addrs, err := ifi.Addrs()
-	if err != nil {
-		return fmt.Errorf("%s: %w", device, err)
-	}
-	has := slices.ContainsFunc(addrs, func(a net.Addr) bool {
-		p, err := netip.ParsePrefix(a.String())
-		return err == nil && p.Addr() == addr.Addr()
-	})
-	if has {
-		return fmt.Errorf("%s on %s: %w", addr.Addr(), device, ErrKernelHasIt)
-	}
-	return nil
 }
 
 // UnboundUDP opens a UDP socket: out-of-band, or the kernel's if the node is
@@ -187,5 +232,14 @@ func (n *Node) Broadcast() netip.Addr {
 	return netip.AddrFrom4(last)
 }
 
-// Close ends the stack, and all that waits on its sockets.
-func (n *Node) Close() error { return n.Stack.Close() }
+// Close ends the stack, and all that waits on its sockets; a capture is complete then.
+func (n *Node) Close() error { return errors.Join(n.Stack.Close(), n.endCapture()) }
+
+func (n *Node) endCapture() error {
+	if n.capture == nil {
+		return nil
+	}
+	err := n.capture.Close()
+	n.capture = nil
+	return err
+}

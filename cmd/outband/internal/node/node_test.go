@@ -1,9 +1,14 @@
 package node
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -73,13 +78,10 @@ func TestOpenFails(t *testing.T) {
 		text   string
 	}{
 		{"no device", Config{Device: "none0", Addr: ours}, unix.ENODEV, "none0: no such device"},
-		{"the kernel's address", Config{Device: "lo", Addr: netip.MustParsePrefix("127.0.0.1/8")}, ErrKernelHasIt,
-			"127.0.0.1 on lo: the kernel has this address on the device; take another one of the same network"},
 		{"bad ring", Config{Device: "near0", Addr: ours, Ring: tpacket.Options{SlotSize: 1}}, unix.EINVAL, ""},
 		{"no capture", Config{Device: "near0", Addr: ours, Wrap: func(link.Link) (link.Link, error) { return nil, broken }}, broken, "broken"},
 		{"no address", Config{Device: "near0", Addr: netip.MustParsePrefix("::1/64")}, nil, ""},
-		{"gateway out of reach", Config{Device: "near0", Addr: ours, Gateway: netip.MustParseAddr("10.8.0.1")}, unix.ENETUNREACH,
-			"gateway 10.8.0.1: network is unreachable"},
+		{"capture in no folder", Config{Device: "near0", Addr: ours, Capture: "/nowhere/at/all"}, unix.ENOENT, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -118,4 +120,87 @@ type counter struct {
 func (c *counter) Close() error {
 	c.closed++
 	return c.Link.Close()
+}
+
+// TestKernelsAddress wants what the kernel has on the device, and on another.
+func TestKernelsAddress(t *testing.T) {
+	lab.CheckLeaks(t)
+	l := lab.New(t, lab.Config{Kernel: lab.Far | lab.Near})
+	err := l.Near().Do(func() error {
+		n, err := Open(Config{Device: "near0", Addr: netip.PrefixFrom(l.Near().Addr, 24)})
+		if n != nil {
+			n.Close()
+		}
+		return err
+	})
+	if !errors.Is(err, unix.EADDRINUSE) || !strings.Contains(err.Error(), "the kernel has") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestProbe wants an address that another host has, and one that nobody has.
+func TestProbe(t *testing.T) {
+	l, n, err := open(t, Config{Device: "near0", Addr: netip.MustParsePrefix("10.9.0.2/24"), Probe: 200 * time.Millisecond})
+	if !errors.Is(err, unix.EADDRINUSE) || !strings.Contains(err.Error(), "has 10.9.0.2 already") || n != nil {
+		t.Errorf("another host's: %v, %v", n, err)
+	}
+	err = l.Near().Do(func() (err error) {
+		n, err = Open(Config{Device: "near0", Addr: ours, Probe: 200 * time.Millisecond})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	s, err := n.UDP(4000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+}
+
+// TestGatewayOutside has a gateway that is in no network of ours, as hosts with a /32.
+func TestGatewayOutside(t *testing.T) {
+	l, n, err := open(t, Config{Device: "near0", Addr: netip.PrefixFrom(ours.Addr(), 32), Gateway: netip.MustParseAddr("10.9.0.2")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := n.UDP(4000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := l.Far().UDP(t, 4001)
+	if _, err := s.Sendto([]byte("by it"), 0, sockapi.InetAddrPort(netip.AddrPortFrom(l.Far().Addr, 4001))); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 16)
+	if got, _, err := client.RecvFrom(b, 0); err != nil || string(b[:got]) != "by it" {
+		t.Errorf("%q, %v", b[:got], err)
+	}
+}
+
+// TestCapture has a capture complete when the node is closed.
+func TestCapture(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "all.pcapng")
+	_, n, err := open(t, Config{Device: "near0", Addr: ours, Capture: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := n.UDP(4000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Sendto([]byte("to be found"), 0, sockapi.Inet4([4]byte{10, 9, 0, 2}, 9)); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Stack.Solicit(netip.MustParseAddr("10.9.0.2"), 5*time.Second, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil || !bytes.Contains(b, []byte("to be found")) {
+		t.Errorf("%d bytes without the datagram: %v", len(b), err)
+	}
 }
