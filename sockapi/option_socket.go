@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	kernel "github.com/outband/outband/inband"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -51,13 +52,11 @@ var socketOptions = map[optionKey]option{
 	{unix.SOL_SOCKET, unix.SO_RCVBUF}: integer(
 		func(s *Socket) int { return s.oob.ReceiveBuffer() },
 		func(s *Socket, v int) error { return s.setRcvbuf(limited(v)) }),
-	{unix.SOL_SOCKET, unix.SO_RCVBUFFORCE}: integer(nil,
-		func(s *Socket, v int) error { return s.setRcvbuf(max(v, 0)) }),
+	{unix.SOL_SOCKET, unix.SO_RCVBUFFORCE}: integer(nil, forced((*Socket).setRcvbuf)),
 	{unix.SOL_SOCKET, unix.SO_SNDBUF}: integer(
 		func(s *Socket) int { return s.oob.SendBuffer() },
 		func(s *Socket, v int) error { return s.setSndbuf(limited(v)) }),
-	{unix.SOL_SOCKET, unix.SO_SNDBUFFORCE}: integer(nil,
-		func(s *Socket, v int) error { return s.setSndbuf(max(v, 0)) }),
+	{unix.SOL_SOCKET, unix.SO_SNDBUFFORCE}:  integer(nil, forced((*Socket).setSndbuf)),
 	{unix.SOL_SOCKET, unix.SO_RCVTIMEO}:     timeval(func(s *Socket) *timeout { return (*timeout)(&s.rcvTimeout) }),
 	{unix.SOL_SOCKET, unix.SO_RCVTIMEO_NEW}: timeval(func(s *Socket) *timeout { return (*timeout)(&s.rcvTimeout) }),
 	{unix.SOL_SOCKET, unix.SO_SNDTIMEO}:     timeval(func(s *Socket) *timeout { return (*timeout)(&s.sndTimeout) }),
@@ -182,6 +181,16 @@ func (s *Socket) setSndbuf(v int) error {
 // limited returns v within the limit for those without CAP_NET_ADMIN. Like Linux
 // it takes a negative number for a large one.
 func limited(v int) int { return int(min(uint32(v), maxBuffer)) }
+
+// forced returns the setter of a buffer beyond the limit, for those with CAP_NET_ADMIN.
+func forced(set func(s *Socket, v int) error) func(s *Socket, v int) error {
+	return func(s *Socket, v int) error {
+		if !kernel.HasCapability(unix.CAP_NET_ADMIN) {
+			return unix.EPERM
+		}
+		return set(s, max(v, 0))
+	}
+}
 
 // doubled returns twice v within the limits of an int.
 func doubled(v, least int) int { return max(2*min(v, math.MaxInt32/2), least) }

@@ -36,6 +36,10 @@ type errorQueue struct {
 	// entries are bounded by the socket's receive buffer, as on Linux.
 	entries []QueuedError
 	charged int64
+	// reserved is how much of memory the queue has taken, at least charged.
+	reserved int64
+	memory   *receiveMemory
+	closed   bool
 }
 
 // push appends an entry, unless the queue holds as much as SO_RCVBUF allows.
@@ -43,7 +47,11 @@ func (q *errorQueue) push(e QueuedError, limit int64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	weight := charge(len(e.Payload))
-	if q.charged+weight > limit {
+	if q.closed || q.charged+weight > limit {
+		return false
+	}
+	var ok bool
+	if q.reserved, ok = q.memory.reserve(q.reserved, q.charged+weight); !ok {
 		return false
 	}
 	q.entries = append(q.entries, e)
@@ -62,6 +70,7 @@ func (q *errorQueue) pop() (e QueuedError, next unix.Errno, ok bool) {
 	}
 	e = q.entries[0]
 	q.charged -= charge(len(e.Payload))
+	q.reserved = q.memory.release(q.reserved, q.charged)
 	q.entries = append(q.entries[:0], q.entries[1:]...)
 	q.n.Store(int32(len(q.entries)))
 	if len(q.entries) > 0 && q.entries[0].Origin == unix.SO_EE_ORIGIN_ICMP {
@@ -70,12 +79,21 @@ func (q *errorQueue) pop() (e QueuedError, next unix.Errno, ok bool) {
 	return e, next, true
 }
 
+// close drops all entries, and those to come.
+func (q *errorQueue) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.purge()
+}
+
 // purge drops all entries.
 func (q *errorQueue) purge() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	clear(q.entries)
 	q.entries, q.charged = q.entries[:0], 0
+	q.reserved = q.memory.releaseAll(q.reserved, 0)
 	q.n.Store(0)
 }
 

@@ -183,10 +183,13 @@ const (
 	fuzzBuffer     = 8 << 10
 )
 
+// fuzzLimits are so small that a few frames reach them all.
+var fuzzLimits = Limits{GroupFlows: 4, GroupFlowSockets: 4, ReceiveBytes: 128 << 10, Outbox: 2, PathMTUs: 2, TxBuffers: 1, PoolBytes: 16 << 10}
+
 func newFuzzed(t *testing.T) *fuzzed {
 	z := &fuzzed{t: t, clock: &handClock{}, link: &checker{}}
 	z.clock.now.Store(1)
-	s, err := New(Config{Clock: z.clock, Reassembly: ipv4.ReassemblyConfig{HighThresh: fuzzMemory}})
+	s, err := New(Config{Limits: fuzzLimits, Clock: z.clock, Reassembly: ipv4.ReassemblyConfig{HighThresh: fuzzMemory}})
 	if err != nil {
 		t.Fatal(err)
 	}

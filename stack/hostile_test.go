@@ -404,7 +404,7 @@ func TestFloods(t *testing.T) {
 				if n := len(w.s.Neighbours()); n > 201 {
 					t.Errorf("%d neighbours", n)
 				}
-				if w.s.pool.held > maxHeld {
+				if w.s.pool.held > w.s.pool.max {
 					t.Errorf("%d bytes kept", w.s.pool.held)
 				}
 			})

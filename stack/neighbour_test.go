@@ -150,7 +150,7 @@ func TestOutboxIsBounded(t *testing.T) {
 		w.s.outbox.mu.Lock()
 		w.s.outbox.busy = true // somebody empties it, slowly
 		w.s.outbox.mu.Unlock()
-		for i := range outboxMax + 6 {
+		for i := range w.s.limits.Outbox + 6 {
 			w.feed(ip(ipv4.Fields{Protocol: ipv4.ProtocolICMP}, icmp.AppendEcho(nil, icmp.Echo, 1, uint16(i), nil)))
 		}
 		w.grew("IpOutDiscards", 6)
@@ -159,8 +159,8 @@ func TestOutboxIsBounded(t *testing.T) {
 		w.s.outbox.mu.Unlock()
 		w.s.sendOutbox()
 		got := w.sentIP()
-		if len(got) != outboxMax {
-			t.Fatalf("%d answers, want %d", len(got), outboxMax)
+		if len(got) != w.s.limits.Outbox {
+			t.Fatalf("%d answers, want %d", len(got), w.s.limits.Outbox)
 		}
 		for i, f := range got {
 			if seq := binary.BigEndian.Uint16(f.data[headersLen-2:]); seq != uint16(i) {

@@ -20,6 +20,7 @@ type outbox struct {
 	scheduled []*scheduled
 	busy      bool        // somebody empties it
 	waiting   atomic.Bool // there is something in it
+	dropped   uint64      // packets and events that found no room
 
 	// What who empties it works on, to be swapped with the slices above.
 	spareEvents  []neighbourEvent
@@ -34,9 +35,6 @@ type neighbourEvent struct {
 }
 
 const (
-	// outboxMax is how many packets wait in the outbox. Only a flood of requests
-	// brings about more: their answers are dropped.
-	outboxMax = 1024
 	// outboxRounds is after how many turns who empties the outbox leaves the rest
 	// to the housekeeper: others fill it as fast as it is emptied.
 	outboxRounds = 16
@@ -69,12 +67,13 @@ func (s *Stack) postPackets(out []outPacket) (dropped int) {
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n := min(len(out), max(outboxMax-len(o.packets), 0))
+	n := min(len(out), max(s.limits.Outbox-len(o.packets), 0))
 	o.packets = append(o.packets, out[:n]...)
 	o.waiting.Store(true)
 	for i := range out[n:] {
 		out[n+i].giveBack(&s.pool)
 	}
+	o.dropped += uint64(len(out) - n)
 	return len(out) - n
 }
 

@@ -47,7 +47,7 @@ func TestOutboxOverflows(t *testing.T) {
 					c.post(w, 100)
 					w.s.unlockReceive()
 				}
-				w.grew("IpOutDiscards", 4000-outboxMax)
+				w.grew("IpOutDiscards", uint64(4000-w.s.limits.Outbox))
 				o.mu.Lock()
 				o.busy = false
 				o.mu.Unlock()

@@ -12,13 +12,13 @@ type bufferPool struct {
 	mu   sync.Mutex
 	free [poolClasses][][]byte
 	held int // bytes in free
+	max  int // of held
 }
 
 const (
 	minBuffer   = 512       // the smallest class in bytes
 	poolClasses = 9         // 512 B to 128 KiB
 	maxBuffer   = 128 << 10 // the largest class in bytes
-	maxHeld     = 16 << 20  // what the pool keeps at most, in bytes
 )
 
 // bufferClass returns the class of buffers that hold n bytes.
@@ -55,7 +55,7 @@ func (p *bufferPool) put(b []byte) {
 		return
 	}
 	p.mu.Lock()
-	if p.held+cap(b) <= maxHeld {
+	if p.held+cap(b) <= p.max {
 		p.free[class] = append(p.free[class], b)
 		p.held += cap(b)
 	}

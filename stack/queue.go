@@ -107,7 +107,10 @@ type queue struct {
 	ring    []entry // a power of two long
 	head    int
 	charged int64 // as Linux charges: buffers and their overhead, not payload
-	waiters []*waiter
+	// reserved is how much of memory the queue has taken, at least charged.
+	reserved int64
+	memory   *receiveMemory
+	waiters  []*waiter
 }
 
 // What Linux 6.18 charges a socket for a datagram (skb->truesize) on 64-bit
@@ -161,6 +164,13 @@ func (q *queue) push(pool *bufferPool, data []byte, in *Info) (ok, wake bool) {
 		q.drops.Add(1)
 		return false, false
 	}
+	reserved, ok := q.memory.reserve(q.reserved, q.charged+weight)
+	if !ok {
+		q.mu.Unlock()
+		q.drops.Add(1)
+		return false, false
+	}
+	q.reserved = reserved
 	n := int(q.n.Load())
 	if n == len(q.ring) {
 		q.growLocked(n)
@@ -204,6 +214,7 @@ func (q *queue) take(pool *bufferPool, t *target, peek bool) bool {
 		}
 	}
 	if !peek && i > 0 {
+		q.reserved = q.memory.release(q.reserved, q.charged)
 		q.head = (q.head + i) & (len(q.ring) - 1)
 		q.n.Store(int32(n - i))
 	}
@@ -236,6 +247,7 @@ func (q *queue) purge(pool *bufferPool) {
 		pool.put(q.ring[(q.head+i)&(len(q.ring)-1)].data)
 	}
 	q.ring, q.head, q.charged = nil, 0, 0
+	q.reserved = q.memory.releaseAll(q.reserved, 0)
 	q.n.Store(0)
 }
 

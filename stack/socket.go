@@ -45,6 +45,10 @@ type Socket struct {
 
 	hasPeer atomic.Bool // connected, readable without mu
 
+	// scheduled is how many frames wait for their time (SO_TXTIME), guarded by
+	// schedule.mu.
+	scheduled int
+
 	// binding is guarded by the receive lock.
 	binding udp.Binding[*Socket]
 
@@ -124,6 +128,7 @@ func (s *Stack) open(k *Socket) (*Socket, error) {
 	k.mtuDiscover.Store(unix.IP_PMTUDISC_WANT)
 	k.recvExtras.cpu.Store(-1)
 	k.queue.limit.Store(defaultRcvbuf)
+	k.queue.memory, k.errors.memory = &s.receiveMemory, &s.receiveMemory
 	k.sending.limit.Store(defaultSndbuf)
 	k.spin.adaptive.Store(spinStart)
 	k.losses.base.Store(s.lost(nil))
@@ -131,6 +136,10 @@ func (s *Stack) open(k *Socket) (*Socket, error) {
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, unix.ENETDOWN
+	}
+	if len(s.sockets) >= s.limits.Sockets {
+		s.socketsRefused.Add(1)
+		return nil, unix.ENFILE
 	}
 	s.sockets[k] = struct{}{}
 	return k, nil
@@ -498,6 +507,8 @@ func (k *Socket) Close() error {
 	k.dropGroups()
 	k.dropPaths()
 	k.queue.purge(&k.s.pool)
+	k.errors.close()
+	k.unschedule()
 	k.s.mu.Lock()
 	delete(k.s.sockets, k)
 	k.s.mu.Unlock()

@@ -69,15 +69,16 @@ type Stack struct {
 	reasmTimer *timer
 	schedule   schedule
 	// txTimeSlack is Config's, in nanoseconds.
-	txTimeSlack int64
-	pool        bufferPool
-	flushes     sync.Pool
-	outbox      outbox
-	rooms       rooms
-	ident       *ipv4.Identifier
-	recent      recentDestinations
-	gateways    gateways
-	socketIDs   atomic.Uint64
+	txTimeSlack   int64
+	pool          bufferPool
+	receiveMemory receiveMemory
+	flushes       sync.Pool
+	outbox        outbox
+	rooms         rooms
+	ident         *ipv4.Identifier
+	recent        recentDestinations
+	gateways      gateways
+	socketIDs     atomic.Uint64
 
 	poller      *link.Poller
 	sleepers    sleepers
@@ -94,6 +95,7 @@ type Stack struct {
 	txMu   sync.Mutex
 	txAll  []*txbuf
 	txFree []*txbuf
+	txGone counters // of the txbufs that were given up
 
 	errorsLost atomic.Uint64 // by full error queues
 	lostBefore atomic.Uint64 // by links that are no more
@@ -113,14 +115,12 @@ type Stack struct {
 	maxMemberships, maxSources int
 
 	// mu guards the configuration, as the package comment says.
-	mu        sync.Mutex
-	closed    bool
-	lastIndex int
-	sockets   map[*Socket]struct{}
+	mu             sync.Mutex
+	closed         bool
+	lastIndex      int
+	sockets        map[*Socket]struct{}
+	socketsRefused atomic.Uint64
 }
-
-// maxPathMTUs bounds the cache of path MTUs that ICMP taught.
-const maxPathMTUs = 4096
 
 // New makes a stack with a loopback interface "lo" that has 127.0.0.1/8. Close
 // ends it. It takes the two descriptors that sleeping needs: EMFILE or ENFILE if
@@ -130,13 +130,15 @@ func New(cfg Config) (*Stack, error) {
 		clock:       cfg.Clock,
 		spinDefault: cfg.Spin,
 		reasm:       ipv4.NewReassembler(cfg.Reassembly),
-		pmtu:        ipv4.NewPathMTU(maxPathMTUs),
+		pmtu:        ipv4.NewPathMTU(cfg.Limits.complete().PathMTUs),
 		poller:      link.NewPoller(),
 		closing:     make(chan struct{}),
 		given:       make(chan struct{}),
 		sockets:     make(map[*Socket]struct{}),
 	}
 	s.limits = cfg.Limits.complete()
+	s.receiveMemory.limit = int64(s.limits.ReceiveBytes)
+	s.pool.max = s.limits.PoolBytes
 	s.housekeeper.init()
 	s.rooms.init(s)
 	if s.clock == nil {

@@ -32,6 +32,7 @@ type txbuf struct {
 	flags    int
 	deadline int64
 	own      bool // who sends is the one who empties the outbox
+	at       int  // its place in Stack.txAll
 	// queued says that the last packet waits for its neighbour.
 	queued bool
 	// special says that a frame of batch is not one that the link's Send takes.
@@ -75,14 +76,14 @@ func (s *Stack) acquireTx(id uint64) *txbuf {
 			return tx
 		}
 	}
-	tx := &txbuf{s: s, arena: make([]byte, txFirst)}
 	s.txMu.Lock()
 	defer s.txMu.Unlock()
 	if n := len(s.txFree); n > 0 {
-		tx = s.txFree[n-1]
+		tx := s.txFree[n-1]
 		s.txFree = s.txFree[:n-1]
 		return tx
 	}
+	tx := &txbuf{s: s, arena: make([]byte, txFirst), at: len(s.txAll)}
 	s.txAll = append(s.txAll, tx)
 	return tx
 }
@@ -98,14 +99,29 @@ func (s *Stack) releaseTx(tx *txbuf, id uint64) {
 		}
 	}
 	s.txMu.Lock()
-	s.txFree = append(s.txFree, tx)
-	s.txMu.Unlock()
+	defer s.txMu.Unlock()
+	if len(s.txFree) < s.limits.TxBuffers {
+		s.txFree = append(s.txFree, tx)
+		return
+	}
+	// So many senders at once as there were are not there any more.
+	for i := range tx.count {
+		s.txGone[i] += tx.count[i].Load()
+	}
+	last := len(s.txAll) - 1
+	s.txAll[tx.at] = s.txAll[last]
+	s.txAll[tx.at].at = tx.at
+	s.txAll[last] = nil
+	s.txAll = s.txAll[:last]
 }
 
 // addTransmitCounters adds the senders' counters to sum.
 func (s *Stack) addTransmitCounters(sum *counters) {
 	s.txMu.Lock()
 	defer s.txMu.Unlock()
+	for i, n := range s.txGone {
+		sum[i] += n
+	}
 	for _, tx := range s.txAll {
 		for i := range tx.count {
 			sum[i] += tx.count[i].Load()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"container/heap"
 	"math"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -23,8 +24,6 @@ import (
 //     by then has missed its time, and is dropped.
 
 const (
-	// maxScheduled is how many frames wait for their time.
-	maxScheduled = 8192
 	// scheduledBatch is how many leave in one turn of the timers.
 	scheduledBatch = 256
 	// defaultTxTimeSlack is Config.TxTimeSlack's default, in nanoseconds.
@@ -108,6 +107,8 @@ type schedule struct {
 	mu   sync.Mutex // held while the timer is set, so that it is set to the earliest
 	heap scheduleHeap
 	seq  uint64
+	// purged counts frames that went with their socket.
+	purged uint64
 }
 
 // scheduleFrame has a frame of the pool's leave by an interface when its time
@@ -126,7 +127,8 @@ func (s *Stack) scheduleFrame(tx *txbuf, ifc *Interface, w waitingFrame, frame [
 	}
 	q := &s.schedule
 	q.mu.Lock()
-	if len(q.heap) == maxScheduled {
+	k := f.socket
+	if len(q.heap) >= s.limits.Scheduled || k.scheduled >= s.limits.ScheduledPerSocket || k.Closed() && f.late(s.clock.Now()) {
 		q.mu.Unlock()
 		tx.count[dropTxTimeFull].Add(1)
 		s.pool.put(frame)
@@ -134,7 +136,8 @@ func (s *Stack) scheduleFrame(tx *txbuf, ifc *Interface, w waitingFrame, frame [
 	}
 	f.seq = q.seq
 	q.seq++
-	f.socket.chargeSend(len(frame))
+	k.scheduled++
+	k.chargeSend(len(frame))
 	heap.Push(&q.heap, f)
 	s.timers.set(q.timer, q.heap[0].later.due)
 	q.mu.Unlock()
@@ -152,6 +155,41 @@ func (f *scheduled) drop(e unix.Errno, code uint8) {
 	f.ifc.s.pool.put(f.frame)
 }
 
+// lingerTime is how far ahead datagrams of a closed socket may have their time, in
+// nanoseconds: those leave still, as on Linux. Others would be nobody's in the queue.
+const lingerTime = 1e9
+
+// late reports whether the frame's time is so far ahead that it goes with its socket.
+func (f *scheduled) late(now int64) bool { return f.later.due > now+lingerTime }
+
+// unschedule drops what a socket that was closed has scheduled for long after.
+func (k *Socket) unschedule() {
+	s := k.s
+	q := &s.schedule
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if k.scheduled == 0 {
+		return
+	}
+	now := s.clock.Now()
+	q.heap = slices.DeleteFunc(q.heap, func(f *scheduled) bool {
+		if f.socket != k || !f.late(now) {
+			return false
+		}
+		k.scheduled--
+		q.purged++
+		k.unchargeSend(len(f.frame))
+		s.pool.put(f.frame)
+		return true
+	})
+	heap.Init(&q.heap)
+	next := int64(never)
+	if len(q.heap) > 0 {
+		next = q.heap[0].later.due
+	}
+	s.timers.set(q.timer, next)
+}
+
 // scheduleTimer moves the frames that are due to the outbox. The receive lock is
 // held.
 func (s *Stack) scheduleTimer(now int64) {
@@ -159,7 +197,9 @@ func (s *Stack) scheduleTimer(now int64) {
 	q.mu.Lock()
 	o.mu.Lock()
 	for n := 0; n < scheduledBatch && len(q.heap) > 0 && q.heap[0].later.due <= now; n++ {
-		o.scheduled = append(o.scheduled, heap.Pop(&q.heap).(*scheduled))
+		f := heap.Pop(&q.heap).(*scheduled)
+		f.socket.scheduled--
+		o.scheduled = append(o.scheduled, f)
 	}
 	o.waiting.Store(true)
 	o.mu.Unlock()

@@ -299,7 +299,7 @@ func TestScheduledBounds(t *testing.T) {
 		w.resolved()
 		k := w.timed(monotonic)
 		n := 0
-		for ; n < maxScheduled; n++ {
+		for ; n < w.s.limits.Scheduled; n++ {
 			if err := w.sendAt(k, payload(1000), w.at(time.Second)); err != nil {
 				if err != unix.EAGAIN {
 					t.Errorf("a full send buffer: %v", err)
@@ -307,16 +307,19 @@ func TestScheduledBounds(t *testing.T) {
 				break
 			}
 		}
-		if n == maxScheduled {
+		if n == w.s.limits.Scheduled {
 			t.Fatal("the send buffer bounds nothing")
 		}
 		time.Sleep(1100 * time.Millisecond)
 		if got := len(w.sentIP()); got != n || k.SendQueued() != 0 {
 			t.Errorf("%d of %d left, %d bytes charged", got, n, k.SendQueued())
 		}
-		k.SetSendBuffer(1 << 30)
-		for range maxScheduled {
-			check(t, w.sendAt(k, nil, w.at(time.Hour)))
+		other := w.timed(monotonic)
+		for _, k := range []*Socket{k, other} {
+			k.SetSendBuffer(1 << 30)
+			for range w.s.limits.ScheduledPerSocket {
+				check(t, w.sendAt(k, nil, w.at(time.Hour)))
+			}
 		}
 		check(t, w.sendAt(k, nil, w.at(time.Hour)))
 		k.SetRecvErr(true)
@@ -324,7 +327,7 @@ func TestScheduledBounds(t *testing.T) {
 			t.Errorf("a full queue: %v", err)
 		}
 		w.grew("OutbandDropTxTimeQueueFull", 2)
-		if w.s.Scheduled() != maxScheduled {
+		if w.s.Scheduled() != w.s.limits.Scheduled {
 			t.Errorf("%d frames are scheduled", w.s.Scheduled())
 		}
 	})
