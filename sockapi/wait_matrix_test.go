@@ -24,7 +24,6 @@ type floodLink struct {
 	*pipe.Link
 	frame []byte
 	fd    int // readable for ever, or -1
-	out   atomic.Int32
 	over  atomic.Bool
 }
 

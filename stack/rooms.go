@@ -101,14 +101,6 @@ func (r *rooms) take(guess bool) (sockets []*Socket, links []link.Link, timed bo
 	return sockets, links, timed
 }
 
-// forget has k not told any more.
-func (r *rooms) forget(k *Socket) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.waiting, k)
-	r.poller.Wake()
-}
-
 // close ends the goroutine. Backlogs that are left are lost.
 func (r *rooms) close() {
 	r.mu.Lock()

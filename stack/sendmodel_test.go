@@ -75,7 +75,6 @@ type sendProgram struct {
 	rng *rand.Rand
 	l   *ledger
 	ifc int
-	raw bool // datagrams of its own, behind an IP header that the stack makes
 }
 
 // numbered returns a payload of n bytes that begins with a number.

@@ -1,8 +1,6 @@
 package wire
 
 import (
-	"cmp"
-	"fmt"
 	"slices"
 
 	"github.com/outband/outband/test/oracle"
@@ -96,15 +94,3 @@ func (j *Judge) Compare(script func(*Play)) string {
 	}
 	return diff
 }
-
-// each returns the product of two axes as names with functions.
-func named[T any](all map[string]T) (names []string) {
-	for n := range all {
-		names = append(names, n)
-	}
-	slices.SortFunc(names, cmp.Compare[string])
-	return names
-}
-
-// dotted writes an address down.
-func dotted(a [4]byte) string { return fmt.Sprintf("%d.%d.%d.%d", a[0], a[1], a[2], a[3]) }
