@@ -17,7 +17,7 @@ import (
 // revision.
 func find(patterns []string, since string) ([]mutant, error) {
 	if len(patterns) == 0 {
-		return nil, fmt.Errorf("mutants: name packages: ./stack, ./...")
+		return nil, fmt.Errorf("mutants: name packages, such as ./stack")
 	}
 	changed, err := changedLines(since)
 	if err != nil {
