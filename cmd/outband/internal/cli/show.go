@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/netip"
@@ -115,17 +116,20 @@ func (f *netFlags) show(w io.Writer, n *node.Node) {
 }
 
 // showNow prints to stderr what groups are joined, and of a stack of our own the
-// neighbours and counters.
+// neighbours and counters: at once, so that nothing that the command itself prints
+// comes in between.
 func (a *app) showNow(n *node.Node) {
+	var b bytes.Buffer
 	if !n.InBand() {
-		printNeighbours(a.err, n.Stack.Neighbours())
-		printCounters(a.err, counters(n))
+		printNeighbours(&b, n.Stack.Neighbours())
+		printCounters(&b, counters(n))
 	}
 	all, err := memberships(n)
 	if err != nil {
-		fmt.Fprintln(a.err, "outband:", err)
+		fmt.Fprintln(&b, "outband:", err)
 	}
-	mcast.PrintGroups(a.err, all)
+	mcast.PrintGroups(&b, all)
+	a.err.Write(b.Bytes())
 }
 
 // showOnSignal calls showNow at each SIGUSR1, until the returned function is
