@@ -77,9 +77,13 @@ func TestWarmingLeavesNoTrace(t *testing.T) {
 			if warmed != tt.warms {
 				t.Errorf("warmed: %v, want %v", warmed, tt.warms)
 			}
-			r.frame = udpFrame(9, []byte("the real one"))
-			if tt.name == "connected" || tt.name == "bound" {
+			comes := tt.name == "connected" || tt.name == "bound"
+			s.lockReceive() // whoever drives the link looks at these
+			if r.frame = udpFrame(9, []byte("the real one")); comes {
 				r.ready = 1
+			}
+			s.unlockReceive()
+			if comes {
 				if got, _ := recv(t, k); string(got) != "the real one" {
 					t.Errorf("received %q", got)
 				}
