@@ -19,7 +19,7 @@ func TestAnswersTakeNothing(t *testing.T) {
 	in, out := 0, 0
 	drain := func() {
 		for ev, ok := s.Next(); ok; ev, ok = s.Next() {
-			if ev.Kind == Discard || ev.Kind == Unreachable {
+			if ev.Kind == Discard || ev.Kind == Unreachable || ev.Kind == Purged {
 				out++
 			}
 		}

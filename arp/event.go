@@ -10,11 +10,15 @@ const (
 	// known now. The caller fills it in and sends the frame.
 	Flush
 	// Unreachable: Pending is a datagram whose neighbour Addr does not answer
-	// (EHOSTUNREACH), or whose entry has gone. The caller reports it and frees the frame.
+	// (EHOSTUNREACH), or whose entry was
+	// deleted or evicted. The caller reports it and frees the frame.
 	Unreachable
 	// Discard: Pending is an answer to a stranger that gave way to others while it
 	// waited. The caller frees the frame.
 	Discard
+	// Purged: Pending is a datagram whose entry went with the link while it waited, or
+	// before it could. As in Linux nobody is told. The caller frees the frame.
+	Purged
 	// Resolved: the neighbour Addr, for which Solicit was called, has the
 	// address MAC.
 	Resolved
@@ -46,6 +50,8 @@ func (k EventKind) String() string {
 		return "unreachable"
 	case Discard:
 		return "discard"
+	case Purged:
+		return "purged"
 	case Resolved:
 		return "resolved"
 	case ResolveFailed:
@@ -70,7 +76,7 @@ type Event struct {
 	Packet  [Len]byte // Transmit: the ARP packet
 	Addr    [4]byte   // the neighbour's or own address that it is about
 	MAC     [6]byte   // Flush, Resolved, NeighbourUp: the neighbour's; Conflict: the other host's
-	Pending Pending   // Flush, Unreachable, Discard: the datagram, which is the caller's again
+	Pending Pending   // Flush, Unreachable, Discard, Purged: the datagram, which is the caller's again
 }
 
 // An eventQueue is a ring of events that grows as needed. What can be in it is

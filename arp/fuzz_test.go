@@ -161,7 +161,7 @@ func fetch(t *testing.T, tab *Table) (datagrams int) {
 			return datagrams
 		}
 		switch ev.Kind {
-		case Flush, Unreachable, Discard:
+		case Flush, Unreachable, Discard, Purged:
 			if ev.Pending.Frame == nil {
 				t.Fatal("a datagram without a frame")
 			}

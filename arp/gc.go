@@ -42,7 +42,7 @@ func (t *Table) evictFrom(id listID) bool {
 	if e == nil {
 		return false
 	}
-	t.remove(e)
+	t.remove(e, Unreachable)
 	t.stats.ForcedGC++
 	return true
 }
@@ -83,7 +83,7 @@ func (t *Table) collect(now int64) {
 			t.collectAt = now + collectPause
 			return
 		}
-		t.remove(e)
+		t.remove(e, Unreachable)
 		t.stats.PeriodicGC++
 	}
 }

@@ -112,7 +112,7 @@ func TestEnqueueWhenNotIncomplete(t *testing.T) {
 			t.Error("an entry that has gone may be used")
 		}
 		s.Enqueue(e, frame("x"))
-		wantLines(t, s.run(0), `0.000 unreachable 10.0.0.2 "x"`)
+		wantLines(t, s.run(0), `0.000 purged 10.0.0.2 "x"`)
 	})
 }
 
@@ -140,7 +140,8 @@ func TestLinkDown(t *testing.T) {
 	s.Enqueue(e, frame("x"))
 	s.drain()
 	s.LinkDown()
-	wantLines(t, s.run(time.Minute), `0.000 unreachable 10.0.0.2 "x"`)
+	s.Enqueue(e, frame("late"))
+	wantLines(t, s.run(time.Minute), `0.000 purged 10.0.0.2 "x"`, `0.000 purged 10.0.0.2 "late"`)
 	if s.Len() != 1 || s.Lookup(otherIP) == nil {
 		t.Errorf("%d entries", s.Len())
 	}

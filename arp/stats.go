@@ -26,7 +26,7 @@ type Stats struct {
 	MACChanges     uint64 // a known MAC was replaced by what a packet said
 	UnresDiscards  uint64 // datagrams dropped from a full queue
 	Flushed        uint64 // waiting datagrams sent on
-	Unreachable    uint64 // waiting datagrams reported unreachable
+	Unreachable    uint64 // waiting datagrams reported unreachable, or purged
 	SourceMismatch uint64 // sender hardware address was not the frame's source, accepted or not
 }
 

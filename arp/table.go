@@ -209,7 +209,7 @@ func (t *Table) Delete(ip [4]byte) bool {
 	if e == nil {
 		return false
 	}
-	t.remove(e)
+	t.remove(e, Unreachable)
 	return true
 }
 
@@ -238,15 +238,15 @@ func (t *Table) newEntry(now int64, ip [4]byte, answer bool) (*Entry, Cause) {
 	return e, CauseNone
 }
 
-// remove takes the entry out of the table for good.
-func (t *Table) remove(e *Entry) {
+// remove takes the entry out of the table for good. What waits comes out as kind.
+func (t *Table) remove(e *Entry, kind EventKind) {
 	t.disarm(e)
 	t.unlink(e)
 	t.entries.remove(e)
 	e.state = None
 	e.bump()
 	t.stats.Destroys++
-	t.releaseAll(Unreachable, e)
+	t.releaseAll(kind, e)
 	t.answer(ResolveFailed, e)
 }
 
@@ -269,13 +269,13 @@ func (t *Table) SetHardwareAddr(mac [6]byte) {
 func (t *Table) LinkUp(now int64) { t.announceAll(t.clock(now)) }
 
 // LinkDown says that the link carries no frames. All neighbours but PERMANENT ones
-// are forgotten, and what waits for them comes out as Unreachable; senders that
+// are forgotten, and what waits for them comes out as Purged; senders that
 // have cached any MAC are made to ask again. Announcements and probes stop until
 // LinkUp.
 func (t *Table) LinkDown() {
 	for id := listNone + 1; id < numLists; id++ {
 		for t.lists[id].head != nil {
-			t.remove(t.lists[id].head)
+			t.remove(t.lists[id].head, Purged)
 		}
 	}
 	for e := range t.entries.all() {

@@ -91,11 +91,17 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 		tx.count[arpOut].Add(1)
 		i.sendFrame(tx, nil, s.arpFrame(i, ev.Dst, ev.Packet[:]), tag{})
 	case arp.Flush:
+		own := i.info.Load().HardwareAddr // it may have changed meanwhile
 		copy(ev.Pending.Frame[:6], ev.MAC[:])
+		copy(ev.Pending.Frame[6:12], own[:])
 		uncharge(&ev.Pending)
 		i.sendWaited(tx, &ev.Pending)
 	case arp.Discard:
 		tx.count[dropNeighbourQueue].Add(1)
+		s.pool.put(ev.Pending.Frame)
+	case arp.Purged:
+		tx.count[dropNeighbourFailed].Add(1)
+		uncharge(&ev.Pending)
 		s.pool.put(ev.Pending.Frame)
 	case arp.Unreachable:
 		tx.count[dropNeighbourFailed].Add(1)
