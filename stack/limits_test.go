@@ -2,11 +2,17 @@ package stack
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/outband/outband/arp"
 	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/igmp"
 	"github.com/outband/outband/ipv4"
 	"golang.org/x/sys/unix"
 )
@@ -17,8 +23,8 @@ var small = Limits{GroupFlows: 4, GroupFlowSockets: 8, Sockets: 8, ReceiveBytes:
 
 // floods go beyond each limit, by a test of their own or by one that does so already.
 var floods = map[string]func(t *testing.T, w *wire){
-	"Limits.GroupFlows":         elsewhere(TestRememberedFlows),
-	"Limits.GroupFlowSockets":   elsewhere(TestRememberedFlows),
+	"Limits.GroupFlows":         floodGroupFlows,
+	"Limits.GroupFlowSockets":   floodGroupFlowSockets,
 	"Limits.Sockets":            floodSockets,
 	"Limits.ReceiveBytes":       floodReceiveMemory,
 	"Limits.Outbox":             elsewhere(TestOutboxOverflows),
@@ -26,15 +32,34 @@ var floods = map[string]func(t *testing.T, w *wire){
 	"Limits.ScheduledPerSocket": floodSchedule,
 	"Limits.PathMTUs":           floodPathMTUs,
 	"Limits.TxBuffers":          floodTxBuffers,
-	"Limits.PoolBytes":          elsewhere(TestFloods),
+	"Limits.PoolBytes":          floodPool,
 	"Config.MaxMemberships":     elsewhere(TestFilterCalls),
 	"Config.MaxSources":         elsewhere(TestFilterCalls),
 	"SO_RCVBUF":                 elsewhere(TestFloods),
 	"SO_SNDBUF":                 elsewhere(TestSendBuffer),
-	"arp.Config.MaxEntries":     elsewhere(TestFloods),
-	"arp.Config.MaxQueuedBytes": elsewhere(TestWaitingDatagramsAreLost),
-	"ipv4.ReassemblyConfig":     elsewhere(TestFragmentFloodIsBounded),
-	"icmp.LimiterConfig":        elsewhere(TestErrorsAreRateLimited),
+}
+
+// inRoom are the tests of protocol rooms that reach their own limits.
+var inRoom = map[string]string{
+	"arp.Config.MaxEntries":            "arp.TestResolveFloodIsBounded",
+	"arp.Config.MaxAddresses":          "arp.TestAddAddressRefuses",
+	"arp.Config.MaxEvents":             "arp.TestInputFloodWithoutNext",
+	"arp.Config.MaxConflicts":          "arp.TestProbingRateLimit",
+	"arp.Config.QueueLen":              "arp.TestEnqueueOrderAndOverflow",
+	"arp.Config.QueueBytes":            "arp.TestEnqueueBytes",
+	"arp.Config.TotalQueueBytes":       "arp.TestEnqueueTotalIsShared",
+	"arp.Config.AnswerQueueLen":        "arp.TestAnswersWaitFairly",
+	"arp.Config.AnswerQueueBytes":      "arp.TestAnswersTakeNothing",
+	"arp.Config.MaxAnswering":          "arp.TestAnswersTakeNothing",
+	"igmp.Config.MaxLeaving":           "igmp.TestBounds",
+	"igmp.Config.MaxDeadSources":       "igmp.TestBounds",
+	"igmp.Config.MaxQuerySources":      "igmp.TestQuerySourceLimit",
+	"igmp.Config.MaxQueue":             "igmp.TestBounds",
+	"ipv4.ReassemblyConfig.HighThresh": "ipv4.TestReassemblyFlood",
+	"ipv4.ReassemblyConfig.MaxDist":    "ipv4.TestReassemblyMaxDist",
+	"icmp.LimiterConfig.MsgsPerSec":    "icmp.TestLimiterGlobal",
+	"icmp.LimiterConfig.RateLimit":     "icmp.TestLimiterPerHost",
+	"icmp.LimiterConfig.MaxHosts":      "icmp.TestLimiterForgetsTheLongestIdle",
 }
 
 // elsewhere says that a test reaches the limit; that the test exists the compiler sees.
@@ -44,6 +69,12 @@ func elsewhere(func(*testing.T)) func(*testing.T, *wire) { return nil }
 func TestLimits(t *testing.T) {
 	for _, l := range AllLimits() {
 		flood, listed := floods[l.Name]
+		if test := inRoom[l.Name]; test != "" {
+			room, name, _ := strings.Cut(test, ".")
+			if listed = strings.Contains(testsOf(t, room), "func "+name+"("); !listed {
+				t.Errorf("%s: there is no test %s", l.Name, test)
+			}
+		}
 		if !listed {
 			t.Errorf("%s: nothing goes beyond it", l.Name)
 			continue
@@ -67,8 +98,88 @@ func TestLimits(t *testing.T) {
 			})
 		})
 	}
-	if len(floods) != len(AllLimits()) {
-		t.Errorf("%d floods for %d limits", len(floods), len(AllLimits()))
+	if n := len(floods) + len(inRoom); n != len(AllLimits()) {
+		t.Errorf("%d floods for %d limits", n, len(AllLimits()))
+	}
+}
+
+// testsOf returns the text of a protocol room's tests.
+func testsOf(t *testing.T, room string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", room, "*_test.go"))
+	check(t, err)
+	var all strings.Builder
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		check(t, err)
+		all.Write(b)
+	}
+	return all.String()
+}
+
+// floodGroupFlows has more groups and ports than are remembered: all are delivered.
+func floodGroupFlows(t *testing.T, w *wire) {
+	k := w.socket("0.0.0.0:9", "")
+	for n := range 4 * small.GroupFlows {
+		check(t, k.JoinGroup(GroupRequest{Group: groupAddr(n), Interface: w.ifc.Index()}))
+	}
+	for range 2 {
+		for n := range 4 * small.GroupFlows {
+			w.feed(groupFrame(groupAddr(n), 9, []byte("each")))
+			w.got(k, "each")
+			if c := &w.s.flows; c.used > small.GroupFlows {
+				t.Fatalf("%d flows are remembered", c.used)
+			}
+		}
+	}
+	if w.s.flows.drops == 0 {
+		t.Error("the limit was not reached")
+	}
+	check(t, k.Close())
+}
+
+// floodGroupFlowSockets has one group with more members than are remembered.
+func floodGroupFlowSockets(t *testing.T, w *wire) {
+	var all []*Socket
+	for range small.Sockets - 1 { // one is left for worksStill
+		k := udpSocket(t, w.s, "")
+		k.SetReuse(true, false)
+		check(t, k.Bind(netip.MustParseAddrPort("0.0.0.0:9")))
+		for n := range 4 {
+			check(t, k.JoinGroup(GroupRequest{Group: groupAddr(n), Interface: w.ifc.Index()}))
+		}
+		all = append(all, k)
+	}
+	for range 2 {
+		for n := range 4 {
+			w.feed(groupFrame(groupAddr(n), 9, []byte("all")))
+			for _, k := range all {
+				w.got(k, "all")
+			}
+			if c := &w.s.flows; c.held > small.GroupFlowSockets+len(all) {
+				t.Fatalf("%d sockets are remembered", c.held)
+			}
+		}
+	}
+	if w.s.flows.drops == 0 {
+		t.Error("the limit was not reached")
+	}
+	for _, k := range all {
+		check(t, k.Close())
+	}
+}
+
+// floodPool gives back more buffers than are kept.
+func floodPool(t *testing.T, w *wire) {
+	var all [][]byte
+	for range 3 * small.PoolBytes / 2048 {
+		all = append(all, w.s.pool.get(2048))
+	}
+	for _, b := range all {
+		w.s.pool.put(b)
+	}
+	if held := w.s.pool.held; held > small.PoolBytes || held < small.PoolBytes/2 {
+		t.Errorf("%d bytes are kept", held)
 	}
 }
 
@@ -167,4 +278,41 @@ func floodTxBuffers(t *testing.T, w *wire) {
 		t.Errorf("%d transmit buffers are kept", n)
 	}
 	w.grew("UdpOutDatagrams", 100)
+}
+
+// TestLimitsNameWhatThereIs holds the list to the fields and counters that it names.
+func TestLimitsNameWhatThereIs(t *testing.T) {
+	rooms := map[string]reflect.Type{"Limits": reflect.TypeFor[Limits](), "Config": reflect.TypeFor[Config](),
+		"arp.Config": reflect.TypeFor[arp.Config](), "igmp.Config": reflect.TypeFor[igmp.Config](),
+		"icmp.LimiterConfig": reflect.TypeFor[icmp.LimiterConfig](), "ipv4.ReassemblyConfig": reflect.TypeFor[ipv4.ReassemblyConfig]()}
+	named := make(map[string]bool)
+	counters := make(map[string]bool)
+	for _, c := range newStack(t, Config{}).Stats().Counters {
+		counters[c.Name] = true
+	}
+	for _, l := range AllLimits() {
+		for _, c := range strings.FieldsFunc(l.Counter, func(r rune) bool { return r == ',' || r == ' ' }) {
+			if !counters[c] {
+				t.Errorf("%s: there is no counter %s", l.Name, c)
+			}
+		}
+		named[l.Name] = true
+		if at := strings.LastIndexByte(l.Name, '.'); at > 0 {
+			room, ok := rooms[l.Name[:at]]
+			if !ok {
+				t.Errorf("%s: there is no such configuration", l.Name)
+			} else if _, ok := room.FieldByName(l.Name[at+1:]); !ok {
+				t.Errorf("%s: there is no such field", l.Name)
+			}
+		}
+	}
+	for name, room := range rooms {
+		for i := range room.NumField() {
+			field := room.Field(i).Name
+			limit := name == "Limits" || strings.HasPrefix(field, "Max") || strings.Contains(field, "Bytes") || strings.HasSuffix(field, "QueueLen") || strings.HasSuffix(field, "Thresh")
+			if limit && !named[name+"."+field] {
+				t.Errorf("%s.%s is not in the list", name, field)
+			}
+		}
+	}
 }
