@@ -446,3 +446,34 @@ func TestSelfPing(t *testing.T) {
 		}
 	})
 }
+
+// TestErrorsToSeveral addresses errors and replies to a broadcast and to a group: they
+// mean nothing (RFC 1122, 3.2.2). Requests have no answer but are in order.
+func TestErrorsToSeveral(t *testing.T) {
+	for _, dst := range [][4]byte{{10, 9, 0, 255}, {255, 255, 255, 255}, {224, 0, 0, 1}} {
+		bubble(t, func(t *testing.T, w *wire) {
+			w.resolved()
+			k := w.socket("10.9.0.1:9", "10.9.0.2:7")
+			ping, err := w.s.NewSocket(ipv4.ProtocolICMP)
+			check(t, err)
+			check(t, ping.Bind(netip.MustParseAddrPort("0.0.0.0:77")))
+			w.send(k, payload(1400))
+			quoted := w.sentIP()[0].data[ipOffset:]
+			for _, m := range [][]byte{
+				icmp.AppendError(nil, icmp.DestinationUnreachable, icmp.CodePort, 0, quoted),
+				icmp.AppendError(nil, icmp.DestinationUnreachable, icmp.CodeFragmentation, icmp.FragmentationRest(600), quoted),
+				icmp.AppendEcho(nil, icmp.EchoReply, 77, 1, []byte("x")),
+			} {
+				w.feed(ip(ipv4.Fields{Src: far4, Dst: dst, Protocol: ipv4.ProtocolICMP}, m))
+			}
+			if e := k.TakeError(); e != 0 {
+				t.Errorf("to %v: the socket is told %v", dst, e)
+			}
+			if mtu, _ := k.PathMTU(); mtu != 1500 {
+				t.Errorf("to %v: path MTU %d", dst, mtu)
+			}
+			w.empty(ping)
+			w.grew("IcmpInErrors", 3)
+		})
+	}
+}

@@ -1,0 +1,37 @@
+package stack
+
+import (
+	"testing"
+
+	"github.com/outband/outband/link"
+)
+
+// TestBehindTheBacklog has a socket send while frames of an earlier call of its wait for
+// room: what comes later leaves later, on each way to send.
+func TestBehindTheBacklog(t *testing.T) {
+	for name, send := range map[string]func(k *Socket) error{
+		"one": func(k *Socket) error { return k.Send([]byte("later"), 0, NoDeadline) },
+		"several": func(k *Socket) error {
+			_, err := k.SendMessages([]OutMessage{{Buffers: [][]byte{[]byte("later")}}}, 0, NoDeadline)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *wire) {
+				w.resolved()
+				k := w.socket("10.9.0.1:9", "10.9.0.2:7")
+				w.send(k, []byte("first of all"))
+				first := w.sentIP()[0].data
+				k.backlog.keep(k, w.ifc.queue, []link.TxFrame{{Data: first}})
+				check(t, send(k))
+				f := w.sentIP()
+				if len(f) != 2 || string(f[0].data[headersLen:]) != "first of all" || string(f[1].data[headersLen:]) != "later" {
+					t.Errorf("%d frames, in another order", len(f))
+				}
+				if n := k.SendQueued(); n != 0 || k.behindOn() != nil {
+					t.Errorf("%d bytes charged, backlog on %v", n, k.behindOn())
+				}
+			})
+		})
+	}
+}
