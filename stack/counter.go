@@ -100,6 +100,8 @@ const (
 	arpConflicts
 	eventsLost
 	errorsLost
+	receiveMemoryFull
+	dropTxTimeClosed
 	dropFilter
 	numCounters
 )
@@ -193,6 +195,8 @@ var counterNames = [numCounters]string{
 	arpConflicts:           "OutbandArpConflicts",
 	eventsLost:             "OutbandEventsLost",
 	errorsLost:             "OutbandErrorQueueFull",
+	receiveMemoryFull:      "OutbandReceiveMemoryFull",
+	dropTxTimeClosed:       "OutbandDropTxTimeClosed",
 	dropFilter:             "OutbandDropFilter",
 }
 
@@ -233,6 +237,10 @@ func (s *Stack) Stats() Stats {
 	s.addTransmitCounters(&sum)
 	sum[eventsLost] = s.subscriptions.lost.Load()
 	sum[errorsLost] = s.errorsLost.Load()
+	sum[receiveMemoryFull] = s.receiveMemory.refused.Load()
+	s.schedule.mu.Lock()
+	sum[dropTxTimeClosed] = s.schedule.purged
+	s.schedule.mu.Unlock()
 	out := make([]Counter, numCounters, int(numCounters)+int(arp.NumCauses))
 	for i := range out {
 		out[i] = Counter{counterNames[i], sum[i]}

@@ -66,7 +66,7 @@ func AllLimits() []Limit {
 		{"Limits.GroupFlows", "flows", "the sockets of further ones are looked for anew each time", ""},
 		{"Limits.GroupFlowSockets", "sockets", "as for GroupFlows", ""},
 		{"Limits.Sockets", "sockets", "NewSocket and its kin return ENFILE", ""},
-		{"Limits.ReceiveBytes", "bytes", "datagrams are dropped, unless their socket's queue holds less than 4 KiB", "UdpRcvbufErrors"},
+		{"Limits.ReceiveBytes", "bytes", "datagrams are dropped, unless their socket's queue holds less than 4 KiB; errors too", "OutbandReceiveMemoryFull"},
 		{"Limits.Outbox", "packets", "answers are dropped", "IpOutDiscards"},
 		{"Limits.Scheduled", "frames", "datagrams with a time are dropped, ENOBUFS", "OutbandDropTxTimeQueueFull"},
 		{"Limits.ScheduledPerSocket", "frames", "as for Scheduled", "OutbandDropTxTimeQueueFull"},

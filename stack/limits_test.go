@@ -91,8 +91,8 @@ func TestLimits(t *testing.T) {
 				w.resolved()
 				w.mark()
 				flood(t, w)
-				if l.Counter != "" && w.s.Stats().Get(l.Counter) <= w.base.Get(l.Counter) {
-					t.Errorf("%s has not grown", l.Counter)
+				if l.Counter != "" {
+					w.grewSoFar(l.Counter)
 				}
 				worksStill(t, w)
 			})
@@ -213,7 +213,16 @@ func floodReceiveMemory(t *testing.T, w *wire) {
 	other := w.socket("10.9.0.1:10", "")
 	w.feed(udpFrom(7, 10, "its own"))
 	w.got(other, "its own") // each has a little whatever others do
+	k.SetRecvErr(true)
+	for range 200 {
+		k.queueError(QueuedError{Errno: unix.EHOSTUNREACH, Origin: unix.SO_EE_ORIGIN_ICMP, Payload: payload(1000)})
+	}
+	if n := len(k.errors.entries); n > 10 {
+		t.Errorf("%d errors are queued beside", n)
+	}
+	w.grewSoFar("OutbandErrorQueueFull")
 	buf := make([]byte, 1000)
+	k.TakeError()
 	for range n {
 		if _, _, err := k.Recv(buf, unix.MSG_DONTWAIT, NoDeadline); err != nil {
 			t.Fatal(err)
@@ -223,6 +232,14 @@ func floodReceiveMemory(t *testing.T, w *wire) {
 	check(t, other.Close())
 	if left := w.s.receiveMemory.reserved.Load(); left != 0 {
 		t.Errorf("%d bytes are not given back", left)
+	}
+}
+
+// grewSoFar fails if a counter has not grown since mark.
+func (w *wire) grewSoFar(name string) {
+	w.t.Helper()
+	if w.s.Stats().Get(name) <= w.base.Get(name) {
+		w.t.Errorf("%s has not grown", name)
 	}
 }
 
@@ -245,6 +262,7 @@ func floodSchedule(t *testing.T, w *wire) {
 	if n := w.s.Scheduled(); n != 0 {
 		t.Errorf("%d frames of closed sockets are scheduled", n)
 	}
+	w.grew("OutbandDropTxTimeClosed", uint64(small.Scheduled))
 }
 
 func floodPathMTUs(t *testing.T, w *wire) {

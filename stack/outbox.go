@@ -20,7 +20,6 @@ type outbox struct {
 	scheduled []*scheduled
 	busy      bool        // somebody empties it
 	waiting   atomic.Bool // there is something in it
-	dropped   uint64      // packets and events that found no room
 
 	// What who empties it works on, to be swapped with the slices above.
 	spareEvents  []neighbourEvent
@@ -73,7 +72,6 @@ func (s *Stack) postPackets(out []outPacket) (dropped int) {
 	for i := range out[n:] {
 		out[n+i].giveBack(&s.pool)
 	}
-	o.dropped += uint64(len(out) - n)
 	return len(out) - n
 }
 

@@ -138,7 +138,6 @@ func (s *Stack) open(k *Socket) (*Socket, error) {
 		return nil, unix.ENETDOWN
 	}
 	if len(s.sockets) >= s.limits.Sockets {
-		s.socketsRefused.Add(1)
 		return nil, unix.ENFILE
 	}
 	s.sockets[k] = struct{}{}

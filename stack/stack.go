@@ -115,11 +115,10 @@ type Stack struct {
 	maxMemberships, maxSources int
 
 	// mu guards the configuration, as the package comment says.
-	mu             sync.Mutex
-	closed         bool
-	lastIndex      int
-	sockets        map[*Socket]struct{}
-	socketsRefused atomic.Uint64
+	mu        sync.Mutex
+	closed    bool
+	lastIndex int
+	sockets   map[*Socket]struct{}
 }
 
 // New makes a stack with a loopback interface "lo" that has 127.0.0.1/8. Close

@@ -107,7 +107,7 @@ type schedule struct {
 	mu   sync.Mutex // held while the timer is set, so that it is set to the earliest
 	heap scheduleHeap
 	seq  uint64
-	// purged counts frames that went with their socket.
+	// purged counts frames that went with their socket; guarded by mu.
 	purged uint64
 }
 
