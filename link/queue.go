@@ -34,7 +34,8 @@ type TxQueue interface {
 }
 
 // A Queuer is a link that tells when there is room to send, and can charge those
-// who send each for their own.
+// who send each for their own. Only package fault has one today; the stack does not
+// call OpenQueue yet.
 type Queuer interface {
 	Link
 	// Queue returns the queue that Send and SendBatch of the link use. Its Close

@@ -83,7 +83,9 @@ func (b *backlog) sendLocked(k *Socket) (loss uint64, done []lateFrame) {
 		loss++
 	}
 	done = b.frames[:at:at]
-	b.frames = b.frames[at:]
+	if b.frames = b.frames[at:]; len(b.frames) == 0 {
+		b.frames = nil // lets go of what was before it
+	}
 	return loss, done
 }
 

@@ -8,8 +8,8 @@ import (
 
 // sendBuffer is what of a socket's datagrams has not left yet. charged is what
 // waits in the stack: for a neighbour that does not answer yet, for its time, or in
-// the backlog. What waits in the device is charged to the socket's way out
-// (link.TxQueue).
+// the backlog. What waits in the device is not: that is the link's affair, and one
+// account for all sockets (txqueue.go).
 type sendBuffer struct {
 	charged atomic.Int64
 	limit   atomic.Int64 // SO_SNDBUF in bytes

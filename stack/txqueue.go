@@ -6,8 +6,10 @@ import (
 	"github.com/outband/outband/link"
 )
 
-// A txQueue is a way out of an interface: the link's own, which all may use, or one
-// that is one socket's alone, so that each is charged for its own frames only.
+// A txQueue is a way out of an interface. Today that is the link's own, which all
+// sockets share: what fills it for one fills it for all. A ring's link (tpacket) is no
+// link.Queuer, so that room is nil there: who waits tries again every busyPause, and
+// readiness does not see that the device is full.
 type txQueue struct {
 	ifc *Interface
 	out transmitter
@@ -61,5 +63,6 @@ func (l roomLink) FD() int { return l.to.RoomFD() }
 // PollError implements link.Link. The send that comes next says what is wrong.
 func (l roomLink) PollError() {}
 
-// queueFor returns the socket's way out of an interface.
+// queueFor returns the socket's way out of an interface: that of all. Where each has
+// its own (link.Queuer.OpenQueue), this is where it is found.
 func (k *Socket) queueFor(i *Interface) *txQueue { return i.queue }

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/outband/outband/icmp"
-	"github.com/outband/outband/inband"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
@@ -90,29 +89,9 @@ func NewInBand(t testing.TB) World {
 			t.Fatalf("%s has index %d, expected %d", e.Name, d.Index, deviceIndex)
 		}
 		check(t, e.AddLinkRoute(e.Name, routedGroups))
-		w.hosts[h] = worker(t, e.Namespace)
+		w.hosts[h] = lab.Worker(t, e.Namespace)
 	}
 	return w
-}
-
-// worker returns a channel of functions to run in a namespace.
-func worker(t testing.TB, ns *inband.Namespace) chan func() {
-	work, done := make(chan func()), make(chan error)
-	go func() {
-		done <- ns.Do(func() error {
-			for f := range work {
-				f()
-			}
-			return nil
-		})
-	}()
-	t.Cleanup(func() {
-		close(work)
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return work
 }
 
 // on runs f in a host's namespace.

@@ -95,7 +95,7 @@ func NewKernel(t testing.TB) Host {
 	check(t, h.near.SetSysctl("net/ipv4/icmp_ratemask", "0"))
 	check(t, h.near.SetSysctl("net/ipv4/ping_group_range", "0 0"))
 	check(t, h.near.AddAddress(devices[1], prefix(1)))
-	h.work = worker(t, h.near.Namespace)
+	h.work = lab.Worker(t, h.near.Namespace)
 	for i, name := range devices {
 		d, err := h.near.Device(name)
 		check(t, err)
@@ -107,26 +107,6 @@ func NewKernel(t testing.TB) Host {
 	}
 	h.Settle()
 	return h
-}
-
-// worker returns a channel of functions to run in a namespace.
-func worker(t testing.TB, ns *inband.Namespace) chan func() {
-	work, done := make(chan func()), make(chan error)
-	go func() {
-		done <- ns.Do(func() error {
-			for f := range work {
-				f()
-			}
-			return nil
-		})
-	}()
-	t.Cleanup(func() {
-		close(work)
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return work
 }
 
 // in runs f in the host's namespace.

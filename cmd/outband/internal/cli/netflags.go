@@ -26,7 +26,6 @@ type stackFlags struct {
 	capture string
 	qdisc   bool
 	probe   durationValue
-	sources int // --max-sources, of the commands that have it
 }
 
 // probeTime is the default of --probe. RFC 5227 takes 4 to 7 seconds, for hosts that join
@@ -85,7 +84,7 @@ func (a *app) open(f *stackFlags) (*node.Node, error) {
 		}
 	}
 	n, err := node.Open(node.Config{Device: f.device, Addr: f.addr.Prefix, Gateway: f.gateway.Addr, Spin: time.Duration(f.spin),
-		Ring: tpacket.Options{Qdisc: f.qdisc}, Capture: f.capture, Probe: time.Duration(f.probe), MaxSources: f.sources})
+		Ring: tpacket.Options{Qdisc: f.qdisc}, Capture: f.capture, Probe: time.Duration(f.probe)})
 	if err != nil {
 		return nil, denied(err, unix.CAP_NET_RAW)
 	}

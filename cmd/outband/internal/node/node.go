@@ -39,8 +39,6 @@ type Config struct {
 	// Probe is for how long to ask by ARP whether somebody has the address (RFC 5227,
 	// section 2.1) before it is used; 0: not at all.
 	Probe time.Duration
-	// MaxSources is stack.Config's.
-	MaxSources int
 }
 
 // A Node is a stack on one device, or in-band the kernel's stack.
@@ -103,7 +101,7 @@ func Open(c Config) (*Node, error) {
 		l.Close()
 		return nil, errors.Join(err, n.endCapture())
 	}
-	if n.Stack, err = stack.New(stack.Config{Spin: c.Spin, MaxSources: c.MaxSources}); err != nil {
+	if n.Stack, err = stack.New(stack.Config{Spin: c.Spin}); err != nil {
 		wrapped.Close()
 		return nil, errors.Join(err, n.endCapture())
 	}
