@@ -177,7 +177,19 @@ func (r *ring) open(fd int, g geometry) error {
 	}
 	r.fd, r.mem, r.base = fd, mem, unsafe.Pointer(&mem[0])
 	r.slots, r.slotSize = g.slots, uintptr(g.slotSize)
+	touch(mem)
 	return nil
+}
+
+// touch writes to every page of a ring that is mapped and not bound yet. The first write
+// to a page takes 7 to 12 us on a virtual machine with shadow page tables, which no
+// counter of faults tells, and neither MAP_POPULATE nor a read takes it away: without
+// this the first lap of a ring is slow. The kernel has cleared the pages, so that a zero
+// changes nothing, in a status word neither.
+func touch(mem []byte) {
+	for i := 0; i < len(mem); i += unix.Getpagesize() {
+		atomic.StoreUint32((*uint32)(unsafe.Pointer(&mem[i])), 0)
+	}
 }
 
 // close unmaps the ring. Nobody may have a slot of it.

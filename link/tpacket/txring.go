@@ -54,6 +54,7 @@ func (t *txRing) open(mtu, slots int) error {
 		return step("mmap", err)
 	}
 	t.base, t.slots, t.slotSize = unsafe.Pointer(&t.mem[0]), g.slots, uintptr(g.slotSize)
+	touch(t.mem)
 	return nil
 }
 
