@@ -1,11 +1,16 @@
 package bench
 
 import (
-	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/outband/outband/cmd/outband/internal/peers"
+	"github.com/outband/outband/link/tpacket"
 )
 
 // A script is a conn that answers by a function.
@@ -26,30 +31,42 @@ func (s *script) Recv(p []byte) (int, error) { return copy(p, s.next), s.err }
 func (s *script) Close() error               { return nil }
 
 func TestMeasure(t *testing.T) {
-	s := &script{answer: func(p []byte) ([]byte, error) { return p, nil }}
-	rtt, err := measure(s, 5, 64)
-	if err != nil || len(rtt) != 5 {
-		t.Fatalf("%v, %v", rtt, err)
-	}
-	if want := []int{64, 64, 64, 64, 64, quitSize}; !bytes.Equal(asBytes(s.sent), asBytes(want)) {
-		t.Errorf("sent %v, want %v", s.sent, want)
+	for _, warmUp := range []int{0, 3, 8} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{}
+			s.answer = func(p []byte) ([]byte, error) {
+				took := time.Millisecond
+				if len(s.sent) <= warmUp {
+					took = time.Second // which must not count
+				}
+				time.Sleep(took)
+				return p, nil
+			}
+			rtt, err := measure(s, warmUp, 5, 64)
+			if err != nil || !slices.Equal(rtt, slices.Repeat([]int64{1e6}, 5)) {
+				t.Errorf("after %d to warm up: %v, %v", warmUp, rtt, err)
+			}
+			want := append(slices.Repeat([]int{64}, warmUp+5), quitSize)
+			if !slices.Equal(s.sent, want) {
+				t.Errorf("sent %v, want %v", s.sent, want)
+			}
+		})
 	}
 }
 
-func asBytes(lengths []int) []byte {
-	b := make([]byte, len(lengths))
-	for i, n := range lengths {
-		b[i] = byte(n)
+// TestWarmUpIsALap holds the warm-up to what it is for.
+func TestWarmUpIsALap(t *testing.T) {
+	if most := max(tpacket.DefaultSlots, peers.RingSlots); WarmUp < most {
+		t.Errorf("%d round trips do not go round a ring of %d slots", WarmUp, most)
 	}
-	return b
 }
 
 func TestMeasureFailures(t *testing.T) {
 	short := &script{answer: func(p []byte) ([]byte, error) { return p[1:], nil }}
-	_, err := measure(short, 5, 64)
+	_, err := measure(short, 1, 5, 64)
 	checkError(t, err, "63 bytes came back of 64")
 	broken := &script{answer: func([]byte) ([]byte, error) { return nil, errors.New("broken") }}
-	_, err = measure(broken, 5, 64)
+	_, err = measure(broken, 0, 5, 64)
 	checkError(t, err, "broken")
 }
 

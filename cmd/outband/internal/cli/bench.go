@@ -67,8 +67,9 @@ func (a *app) benchRTT() *cobra.Command {
 		Use:   "rtt",
 		Short: "Round-trip times over a veth pair",
 		Long: `Measures round trips between two network namespaces joined by a veth pair. Each
-end is a process of its own; the contenders run in turn within each round; the
-table shows medians over the rounds, and p50 as a multiple of the bare ring's.
+end is a process of its own; the contenders run in turn within each round, each
+after ` + strconv.Itoa(bench.WarmUp) + ` round trips to warm up, which do not count; the table shows medians
+over the rounds, and p50 as a multiple of the bare ring's.
 
 Contenders:
 ` + rttHelp,

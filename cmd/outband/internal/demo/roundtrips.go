@@ -11,9 +11,9 @@ import (
 
 // The benchmark takes as many rounds as fit its time.
 const (
-	benchTime   = 5 * time.Second
-	benchRounds = 5
-	benchCount  = 2000
+	benchTime   = 6 * time.Second
+	benchRounds = 7
+	benchCount  = 3000
 	benchSize   = 64
 )
 
@@ -37,7 +37,7 @@ func (d *demo) roundTrips(ctx context.Context) {
 		d.report.RoundTrips = report.Results
 		rounds = report.Results[0].Rounds
 	}
-	d.check(err, "medians of %s of %d, all in turn; for figures to keep: outband bench rtt", bench.Plural(rounds, "round"), benchCount)
+	d.check(err, "medians of %s of %d, all in turn, each warmed up; for figures to keep: outband bench rtt", bench.Plural(rounds, "round"), benchCount)
 	if rounds == 0 {
 		return
 	}

@@ -90,10 +90,15 @@ func (r *Ring) mapRing(index int) error {
 	if err == nil {
 		r.memory, err = unix.Mmap(r.rx, 0, RingSlot*RingSlots, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
 	}
-	if err == nil {
-		err = bind(r.rx, unix.ETH_P_ALL, index)
+	if err != nil {
+		return err
 	}
-	return err
+	// The first write to a page is dear on some virtual machines, and MAP_POPULATE does
+	// not take that away.
+	for i := 0; i < len(r.memory); i += unix.Getpagesize() {
+		atomic.StoreUint32((*uint32)(unsafe.Pointer(&r.memory[i])), 0)
+	}
+	return bind(r.rx, unix.ETH_P_ALL, index)
 }
 
 func bind(fd, protocol, index int) error {
