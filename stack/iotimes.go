@@ -72,9 +72,29 @@ func (s *Stack) stampTaken() {
 func (s *Stack) ReceiveTimes(in *Info) IOTimes {
 	t := IOTimes{Queuing: in.Taken, Delivery: in.Delivered}
 	if in.Clock == link.ClockSoftware {
-		t.Device = in.Time - (time.Now().UnixNano() - s.Monotonic())
+		t.Device = in.Time - s.wallOffset()
 	}
 	return t
+}
+
+// wallOffset returns what the wall clock is ahead of CLOCK_MONOTONIC. A thread that loses
+// its CPU between two clocks would shift it, and the device's time beyond that of the
+// receiver: such a reading is made again.
+func (s *Stack) wallOffset() (offset int64) {
+	const near = int64(2 * time.Microsecond)
+	best := int64(never)
+	for range 4 {
+		before := s.Monotonic()
+		wall := time.Now().UnixNano()
+		took := s.Monotonic() - before
+		if took < best {
+			best, offset = took, wall-before-took/2
+		}
+		if best <= near {
+			break
+		}
+	}
+	return offset
 }
 
 // maxTransmitTimes is how many records a socket keeps.

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -32,7 +33,7 @@ func openOutband(j EndJob, spin time.Duration) (conn, error) {
 }
 
 func connectOutband(j EndJob, spin time.Duration, ring tpacket.Options) (*outbandConn, error) {
-	n, err := node.Open(node.Config{Device: j.Device, Addr: j.Local, Spin: spin, Ring: ring})
+	n, err := node.Open(context.Background(), node.Config{Device: j.Device, Addr: j.Local, Spin: spin, Ring: ring})
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func (a *app) echo() *cobra.Command {
 	cmd.Flags().Var(numberOf(&port, 0, maxPort), "port", "port to listen on (0: any that is free)")
 	cmd.Flags().VarP(numberOf(&count, 0, most), "count", "n", "stop after so many datagrams (0: never)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		n, err := a.open(&f.stackFlags)
+		n, err := a.open(cmd.Context(), &f.stackFlags)
 		if err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func (a *app) echo() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		defer a.showOnSignal(n)()
+		defer a.showOnSignal(n, f.json)()
 		fmt.Fprintf(a.err, "listening on %s, %s\n", must(s.Getsockname()), f.device)
 		sum, err := a.runEcho(cmd.Context(), s, count)
 		if err != nil {

@@ -65,7 +65,7 @@ was beyond -A.`,
 	flags.Var(numberOf(&f.port, 1, maxPort), "port", "UDP port of both hosts")
 	flags.VarP(&f.period, "period", "p", "time between packets, in microseconds or as a duration")
 	flags.VarP(numberOf(&f.priority, 0, 99), "priority", "P", "SCHED_FIFO priority, 1 to 99; 0 leaves the scheduling as it is")
-	flags.VarP(&f.duration, "timeout", "T", "stop after this time: seconds, or a number with d, h, m or s")
+	flags.VarP(&f.duration, "timeout", "T", "stop after this time in all, waiting for the other host included: seconds, or a number with d, h, m or s")
 	flags.VarP(numberOf(&f.size, latmus.MinSize, latmus.MaxSize), "size", "S", "bytes in a packet")
 	flags.VarP(numberOf(&f.cells, 1, 1e6), "histogram", "H", "print histograms of so many cells of 1 us")
 	flags.StringVarP(&f.gnuplot, "plot", "g", "", "write the histograms to a file for gnuplot; - is the standard output")
@@ -106,7 +106,13 @@ func (f *latmusFlags) checkLatmus() error {
 func (a *app) runLatmus(ctx context.Context, f *latmusFlags) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	n, err := a.open(&f.stackFlags)
+	// -T is of all: bringing the stack up, meeting the other host, and measuring.
+	if f.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(f.duration))
+		defer cancel()
+	}
+	n, err := a.open(ctx, &f.stackFlags)
 	if err != nil {
 		return err
 	}
@@ -121,18 +127,21 @@ func (a *app) runLatmus(ctx context.Context, f *latmusFlags) error {
 	if err != nil {
 		return err
 	}
-	defer a.showOnSignal(n)()
+	defer a.showOnSignal(n, f.json)()
 	defer context.AfterFunc(ctx, func() { s.Close() })()
 	if err := a.meet(ctx, s, f); err != nil {
-		if ctx.Err() != nil {
+		switch ctx.Err() {
+		case context.DeadlineExceeded:
+			return answerNo(fmt.Sprintf("%s did not answer within %s", f.peer.Addr, time.Duration(f.duration)))
+		case context.Canceled:
 			return answerNo("no other host")
 		}
-		return err
+		return fmt.Errorf("%s: %w", f.peer.Addr, err)
 	}
 	p := &latmus.Printer{Out: a.out, Period: time.Duration(f.period), Priority: f.priority,
 		CPU: f.cpu, Isolated: isolated(f.cpu), Lines: f.lines}
 	c := latmus.Config{Peer: netip.AddrPortFrom(f.peer.Addr, f.port), Period: time.Duration(f.period),
-		Duration: time.Duration(f.duration), Size: f.size, Cells: f.cells,
+		Size: f.size, Cells: f.cells,
 		NoSequence: f.noSequence, KeepGoing: f.keepGoing, Abort: time.Duration(f.abort)}
 	if !f.quiet && !f.json {
 		c.Second = p.Second
@@ -166,7 +175,7 @@ func (a *app) meet(ctx context.Context, s *sockapi.Socket, f *latmusFlags) error
 			return err
 		}
 		if !told {
-			fmt.Fprintf(a.err, "waiting for %s\n", f.peer)
+			fmt.Fprintf(a.err, "waiting for %s\n", f.peer.Addr)
 		}
 	}
 }

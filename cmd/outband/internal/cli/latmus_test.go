@@ -18,16 +18,16 @@ func TestLatmus(t *testing.T) {
 	l := lab.New(t, lab.Config{})
 	plot := filepath.Join(t.TempDir(), "plot")
 	near := start(t, l.Near().Namespace, nil, "latmus", "-L", "near0", "--addr", "10.9.0.1/24", "-E", "10.9.0.2",
-		"-p", "2000", "-T", "1.5s", "-H", "500", "-g", plot, "-K", "-v", "--stat")
+		"-p", "2000", "-T", "3s", "-H", "500", "-g", plot, "-K", "-v", "--stat")
 	far := start(t, l.Far().Namespace, nil, "latmus", "-L", "far0", "--addr", "10.9.0.2/24", "-E", "10.9.0.1",
-		"-p", "2ms", "-S", "21", "-T", "2", "-K", "--json")
+		"-p", "2ms", "-S", "21", "-T", "3", "-K", "--json")
 	near.end(ExitOK, "*", "*")
 	far.end(ExitOK, "*", "*")
-	number := ` *-?\d+\.\d{3}`
+	number := ` *\d+\.\d{3}`
 	for _, want := range []string{
 		`(?m)^RTT\|  00:00:01  \(net, 2000 us period, priority 0, any CPU\)\nRTH\|--rx sched\|`,
 		`(?m)^RTD(\|` + number + `){4}\| *\d+\| *\d+(\|` + number + `){4}$`,
-		`(?m)^RTS(\|` + number + `){4}\| *\d+\| *\d+\|    00:00:0\d/00:00:02$`,
+		`(?m)^RTS(\|` + number + `){4}\| *\d+\| *\d+\|    00:00:0\d/00:00:03$`,
 		`(?m)^# ---- RX delivery latency histogram, us, \d+ packets\nRTX\|`,
 		`(?m)^UdpInDatagrams `,
 	} {
@@ -88,4 +88,15 @@ func TestLatmusRefuses(t *testing.T) {
 			t.Errorf("%s: exit code %d\n%s%s", tt.name, code, out, err)
 		}
 	}
+}
+
+// TestLatmusTimeIsOfAll: neither waiting for the other host, nor a period, takes longer
+// than -T.
+func TestLatmusTimeIsOfAll(t *testing.T) {
+	t.Parallel() // most of it is waiting
+	_, near := half(t)
+	near("latmus", "-E", "10.9.0.77", "-T", "0.3").end(ExitNo, "", "outband: 10.9.0.77 did not answer within 300ms\n")
+	near("latmus", "-E", "10.9.0.2", "-T", "0.5", "-p", "1h").end(ExitNo, "*", "outband: nothing came from 10.9.0.2\n")
+	near("latmus", "-E", "10.9.0.2", "-T", "0.1", "--probe", "1h").
+		end(ExitNo, "", "outband: the time was over while asking whether somebody has 10.9.0.1\n")
 }

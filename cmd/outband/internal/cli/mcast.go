@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/cmd/outband/internal/mcast"
 	"github.com/outband/outband/cmd/outband/internal/node"
@@ -36,12 +37,12 @@ func (f *mcastFlags) register(cmd *cobra.Command) {
 }
 
 // outOfBandOnly are the flags that say how a stack of our own is to be.
-var outOfBandOnly = []string{"addr", "gateway", "spin", "neigh", "stat", "capture", "qdisc", "probe"}
+var outOfBandOnly = []string{"addr", "gateway", "spin", "neigh", "stat", "capture", "qdisc", "probe", "max-sources"}
 
 // openMcast brings up the stack, or with --in-band takes the kernel's.
 func (a *app) openMcast(f *mcastFlags, cmd *cobra.Command) (*node.Node, error) {
 	if !f.inBand {
-		return a.open(&f.stackFlags)
+		return a.open(cmd.Context(), &f.stackFlags)
 	}
 	for _, name := range outOfBandOnly {
 		if cmd.Flags().Changed(name) {
@@ -57,6 +58,15 @@ func (a *app) openMcast(f *mcastFlags, cmd *cobra.Command) (*node.Node, error) {
 		}
 	}
 	return node.OpenInBand(f.device)
+}
+
+// tooManySources names the limit that a group's sources are beyond, if that is what the
+// error of joining means: the one of the flag, or in-band the kernel's.
+func tooManySources(err error, limit int) error {
+	if !errors.Is(err, unix.ENOBUFS) {
+		return err
+	}
+	return fmt.Errorf("%w: more sources than --max-sources %d, or in-band than net.ipv4.igmp_max_msf, allows", err, limit)
 }
 
 // dropCounters returns the counters of drops: the stack's and its link's, or in-band

@@ -35,6 +35,7 @@ every device or of --dev. The kernel does not tell the mode of a group of which
 sources are only included.`,
 	}
 	f.register(cmd)
+	f.registerSources(cmd)
 	cmd.Flags().BoolVar(&f.inBand, "in-band", false, "show the groups of the kernel's sockets")
 	cmd.Flags().Var(&f.length, "time", "how long to be a member before printing")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -53,7 +54,7 @@ sources are only included.`,
 
 // kernelGroups returns what the host's sockets have joined.
 func kernelGroups(cmd *cobra.Command, f *mcastGroupsFlags, args []string) ([]mcast.Membership, error) {
-	for _, name := range []string{"addr", "gateway", "spin", "cpu", "time"} {
+	for _, name := range []string{"addr", "gateway", "spin", "cpu", "capture", "qdisc", "probe", "max-sources", "time"} {
 		if cmd.Flags().Changed(name) {
 			return nil, fmt.Errorf("--%s does not go together with --in-band", name)
 		}
@@ -78,12 +79,12 @@ func (a *app) joinedGroups(cmd *cobra.Command, f *mcastGroupsFlags, args []strin
 	if err != nil {
 		return nil, err
 	}
-	n, err := a.open(&f.stackFlags)
+	n, err := a.open(cmd.Context(), &f.stackFlags)
 	if err != nil {
 		return nil, err
 	}
 	defer n.Close()
-	defer a.showOnSignal(n)()
+	defer a.showOnSignal(n, f.json)()
 	for _, t := range targets {
 		s, err := n.UnboundUDP()
 		if err != nil {
@@ -91,7 +92,7 @@ func (a *app) joinedGroups(cmd *cobra.Command, f *mcastGroupsFlags, args []strin
 		}
 		defer s.Close()
 		if err := mcast.Join(s, t, n.Iface.Index()); err != nil {
-			return nil, fmt.Errorf("%s: %w", t, err)
+			return nil, tooManySources(fmt.Errorf("%s: %w", t, err), f.sources)
 		}
 	}
 	fmt.Fprintf(a.err, "joined %d groups on %s\n", len(targets), f.device)

@@ -42,6 +42,7 @@ Exit code 1: fewer than -n datagrams came, or within --duration none of some gro
 		Args: cobra.MinimumNArgs(1),
 	}
 	f.register(cmd)
+	f.registerSources(cmd)
 	flags := cmd.Flags()
 	flags.Var(&f.seq, "seq", "where datagrams have a sequence number: 8:4 is 4 bytes from byte 8 on")
 	flags.VarP(numberOf(&f.count, 0, most), "count", "n", "stop after so many datagrams (0: never)")
@@ -77,7 +78,7 @@ func (a *app) runMcastRecv(cmd *cobra.Command, f *mcastRecvFlags, args []string)
 	if err != nil {
 		return err
 	}
-	defer a.showOnSignal(n)()
+	defer a.showOnSignal(n, f.json)()
 	var joined []mcast.Membership
 	var groupsErr error
 	report, err := mcast.Receive(cmd.Context(), mcast.Config{
@@ -93,7 +94,7 @@ func (a *app) runMcastRecv(cmd *cobra.Command, f *mcastRecvFlags, args []string)
 		Each: func(i mcast.Interval) error { return a.printInterval(i, f) },
 	}, n.API, n.UnboundUDP)
 	if report == nil {
-		return err
+		return tooManySources(err, f.sources)
 	}
 	return errors.Join(err, groupsErr, a.closeMcastRecv(f, n, report, joined), f.answer(report))
 }

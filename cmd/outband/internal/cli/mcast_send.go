@@ -98,7 +98,7 @@ func (a *app) runMcastSend(cmd *cobra.Command, f *mcastSendFlags, args []string)
 	if err := s.Connect(sockapi.InetAddrPort(to)); err != nil {
 		return noWay(to.Addr(), err)
 	}
-	defer a.showOnSignal(n)()
+	defer a.showOnSignal(n, f.json)()
 	sum, err := a.sendToGroup(cmd.Context(), f, s, args[1:])
 	return errors.Join(refused(to.String(), err), a.closing(&f.netFlags, n, sum, fmt.Sprintf("%d datagrams, %d bytes", sum.Datagrams, sum.Bytes)))
 }

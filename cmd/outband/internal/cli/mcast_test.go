@@ -269,7 +269,7 @@ func TestMcastGroups(t *testing.T) {
 	p = near("mcast", "groups", "239.9.0.1:5000", "--json", "--time", "1h")
 	p.expect(p.err, "joined 1 groups on near0\n")
 	p.signal(unix.SIGUSR1)
-	p.expect(p.err, "\tinet  239.9.0.1 users 1 exclude")
+	p.expect(p.err, `"group":"239.9.0.1","users":1,"mode":"exclude"`)
 	p.signal(unix.SIGINT)
 	p.end(ExitOK, "*", "*")
 	if !regexp.MustCompile(`^\{"schema":1,"groups":\[\{"ifindex":\d+,"dev":"near0","version":"V3","group":"239\.9\.0\.1","users":1,"mode":"exclude",` +
@@ -324,6 +324,10 @@ func TestMcastUsage(t *testing.T) {
 		{"send 239.9.0.1:5 --size 70K --count 1", "--size 70000: must be from 0 to 65507"},
 		{"send 239.9.0.1:5 hello --rate 0", "--rate: must be 1 or more"},
 		{"groups", "mcast groups: needs groups to join, or --in-band"},
+		{"groups 239.9.0.1:5 --max-sources 0", `invalid argument "0" for "--max-sources" flag: must be a number from 1 to `},
+		{"recv 239.9.0.1:5 --in-band --dev lo --max-sources 20", "--max-sources is for a stack of our own"},
+		{"groups --in-band --max-sources 20", "--max-sources does not go together with --in-band"},
+		{"groups --in-band --probe 0", "--probe does not go together with --in-band"},
 		{"groups more", "is not an IPv4 group and a port"},
 		{"groups --in-band 239.9.0.1:5", "--in-band joins nothing"},
 		{"groups --in-band --time 1s", "--time does not go together with --in-band"},
@@ -333,5 +337,31 @@ func TestMcastUsage(t *testing.T) {
 		if code != ExitFailed || out != "" || !strings.HasPrefix(err, "outband: ") || !strings.Contains(err, tt.want) {
 			t.Errorf("mcast %s: code %d, stdout %q, stderr %q", tt.args, code, out, err)
 		}
+	}
+}
+
+// TestMaxSources joins a group with one source more than Linux' limit.
+func TestMaxSources(t *testing.T) {
+	_, near := half(t)
+	sources := make([]string, defaultSources+1)
+	for i := range sources {
+		sources[i] = fmt.Sprintf("10.9.0.%d", 10+i)
+	}
+	target := "232.9.0.1@" + strings.Join(sources, ",") + ":5000"
+	for _, command := range []string{"recv", "groups"} {
+		args := []string{"mcast", command, target}
+		if command == "recv" {
+			args = append(args, "--duration", "10ms")
+		}
+		p := near(args...)
+		p.end(ExitFailed, "", "*")
+		for _, want := range []string{"source 10.9.0.20: no buffer space available", "--max-sources 10"} {
+			if !strings.Contains(p.err.String(), want) {
+				t.Errorf("%s: no %q in %s", command, want, p.err)
+			}
+		}
+		p = near(append(args, "--max-sources", "11")...)
+		p.expect(p.err, "joined 1 groups on near0\n")
+		p.wait()
 	}
 }

@@ -38,11 +38,12 @@ Exit code 1: not all have answered.`,
 			}
 			dests[i] = addr
 		}
-		n, err := a.open(&f)
+		n, err := a.open(cmd.Context(), &f)
 		if err != nil {
 			return err
 		}
 		defer n.Close()
+		defer a.showOnSignal(n, f.json)()
 		missing := resolve(cmd.Context(), n, dests, time.Duration(wait))
 		if f.json {
 			err = a.printLine(struct {
@@ -100,12 +101,12 @@ are printed by it on SIGUSR1, or at its end with --stat.`,
 	f.register(cmd)
 	cmd.Flags().Var(&length, "time", "how long (0: until Ctrl-C)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		n, err := a.open(&f)
+		n, err := a.open(cmd.Context(), &f)
 		if err != nil {
 			return err
 		}
 		defer n.Close()
-		defer a.showOnSignal(n)()
+		defer a.showOnSignal(n, f.json)()
 		ctx := cmd.Context()
 		if length > 0 {
 			var cancel context.CancelFunc

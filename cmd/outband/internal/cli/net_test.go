@@ -214,3 +214,13 @@ func TestCPUFlag(t *testing.T) {
 	near("stat", "--time", "10ms", "--cpu", "0").end(ExitOK, "*", "*")
 	near("stat", "--time", "10ms", "--cpu", "1000").end(ExitFailed, "", "outband: pin to CPU 1000: invalid argument\n")
 }
+
+// TestInterruptedProbe has Ctrl-C come while the address is asked for.
+func TestInterruptedProbe(t *testing.T) {
+	l, near := half(t)
+	wire := l.Far().Packet(t)
+	p := near("stat", "--probe", "1h")
+	wire.Want(t, lab.EtherType(unix.ETH_P_ARP))
+	p.signal(unix.SIGINT)
+	p.end(ExitNo, "", "outband: interrupted while asking whether somebody has 10.9.0.1\n")
+}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -26,6 +27,7 @@ type stackFlags struct {
 	capture string
 	qdisc   bool
 	probe   durationValue
+	sources int // --max-sources, of the commands that join groups
 }
 
 // probeTime is the default of --probe. RFC 5227 takes 4 to 7 seconds, for hosts that join
@@ -61,6 +63,15 @@ func (f *stackFlags) register(cmd *cobra.Command) {
 	completeWords(cmd, "spin", "always", "never", "default")
 }
 
+// defaultSources is Linux' limit (net.ipv4.igmp_max_msf).
+const defaultSources = 10
+
+// registerSources adds the flag of the commands that join groups.
+func (f *stackFlags) registerSources(cmd *cobra.Command) {
+	f.sources = defaultSources
+	cmd.Flags().Var(numberOf(&f.sources, 1, most), "max-sources", "how many sources a group may have")
+}
+
 // check says which flags are missing or out of place.
 func (f *stackFlags) check() error {
 	switch {
@@ -74,7 +85,7 @@ func (f *stackFlags) check() error {
 
 // open brings up the stack that the flags describe, on a pinned thread if they say so.
 // What happens to its link and address is told on stderr until it is closed.
-func (a *app) open(f *stackFlags) (*node.Node, error) {
+func (a *app) open(ctx context.Context, f *stackFlags) (*node.Node, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
@@ -83,9 +94,14 @@ func (a *app) open(f *stackFlags) (*node.Node, error) {
 			return nil, err
 		}
 	}
-	n, err := node.Open(node.Config{Device: f.device, Addr: f.addr.Prefix, Gateway: f.gateway.Addr, Spin: time.Duration(f.spin),
-		Ring: tpacket.Options{Qdisc: f.qdisc}, Capture: f.capture, Probe: time.Duration(f.probe)})
-	if err != nil {
+	n, err := node.Open(ctx, node.Config{Device: f.device, Addr: f.addr.Prefix, Gateway: f.gateway.Addr, Spin: time.Duration(f.spin),
+		Ring: tpacket.Options{Qdisc: f.qdisc}, Capture: f.capture, Probe: time.Duration(f.probe), MaxSources: f.sources})
+	switch {
+	case errors.Is(err, context.Canceled):
+		return nil, answerNo(fmt.Sprintf("interrupted while asking whether somebody has %s", f.addr.Addr()))
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, answerNo(fmt.Sprintf("the time was over while asking whether somebody has %s", f.addr.Addr()))
+	case err != nil:
 		return nil, denied(err, unix.CAP_NET_RAW)
 	}
 	go a.tell(n.Stack.Subscribe(0))

@@ -56,7 +56,7 @@ mean nothing to this stack's requests.`,
 		if err := p.check(cmd, &c); err != nil {
 			return err
 		}
-		n, err := a.open(&f.stackFlags)
+		n, err := a.open(cmd.Context(), &f.stackFlags)
 		if err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ mean nothing to this stack's requests.`,
 		if p.from != "" {
 			c.From = fmt.Sprintf("%s %s", n.Addr, f.device)
 		}
-		defer a.showOnSignal(n)()
+		defer a.showOnSignal(n, f.json)()
 		status, stop := summaries()
 		defer stop()
 		out := a.out

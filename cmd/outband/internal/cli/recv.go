@@ -30,7 +30,7 @@ datagrams, or with Ctrl-C.`,
 	cmd.Flags().VarP(numberOf(&count, 0, most), "count", "n", "stop after so many datagrams (0: never)")
 	cmd.MarkFlagRequired("port")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		n, err := a.open(&f.stackFlags)
+		n, err := a.open(cmd.Context(), &f.stackFlags)
 		if err != nil {
 			return err
 		}
@@ -39,7 +39,7 @@ datagrams, or with Ctrl-C.`,
 		if err != nil {
 			return err
 		}
-		defer a.showOnSignal(n)()
+		defer a.showOnSignal(n, f.json)()
 		fmt.Fprintf(a.err, "listening on %s, %s\n", must(s.Getsockname()), f.device)
 		sum, err := a.runRecv(cmd.Context(), s, count, f.json)
 		if err != nil {

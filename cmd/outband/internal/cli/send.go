@@ -39,7 +39,7 @@ nobody listens is known only when an ICMP message says so.`,
 		if err != nil || !to.Addr().Is4() || to.Port() == 0 {
 			return fmt.Errorf("%q is not an IPv4 address and a port, such as 10.9.0.2:7", args[0])
 		}
-		n, err := a.open(&f.stackFlags)
+		n, err := a.open(cmd.Context(), &f.stackFlags)
 		if err != nil {
 			return err
 		}
@@ -48,7 +48,7 @@ nobody listens is known only when an ICMP message says so.`,
 		if err != nil {
 			return err
 		}
-		defer a.showOnSignal(n)()
+		defer a.showOnSignal(n, f.json)()
 		sum, err := a.runSend(cmd.Context(), n, s, to, args[1:])
 		if err == nil && wait > 0 {
 			err = a.answers(cmd.Context(), s, to, time.Duration(wait), f.json)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
@@ -115,33 +116,54 @@ func (f *netFlags) show(w io.Writer, n *node.Node) {
 	}
 }
 
-// showNow prints to stderr what groups are joined, and of a stack of our own the
-// neighbours and counters: at once, so that nothing that the command itself prints
-// comes in between.
-func (a *app) showNow(n *node.Node) {
+// A snapshot is what SIGUSR1 asks for: the groups that are joined, and of a stack of our
+// own the neighbours and the counters.
+type snapshot struct {
+	Schema     int                `json:"schema"`
+	Neighbours []neighbourJSON    `json:"neighbours,omitempty"` // out-of-band only, as Counters
+	Counters   map[string]uint64  `json:"counters,omitempty"`   // all of them, by nstat's names
+	Groups     []mcast.Membership `json:"groups"`
+	Error      string             `json:"error,omitempty"` // why there are no groups
+}
+
+// showNow prints a snapshot to stderr, as text or as one line of JSON: at once, so that
+// nothing that the command itself prints comes in between.
+func (a *app) showNow(n *node.Node, asJSON bool) {
 	var b bytes.Buffer
-	if !n.InBand() {
-		printNeighbours(&b, n.Stack.Neighbours())
-		printCounters(&b, counters(n))
+	groups, err := memberships(n)
+	switch {
+	case asJSON:
+		s := snapshot{Schema: schema, Groups: append([]mcast.Membership{}, groups...)}
+		if err != nil {
+			s.Error = err.Error()
+		}
+		if !n.InBand() {
+			s.Neighbours, s.Counters = neighboursJSON(n.Stack.Neighbours()), countersJSON(counters(n))
+		}
+		json.NewEncoder(&b).Encode(s)
+	default:
+		if !n.InBand() {
+			printNeighbours(&b, n.Stack.Neighbours())
+			printCounters(&b, counters(n))
+		}
+		if err != nil {
+			fmt.Fprintln(&b, "outband:", err)
+		}
+		mcast.PrintGroups(&b, groups)
 	}
-	all, err := memberships(n)
-	if err != nil {
-		fmt.Fprintln(&b, "outband:", err)
-	}
-	mcast.PrintGroups(&b, all)
 	a.err.Write(b.Bytes())
 }
 
 // showOnSignal calls showNow at each SIGUSR1, until the returned function is
 // called.
-func (a *app) showOnSignal(n *node.Node) (stop func()) {
+func (a *app) showOnSignal(n *node.Node, asJSON bool) (stop func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGUSR1)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for range signals {
-			a.showNow(n)
+			a.showNow(n, asJSON)
 		}
 	}()
 	return func() {

@@ -92,7 +92,7 @@ func Run(ctx context.Context, c Config) (report *Report, err error) {
 	d := &demo{Config: c, interrupted: func() bool { return ctx.Err() != nil }, report: &Report{Schema: schema, Steps: []*Step{}, RoundTrips: []bench.RTTResult{}}}
 	timed, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if err := d.open(); err != nil {
+	if err := d.open(timed); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	for _, step := range []func(context.Context){d.neighbours, d.pings, d.datagrams, d.unreachable, d.capture, d.roundTrips} {
@@ -121,7 +121,7 @@ func (r *Report) passed() bool {
 }
 
 // open makes the network, the capture and the stack.
-func (d *demo) open() (err error) {
+func (d *demo) open(ctx context.Context) (err error) {
 	if d.file, err = createCapture(d.Capture); err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (d *demo) open() (err error) {
 		return err
 	}
 	return d.wire.Near.Do(func() error {
-		d.node, err = node.Open(node.Config{Device: wire.NearDevice, Addr: wire.NearAddr,
+		d.node, err = node.Open(ctx, node.Config{Device: wire.NearDevice, Addr: wire.NearAddr,
 			Wrap: func(l link.Link) (link.Link, error) { return d.file.wrap(l) }})
 		return err
 	})

@@ -42,7 +42,7 @@ func prepare(t *testing.T) (*demo, *log) {
 	t.Setenv("TMPDIR", t.TempDir())
 	l := &log{}
 	d := &demo{Config: Config{Show: l}, interrupted: func() bool { return false }, report: &Report{}}
-	if err := d.open(); err != nil {
+	if err := d.open(context.Background()); err != nil {
 		t.Fatal(err, d.close())
 	}
 	t.Cleanup(func() {

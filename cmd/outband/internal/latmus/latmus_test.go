@@ -97,8 +97,13 @@ func TestSeries(t *testing.T) {
 	for _, ns := range []int64{2500, 900, -5, 99000} {
 		s.add(ns)
 	}
-	if s.Min != -5 || s.Max != 99000 || s.Mean() != 25598.75 || s.takeWindow() != 99000 || s.takeWindow() != 0 {
+	if s.Min != -5 || s.Max != 99000 || s.Mean() != 25598.75 || s.window != 99000 {
 		t.Errorf("%+v", s)
+	}
+	for _, want := range []int64{99000, 0} {
+		if worst, any := s.takeWindow(); worst != want || any != (want > 0) {
+			t.Errorf("window: %d, %t", worst, any)
+		}
 	}
 	text, err := json.Marshal(&s)
 	if want := `{"count":4,"min_us":-0.005,"mean_us":25.599,"max_us":99,"histogram_1us":[2,0,1,1]}`; string(text) != want || err != nil {
@@ -172,7 +177,9 @@ func TestRun(t *testing.T) {
 	a, b := pipe.New(pipe.Options{})
 	near, nearAddr := end(t, a, "10.9.0.1/24")
 	far, farAddr := end(t, b, "10.9.0.2/24")
-	c := Config{Period: time.Millisecond, Duration: 300 * time.Millisecond, Size: DefaultSize, KeepGoing: true}
+	c := Config{Period: time.Millisecond, Size: DefaultSize, KeepGoing: true}
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
 	type outcome struct {
 		r   *Result
 		err error
@@ -180,11 +187,11 @@ func TestRun(t *testing.T) {
 	done := make(chan outcome)
 	c.Peer = nearAddr
 	go func(c Config) {
-		r, err := Run(context.Background(), c, far)
+		r, err := Run(ctx, c, far)
 		done <- outcome{r, err}
 	}(c)
 	c.Peer = farAddr
-	r, err := Run(context.Background(), c, near)
+	r, err := Run(ctx, c, near)
 	other := <-done
 	for _, o := range []outcome{{r, err}, other} {
 		// What came before stamping was turned on has no stamp.
@@ -214,5 +221,55 @@ func TestAbort(t *testing.T) {
 	}
 	if err := m.measured(&m.r.TxSched, 1, &m.r.TxUser, 10000); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestClocksThatDiffer gives stamps that cannot be right: the packets count as such, and no
+// latency is made of them.
+func TestClocksThatDiffer(t *testing.T) {
+	const began = int64(time.Hour)
+	now := began + int64(10*time.Second)
+	tests := []struct {
+		name        string
+		device      int64 // of a packet that was taken at now, and delivered 2 us later
+		differ      uint64
+		difference  int64
+		sched, user int64
+	}{
+		{"alike", now - 5000, 0, 0, 5000, 7000},
+		{"rounded", now + 1000, 0, 0, 0, 1000},
+		{"later than the arrival", now + 1001, 1, 1001, 0, 0},
+		{"an hour later", now + int64(time.Hour), 1, int64(time.Hour), 0, 0},
+		{"it waited", began - int64(time.Second) + 2000, 0, 0, now - began + int64(time.Second) - 2000, now - began + int64(time.Second)},
+		{"older than the measurement", 0, 1, now + 2000, 0, 0},
+	}
+	for _, tt := range tests {
+		m := &run{Config: Config{Abort: time.Minute}, began: began}
+		err := m.arrived(sockapi.IOTimes{Device: tt.device, Queuing: now, Delivery: now + 2000})
+		if err != nil || m.r.ClocksDiffer != tt.differ || m.r.ClockDifference != tt.difference ||
+			m.r.RxSched.Max != tt.sched || m.r.RxUser.Max != tt.user || m.r.RxSched.Count+tt.differ != 1 {
+			t.Errorf("%s: %v, %+v", tt.name, err, m.r)
+		}
+	}
+}
+
+func TestPrinterSaysThatClocksDiffer(t *testing.T) {
+	var out bytes.Buffer
+	p := Printer{Out: &out, Period: time.Millisecond, CPU: -1, Lines: 100}
+	r := &Result{Elapsed: time.Second, Sent: 2, Received: 2, ClocksDiffer: 2, ClockDifference: 3600e9}
+	r.TxSched.add(1000)
+	r.TxUser.add(2000)
+	p.Second(r)
+	p.Second(r)
+	p.End(r, 0)
+	const said = "# the clocks differ: the stamps of 2 packets are off by up to 1h0m0s from this host's clock; they have no rx latency\n"
+	want := "RTT|  00:00:01  (net, 1000 us period, priority 0, any CPU)\n" + header + `
+RTD|         -|         -|     1.000|     2.000|   0|       0|         -|         -|     2.000|     2.000
+` + said + `RTD|         -|         -|         -|         -|   0|       0|         -|         -|     2.000|     2.000
+---|----------|----------|----------|----------|----|--------|-------------------------
+RTS|         -|         -|     1.000|     2.000|   0|       0|    00:00:01/00:00:00
+` + said
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
 }

@@ -16,6 +16,7 @@ type Printer struct {
 	Isolated bool // whether the CPU is one of those that the scheduler leaves alone
 	Lines    int  // data lines between two headings
 	lines    int
+	told     bool // that clocks differ
 }
 
 // header opens the columns of a data line.
@@ -37,10 +38,29 @@ func (p *Printer) Second(r *Result) {
 	p.lines++
 	fmt.Fprint(p.Out, "RTD")
 	for _, s := range r.series() {
-		fmt.Fprintf(p.Out, "|%10.3f", us(s.takeWindow()))
+		fmt.Fprintf(p.Out, "|%10s", latency(s.takeWindow()))
 	}
-	fmt.Fprintf(p.Out, "|%4d|%8d|%10.3f|%10.3f|%10.3f|%10.3f\n", r.Switches, r.Overruns,
-		us(r.RxUser.Min), us(r.RxUser.Max), us(r.TxUser.Min), us(r.TxUser.Max))
+	rx, tx := r.RxUser.Count > 0, r.TxUser.Count > 0
+	fmt.Fprintf(p.Out, "|%4d|%8d|%10s|%10s|%10s|%10s\n", r.Switches, r.Overruns,
+		latency(r.RxUser.Min, rx), latency(r.RxUser.Max, rx), latency(r.TxUser.Min, tx), latency(r.TxUser.Max, tx))
+	if r.ClocksDiffer > 0 && !p.told {
+		p.told = true
+		p.clocks(r)
+	}
+}
+
+// clocks says that there are packets without a latency, and why.
+func (p *Printer) clocks(r *Result) {
+	fmt.Fprintf(p.Out, "# the clocks differ: the stamps of %d packets are off by up to %s from this host's clock; they have no rx latency\n",
+		r.ClocksDiffer, time.Duration(r.ClockDifference))
+}
+
+// latency writes microseconds, or a dash for none.
+func latency(ns int64, any bool) string {
+	if !any {
+		return "-"
+	}
+	return fmt.Sprintf("%.3f", us(ns))
 }
 
 // End writes the last line: the largest latencies of all, and how long it took;
@@ -49,11 +69,14 @@ func (p *Printer) End(r *Result, planned time.Duration) {
 	fmt.Fprintln(p.Out, "---|----------|----------|----------|----------|----|--------|-------------------------")
 	fmt.Fprint(p.Out, "RTS")
 	for _, s := range r.series() {
-		fmt.Fprintf(p.Out, "|%10.3f", us(s.Max))
+		fmt.Fprintf(p.Out, "|%10s", latency(s.Max, s.Count > 0))
 	}
 	fmt.Fprintf(p.Out, "|%4d|%8d|    %s/%s\n", r.Switches, r.Overruns, clock(r.Elapsed), clock(planned))
 	if r.Lost+r.Wrong > 0 {
 		fmt.Fprintf(p.Out, "# %d sent, %d received, %d lost, %d wrong\n", r.Sent, r.Received, r.Lost, r.Wrong)
+	}
+	if r.ClocksDiffer > 0 {
+		p.clocks(r)
 	}
 	if r.RxUser.Cells != nil {
 		p.histograms(r)

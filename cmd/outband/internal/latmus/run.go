@@ -18,11 +18,10 @@ const Port = 59059
 
 // A Config says what to measure.
 type Config struct {
-	Peer     netip.AddrPort
-	Period   time.Duration
-	Duration time.Duration // 0: until the context ends
-	Size     int           // of a packet in bytes
-	Cells    int           // of the histograms; 0: none
+	Peer   netip.AddrPort
+	Period time.Duration
+	Size   int // of a packet in bytes
+	Cells  int // of the histograms; 0: none
 	// NoSequence leaves serial numbers unchecked. KeepGoing goes on after a packet
 	// that is wrong or missing.
 	NoSequence, KeepGoing bool
@@ -50,10 +49,11 @@ type run struct {
 	next            uint64 // the serial number to come
 	synced          bool   // next is known
 	switches        int64  // before the run
+	began           int64  // nanoseconds of CLOCK_MONOTONIC
 }
 
-// Run measures until the time is over or ctx ends, on the calling thread, which
-// should be locked. Closing s ends it too. The error is nil if the measurement
+// Run measures until ctx ends, on the calling thread, which should be locked. To end it
+// within a period, close s as well. The error is nil if the measurement
 // went well; the result is valid with ErrPacket and ErrLatency too.
 func Run(ctx context.Context, c Config, s *sockapi.Socket) (*Result, error) {
 	const times = sockapi.EVL_SOF_TIMESTAMPS
@@ -73,7 +73,7 @@ func Run(ctx context.Context, c Config, s *sockapi.Socket) (*Result, error) {
 	err := m.loop(ctx, began)
 	m.r.Elapsed, m.r.Switches = time.Since(began), switches()-m.switches
 	if ctx.Err() != nil && errors.Is(err, unix.EBADF) {
-		err = nil // Ctrl-C closed the socket
+		err = nil // whoever ended ctx closed the socket too
 	}
 	return &m.r, err
 }
@@ -84,12 +84,10 @@ func (m *run) loop(ctx context.Context, began time.Time) error {
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
 		return err
 	}
-	due, second := ts.Nano(), began.Add(time.Second)
+	m.began = ts.Nano()
+	due, second := m.began, began.Add(time.Second)
 	for ctx.Err() == nil {
 		now := time.Now()
-		if m.Duration > 0 && now.Sub(began) >= m.Duration {
-			return nil
-		}
 		if m.Second != nil && now.After(second) {
 			m.r.Elapsed, m.r.Switches = now.Sub(began), switches()-m.switches
 			m.Second(&m.r)
@@ -184,7 +182,32 @@ func (m *run) received(p []byte) error {
 	if !ok || t.Device == 0 {
 		return nil // the link made no stamp
 	}
-	return m.measured(&m.r.RxSched, t.Queuing-t.Device, &m.r.RxUser, t.Delivery-t.Device)
+	return m.arrived(t)
+}
+
+// The device's stamp is by another clock than the stack's times, the wall clock. Between
+// a stamp and the time behind it some rounding is no difference, and while the clocks
+// go alike no packet is much older than the measurement.
+const (
+	clockRounding = int64(time.Microsecond)
+	clockLeeway   = int64(time.Second)
+)
+
+// arrived adds the latencies of a packet that has come, if its stamp can be compared
+// with our times; if not, that is what is told, and no latency.
+func (m *run) arrived(t sockapi.IOTimes) error {
+	sched, user := t.Queuing-t.Device, t.Delivery-t.Device
+	first, last := min(sched, user), max(sched, user)
+	if first < -clockRounding || last > t.Queuing-m.began+clockLeeway {
+		m.r.ClocksDiffer++
+		if difference := -first; first < 0 {
+			m.r.ClockDifference = max(m.r.ClockDifference, difference)
+		} else {
+			m.r.ClockDifference = max(m.r.ClockDifference, last)
+		}
+		return nil
+	}
+	return m.measured(&m.r.RxSched, max(sched, 0), &m.r.RxUser, max(user, 0))
 }
 
 // check looks at a packet's bytes and serial number.

@@ -36,11 +36,12 @@ func (s *Series) add(ns int64) {
 	}
 }
 
-// takeWindow returns the largest latency since it was last called, 0 for none.
-func (s *Series) takeWindow() int64 {
-	w := s.window
+// takeWindow returns the largest latency since it was last called, and whether there was
+// any.
+func (s *Series) takeWindow() (worst int64, any bool) {
+	worst, any = s.window, s.inWindow > 0
 	s.window, s.inWindow = 0, 0
-	return w
+	return worst, any
 }
 
 // Mean returns the mean latency in nanoseconds.
@@ -76,6 +77,12 @@ type Result struct {
 	// or damaged.
 	Lost  uint64 `json:"lost"`
 	Wrong uint64 `json:"wrong"`
+	// ClocksDiffer counts packets whose stamp, by the wall clock, is later than their
+	// arrival, or older than the measurement: the clock was set, or the stamp is by
+	// another's clock. They are in no latency. ClockDifference is the largest difference
+	// that was seen, in nanoseconds.
+	ClocksDiffer    uint64 `json:"clocks_differ"`
+	ClockDifference int64  `json:"clock_difference_ns"`
 	// Overruns counts packets that could not be sent at once, and periods that
 	// had gone by when they should have begun.
 	Overruns uint64 `json:"overruns"`

@@ -39,6 +39,8 @@ type Config struct {
 	// Probe is for how long to ask by ARP whether somebody has the address (RFC 5227,
 	// section 2.1) before it is used; 0: not at all.
 	Probe time.Duration
+	// MaxSources is stack.Config's.
+	MaxSources int
 }
 
 // A Node is a stack on one device, or in-band the kernel's stack.
@@ -82,8 +84,9 @@ func (n *Node) IfIndex() (int, error) {
 	return ifi.Index, nil
 }
 
-// Open brings a stack up. Close ends it.
-func Open(c Config) (*Node, error) {
+// Open brings a stack up. Close ends it. The error is ctx's if that ends before the
+// address has been probed for.
+func Open(ctx context.Context, c Config) (*Node, error) {
 	l, err := tpacket.Open(c.Device, c.Ring)
 	if errors.Is(err, unix.ENODEV) {
 		return nil, fmt.Errorf("%s: %w", c.Device, unix.ENODEV)
@@ -101,7 +104,7 @@ func Open(c Config) (*Node, error) {
 		l.Close()
 		return nil, errors.Join(err, n.endCapture())
 	}
-	if n.Stack, err = stack.New(stack.Config{Spin: c.Spin}); err != nil {
+	if n.Stack, err = stack.New(stack.Config{Spin: c.Spin, MaxSources: c.MaxSources}); err != nil {
 		wrapped.Close()
 		return nil, errors.Join(err, n.endCapture())
 	}
@@ -109,7 +112,7 @@ func Open(c Config) (*Node, error) {
 	if n.Iface, err = n.Stack.AddLink(wrapped, stack.InterfaceConfig{ARP: probing(c.Probe, l)}); err != nil {
 		wrapped.Close()
 	} else {
-		err = n.configure(&c)
+		err = n.configure(ctx, &c)
 	}
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -147,16 +150,20 @@ func probing(d time.Duration, l link.Link) arp.Config {
 }
 
 // configure gives the stack its address and its route.
-func (n *Node) configure(c *Config) error {
+func (n *Node) configure(ctx context.Context, c *Config) error {
 	events := n.Stack.Subscribe(0)
 	defer events.Close()
 	if err := n.Iface.AddAddress(c.Addr); err != nil {
 		return fmt.Errorf("address %s: %w", c.Addr, err)
 	}
 	// A link that goes down meanwhile has its probes later: then nobody waits for them.
-	ctx, cancel := context.WithTimeout(context.Background(), c.Probe+probeGrace)
+	bounded, cancel := context.WithTimeout(ctx, c.Probe+probeGrace)
 	defer cancel()
-	if err := n.Iface.AwaitAddress(ctx, c.Addr); errors.Is(err, unix.EADDRINUSE) {
+	err := n.Iface.AwaitAddress(bounded, c.Addr)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, unix.EADDRINUSE):
 		return fmt.Errorf("%s: take another one of the same network, or see who has it (--probe 0 asks nobody): %w", refusal(events, c.Addr), err)
 	}
 	if !c.Gateway.IsValid() {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/netip"
 	"os"
@@ -30,7 +31,7 @@ func open(t *testing.T, c Config) (*lab.Lab, *Node, error) {
 	l := lab.New(t, lab.Config{Kernel: lab.Far})
 	var n *Node
 	err := l.Near().Do(func() (err error) {
-		n, err = Open(c)
+		n, err = Open(context.Background(), c)
 		return err
 	})
 	if n != nil {
@@ -127,7 +128,7 @@ func TestKernelsAddress(t *testing.T) {
 	lab.CheckLeaks(t)
 	l := lab.New(t, lab.Config{Kernel: lab.Far | lab.Near})
 	err := l.Near().Do(func() error {
-		n, err := Open(Config{Device: "near0", Addr: netip.PrefixFrom(l.Near().Addr, 24)})
+		n, err := Open(context.Background(), Config{Device: "near0", Addr: netip.PrefixFrom(l.Near().Addr, 24)})
 		if n != nil {
 			n.Close()
 		}
@@ -145,7 +146,7 @@ func TestProbe(t *testing.T) {
 		t.Errorf("another host's: %v, %v", n, err)
 	}
 	err = l.Near().Do(func() (err error) {
-		n, err = Open(Config{Device: "near0", Addr: ours, Probe: 200 * time.Millisecond})
+		n, err = Open(context.Background(), Config{Device: "near0", Addr: ours, Probe: 200 * time.Millisecond})
 		return err
 	})
 	if err != nil {
