@@ -15,6 +15,7 @@ func TestRTTCheck(t *testing.T) {
 	}{
 		{"good", func(*RTTConfig) {}, ""},
 		{"no count", func(c *RTTConfig) { c.Count = 0 }, "count"},
+		{"more than memory holds", func(c *RTTConfig) { c.Count = 1e7 + 1 }, "count must be from 1 to 10000000"},
 		{"no rounds", func(c *RTTConfig) { c.Rounds = 0 }, "rounds"},
 		{"the size that quits", func(c *RTTConfig) { c.Sizes = []int{1} }, "payload of 1 bytes"},
 		{"more than a frame", func(c *RTTConfig) { c.Sizes = []int{64, 1473} }, "payload of 1473 bytes"},

@@ -42,12 +42,18 @@ type RTTResult struct {
 
 // Check says what is wrong with a configuration before anything runs.
 func (c RTTConfig) Check() error {
-	if c.Count < 1 || c.Rounds < 1 {
-		return errors.New("count and rounds must be at least 1")
+	switch {
+	case c.Count < 1 || c.Count > maxCount:
+		return fmt.Errorf("count must be from 1 to %d", int(maxCount))
+	case c.Rounds < 1:
+		return errors.New("rounds must be at least 1")
 	}
 	_, err := pick(rttContenders, c.Contenders)
 	return errors.Join(err, checkSizes(c.Sizes))
 }
+
+// maxCount is as many round trips as a turn keeps the times of: 80 MB.
+const maxCount = 10e6
 
 func checkSizes(sizes []int) error {
 	for _, size := range sizes {

@@ -41,7 +41,11 @@ func Main(args []string, in io.Reader, out, err io.Writer) int {
 	signal.Ignore(unix.SIGPIPE)
 	o := &output{to: out, stop: cancel}
 	a := &app{in: in, out: o, err: err, args: args}
-	runErr := a.root().ExecuteContext(ctx)
+	root := a.root()
+	runErr := known(root, args)
+	if runErr == nil {
+		runErr = root.ExecuteContext(ctx)
+	}
 	if failed := o.failed(); failed != nil {
 		runErr = failed
 	}

@@ -60,6 +60,16 @@ func (f *benchFlags) ends() []int {
 	return nil
 }
 
+// check says which CPUs are not there.
+func (f *benchFlags) check() error {
+	for _, cpu := range f.cpus.cpus {
+		if err := usableCPU(cpu); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (a *app) benchRTT() *cobra.Command {
 	var f benchFlags
 	count := sizeValue(50000)
@@ -80,7 +90,7 @@ Contenders:
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c := bench.RTTConfig{Count: int(count), Rounds: f.rounds, Sizes: f.sizes.sizes, Contenders: f.contenders,
 			CPUs: f.ends(), Progress: a.progress(f.rounds)}
-		if err := c.Check(); err != nil {
+		if err := errors.Join(c.Check(), f.check()); err != nil {
 			return err
 		}
 		return a.inLab(func() error { return a.runRTT(cmd.Context(), c, f.json) })
@@ -133,7 +143,7 @@ Contenders:
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c := bench.TputConfig{Time: time.Duration(length), Rounds: f.rounds, Sizes: f.sizes.sizes, Batch: batch, Contenders: f.contenders,
 			CPUs: f.ends(), Progress: a.progress(f.rounds)}
-		if err := c.Check(); err != nil {
+		if err := errors.Join(c.Check(), f.check()); err != nil {
 			return err
 		}
 		return a.inLab(func() error { return a.runTput(cmd.Context(), c, f.json) })

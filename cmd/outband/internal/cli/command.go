@@ -35,6 +35,17 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 	return errors.New(text + fmt.Sprintf("\nTry '%s --help'", cmd.CommandPath()))
 }
 
+// known says which command is unknown, also where --help or --version follows: the
+// framework would show the help of the command above, as if all were well.
+func known(root *cobra.Command, args []string) error {
+	root.InitDefaultHelpCmd()
+	at, rest, err := root.Find(args)
+	if err != nil || !at.HasSubCommands() || len(rest) == 0 || strings.HasPrefix(rest[0], "-") || strings.HasPrefix(rest[0], cobra.ShellCompRequestCmd) {
+		return nil // what else is wrong, the command itself says
+	}
+	return unknownCommand(at, rest[0])
+}
+
 // help is the command that shows the help of another.
 func help(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{

@@ -45,10 +45,7 @@ func (a *app) echo() *cobra.Command {
 		defer a.showOnSignal(n, f.json)()
 		fmt.Fprintf(a.err, "listening on %s, %s\n", must(s.Getsockname()), f.device)
 		sum, err := a.runEcho(cmd.Context(), s, count)
-		if err != nil {
-			return err
-		}
-		return a.closing(&f, n, sum, fmt.Sprintf("%d datagrams, %d bytes, %d not sent back", sum.Datagrams, sum.Bytes, sum.Unsent))
+		return errors.Join(err, a.closing(&f, n, sum, fmt.Sprintf("%d datagrams, %d bytes, %d not sent back", sum.Datagrams, sum.Bytes, sum.Unsent)))
 	}
 	return cmd
 }

@@ -162,7 +162,10 @@ func (a *app) runLatmus(ctx context.Context, f *latmusFlags) error {
 	if err == nil && r.Received == 0 {
 		return answerNo("nothing came from " + f.peer.String())
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.peer.Addr, err)
+	}
+	return nil
 }
 
 // meet waits for the other host to be there.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/outband/outband/cmd/outband/internal/mcast"
 	"github.com/outband/outband/cmd/outband/internal/node"
-	"github.com/outband/outband/inband"
 )
 
 func (a *app) mcast() *cobra.Command {
@@ -52,10 +51,8 @@ func (a *app) openMcast(f *mcastFlags, cmd *cobra.Command) (*node.Node, error) {
 	if f.device == "" {
 		return nil, errors.New("needs a network device: --dev")
 	}
-	if f.cpu >= 0 {
-		if err := inband.PinThread(f.cpu); err != nil {
-			return nil, err
-		}
+	if err := pin(f.cpu); err != nil {
+		return nil, err
 	}
 	return node.OpenInBand(f.device)
 }

@@ -99,8 +99,8 @@ func (a *app) runMcastSend(cmd *cobra.Command, f *mcastSendFlags, args []string)
 		return noWay(to.Addr(), err)
 	}
 	defer a.showOnSignal(n, f.json)()
-	sum, err := a.sendToGroup(cmd.Context(), f, s, args[1:])
-	return errors.Join(refused(to.String(), err), a.closing(&f.netFlags, n, sum, fmt.Sprintf("%d datagrams, %d bytes", sum.Datagrams, sum.Bytes)))
+	sum, err := a.sendToGroup(cmd.Context(), f, s, to, args[1:])
+	return errors.Join(err, a.closing(&f.netFlags, n, sum, fmt.Sprintf("%d datagrams, %d bytes", sum.Datagrams, sum.Bytes)))
 }
 
 // setOptions sets the options of multicast that were asked for; the others stay as
@@ -133,7 +133,7 @@ func (f *mcastSendFlags) setOptions(cmd *cobra.Command, n *node.Node, s *sockapi
 }
 
 // sendToGroup sends what the flags and words say, until ctx ends.
-func (a *app) sendToGroup(ctx context.Context, f *mcastSendFlags, s *sockapi.Socket, words []string) (sum transferSummary, err error) {
+func (a *app) sendToGroup(ctx context.Context, f *mcastSendFlags, s *sockapi.Socket, to netip.AddrPort, words []string) (sum transferSummary, err error) {
 	one := func(p []byte) error {
 		if f.seq.End() > len(p) {
 			return fmt.Errorf("--seq %s: does not fit in the %d bytes of line %d", f.seq.String(), len(p), sum.Datagrams+1)
@@ -144,7 +144,7 @@ func (a *app) sendToGroup(ctx context.Context, f *mcastSendFlags, s *sockapi.Soc
 			sum.Datagrams++
 			sum.Bytes += uint64(n)
 		}
-		return err
+		return refused(to.String(), err)
 	}
 	if f.size == 0 && len(words) == 0 {
 		err := eachLine(ctx, a.in, one)

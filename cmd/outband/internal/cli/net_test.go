@@ -212,7 +212,19 @@ func TestStatJSON(t *testing.T) {
 func TestCPUFlag(t *testing.T) {
 	_, near := half(t)
 	near("stat", "--time", "10ms", "--cpu", "0").end(ExitOK, "*", "*")
-	near("stat", "--time", "10ms", "--cpu", "1000").end(ExitFailed, "", "outband: pin to CPU 1000: invalid argument\n")
+	near("stat", "--time", "10ms", "--cpu", "1000").end(ExitFailed, "", "*")
+	code, _, err := run("bench", "rtt", "--cpu", "0,1000")
+	if want := "outband: --cpu 1000: must be one of those that this process may use: 0"; code != ExitFailed || !strings.HasPrefix(err, want) {
+		t.Errorf("exit code %d, %s", code, err)
+	}
+}
+
+func TestRanges(t *testing.T) {
+	for want, all := range map[string][]int{"": nil, "3": {3}, "0-1": {0, 1}, "0,2-4,9": {0, 2, 3, 4, 9}} {
+		if got := ranges(all); got != want {
+			t.Errorf("%v: %q, want %q", all, got, want)
+		}
+	}
 }
 
 // TestInterruptedProbe has Ctrl-C come while the address is asked for.
@@ -223,4 +235,30 @@ func TestInterruptedProbe(t *testing.T) {
 	wire.Want(t, lab.EtherType(unix.ETH_P_ARP))
 	p.signal(unix.SIGINT)
 	p.end(ExitNo, "", "outband: interrupted while asking whether somebody has 10.9.0.1\n")
+}
+
+// TestPingLetters: each option of ping(8) is here, or there is a word why not.
+func TestPingLetters(t *testing.T) {
+	const iputils = "346aAbBcCdDefFhHiIlLmMnNOpqQrRsStTUvVwW"
+	here := (&app{}).ping().Flags()
+	for _, r := range iputils {
+		letter := string(r)
+		code, _, err := run("ping", "10.9.0.2", "-"+letter)
+		explained := code == ExitFailed && strings.HasPrefix(err, "outband: ping: -"+letter+" is not here: ")
+		if known := letter == "h" || here.ShorthandLookup(letter) != nil; known == explained {
+			t.Errorf("-%s: here %t, stderr %s", letter, known, err)
+		}
+	}
+	if code, _, err := run("ping", "10.9.0.2", "-z"); code != ExitFailed || err != "outband: unknown shorthand flag: 'z' in -z\nTry 'outband ping --help'\n" {
+		t.Errorf("code %d, %s", code, err)
+	}
+}
+
+// TestPingBroadcast warns as ping(8) does.
+func TestPingBroadcast(t *testing.T) {
+	_, near := half(t)
+	for _, dest := range []string{"10.9.0.255", "255.255.255.255"} {
+		p := near("ping", dest, "-b", "-c", "1", "-W", "0.01")
+		p.end(ExitNo, "*", "WARNING: pinging broadcast address\n")
+	}
 }

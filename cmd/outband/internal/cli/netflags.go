@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/cmd/outband/internal/node"
-	"github.com/outband/outband/inband"
 	"github.com/outband/outband/link/tpacket"
 	"github.com/outband/outband/stack"
 )
@@ -89,10 +88,8 @@ func (a *app) open(ctx context.Context, f *stackFlags) (*node.Node, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	if f.cpu >= 0 {
-		if err := inband.PinThread(f.cpu); err != nil {
-			return nil, err
-		}
+	if err := pin(f.cpu); err != nil {
+		return nil, err
 	}
 	n, err := node.Open(ctx, node.Config{Device: f.device, Addr: f.addr.Prefix, Gateway: f.gateway.Addr, Spin: time.Duration(f.spin),
 		Ring: tpacket.Options{Qdisc: f.qdisc}, Capture: f.capture, Probe: time.Duration(f.probe), MaxSources: f.sources})

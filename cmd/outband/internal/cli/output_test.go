@@ -33,7 +33,7 @@ func TestFullOutput(t *testing.T) {
 		"ping 10.9.0.2", "ping 10.9.0.2 -c 1 --json", "neigh 10.9.0.2", "neigh 10.9.0.2 --json", "stat --time 0.01", "stat --time 0.01 --json",
 		"send 10.9.0.2:9 hello --stat", "send 10.9.0.2:9 hello --json", "mcast recv 239.9.0.1:5 --interval 0.01",
 		"mcast groups 239.9.0.1:5", "mcast groups 239.9.0.1:5 --json", "mcast send 239.9.0.1:5 hello --json",
-		"latmus -E 10.9.0.2 -T 0.01 --json",
+		"latmus -E 10.9.0.2", "latmus -E 10.9.0.2 -T 3 --json",
 	} {
 		p := start(t, l.Near().Namespace, full, append(strings.Fields(line), "--dev", "near0", "--addr", "10.9.0.1/24")...)
 		if code := p.wait(); code != ExitFailed || strings.Count(p.err.String(), "outband: standard output: no space left on device\n") != 1 {

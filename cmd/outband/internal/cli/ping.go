@@ -26,12 +26,12 @@ func (a *app) ping() *cobra.Command {
 ping(8), with its letters and exit codes. Ctrl-C ends it with the statistics;
 Ctrl-\ prints a summary and goes on.
 
-Not here are those of ping(8)'s options that are about names, other sockets or IPv6:
-names are never looked up, and -6, -a, -B, -F, -h, -L, -m, -N, -S, -T, -U and -V
-mean nothing to this stack's requests.`,
+Not here are these of ping(8)'s options:
+` + pingNotHelp(),
 		Args: cobra.ExactArgs(1),
 	}
 	f.register(cmd)
+	explainPingNot(cmd)
 	flags := cmd.Flags()
 	flags.VarP(numberOf(&c.Count, 1, most), "count", "c", "stop after so many requests")
 	flags.VarP((*durationValue)(&c.Interval), "interval", "i", "time between requests, in seconds or as a duration")

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -42,10 +43,8 @@ datagrams, or with Ctrl-C.`,
 		defer a.showOnSignal(n, f.json)()
 		fmt.Fprintf(a.err, "listening on %s, %s\n", must(s.Getsockname()), f.device)
 		sum, err := a.runRecv(cmd.Context(), s, count, f.json)
+		err = errors.Join(err, a.closing(&f, n, sum, fmt.Sprintf("%d datagrams, %d bytes", sum.Datagrams, sum.Bytes)))
 		if err != nil {
-			return err
-		}
-		if err := a.closing(&f, n, sum, fmt.Sprintf("%d datagrams, %d bytes", sum.Datagrams, sum.Bytes)); err != nil {
 			return err
 		}
 		if sum.Datagrams < uint64(count) {

@@ -66,9 +66,14 @@ func (a *app) runSend(ctx context.Context, n *node.Node, s *sockapi.Socket, to n
 	if err := s.Connect(sockapi.InetAddrPort(to)); err != nil {
 		return sum, noWay(to.Addr(), err)
 	}
-	// A datagram that waits for ARP would end with this process.
-	if hasNeighbour(n, to.Addr()) {
-		if err := resolve(ctx, n, []netip.Addr{to.Addr()}, resolvePatience); err != nil {
+	// A datagram that waits for ARP would end with this process. The peer is another than
+	// was asked for if that is 0.0.0.0.
+	peer, err := s.Getpeername()
+	if err != nil {
+		return sum, err
+	}
+	if addr := peer.AddrPort().Addr(); hasNeighbour(n, addr) {
+		if err := resolve(ctx, n, []netip.Addr{addr}, resolvePatience); err != nil {
 			return sum, answerNo(err.Error())
 		}
 	}
@@ -88,10 +93,10 @@ func (a *app) runSend(ctx context.Context, n *node.Node, s *sockapi.Socket, to n
 	return sum, err
 }
 
-// hasNeighbour reports whether a destination is reached by way of a neighbour: groups
-// and broadcasts are not.
+// hasNeighbour reports whether a destination is reached by way of a neighbour: groups,
+// broadcasts and our own addresses are not.
 func hasNeighbour(n *node.Node, to netip.Addr) bool {
-	return !to.IsMulticast() && to != limitedBroadcast && to != n.Broadcast()
+	return !to.IsMulticast() && !to.IsLoopback() && to != n.Addr && to != limitedBroadcast && to != n.Broadcast()
 }
 
 // answers prints what comes back until nothing came for so long.

@@ -254,3 +254,21 @@ func TestPrintable(t *testing.T) {
 		}
 	}
 }
+
+// TestSendToItself: what stays on the host needs no neighbour.
+func TestSendToItself(t *testing.T) {
+	_, near := half(t)
+	for _, dest := range []string{"10.9.0.1", "127.0.0.1", "0.0.0.0"} {
+		near("send", dest+":4000", "x").end(ExitOK, "", "1 datagrams, 1 bytes\n")
+	}
+}
+
+// TestSendToAll: groups and broadcasts need none either.
+func TestSendToAll(t *testing.T) {
+	l, near := half(t)
+	wire := l.Far().Packet(t)
+	for _, dest := range []string{"239.9.0.1", "224.0.0.1", "10.9.0.255", "255.255.255.255"} {
+		near("send", dest+":4000", dest).end(ExitOK, "", "1 datagrams, "+strconv.Itoa(len(dest))+" bytes\n")
+		wire.Want(t, func(f []byte) bool { return bytes.HasSuffix(f, []byte(dest)) })
+	}
+}

@@ -233,7 +233,7 @@ func (n *Node) Broadcast() netip.Addr {
 		return netip.Addr{}
 	}
 	last := n.prefix.Addr().As4()
-	binary.BigEndian.PutUint32(last[:], binary.BigEndian.Uint32(last[:])|1<<(32-n.prefix.Bits())-1)
+	binary.BigEndian.PutUint32(last[:], binary.BigEndian.Uint32(last[:])|(1<<(32-n.prefix.Bits())-1))
 	return netip.AddrFrom4(last)
 }
 

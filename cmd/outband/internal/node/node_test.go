@@ -205,3 +205,13 @@ func TestCapture(t *testing.T) {
 		t.Errorf("%d bytes without the datagram: %v", len(b), err)
 	}
 }
+
+func TestBroadcast(t *testing.T) {
+	for prefix, want := range map[string]string{"10.9.0.1/24": "10.9.0.255", "10.9.0.1/8": "10.255.255.255", "10.9.0.9/29": "10.9.0.15",
+		"10.9.0.1/30": "10.9.0.3", "10.9.0.1/0": "255.255.255.255", "10.9.0.1/31": "invalid IP", "10.9.0.1/32": "invalid IP"} {
+		n := &Node{prefix: netip.MustParsePrefix(prefix)}
+		if got := n.Broadcast(); got.String() != want {
+			t.Errorf("%s: %s, want %s", prefix, got, want)
+		}
+	}
+}
