@@ -34,12 +34,11 @@ type TxQueue interface {
 }
 
 // A Queuer is a link that tells when there is room to send, and can charge those
-// who send each for their own. Only package fault has one today; the stack does not
-// call OpenQueue yet.
+// who send each for their own.
 type Queuer interface {
 	Link
-	// Queue returns the queue that Send and SendBatch of the link use. Its Close
-	// does nothing.
+	// Queue returns the queue that Send and SendBatch of the link use, nil if the
+	// link, a wrapper around another, cannot tell. Its Close does nothing.
 	Queue() TxQueue
 	// OpenQueue returns a queue for one sender alone. EOPNOTSUPP: the device
 	// lets go of frames at once, so that it makes no difference. Other errors: no

@@ -26,11 +26,11 @@ type lateFrame struct {
 // keep takes frames over, which stay the caller's.
 func (b *backlog) keep(k *Socket, to *txQueue, frames []link.TxFrame) {
 	b.mu.Lock()
+	to = k.sending.own.hold(k, to)
 	for _, f := range k.s.cloneFrames(frames) {
 		k.chargeSend(len(f.Data))
 		b.frames = append(b.frames, lateFrame{f, to})
 	}
-	k.state.Or(stateSendBehind)
 	b.mu.Unlock()
 	k.s.rooms.arm(k, to)
 }

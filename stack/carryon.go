@@ -9,7 +9,8 @@ import (
 // What becomes of frames that the link would not take. What has left is never sent
 // again, and nothing is built twice, so that a datagram keeps its identification:
 //
-//   - EAGAIN: a call that may wait does, and the rest goes on behind what left. A
+//   - EAGAIN: a socket that shares its way out gets its own, see txqueue.go. If that is
+//     full too, a call that may wait does, and the rest goes on behind what left. A
 //     call that may not, or whose wait ends, takes back the messages of which
 //     nothing has left; of one that has begun the rest goes to the socket's backlog
 //     (backlog.go), and the message counts as sent.
@@ -22,9 +23,10 @@ import (
 
 // fail notes that n frames of batch have left, and that err stopped the next.
 func (tx *txbuf) fail(n int, err error) unix.Errno {
-	tx.count[dropLinkError].Add(1)
 	tx.shift(n)
-	tx.failed = toErrno(err)
+	if tx.failed = toErrno(err); tx.failed != unix.EAGAIN { // which loses nothing
+		tx.count[dropLinkError].Add(1)
+	}
 	return tx.failed
 }
 
@@ -91,6 +93,9 @@ func (k *Socket) finish(tx *txbuf, flags int, deadline int64) unix.Errno {
 func (k *Socket) carryOn(tx *txbuf, flags int, deadline int64) unix.Errno {
 	e := tx.failed
 	switch {
+	case e == unix.EAGAIN && k.moveAside(tx):
+		tx.failed = 0
+		return 0
 	case e == unix.EAGAIN && k.awaitRoom(tx.to, flags, deadline):
 		tx.failed = 0
 		return 0
@@ -195,6 +200,7 @@ func (tx *txbuf) flushOwned(k *Socket) {
 	tx.flush()
 	for tx.failed != 0 {
 		switch {
+		case tx.failed == unix.EAGAIN && k.moveAside(tx):
 		case tx.failed == unix.EAGAIN && k != nil:
 			k.backlog.keep(k, tx.to, tx.batch)
 			tx.empty()

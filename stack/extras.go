@@ -392,5 +392,5 @@ func (k *Socket) MemInfo() MemInfo {
 	charged := k.queue.charged
 	k.queue.mu.Unlock()
 	return MemInfo{Receive: int(charged), ReceiveLimit: k.ReceiveBuffer(),
-		Send: k.SendQueued(), SendLimit: k.SendBuffer(), Drops: k.Drops()}
+		Send: k.sendQueued(), SendLimit: k.SendBuffer(), Drops: k.Drops()}
 }

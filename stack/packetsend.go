@@ -54,7 +54,8 @@ func (k *Socket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 			return e
 		}
 	}
-	b, e := tx.room(k.queueFor(ifc), n)
+	k.sendsBy.add(ifc.index)
+	b, e := tx.room(k.wayOut(ifc), n)
 	if e != 0 {
 		return e
 	}

@@ -74,7 +74,17 @@ type pathSpec struct {
 	final            [4]byte           // where a source route ends; dst is where it begins
 }
 
-// makePath fills in p for the spec, all but the neighbour.
+// makePath fills in p for the spec, all but the neighbour, with the socket's way out.
+func (k *Socket) makePath(p *path, spec *pathSpec) unix.Errno {
+	e := k.s.makePath(p, spec)
+	if e == 0 {
+		p.queue = k.wayOut(p.ifc)
+	}
+	return e
+}
+
+// makePath fills in p for the spec, all but the neighbour, with the way out that all
+// may use.
 func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 	genAt := s.gen.of(spec.dst)
 	gen := genAt.Load()

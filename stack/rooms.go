@@ -121,6 +121,9 @@ func (k *Socket) roomAgain() {
 			return
 		}
 	}
+	if k.Closed() {
+		k.sending.own.close(k)
+	}
 	if k.writable() {
 		k.sending.wake()
 		k.changed(EventsOut)

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -8,8 +9,8 @@ import (
 
 // sendBuffer is what of a socket's datagrams has not left yet. charged is what
 // waits in the stack: for a neighbour that does not answer yet, for its time, or in
-// the backlog. What waits in the device is not: that is the link's affair, and one
-// account for all sockets (txqueue.go).
+// the backlog. What waits in the device is charged to the socket's own way out, if it
+// has one (txqueue.go).
 type sendBuffer struct {
 	charged atomic.Int64
 	limit   atomic.Int64 // SO_SNDBUF in bytes
@@ -20,6 +21,9 @@ type sendBuffer struct {
 	waits []*roomWait
 	// full is the way out that has said EAGAIN last, until it has room.
 	full atomic.Pointer[txQueue]
+	// own are the socket's own ways out; apart says that it is to have them.
+	own   ownQueues
+	apart atomic.Bool
 }
 
 // chargeFrame returns what a frame of n bytes weighs against SO_SNDBUF.
@@ -92,6 +96,12 @@ func (k *Socket) writable() bool {
 	if b.charged.Load()+1 >= b.limit.Load()>>1 || k.state.Load()&stateSendBehind != 0 {
 		return false
 	}
+	for _, q := range b.own.all() {
+		if !q.hasRoom() {
+			b.full.Store(q)
+			return false
+		}
+	}
 	if to := b.full.Load(); to != nil {
 		if !to.hasRoom() {
 			return false
@@ -116,8 +126,19 @@ func (k *Socket) missing() {
 // sent tells who watches the socket that a datagram has left: as on Linux,
 // where its memory is free then, that is an edge for EPOLLOUT.
 func (k *Socket) sent() {
-	if k.watched() && k.writable() {
+	switch {
+	case !k.watched():
+	case k.writable():
 		k.watches.tell(EventsOut)
+	default:
+		k.armFull()
+	}
+}
+
+// armFull has those who watch the socket told when the way out that is full has room.
+func (k *Socket) armFull() {
+	if to := k.sending.full.Load(); to != nil {
+		k.s.rooms.arm(k, to)
 	}
 }
 
@@ -170,6 +191,12 @@ func (k *Socket) spaceWaiter() *Waiter {
 // charge: about twice the payload's (SO_SNDBUF).
 func (k *Socket) SetSendBuffer(n int) {
 	k.sending.limit.Store(int64(n))
+	if n < defaultSndbuf {
+		k.separate()
+	}
+	for _, q := range k.sending.own.all() {
+		q.room.SetBuffer(n)
+	}
 	k.markSendFull()
 	if k.writable() {
 		k.sending.wake()
@@ -180,6 +207,27 @@ func (k *Socket) SetSendBuffer(n int) {
 // SendBuffer returns what SetSendBuffer set.
 func (k *Socket) SendBuffer() int { return int(k.sending.limit.Load()) }
 
-// SendQueued returns how much is charged for what waits to be sent (SIOCOUTQ in
-// udp(7)).
-func (k *Socket) SendQueued() int { return int(k.sending.charged.Load()) }
+// SendQueued returns how much is charged for what waits to be sent, in the stack and in
+// the device (SIOCOUTQ in udp(7)). Of what the socket has sent by a way out that all
+// use it knows no more than what all have there; from the first call on it has its own.
+func (k *Socket) SendQueued() int {
+	n := k.sendQueued()
+	k.separate()
+	return n
+}
+
+// sendQueued is SendQueued, of which the socket does not notice anything.
+func (k *Socket) sendQueued() int {
+	n := int(k.sending.charged.Load())
+	for _, q := range k.sending.own.all() {
+		n += q.room.Queued()
+	}
+	devices := k.sendsBy.latest()
+	for _, i := range k.s.net.Load().interfaces {
+		used := slices.Contains(devices, 0) || slices.Contains(devices, i.index)
+		if used && i.queue.room != nil && k.sending.own.of(i) == nil {
+			n += i.queue.room.Queued()
+		}
+	}
+	return n
+}

@@ -508,6 +508,7 @@ func (k *Socket) Close() error {
 	k.queue.purge(&k.s.pool)
 	k.errors.close()
 	k.unschedule()
+	k.sending.own.close(k)
 	k.s.mu.Lock()
 	delete(k.s.sockets, k)
 	k.s.mu.Unlock()

@@ -353,7 +353,7 @@ func (k *Socket) sendToPeer(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) 
 		return k.sendAlong(tx, p, spec, o)
 	}
 	p = new(path)
-	if e := k.s.makePath(p, spec); e != 0 {
+	if e := k.makePath(p, spec); e != 0 {
 		return e
 	}
 	if e := k.sendAlong(tx, p, spec, o); e != 0 {
@@ -373,7 +373,7 @@ func (k *Socket) sendTo(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix
 	p := &c.path
 	if c.socket != key || p.dst != spec.dst || p.dstPort != spec.dstPort || !p.holds(k.s) {
 		c.socket = key
-		if e := k.s.makePath(p, spec); e != 0 {
+		if e := k.makePath(p, spec); e != 0 {
 			p.resolved = false
 			return e
 		}
@@ -384,7 +384,7 @@ func (k *Socket) sendTo(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix
 // sendAside sends along a path for this one datagram.
 func (k *Socket) sendAside(tx *txbuf, o *outgoing, spec *pathSpec, flags int) unix.Errno {
 	var p path
-	if e := k.s.makePath(&p, spec); e != 0 {
+	if e := k.makePath(&p, spec); e != 0 {
 		return e
 	}
 	if o.opts != nil && o.opts.Direct && p.next != p.dst {

@@ -135,7 +135,8 @@ func (s *Stack) addTransmitCounters(sum *counters) {
 // the frame goes elsewhere, nothing can be built yet.
 func (tx *txbuf) room(q *txQueue, n int) ([]byte, unix.Errno) {
 	if len(tx.batch) > 0 && (tx.to != q || len(tx.batch) == txBatch || tx.used+n > len(tx.arena)) {
-		if e := tx.makeRoom(q, n); e != 0 {
+		var e unix.Errno
+		if q, e = tx.makeRoom(q, n); e != 0 {
 			return nil, e
 		}
 	}
@@ -146,18 +147,21 @@ func (tx *txbuf) room(q *txQueue, n int) ([]byte, unix.Errno) {
 	return tx.arena[tx.used : tx.used+n : tx.used+n], 0
 }
 
-// makeRoom is room when there is none.
-func (tx *txbuf) makeRoom(q *txQueue, n int) unix.Errno {
+// makeRoom is room when there is none, and returns the way out that the frame takes.
+func (tx *txbuf) makeRoom(q *txQueue, n int) (*txQueue, unix.Errno) {
+	if tx.to.ifc == q.ifc {
+		q = tx.to // the socket has got its own in the middle of its call
+	}
 	if len(tx.arena) < txArena && tx.to == q && len(tx.batch) < txBatch {
 		tx.grow(txArena)
 	}
 	if tx.to == q && len(tx.batch) < txBatch && tx.used+n <= len(tx.arena) {
-		return 0
+		return q, 0
 	}
 	if e := tx.flush(); e != 0 && tx.to != q {
-		return e
+		return q, e
 	}
-	return 0
+	return q, 0
 }
 
 // grow makes the arena larger. Frames that stand in the old one stay there.

@@ -1,15 +1,22 @@
 package stack
 
 import (
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/outband/outband/link"
 )
 
-// A txQueue is a way out of an interface. Today that is the link's own, which all
-// sockets share: what fills it for one fills it for all. A ring's link (tpacket) is no
-// link.Queuer, so that room is nil there: who waits tries again every busyPause, and
-// readiness does not see that the device is full.
+// A txQueue is a way out of an interface. There are two kinds:
+//
+//   - the link's own (Interface.queue), the quickest, by which every socket sends
+//     until somebody notices that it is shared: a send that finds it full, an SO_SNDBUF
+//     smaller than usual, a question how much has not left yet;
+//   - one socket's alone (link.Queuer.OpenQueue), from then on: as on Linux the socket
+//     is charged for its own frames, up to its SO_SNDBUF, whatever others do.
+//
+// Where the link has no more of the second kind, the socket stays with the first.
 type txQueue struct {
 	ifc *Interface
 	out transmitter
@@ -31,8 +38,9 @@ const busyPause = 50 * time.Microsecond
 func newTxQueue(i *Interface) *txQueue {
 	q := &txQueue{ifc: i, out: i.link}
 	if l, ok := i.link.(link.Queuer); ok {
-		q.room = l.Queue()
-		q.room.SetRoom(i.s.rooms.look)
+		if q.room = l.Queue(); q.room != nil {
+			q.room.SetRoom(i.s.rooms.look)
+		}
 	}
 	return q
 }
@@ -63,6 +71,146 @@ func (l roomLink) FD() int { return l.to.RoomFD() }
 // PollError implements link.Link. The send that comes next says what is wrong.
 func (l roomLink) PollError() {}
 
-// queueFor returns the socket's way out of an interface: that of all. Where each has
-// its own (link.Queuer.OpenQueue), this is where it is found.
-func (k *Socket) queueFor(i *Interface) *txQueue { return i.queue }
+// ownQueues are a socket's ways out that are its alone, by interface.
+type ownQueues struct {
+	list atomic.Pointer[[]*txQueue] // never changed, only replaced
+
+	mu     sync.Mutex // of those who replace it; taken before locks of the link
+	closed bool
+}
+
+// of returns the socket's own way out of an interface, nil if it has none.
+func (o *ownQueues) of(i *Interface) *txQueue {
+	list := o.list.Load()
+	if list == nil {
+		return nil
+	}
+	for _, q := range *list {
+		if q.ifc == i {
+			return q
+		}
+	}
+	return nil
+}
+
+// queueFor returns the socket's way out of an interface.
+func (k *Socket) queueFor(i *Interface) *txQueue {
+	if q := k.sending.own.of(i); q != nil {
+		return q
+	}
+	return i.queue
+}
+
+// ownQueue returns the socket's own way out of an interface, which it gets if it has
+// none: what is sent from now on goes by it. It is the interface's own if there is no
+// other to be had. It takes system calls, and must not be called with the receive lock
+// held.
+func (k *Socket) ownQueue(i *Interface) *txQueue {
+	o := &k.sending.own
+	if q := o.of(i); q != nil {
+		return q
+	}
+	l, ok := i.link.(link.Queuer)
+	if !ok {
+		return i.queue
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if q := o.of(i); q != nil || o.closed {
+		if q == nil {
+			q = i.queue
+		}
+		return q
+	}
+	q := i.queue // and nobody asks again
+	if own, err := l.OpenQueue(k.SendBuffer()); err == nil {
+		own.SetRoom(k.s.rooms.look)
+		q = &txQueue{ifc: i, out: own, room: own}
+	}
+	o.addLocked(q)
+	k.dropPaths()
+	return q
+}
+
+// addLocked adds a way out, and forgets those of interfaces that have gone.
+func (o *ownQueues) addLocked(q *txQueue) {
+	list := []*txQueue{q}
+	if old := o.list.Load(); old != nil {
+		for _, other := range *old {
+			if other.ifc.removed() == nil {
+				list = append(list, other)
+			}
+		}
+	}
+	o.list.Store(&list)
+}
+
+// all returns the ways out that are the socket's alone.
+func (o *ownQueues) all() []*txQueue {
+	var all []*txQueue
+	if list := o.list.Load(); list != nil {
+		for _, q := range *list {
+			if q != q.ifc.queue {
+				all = append(all, q)
+			}
+		}
+	}
+	return all
+}
+
+// hold marks the socket as behind, which keeps its ways out from being given back, and
+// returns the way out to be behind on: what all use, if they have been already.
+func (o *ownQueues) hold(k *Socket, to *txQueue) *txQueue {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	k.state.Or(stateSendBehind)
+	if o.closed {
+		return to.ifc.queue
+	}
+	return to
+}
+
+// close gives the ways out of a closed socket back, unless it is behind: then that is
+// for whoever has caught up.
+func (o *ownQueues) close(k *Socket) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed || k.state.Load()&stateSendBehind != 0 {
+		return
+	}
+	o.closed = true
+	for _, q := range o.all() {
+		q.room.Close()
+	}
+	o.list.Store(nil)
+}
+
+// separate has the socket send by ways out of its own from now on.
+func (k *Socket) separate() {
+	if k.sending.apart.Swap(true) {
+		return
+	}
+	k.dropPaths()
+}
+
+// wayOut is queueFor for a path or a frame that is made now.
+func (k *Socket) wayOut(i *Interface) *txQueue {
+	if k.sending.apart.Load() {
+		return k.ownQueue(i)
+	}
+	return k.queueFor(i)
+}
+
+// moveAside is for a send that has found a way out full: if that was one which all
+// use, the socket gets its own, and true says that what is left may go by that.
+func (k *Socket) moveAside(tx *txbuf) bool {
+	if k == nil || len(tx.batch) == 0 || tx.to != tx.to.ifc.queue || k.sending.own.of(tx.to.ifc) == tx.to {
+		return false
+	}
+	to := k.ownQueue(tx.to.ifc)
+	if to == tx.to {
+		return false
+	}
+	tx.to = to
+	return true
+}

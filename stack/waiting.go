@@ -90,7 +90,7 @@ func (i *Interface) addOwned(tx *txbuf, k *Socket, frame []byte, t tag) {
 	}
 	to := i.queue
 	if k != nil {
-		to = k.queueFor(i)
+		to = k.wayOut(i)
 	}
 	b, e := tx.room(to, len(frame))
 	if e != 0 {

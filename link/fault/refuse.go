@@ -64,7 +64,7 @@ func (l *Link) tellRoom() {
 func (l *Link) Queue() link.TxQueue {
 	q := &queue{Link: l}
 	if inner, ok := l.inner.(link.Queuer); ok {
-		q.inner = inner.Queue()
+		q.inner = inner.Queue() // maybe nil
 	}
 	return q
 }

@@ -17,7 +17,7 @@ type Link struct {
 	owns   bool // the writer ends with the link
 }
 
-var _ link.Link = (*Link)(nil)
+var _ link.Queuer = (*Link)(nil)
 
 // Counters count the frames of one link.
 type Counters struct {
@@ -65,19 +65,25 @@ func (l *Link) Receive(frames []link.Frame) int {
 }
 
 // Send implements [link.Link]. A frame that the wrapped link refuses is not recorded.
-func (l *Link) Send(frame []byte) error {
+func (l *Link) Send(frame []byte) error { return l.send(l.Link, frame) }
+
+// SendBatch implements [link.Link]. All frames of a batch bear the same time.
+func (l *Link) SendBatch(frames []link.TxFrame) (int, error) { return l.sendBatch(l.Link, frames) }
+
+// send sends a frame by a way out of the wrapped link.
+func (l *Link) send(out transmitter, frame []byte) error {
 	at := l.writer.opts.Now()
-	err := l.Link.Send(frame)
+	err := out.Send(frame)
 	if err == nil {
 		l.writer.record(&packet{data: frame, wireLen: len(frame), time: at, link: l.id, flags: flagOutbound})
 	}
 	return err
 }
 
-// SendBatch implements [link.Link]. All frames of a batch bear the same time.
-func (l *Link) SendBatch(frames []link.TxFrame) (int, error) {
+// sendBatch is send for several frames.
+func (l *Link) sendBatch(out transmitter, frames []link.TxFrame) (int, error) {
 	at := l.writer.opts.Now()
-	n, err := l.Link.SendBatch(frames)
+	n, err := out.SendBatch(frames)
 	for i := range frames[:n] {
 		l.sent(&frames[i], at)
 	}

@@ -12,7 +12,7 @@ import (
 
 func TestClose(t *testing.T) {
 	lb := newLab(t, 1500)
-	l := lb.open(lifeOptions["ring"])
+	l := lb.open(lifeOptions["sendto"])
 	exchange(t, lb, l)
 	before := l.Stats()
 	p := link.NewPoller()

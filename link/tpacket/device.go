@@ -53,6 +53,11 @@ func (l *Link) attachLocked(dev netlink.Link) error {
 	if err := l.tx.bind(index); err != nil {
 		return step("bind", err)
 	}
+	for _, q := range l.queues {
+		if err := q.bind(index); err != nil {
+			return step("bind", err)
+		}
+	}
 	if err := l.renewLocked(index); err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func sendFails(t *testing.T, lb *lab, l *Link, mac link.MAC) {
 // lifeOptions are the links that a device's life is tested with.
 var lifeOptions = map[string]Options{
 	"sendmmsg": {EtherTypes: []uint16{experimental}},
-	"ring":     {EtherTypes: []uint16{experimental}, TxMode: TxRing},
+	"sendto":   {EtherTypes: []uint16{experimental}, TxMode: TxSendto},
 }
 
 func TestDownUp(t *testing.T) {
@@ -362,31 +362,6 @@ func TestDeviceChanges(t *testing.T) {
 	exchange(t, lb, l)
 	if n := l.Stats().Reopened; n != 0 {
 		t.Errorf("reopened %d times", n)
-	}
-}
-
-// A transmit ring whose slots are too short for a grown MTU leaves longer
-// frames to the socket.
-func TestTxRingBehindMTU(t *testing.T) {
-	lb := newLab(t, 1500)
-	l := lb.open(lifeOptions["ring"])
-	w := watch(t, l)
-	for _, h := range []*host{lb.near, lb.far} {
-		check(t, h.nl.LinkSetMTU(h.link(), 9000))
-	}
-	w.until("at MTU 9000", func(i link.Info) bool { return i.MTU == 9000 })
-	peer := lb.far.raw(experimental, false)
-	var batch []link.TxFrame
-	for i, size := range []int{100, 9000, 200, 2002, 2003} {
-		batch = append(batch, link.TxFrame{Data: ethernet(lb.far.mac(), lb.near.mac(), pattern(size, byte(i)))})
-	}
-	if n, err := l.SendBatch(batch); n != len(batch) || err != nil {
-		t.Fatalf("%d sent, %v", n, err)
-	}
-	for i := range batch {
-		if g := read(t, peer); !bytes.Equal(g, batch[i].Data) {
-			t.Errorf("frame %d: %d bytes of %d", i, len(g), len(batch[i].Data))
-		}
 	}
 }
 

@@ -14,13 +14,13 @@
 //     mark. Plain frames do not pay for it, since they take the other one.
 //   - control: group memberships and modes, promiscuous mode among them.
 //
-// With [TxRing] there is a fifth, which carries the transmit ring; before Linux
-// 6.14 another, for frames with a priority.
+// Before Linux 6.14 there is a fifth, for frames with a priority.
 //
 // All are opened at once, and none is ever replaced. A process may therefore
 // drop CAP_NET_RAW as soon as Open has returned: what comes later, also after
 // the device was deleted and made again, is bind(2) and setsockopt(2) on
-// sockets that are there, which need no privilege.
+// sockets that are there, which need no privilege. Only a sender's own transmit
+// socket ([Link.OpenQueue]) takes it once more.
 //
 // # Receiving
 //

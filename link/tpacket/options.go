@@ -13,8 +13,6 @@ const (
 	// DefaultSlots is how many received frames wait at most: at a million
 	// frames per second, one millisecond.
 	DefaultSlots = 1024
-	// DefaultTxRingSlots is how many frames a transmit ring holds.
-	DefaultTxRingSlots = 256
 	// DefaultLongBuffer is how many bytes of frames longer than a slot wait at
 	// most, by the kernel's own reckoning: some thirty super-packets of 64 KiB.
 	DefaultLongBuffer = 4 << 20
@@ -38,18 +36,12 @@ type TxMode uint8
 
 const (
 	// TxSendmmsg sends one frame by sendto(2) and a batch by sendmmsg(2): on
-	// veth the fastest of the three.
+	// veth the fastest (PACKET_TX_RING and io_uring(7) take half a microsecond
+	// more, and are not offered).
 	TxSendmmsg TxMode = iota
 	// TxSendto sends each frame by a sendto(2) of its own, in batches too. It
 	// is there to compare with, and for sandboxes that forbid sendmmsg(2).
 	TxSendto
-	// TxRing sends through a PACKET_TX_RING: the frame is copied into shared
-	// memory, whose pages the device then reads. On veth those are copied once
-	// more; on a network card it may be the fastest. Frames that ask for a
-	// checksum or for segmentation, frames with a priority or a mark, for which a
-	// slot has no place, and frames longer than a slot go by the transmit sockets
-	// all the same.
-	TxRing
 )
 
 // Options say how a device is opened. The zero value is a good choice for most.
@@ -96,9 +88,6 @@ type Options struct {
 
 	// TxMode is how frames are handed to the kernel.
 	TxMode TxMode
-	// TxRingSlots is how many frames the transmit ring holds,
-	// [DefaultTxRingSlots] if 0. Only with [TxRing].
-	TxRingSlots int
 	// Qdisc sends through the device's queueing discipline. By default it is
 	// passed by (PACKET_QDISC_BYPASS): that is the shorter way, at a price. A
 	// busy driver then means ENOBUFS instead of a queue, tc egress programs do
@@ -140,12 +129,8 @@ func (o *Options) check() error {
 		return invalid("LongBuffer is %d", o.LongBuffer)
 	case o.SendBuffer < 0:
 		return invalid("SendBuffer is %d", o.SendBuffer)
-	case o.TxMode > TxRing:
+	case o.TxMode > TxSendto:
 		return invalid("TxMode is %d", o.TxMode)
-	case o.TxRingSlots < 0 || o.TxRingSlots > MaxSlots:
-		return invalid("TxRingSlots is %d, not in 1 to %d", o.TxRingSlots, MaxSlots)
-	case o.TxRingSlots != 0 && o.TxMode != TxRing:
-		return invalid("TxRingSlots is %d without TxRing", o.TxRingSlots)
 	case o.Filter != nil && (len(o.EtherTypes) > 0 || o.AllEtherTypes):
 		return invalid("Filter is set, and EtherTypes too")
 	case o.AllEtherTypes && len(o.EtherTypes) > 0:
@@ -217,7 +202,7 @@ func (g geometry) halved() (geometry, bool) {
 	return g, true
 }
 
-// request returns the argument of PACKET_RX_RING and PACKET_TX_RING.
+// request returns the argument of PACKET_RX_RING.
 func (g geometry) request() *unix.TpacketReq {
 	return &unix.TpacketReq{
 		Block_size: uint32(g.blockSize), Block_nr: uint32(g.bytes() / g.blockSize),

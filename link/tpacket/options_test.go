@@ -36,8 +36,6 @@ func TestOptionErrors(t *testing.T) {
 		{"long buffer", Options{LongBuffer: -1}, "LongBuffer is -1"},
 		{"send buffer", Options{SendBuffer: -1}, "SendBuffer is -1"},
 		{"mode", Options{TxMode: 9}, "TxMode is 9"},
-		{"ring slots", Options{TxMode: TxRing, TxRingSlots: -1}, "TxRingSlots is -1"},
-		{"ring slots without ring", Options{TxRingSlots: 8}, "without TxRing"},
 		{"filter and types", Options{Filter: ret, EtherTypes: []uint16{1}}, "EtherTypes too"},
 		{"filter and all", Options{Filter: ret, AllEtherTypes: true}, "EtherTypes too"},
 		{"all and some", Options{AllEtherTypes: true, EtherTypes: []uint16{1}}, "EtherTypes too"},

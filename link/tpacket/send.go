@@ -15,9 +15,9 @@ import (
 // The way of a frame out:
 //
 //  1. The gate is passed, so that no descriptor is closed meanwhile.
-//  2. Plain frames go to the transmit socket by sendto(2), sendmmsg(2) or the
-//     transmit ring; frames that want more, to the socket with virtio_net_hdr,
-//     those with a priority or a mark with control messages: see mark.go.
+//  2. Plain frames go to the transmit socket by sendto(2) or sendmmsg(2); frames that
+//     want more, to the socket with virtio_net_hdr, those with a priority or a mark
+//     with control messages: see mark.go.
 //  3. What the kernel says is counted, and errors are made those of link.Link.
 //
 // Every call has MSG_DONTWAIT. On veth it runs the peer's receive path before it
@@ -29,25 +29,25 @@ type sender struct {
 	fd     int // transmit socket
 	vnetFD int // with virtio_net_hdr
 	mode   TxMode
-	ring   txRing // with TxRing only
 	plain  batchPool
 	vnet   batchPool
 	marked batchPool // for vnetFD
 	prio   prioritySocket
+	room   room
 
 	frames, bytes, errors, dropped, lost atomic.Uint64
 }
 
 // init makes s a sender with nothing open.
 func (s *sender) init(o *Options) {
-	s.fd, s.vnetFD, s.ring.fd, s.prio.fd, s.mode = -1, -1, -1, -1, o.TxMode
+	s.fd, s.vnetFD, s.prio.fd, s.mode = -1, -1, -1, o.TxMode
 	s.vnet.vnet = true
 	s.marked.vnet, s.marked.marked, s.marked.priority = true, true, true
 	s.prio.pool.vnet, s.prio.pool.marked = true, true
 }
 
 // open opens the transmit sockets.
-func (s *sender) open(ifi *net.Interface, mtu int, o *Options) (err error) {
+func (s *sender) open(ifi *net.Interface, o *Options) (err error) {
 	if s.fd, err = openTx(ifi, false, o); err != nil {
 		return err
 	}
@@ -59,17 +59,11 @@ func (s *sender) open(ifi *net.Interface, mtu int, o *Options) (err error) {
 			return err
 		}
 	}
-	if s.mode != TxRing {
-		return nil
-	}
-	if s.ring.fd, err = openTx(ifi, false, o); err != nil {
-		return err
-	}
-	return s.ring.open(mtu, or(o.TxRingSlots, DefaultTxRingSlots))
+	return nil
 }
 
 // fds returns the sockets; those that are not there are -1.
-func (s *sender) fds() []int { return []int{s.fd, s.vnetFD, s.ring.fd, s.prio.fd} }
+func (s *sender) fds() []int { return []int{s.fd, s.vnetFD, s.prio.fd} }
 
 // bind binds the sockets to a device.
 func (s *sender) bind(index int) error {
@@ -96,14 +90,11 @@ func (l *Link) Send(frame []byte) error {
 	if !s.gate.enter() {
 		return unix.ENETDOWN
 	}
-	errno := s.one(frame, l)
+	errno := s.one(frame)
 	s.gate.leave()
 	if errno != 0 {
-		if l.losing(errno) {
-			s.lost.Add(1)
-			return nil
-		}
-		return l.failed(errno)
+		_, err := l.sent(nil, 0, 0, errno)
+		return err
 	}
 	s.frames.Add(1)
 	s.bytes.Add(uint64(len(frame)))
@@ -111,16 +102,22 @@ func (l *Link) Send(frame []byte) error {
 }
 
 // one sends a frame by the mode's call for single frames.
-func (s *sender) one(frame []byte, l *Link) syscall.Errno {
+func (s *sender) one(frame []byte) syscall.Errno {
 	if len(frame) < link.HeaderLen {
 		return unix.EINVAL
 	}
-	if s.mode == TxRing && s.ring.fits(frame) {
-		one := [1]link.TxFrame{{Data: frame}}
-		_, errno := s.ring.send(one[:], l.Info().MTU)
-		return errno
+	errno := sendto(s.fd, frame)
+	if errno != 0 {
+		s.note(s.fd, errno)
 	}
-	return sendto(s.fd, frame)
+	return errno
+}
+
+// note notes which socket has said EAGAIN.
+func (s *sender) note(fd int, errno syscall.Errno) {
+	if errno == unix.EAGAIN {
+		s.room.stuck(fd)
+	}
 }
 
 // sendto hands one frame to the kernel. The call never waits, so the scheduler
@@ -151,16 +148,25 @@ func (l *Link) SendBatch(frames []link.TxFrame) (int, error) {
 		sent += n
 	}
 	s.gate.leave()
-	s.frames.Add(uint64(sent))
-	s.bytes.Add(uint64(bytes))
-	if errno != 0 {
-		if l.losing(errno) {
-			s.lost.Add(uint64(len(frames) - sent))
-			return len(frames), nil
-		}
-		return sent, l.failed(errno)
+	return l.sent(frames, sent, bytes, errno)
+}
+
+// sent counts what became of frames, nil for one alone, of which some were sent, and
+// returns what Send or SendBatch does.
+func (l *Link) sent(frames []link.TxFrame, sent, bytes int, errno syscall.Errno) (int, error) {
+	s := &l.tx
+	if sent > 0 {
+		s.frames.Add(uint64(sent))
+		s.bytes.Add(uint64(bytes))
 	}
-	return sent, nil
+	if errno == 0 {
+		return sent, nil
+	}
+	if l.losing(errno) {
+		s.lost.Add(uint64(max(len(frames), 1) - sent))
+		return len(frames), nil
+	}
+	return sent, l.failed(errno)
 }
 
 // losing reports whether a frame was refused for want of a carrier: then it, and all
@@ -207,38 +213,27 @@ func (s *sender) some(frames []link.TxFrame, l *Link) (int, syscall.Errno) {
 		}
 		n++
 	}
+	var errno syscall.Errno
+	fd := s.vnetFD
 	switch {
 	case most == wantsControl && s.prio.fd >= 0:
-		return s.prio.send(frames[:n], l.Info().MTU)
+		fd = s.prio.fd
+		n, errno = s.prio.send(frames[:n], l.Info().MTU)
 	case most == wantsControl:
-		return s.marked.send(s.vnetFD, frames[:n], l.Info().MTU)
+		n, errno = s.marked.send(fd, frames[:n], l.Info().MTU)
 	case most == wantsHeader:
-		return s.vnet.send(s.vnetFD, frames[:n], l.Info().MTU)
+		n, errno = s.vnet.send(fd, frames[:n], l.Info().MTU)
 	case s.mode == TxSendmmsg && n > 1:
-		return s.plain.send(s.fd, frames[:n], 0)
-	case s.mode == TxRing:
-		return s.byRing(frames[:n], l)
+		fd = s.fd
+		n, errno = s.plain.send(fd, frames[:n], 0)
+	default:
+		if errno := s.one(frames[0].Data); errno != 0 {
+			return 0, errno
+		}
+		return 1, 0
 	}
-	if errno := s.one(frames[0].Data, l); errno != 0 {
-		return 0, errno
-	}
-	return 1, 0
-}
-
-// byRing sends the first of frames that fit the transmit ring's slots, or the
-// first alone by the socket if it does not.
-func (s *sender) byRing(frames []link.TxFrame, l *Link) (int, syscall.Errno) {
-	n := 0
-	for n < len(frames) && len(frames[n].Data) >= link.HeaderLen && s.ring.fits(frames[n].Data) {
-		n++
-	}
-	if n > 0 {
-		return s.ring.send(frames[:n], l.Info().MTU)
-	}
-	if errno := s.one(frames[0].Data, l); errno != 0 {
-		return 0, errno
-	}
-	return 1, 0
+	s.note(fd, errno)
+	return n, errno
 }
 
 // failed counts a frame that could not be sent, and returns the error that

@@ -20,8 +20,6 @@ var txOptions = []struct {
 	{"sendmmsg", Options{}},
 	{"sendmmsg through qdisc", Options{Qdisc: true}},
 	{"sendto", Options{TxMode: TxSendto}},
-	{"ring", Options{TxMode: TxRing, TxRingSlots: 32, SendBuffer: 1 << 20}},
-	{"ring through qdisc", Options{TxMode: TxRing, TxRingSlots: 32, Qdisc: true}},
 }
 
 func TestSend(t *testing.T) {
@@ -195,11 +193,8 @@ func TestSendQueueFull(t *testing.T) {
 		want  error
 	}{
 		{"device full", Options{SendBuffer: much}, 0, unix.ENOBUFS},
-		{"device full, by ring", Options{TxMode: TxRing, SendBuffer: much}, 0, unix.ENOBUFS},
 		{"send buffer full", Options{Qdisc: true, SendBuffer: 8192}, much, unix.EAGAIN},
-		{"send buffer full, by ring", Options{TxMode: TxRing, Qdisc: true, SendBuffer: 8192}, much, unix.EAGAIN},
 		{"qdisc full", Options{Qdisc: true, SendBuffer: much}, 9000, unix.ENOBUFS},
-		{"ring full", Options{TxMode: TxRing, TxRingSlots: 32, Qdisc: true, SendBuffer: much}, much, unix.EAGAIN},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

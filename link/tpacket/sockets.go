@@ -42,6 +42,20 @@ func inNetNS(path string, f func() error) error {
 		return step("NetNS "+path, err)
 	}
 	defer there.Close()
+	return inSpace(there, f)
+}
+
+// inSpace runs f on a thread that is in a network namespace: the calling one if it is
+// there, which takes no privilege.
+func inSpace(there netns.NsHandle, f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if here, err := netns.Get(); err == nil {
+		defer here.Close()
+		if here.Equal(there) {
+			return f()
+		}
+	}
 	result := make(chan error, 1)
 	go func() {
 		// A thread of its own: if it cannot come back, it ends with the
@@ -54,7 +68,7 @@ func inNetNS(path string, f func() error) error {
 		}
 		defer here.Close()
 		if err := netns.Set(there); err != nil {
-			result <- step("setns "+path, needs("CAP_SYS_ADMIN", err))
+			result <- step("setns", needs("CAP_SYS_ADMIN", err))
 			return
 		}
 		result <- f()

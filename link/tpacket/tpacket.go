@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/inband"
@@ -15,9 +16,8 @@ import (
 // A Link is a link over a network device. Its methods are as [link.Link] says.
 //
 // Locking: Receive and Release belong to one goroutine at a time and take no
-// lock. Send and SendBatch pass a gate, which Close shuts; only [TxRing] has a
-// lock of its own. All else is under mu, and the functions that SetNotify
-// registered are called without it.
+// lock. Send and SendBatch pass a gate, which Close shuts. All else is under mu, and
+// the functions that SetNotify registered are called without it.
 type Link struct {
 	rx ring
 	_  [64]byte // what receiving writes is not on a cache line that sending reads
@@ -30,6 +30,8 @@ type Link struct {
 	notify atomic.Pointer[notify]
 	quit   chan struct{} // closed by Close
 	guest  *inband.Guest // nil on a loopback device
+	opts   Options
+	space  netns.NsHandle // the network namespace of the device; 0 or below: none
 
 	mu       sync.Mutex // guards what follows, and descriptors against Close
 	control  control
@@ -37,6 +39,7 @@ type Link struct {
 	modes    [link.Modes]int // how often each is on
 	filters  filters
 	caps     link.Caps
+	queues   []*queue // all that are open
 	reopened uint64
 }
 
@@ -56,7 +59,7 @@ type notify struct{ changed func() }
 // user namespace that owns the network namespace, or CAP_SYS_ADMIN to enter it;
 // the message says which), ENOMEM (not even one block for the ring).
 func Open(name string, opts Options) (*Link, error) {
-	l := &Link{quit: make(chan struct{}), groups: groups{joined: map[link.MAC]group{}}}
+	l := &Link{opts: opts, quit: make(chan struct{}), groups: groups{joined: map[link.MAC]group{}}}
 	if opts.Promiscuous {
 		l.modes[link.Promiscuous] = 1 // for good
 	}
@@ -79,6 +82,9 @@ func (l *Link) open(name string, o *Options) error {
 	var err error
 	if l.filters, err = o.filters(); err != nil {
 		return invalid("filter: %v", err)
+	}
+	if l.space, err = netns.Get(); err != nil {
+		return step("network namespace", err)
 	}
 	if err := l.life.open(name); err != nil {
 		return err
@@ -110,7 +116,7 @@ func (l *Link) open(name string, o *Options) error {
 	if err := l.control.open(ifi); err != nil {
 		return err
 	}
-	if err := l.tx.open(ifi, info.MTU, o); err != nil {
+	if err := l.tx.open(ifi, o); err != nil {
 		return err
 	}
 	if err := l.openGuest(o); err != nil {
@@ -214,11 +220,18 @@ func (l *Link) shut() {
 	if l.guest != nil {
 		l.guest.Close()
 	}
-	l.tx.ring.close()
+	l.tx.room.close()
 	l.rx.close()
+	if l.space > 0 {
+		l.space.Close()
+	}
 	// To close a packet socket takes the kernel a grace period of RCU, tens of
-	// milliseconds: the four wait for the same one.
+	// milliseconds: all wait for the same one.
 	var wg sync.WaitGroup
+	for _, q := range l.queues {
+		wg.Go(q.shut)
+	}
+	l.queues = nil
 	for _, fd := range append(l.tx.fds(), l.rx.fd) {
 		if fd >= 0 {
 			wg.Go(func() { unix.Close(fd) })
