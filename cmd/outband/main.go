@@ -2,6 +2,8 @@
 // this module. "outband help" lists its subcommands.
 package main
 
+//go:generate go run ./internal/manpages ../../man
+
 import (
 	"os"
 

@@ -87,6 +87,14 @@ func (a *app) exitCode(err error) int {
 	return ExitFailed
 }
 
+// Command returns the definition of the command, for what describes it: it is not to be
+// run.
+func Command() *cobra.Command {
+	root := (&app{in: os.Stdin, out: io.Discard, err: io.Discard}).root()
+	root.DisableAutoGenTag = true
+	return root
+}
+
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "outband",
@@ -94,6 +102,9 @@ func (a *app) root() *cobra.Command {
 		Long: `outband runs a UDP/IPv4 stack of its own on a network device: frames come from an
 AF_PACKET ring and reach the program by BSD-like sockets, without a step through
 the kernel's IP layer. "outband demo" shows it on a device that it makes itself.
+
+The manual pages are in man/ of the source: man outband, man outband-ping. The shell
+completes commands, flags and devices once it has been told: outband help completion.
 
 Exit codes: 0 done; 1 it ran and the answer is no; 2 it could not run.`,
 		Version:       version(),

@@ -62,6 +62,9 @@ func TestHelpAndVersion(t *testing.T) {
 			t.Errorf("%v: code %d, stdout %q, stderr %q", args, code, out, err)
 		}
 	}
+	if _, out, _ := run("help"); !strings.Contains(out, "man outband-ping") || !strings.Contains(out, "outband help completion") {
+		t.Errorf("the help of all says neither where the manual is nor how to complete:\n%s", out)
+	}
 	for _, arg := range []string{"--version", "version"} {
 		code, out, err := run(arg)
 		if code != ExitOK || err != "" || !strings.HasPrefix(out, "outband ") || !strings.HasSuffix(out, " "+runtime.Version()+"\n") {

@@ -93,10 +93,10 @@ func (a *app) runSend(ctx context.Context, n *node.Node, s *sockapi.Socket, to n
 	return sum, err
 }
 
-// hasNeighbour reports whether a destination is reached by way of a neighbour: groups,
-// broadcasts and our own addresses are not.
+// hasNeighbour reports whether a destination is reached by way of a neighbour: groups
+// and broadcasts are not.
 func hasNeighbour(n *node.Node, to netip.Addr) bool {
-	return !to.IsMulticast() && !to.IsLoopback() && to != n.Addr && to != limitedBroadcast && to != n.Broadcast()
+	return !to.IsMulticast() && to != limitedBroadcast && to != n.Broadcast()
 }
 
 // answers prints what comes back until nothing came for so long.
