@@ -15,13 +15,14 @@ func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 	if err != nil || len(documents) < 4 {
 		t.Fatal(documents, err)
 	}
+	code := regexp.MustCompile("(?s)```.*?```|`[^`\n]*`")
 	link := regexp.MustCompile(`\]\(([^)#]+)[^)]*\)`)
 	for _, name := range append(documents, "../examples/README.md") {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+		for _, m := range link.FindAllStringSubmatch(code.ReplaceAllString(string(text), ""), -1) {
 			if strings.Contains(m[1], "://") {
 				continue
 			}
