@@ -72,24 +72,67 @@ func (k *Socket) sendSuper(tx *txbuf, p *path, msgs []OutMessage, base int) unix
 			at += copy(b[at:], piece)
 		}
 	}
-	p.putSuper(k.s, b, total)
-	tx.addSuper(b, msgs[0].len(), base+len(msgs)-1)
-	if p.tagged() {
-		tx.tagLast(p.tag)
-	}
-	tx.ends[len(tx.ends)-1].datagrams = int32(len(msgs))
-	tx.count[udpOutDatagrams].Add(uint64(len(msgs)))
+	k.addSuper(tx, p, b, msgs[0].len(), base+len(msgs)-1)
 	return 0
 }
 
-// putSuper writes the headers of a super-packet with total bytes of payload,
-// whose checksums the link fills in.
-func (p *path) putSuper(s *Stack, b []byte, total int) {
+// addSuper queues the super-packet that b has the payload of, to be cut into datagrams
+// of size bytes. message is the last that it completes.
+func (k *Socket) addSuper(tx *txbuf, p *path, b []byte, size, message int) {
+	total := len(b) - headersLen
+	n := (total + size - 1) / size
+	p.putSuper(k.s, b, total, n)
+	tx.addSuper(b, size, message)
+	if p.tagged() {
+		tx.tagLast(p.tag)
+	}
+	tx.ends[len(tx.ends)-1].datagrams = int32(n)
+	tx.count[udpOutDatagrams].Add(uint64(n))
+}
+
+// sendSegmentsWhole sends a payload that UDP_SEGMENT cuts as one super-packet. It
+// reports whether it has; if not, they have to go one by one.
+func (k *Socket) sendSegmentsWhole(tx *txbuf, p *path, spec *pathSpec, o *outgoing, size int) (bool, unix.Errno) {
+	if !k.staysWhole(p, spec, o) {
+		return false, 0
+	}
+	p, _, ok, e := p.ready(tx)
+	if e != 0 || !ok {
+		return false, e
+	}
+	if k.sendFull() {
+		return false, k.noSpace()
+	}
+	b, e := tx.room(p.queue, headersLen+o.n)
+	if e != 0 {
+		return false, e
+	}
+	o.copyTo(b[headersLen:])
+	k.addSuper(tx, p, b, size, o.message)
+	tx.queued = false
+	if o.opts != nil {
+		o.opts.Queued = false
+	}
+	return true, 0
+}
+
+// staysWhole reports whether a payload that UDP_SEGMENT cuts may leave uncut: where
+// plain datagrams may be put together too.
+func (k *Socket) staysWhole(p *path, spec *pathSpec, o *outgoing) bool {
+	x := &k.sendExtras
+	stamped := x.stamps.flags.Load()&txStampRecord != 0 || o.opts != nil && o.opts.Timestamping != 0
+	return p.ifc.info.Load().Caps&link.CapGSO != 0 && !p.slow && p.later == nil &&
+		spec.options == nil && !x.times.on.Load() && !stamped
+}
+
+// putSuper writes the headers of a super-packet of n datagrams with total bytes of
+// payload, whose checksums the link fills in.
+func (p *path) putSuper(s *Stack, b []byte, total, n int) {
 	*(*[headersLen]byte)(b) = p.header
 	length := uint16(ipv4.MinHeaderLen + udp.HeaderLen + total)
 	var id uint16
 	if !p.df {
-		id = s.ident.Next(s.clock.Now(), p.hop.src, p.dst, ipv4.ProtocolUDP, maxSuper)
+		id = s.ident.Next(s.clock.Now(), p.hop.src, p.dst, ipv4.ProtocolUDP, n)
 	}
 	ipv4.Patch(b[ipOffset:udpOffset], p.ipSum, length, id)
 	binary.BigEndian.PutUint16(b[udpOffset+4:], uint16(udp.HeaderLen+total))

@@ -631,6 +631,9 @@ func (k *Socket) sendSegments(tx *txbuf, p *path, spec *pathSpec, o *outgoing, s
 	case o.n > maxDatagram-udp.HeaderLen:
 		return unix.EMSGSIZE
 	}
+	if done, e := k.sendSegmentsWhole(tx, p, spec, o, size); done || e != 0 {
+		return e
+	}
 	whole := o.one
 	if whole == nil {
 		whole = k.s.pool.get(o.n)

@@ -3,6 +3,7 @@ package tpacket
 import (
 	"github.com/vishvananda/netlink"
 
+	"github.com/outband/outband/inband"
 	"github.com/outband/outband/link"
 )
 
@@ -24,6 +25,9 @@ func (l *Link) lookLocked() link.Info {
 	info, again := l.life.lookLocked(l)
 	if again {
 		l.reopened++
+	}
+	if info.State != link.Gone {
+		l.caps = l.capsOf(info.Name, l.caps&link.CapLoopback)
 	}
 	info.Caps = l.caps
 	return info
@@ -71,7 +75,7 @@ func (l *Link) attachLocked(dev netlink.Link) error {
 	// poller would find it. The state says it already.
 	clearError(l.rx.fd)
 	l.ringFD.Store(int32(l.rx.fd))
-	l.caps = capsOf(dev)
+	l.caps = l.capsOf(dev.Attrs().Name, loopbackCap(dev))
 	return nil
 }
 
@@ -92,14 +96,25 @@ func (l *Link) PollError() {
 	}
 }
 
-// capsOf returns what a link over dev can do.
-func capsOf(dev netlink.Link) link.Caps {
-	caps := link.CapChecksum | link.CapTimestamps | link.CapMark
-	if kernelHasUSO() {
+// capsOf returns what a link over the device of that name can do, with what is said of
+// it already. Super-packets are as the device's settings say: one that is not to cut
+// them has the kernel do it, which with PACKET_QDISC_BYPASS drops them instead. rtnetlink
+// tells of a change of settings as of any other (NETDEV_FEAT_CHANGE).
+func (l *Link) capsOf(device string, caps link.Caps) link.Caps {
+	caps |= link.CapChecksum | link.CapTimestamps | link.CapMark
+	if l.opts.NoSuperPackets || !kernelHasUSO() {
+		return caps
+	}
+	if on, err := inband.SegmentsUDP(l.rx.fd, device); err == nil && on {
 		caps |= link.CapGSO
 	}
-	if dev.Attrs().EncapType == "loopback" {
-		caps |= link.CapLoopback
-	}
 	return caps
+}
+
+// loopbackCap returns link.CapLoopback for the loopback device.
+func loopbackCap(dev netlink.Link) link.Caps {
+	if dev.Attrs().EncapType == "loopback" {
+		return link.CapLoopback
+	}
+	return 0
 }

@@ -96,9 +96,7 @@ func (l *Link) open(name string, o *Options) error {
 	if err := usable(dev); err != nil {
 		return err
 	}
-	l.caps = capsOf(dev)
 	info := infoOf(dev)
-	info.Caps = l.caps
 	l.life.info.Store(&info)
 	g, err := geometryFor(info.MTU, or(o.Slots, DefaultSlots), o.SlotSize, o.BlockSize)
 	if err != nil {
@@ -122,7 +120,12 @@ func (l *Link) open(name string, o *Options) error {
 	if err := l.openGuest(o); err != nil {
 		return err
 	}
-	return l.attachLocked(dev)
+	if err := l.attachLocked(dev); err != nil {
+		return err
+	}
+	info.Caps = l.caps
+	l.life.info.Store(&info)
+	return nil
 }
 
 // Info returns the device's properties as they are now.
