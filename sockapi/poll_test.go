@@ -234,7 +234,7 @@ func TestPollFDKeepsUp(t *testing.T) {
 	b := make([]byte, 10)
 	for got := 0; got < n; {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		if k, err := unix.Poll(fds, 5000); err == unix.EINTR {
+		if k, err := unix.Poll(fds, 60000); err == unix.EINTR {
 			continue
 		} else if k == 0 {
 			t.Fatalf("stands still after %d", got)

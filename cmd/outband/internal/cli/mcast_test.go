@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -152,9 +151,7 @@ func TestMcastRecvDrops(t *testing.T) {
 				}
 				return n
 			}
-			for began := time.Now(); accounted() < count && time.Since(began) < patience; {
-				time.Sleep(10 * time.Millisecond)
-			}
+			p.until(p.out, "what became of all", func() bool { return accounted() >= count })
 			p.signal(unix.SIGINT)
 			p.end(ExitOK, "*", "*")
 			all := dropsLines(t, p)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -105,17 +106,23 @@ func (p *process) wait() int {
 // expect waits until a stream holds a text.
 func (p *process) expect(s *stream, text string) {
 	p.t.Helper()
+	p.until(s, strconv.Quote(text), func() bool { return strings.Contains(s.String(), text) })
+}
+
+// until waits until a stream brings what makes a condition hold.
+func (p *process) until(s *stream, what string, holds func() bool) {
+	p.t.Helper()
 	timeout := time.After(patience)
-	for !strings.Contains(s.String(), text) {
+	for !holds() {
 		select {
 		case <-s.more:
 		case <-p.done:
-			if !strings.Contains(s.String(), text) {
-				p.t.Fatalf("%v ended without %q\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], text, p.out, p.err)
+			if !holds() {
+				p.t.Fatalf("%v ended without %s\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], what, p.out, p.err)
 			}
 			return
 		case <-timeout:
-			p.t.Fatalf("%v does not print %q\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], text, p.out, p.err)
+			p.t.Fatalf("%v does not print %s\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], what, p.out, p.err)
 		}
 	}
 }
