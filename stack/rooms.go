@@ -127,6 +127,8 @@ func (k *Socket) roomAgain() {
 	if k.writable() {
 		k.sending.wake()
 		k.changed(EventsOut)
+	} else if k.watched() {
+		k.armFull() // what was left to send has filled it again
 	}
 }
 

@@ -96,19 +96,26 @@ func (k *Socket) writable() bool {
 	if b.charged.Load()+1 >= b.limit.Load()>>1 || k.state.Load()&stateSendBehind != 0 {
 		return false
 	}
+	return k.stuckOn() == nil
+}
+
+// stuckOn returns a way out in whose device there is no room for the socket, nil if
+// there is none.
+func (k *Socket) stuckOn() *txQueue {
+	b := &k.sending
 	for _, q := range b.own.all() {
 		if !q.hasRoom() {
 			b.full.Store(q)
-			return false
+			return q
 		}
 	}
 	if to := b.full.Load(); to != nil {
 		if !to.hasRoom() {
-			return false
+			return to
 		}
 		b.full.CompareAndSwap(to, nil)
 	}
-	return true
+	return nil
 }
 
 // missing notes that somebody wants to hear of room.
@@ -135,10 +142,13 @@ func (k *Socket) sent() {
 	}
 }
 
-// armFull has those who watch the socket told when the way out that is full has room.
+// armFull has those who watch the socket told when the device that is full has room.
 func (k *Socket) armFull() {
-	if to := k.sending.full.Load(); to != nil {
+	if to := k.stuckOn(); to != nil {
 		k.s.rooms.arm(k, to)
+	} else if k.writable() { // meanwhile
+		k.sending.wake()
+		k.changed(EventsOut)
 	}
 }
 
