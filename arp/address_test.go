@@ -327,3 +327,27 @@ func TestHost(t *testing.T) {
 		}
 	}
 }
+
+// A host that asks a link for an address that it has on another one takes the answer,
+// as Linux does: a socket that is bound to the device sends there. It still does not
+// answer requests from it.
+func TestHostAsksForItself(t *testing.T) {
+	s := newSim(t, nil)
+	s.SetHost(testHost{elsewhere: otherIP, source: ourIP})
+	e, c := s.Resolve(s.now, otherIP, ourIP)
+	if c != CauseNone {
+		t.Fatal(c)
+	}
+	s.Enqueue(e, frame("x"))
+	s.drain()
+	if c := s.Input(s.now, packet(OpReply, peerMAC, otherIP, ourMAC, ourIP), peerMAC); c != CauseNone {
+		t.Errorf("its answer: %v", c)
+	}
+	wantLines(t, s.lines(s.now), `0.000 flush 10.0.0.3 "x"`)
+	s.Input(s.now, packet(OpRequest, peerMAC, otherIP, [6]byte{}, ourIP), peerMAC)
+	for _, ev := range s.drain() {
+		if ev.Kind == Transmit {
+			t.Errorf("a request from it is answered: %s", show(ev))
+		}
+	}
+}

@@ -53,10 +53,13 @@ func (t *Table) input(now int64, m Message, ethSrc [6]byte, direct bool) Cause {
 		t.conflict(now, a, mac)
 		return CauseConflict
 	}
-	if t.isElsewhere(sender) {
+	elsewhere := t.isElsewhere(sender)
+	if elsewhere && t.entries.get(sender) == nil {
 		return CauseOwnAddress
 	}
-	if m.Op() == OpRequest && t.answersFor(target) {
+	// With an entry the host itself has asked this link for that address, by a socket
+	// that is bound to the device, and takes what it is told, as Linux does.
+	if m.Op() == OpRequest && t.answersFor(target) && !elsewhere {
 		// Linux makes an entry of the asker here, since it will want to talk. An
 		// attacker could then fill the table; the entry waits until it is needed.
 		if e := t.entries.get(sender); e != nil {
