@@ -138,7 +138,16 @@ type RouteTable struct {
 // is found then if the longer ones lead elsewhere, as with SO_BINDTODEVICE in
 // Linux. ok is false if there is none. It allocates nothing.
 func (t *RouteTable) Lookup(dst [4]byte, iface int) (r Route, ok bool) {
-	if p := t.root.lookup(dst, iface); p != nil {
+	if p := t.root.lookup(dst, wanted{iface: iface}); p != nil {
+		return *p, true
+	}
+	return Route{}, false
+}
+
+// LookupOnLink is Lookup among the routes of scope link or host alone, which lead to
+// who is on the link (MSG_DONTROUTE in send(2)).
+func (t *RouteTable) LookupOnLink(dst [4]byte, iface int) (r Route, ok bool) {
+	if p := t.root.lookup(dst, wanted{iface, ScopeLink}); p != nil {
 		return *p, true
 	}
 	return Route{}, false
@@ -161,7 +170,7 @@ func (t *RouteTable) Beside(r Route) iter.Seq[Route] {
 // section 5.3.7; Linux' fib_validate_source). Addresses that need no table to
 // be told are [CheckMartian]'s.
 func (t *RouteTable) CheckSource(src [4]byte) Cause {
-	p := t.root.lookup(src, 0)
+	p := t.root.lookup(src, wanted{})
 	switch {
 	case p == nil:
 		return CauseNone
@@ -178,7 +187,7 @@ func (t *RouteTable) CheckSource(src [4]byte) Cause {
 // the error is ENETUNREACH if there is no way to the gateway, or only over
 // another one, EINVAL if the gateway is our own address.
 func (t *RouteTable) ResolveGateway(gateway [4]byte, iface int) (int, error) {
-	p := t.root.lookup(gateway, iface)
+	p := t.root.lookup(gateway, wanted{iface: iface})
 	if p == nil {
 		return 0, unix.ENETUNREACH
 	}

@@ -392,3 +392,23 @@ func BenchmarkInsert(b *testing.B) {
 		i++
 	}
 }
+
+// LookupOnLink passes over what leads to gateways, and over types of no interface, to
+// routes of shorter prefixes.
+func TestLookupOnLink(t *testing.T) {
+	link := func(p string, iface int) Route { return Route{Prefix: prefix(p), Iface: iface, Scope: ScopeLink} }
+	table := tableOf(t, via("0.0.0.0/0", 1, "10.0.0.254", 100), link("10.0.0.0/8", 1), link("10.1.0.0/16", 2),
+		via("10.1.2.0/24", 1, "10.0.0.254", 0), typed("10.1.3.0/24", 0, Blackhole))
+	for _, tt := range []struct {
+		dst   string
+		iface int
+		want  int // the interface; 0: none
+	}{
+		{"8.8.8.8", 0, 0}, {"8.8.8.8", 1, 0}, {"10.2.0.1", 0, 1}, {"10.1.2.3", 0, 2}, {"10.1.2.3", 1, 1}, {"10.1.3.1", 0, 2}, {"10.2.0.1", 2, 0},
+	} {
+		r, ok := table.LookupOnLink(ip4(tt.dst), tt.iface)
+		if ok != (tt.want != 0) || r.Iface != tt.want {
+			t.Errorf("%s by %d: %v %t, want interface %d", tt.dst, tt.iface, r, ok, tt.want)
+		}
+	}
+}

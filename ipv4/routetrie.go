@@ -74,8 +74,14 @@ var covers = func() (c [256]bitset) {
 	return c
 }()
 
-// lookup returns the best route for dst over iface (0 for any), nil for none.
-func (n *routeNode) lookup(dst [4]byte, iface int) *Route {
+// A wanted route is one over iface (0 for any), of this scope or a narrower one.
+type wanted struct {
+	iface int
+	scope uint8
+}
+
+// lookup returns the best route for dst that is wanted, nil for none.
+func (n *routeNode) lookup(dst [4]byte, want wanted) *Route {
 	if n == nil {
 		return nil
 	}
@@ -90,7 +96,7 @@ func (n *routeNode) lookup(dst [4]byte, iface int) *Route {
 		}
 		kid := &n.kids[n.below.rank(at[depth])]
 		if kid.leaf != nil {
-			if r := kid.leaf.match(binary.BigEndian.Uint32(dst[:]), iface); r != nil {
+			if r := kid.leaf.match(binary.BigEndian.Uint32(dst[:]), want); r != nil {
 				return r
 			}
 			break
@@ -99,7 +105,7 @@ func (n *routeNode) lookup(dst [4]byte, iface int) *Route {
 		depth++
 	}
 	for ; depth >= 0; depth-- {
-		if r := path[depth].longest(at[depth], iface); r != nil {
+		if r := path[depth].longest(at[depth], want); r != nil {
 			return r
 		}
 	}
@@ -107,12 +113,12 @@ func (n *routeNode) lookup(dst [4]byte, iface int) *Route {
 }
 
 // longest returns the best route among the node's own prefixes that hold b.
-func (n *routeNode) longest(b uint8, iface int) *Route {
+func (n *routeNode) longest(b uint8, want wanted) *Route {
 	for w := 3; w >= 0; w-- {
 		for m := n.own[w] & covers[b][w]; m != 0; {
 			i := bits.Len64(m) - 1
 			m &^= 1 << i
-			if r := n.entries[n.own.rank(uint8(w*64+i))].pick(iface); r != nil {
+			if r := n.entries[n.own.rank(uint8(w*64+i))].pick(want); r != nil {
 				return r
 			}
 		}
@@ -121,17 +127,17 @@ func (n *routeNode) longest(b uint8, iface int) *Route {
 }
 
 // match is pick for an entry that may be for other addresses.
-func (e *routeEntry) match(dst uint32, iface int) *Route {
+func (e *routeEntry) match(dst uint32, want wanted) *Route {
 	if (dst^e.key.addr)&maskOf(int(e.key.bits)) != 0 {
 		return nil
 	}
-	return e.pick(iface)
+	return e.pick(want)
 }
 
-// pick returns the first route over iface.
-func (e *routeEntry) pick(iface int) *Route {
+// pick returns the first route that is wanted.
+func (e *routeEntry) pick(want wanted) *Route {
 	for i := range e.routes {
-		if r := &e.routes[i]; iface == 0 || r.Iface == iface || r.Iface == 0 {
+		if r := &e.routes[i]; (want.iface == 0 || r.Iface == want.iface || r.Iface == 0) && r.Scope >= want.scope {
 			return r
 		}
 	}

@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"slices"
+
 	"github.com/outband/outband/ipv4"
 	"golang.org/x/sys/unix"
 )
@@ -129,7 +131,11 @@ func (n *network) thisHost(f *flow) {
 // lookupRoute asks the routing table, and fills in h's device, gateway, source,
 // MTU and kind.
 func (s *Stack) lookupRoute(n *network, f flow, h *hop) unix.Errno {
-	r, ok := n.routes.Lookup(f.dst, int(f.device))
+	look := n.routes.Lookup
+	if f.onLink {
+		look = n.routes.LookupOnLink
+	}
+	r, ok := look(f.dst, int(f.device))
 	if !ok {
 		// Linux: with a device given and no route, the destination is taken
 		// to be on its link.
@@ -151,9 +157,6 @@ func (s *Stack) lookupRoute(n *network, f flow, h *hop) unix.Errno {
 		return unix.ENETUNREACH
 	}
 	if r.Gateway != ([4]byte{}) {
-		if f.onLink {
-			return unix.ENETUNREACH
-		}
 		h.next = r.Gateway
 	}
 	if h.src == ([4]byte{}) {
@@ -170,7 +173,9 @@ func (n *network) reaches(f flow) bool {
 		return true
 	}
 	home := n.homeOf(f.dst)
-	return home != nil && home.index == f.device
+	return home != nil && home.index == f.device || slices.ContainsFunc(n.addresses, func(a ipv4.Address) bool {
+		return a.Iface == int(f.device) && a.IP() == f.dst // a second one has it too
+	})
 }
 
 // homeOf returns the interface that has an address, nil if none has: what is sent
