@@ -107,11 +107,10 @@ func putReturnOptions(w *controlWriter, in *stack.Info) {
 // loopback has arrived at the interface that has the address.
 func (s *Socket) putPktInfo(w *controlWriter, in *stack.Info, local [4]byte) {
 	var data [12]byte
-	home := s.api.st.HomeOf(in)
 	if s.ping() {
-		home, local = in.Interface, [4]byte{} // Linux does not look for them here
+		local = [4]byte{} // Linux does not look for it here
 	}
-	binary.NativeEndian.PutUint32(data[:], uint32(home))
+	binary.NativeEndian.PutUint32(data[:], uint32(in.Home))
 	copy(data[4:], local[:])
 	copy(data[8:], in.To[:])
 	w.put(unix.SOL_IP, unix.IP_PKTINFO, data[:])
@@ -232,7 +231,7 @@ func parseIPControl(c Cmsg, o *stack.SendOptions) error {
 		if i := int(int32(binary.NativeEndian.Uint32(c.Data))); i != 0 {
 			o.Device = i
 		}
-		o.Source = [4]byte(c.Data[4:8])
+		o.Source, o.AnySource = [4]byte(c.Data[4:8]), true // it counts in place of the socket's address even if it is none
 	case unix.IP_TTL:
 		if len(c.Data) != 4 || c.Int() < 1 || c.Int() > 255 {
 			return unix.EINVAL

@@ -69,7 +69,7 @@ func (s *Socket) recv(p []byte, flags int) (int, stack.Info, error) {
 	if flags&unix.MSG_ERRQUEUE != 0 {
 		m := Msghdr{Iov: [][]byte{p}}
 		n, err := s.recvError(&m, flags)
-		return n, stack.Info{From: m.Name.IP4(), FromPort: m.Name.Port, Interface: 1}, err
+		return n, stack.Info{From: m.Name.IP4(), FromPort: m.Name.Port, Interface: 1, Home: 1}, err
 	}
 	n, info, err := s.oob.Recv(p, flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.rcvTimeout))
 	if err == nil {

@@ -311,26 +311,15 @@ func (s *Stack) LocalFor(index int32, src, dst [4]byte) [4]byte {
 	return local
 }
 
-// HomeOf returns the index that Linux gives for the interface that a datagram came
-// in by (ipi_ifindex in ip(7)): for one that came over loopback it is, as a rule, the
-// interface that has the address.
-func (s *Stack) HomeOf(in *Info) int32 {
-	n := s.net.Load()
-	if i := n.byIndex[in.Interface]; i != nil && i.loopback && !in.ByLoopback {
-		if home := n.local[in.To]; home != nil {
-			return home.index
-		}
-	}
-	return in.Interface
-}
-
 // SendOptions change one datagram: what control messages ask for.
 type SendOptions struct {
 	TTL    int     // 1 to 255; 0: the socket's
 	TOS    int     // 0 to 255, with HasTOS
 	HasTOS bool    //
-	Source [4]byte // the source address (ipi_spec_dst); zero: as ever
-	Device int     // the interface to leave by (ipi_ifindex); 0: as ever
+	Source [4]byte // the source address (ipi_spec_dst); zero: as ever, or with
+	// AnySource the one that is chosen for the destination, even if the socket is bound.
+	AnySource bool
+	Device    int // the interface to leave by (ipi_ifindex); 0: as ever
 	// Segment is UDP_SEGMENT's size for this call; -1: none, 0: the socket's.
 	Segment int
 	// DontRoute is MSG_DONTROUTE.
@@ -368,7 +357,7 @@ func (o *SendOptions) apply(spec *pathSpec) {
 	if o.HasTOS {
 		spec.tos = uint8(o.TOS)
 	}
-	if o.Source != ([4]byte{}) {
+	if o.Source != ([4]byte{}) || o.AnySource {
 		spec.src = o.Source
 	}
 	if o.Device != 0 {

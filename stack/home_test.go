@@ -31,8 +31,8 @@ func TestLocalTrafficOfDevices(t *testing.T) {
 			if got := err == nil; got != (at == tt.home) {
 				t.Errorf("to %s, bound to %s: received %t", tt.to, at.Name(), got)
 			}
-			if err == nil && int(p.near.HomeOf(&info)) != tt.home.Index() {
-				t.Errorf("to %s: came in by %d, want %s", tt.to, p.near.HomeOf(&info), tt.home.Name())
+			if err == nil && int(info.Home) != tt.home.Index() {
+				t.Errorf("to %s: came in by %d, want %s", tt.to, info.Home, tt.home.Name())
 			}
 			check(t, k.Close())
 		}

@@ -70,8 +70,7 @@ func (s *Stack) echo(a *arrival, m icmp.Message) {
 		return
 	}
 	b := icmp.AppendEchoReply(s.pool.get(len(m))[:0], m)
-	s.reply(a, b, a.h.TOS(), options)
-	s.rx.count[icmpOutEchoReps]++
+	s.reply(a, b, a.h.TOS(), options, icmpOutEchoReps)
 }
 
 // timestamp answers a timestamp request.
@@ -85,8 +84,7 @@ func (s *Stack) timestamp(a *arrival, m icmp.Message) {
 		return
 	}
 	b := icmp.AppendTimestampReply(s.pool.get(icmp.TimestampLen)[:0], m, timeOfDay())
-	s.reply(a, b, a.h.TOS(), options)
-	s.rx.count[icmpOutTimestampReps]++
+	s.reply(a, b, a.h.TOS(), options, icmpOutTimestampReps)
 }
 
 // timeOfDay returns milliseconds since midnight UT (RFC 792, "Timestamp").
@@ -114,17 +112,16 @@ func replyOptions(a *arrival) (options []byte, ok bool) {
 }
 
 // reply leaves an ICMP message, in the pool's memory, to be sent to the source
-// of a datagram, with IP options or nil.
-func (s *Stack) reply(a *arrival, b []byte, tos uint8, options []byte) {
+// of a datagram, with IP options or nil. It is counted as c once there is a way.
+func (s *Stack) reply(a *arrival, b []byte, tos uint8, options []byte, c counter) {
 	r := &s.rx
-	r.count[icmpOutMsgs]++
-	r.pending.out = append(r.pending.out, outPacket{src: a.dst, dst: a.src,
+	r.pending.out = append(r.pending.out, outPacket{src: a.dst, dst: a.src, counter: c,
 		packet: packet{proto: ipv4.ProtocolICMP, tos: tos, ttl: defaultTTL, options: options, payload: b}})
 }
 
 // pingDeliver gives an echo reply to the ping socket whose ident it has.
 func (s *Stack) pingDeliver(a *arrival, m icmp.Message) {
-	in := Info{From: a.src, To: a.dst, Len: len(m), Interface: a.ifc.index,
+	in := Info{From: a.src, To: a.dst, Len: len(m), Interface: a.ifc.index, Home: a.ifc.index, // as Linux' ping sockets
 		TTL: a.h.TTL(), TOS: a.h.TOS(), Clock: a.meta.Clock, Type: a.meta.Type,
 		FragSize: uint16(a.frag), Time: a.meta.Time}
 	k, ok := s.pings.Lookup(in.To, m.Ident(), in.From, 0, a.home)
@@ -169,6 +166,5 @@ func (s *Stack) sendErrorAbout(a *arrival, kind icmpKind, rest uint32, datagram 
 		return
 	}
 	b := icmp.AppendError(s.pool.get(icmp.HeaderLen + icmp.MaxQuote)[:0], kind.typ, kind.code, rest, datagram)
-	r.count[kind.counter]++
-	s.reply(a, b, icmp.ErrorTOS(a.h.TOS()), nil)
+	s.reply(a, b, icmp.ErrorTOS(a.h.TOS()), nil, kind.counter)
 }

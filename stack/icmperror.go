@@ -75,7 +75,7 @@ func (s *Stack) socketError(a *arrival, m icmp.Message, q *icmp.Quote, k *Socket
 // quotedError returns what the error queue is told of an ICMP error.
 func quotedError(a *arrival, m icmp.Message, q *icmp.Quote, errno unix.Errno) QueuedError {
 	e := QueuedError{Errno: errno, Type: m.Type(), Code: m.Code(), Info: m.Info(), Offender: a.src, Dst: q.Dst,
-		Meta: Info{From: a.src, To: a.dst, Interface: a.ifc.index, TTL: a.h.TTL(), TOS: a.h.TOS(),
+		Meta: Info{From: a.src, To: a.dst, Interface: a.ifc.index, Home: a.ifc.index, TTL: a.h.TTL(), TOS: a.h.TOS(),
 			Time: a.meta.Time, Clock: a.meta.Clock}}
 	headers := q.HeaderLen
 	if q.Protocol == ipv4.ProtocolUDP {

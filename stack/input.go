@@ -212,13 +212,13 @@ func (s *Stack) acceptable(net *network, a *arrival, payload []byte, src, dst [4
 	return false
 }
 
-// groupAcceptable reports whether anybody wants a multicast. IGMP itself is not
-// subject to source filters.
+// groupAcceptable reports whether anybody wants a multicast, which is counted then, as
+// in Linux. IGMP itself is not subject to source filters.
 func (s *Stack) groupAcceptable(a *arrival, payload []byte) bool {
 	r := &s.rx
 	a.kind = toMulticast
-	r.count[ipInMcastPkts]++
 	if a.flow = s.findFlow(a, payload); a.flow != nil && a.flow.plain {
+		r.count[ipInMcastPkts]++
 		return true
 	}
 	src := a.src
@@ -226,9 +226,13 @@ func (s *Stack) groupAcceptable(a *arrival, payload []byte) bool {
 		src = [4]byte{}
 	}
 	if !a.ifc.inGroup(a.dst, src) {
+		if a.ifc.loopback {
+			r.count[ipInMcastPkts]++ // as in Linux, where it keeps the route that it left by
+		}
 		r.count[dropNoMember]++
 		return false
 	}
+	r.count[ipInMcastPkts]++
 	return true
 }
 
@@ -308,7 +312,7 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 	}
 	in := Info{
 		From: a.src, To: a.dst, FromPort: uh.SrcPort(), ToPort: uh.DstPort(),
-		Len: len(data), Interface: a.ifc.index, ByLoopback: a.meta.ByLoopback, TTL: a.h.TTL(), TOS: a.h.TOS(),
+		Len: len(data), Interface: a.ifc.index, Home: a.home, TTL: a.h.TTL(), TOS: a.h.TOS(),
 		Clock: a.meta.Clock, Type: a.meta.Type, FragSize: uint16(a.frag), Time: a.meta.Time,
 	}
 	if a.meta.GSO == link.GSONone {

@@ -192,7 +192,9 @@ func (n *network) index() {
 	n.count()
 	for _, a := range n.addresses {
 		ip := a.IP()
-		n.local[ip] = n.byIndex[int32(a.Iface)]
+		if n.local[ip] == nil { // of several interfaces with an address the first counts
+			n.local[ip] = n.byIndex[int32(a.Iface)]
+		}
 		n.lastByte[ip[3]] = true
 	}
 	all := n.routes.All()

@@ -26,7 +26,8 @@ type packet struct {
 type outPacket struct {
 	ifc      *Interface // for frame
 	frame    []byte     // a whole frame, the pool's; or
-	src, dst [4]byte    // an IP packet, whose payload is the pool's
+	src, dst [4]byte    // an ICMP message, whose bytes are the pool's,
+	counter  counter    // and what it counts as
 	packet
 }
 
@@ -196,6 +197,8 @@ func (s *Stack) sendReply(tx *txbuf, o *outPacket) unix.Errno {
 	}
 	o.message = -1
 	tx.count[ipOutRequests].Add(1)
+	tx.count[icmpOutMsgs].Add(1)
+	tx.count[o.counter].Add(1)
 	return s.sendPacket(tx, p, &o.packet)
 }
 

@@ -16,11 +16,12 @@ type Info struct {
 	From, To         [4]byte // source and destination address
 	FromPort, ToPort uint16
 	peeked           bool // MSG_PEEK has returned it, if it has no bytes
-	// ByLoopback says of a datagram of this host's own that it came in by the
-	// loopback interface: see Stack.HomeOf.
-	ByLoopback  bool
-	Len         int   // bytes of payload, however many fitted
-	Interface   int32 // index of the interface that it came in by
+	Len              int  // bytes of payload, however many fitted
+	// Interface is the index of the interface that it came in by, and Home that of the
+	// one that it counts as having come in by (ipi_ifindex in ip(7)): of a datagram of
+	// this host's own, as a rule, the one that had its destination then.
+	Interface, Home int32
+
 	TTL, TOS    uint8
 	Clock       link.Clock // of Time
 	Type        link.PacketType

@@ -215,7 +215,7 @@ func (s *Stack) rawInput(a *arrival, payload []byte) (taken bool) {
 		if proto == ipv4.ProtocolICMP && !k.raw.wants(payload) {
 			continue
 		}
-		in := Info{From: a.src, To: a.dst, Len: len(datagram), Interface: a.ifc.index, ByLoopback: a.meta.ByLoopback,
+		in := Info{From: a.src, To: a.dst, Len: len(datagram), Interface: a.ifc.index, Home: a.home,
 			TTL: a.h.TTL(), TOS: a.h.TOS(), Clock: a.meta.Clock, Type: a.meta.Type,
 			FragSize: uint16(a.frag), Time: a.meta.Time}
 		if len(payload) >= 4 {

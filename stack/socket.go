@@ -369,6 +369,7 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 	// Linux keeps to the address of an earlier connect too.
 	f := k.flowLocked(dst, unicastIf)
 	k.s.net.Load().thisHost(&f)
+	f.onLink = k.DontRoute()
 	dst, f.self = f.dst, false // Linux looks for the way to it a second time
 	k.multicast.apply(&f)
 	rt, e := k.s.route(f)
@@ -635,11 +636,11 @@ func (k *Socket) PathMTU() (int, error) {
 		return 0, unix.ENOTCONN
 	}
 	f := k.flowLocked(k.peer, k.peerIf)
-	f.broadcast = true
+	f.broadcast, f.onLink = true, k.DontRoute()
 	k.multicast.apply(&f)
 	h, e := k.s.route(f)
 	if e != 0 {
-		return 0, e
+		return 0, unix.ENOTCONN // as ip(7) has it: no path is known
 	}
 	return h.pathMTU, nil
 }
