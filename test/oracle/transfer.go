@@ -141,6 +141,30 @@ func (k *Sock) Drain() {
 	}
 }
 
+// Discard receives all that there is, and writes down how much that was.
+func (k *Sock) Discard() {
+	k.do("discard()", func() string {
+		var b [1 << 16]byte
+		datagrams, bytes := 0, 0
+		for end := 0; end < 4; { // a pending error comes before what is queued
+			n, err := k.s.Recv(b[:], unix.MSG_DONTWAIT)
+			if err != nil || n == 0 {
+				end++
+			}
+			if err == nil {
+				datagrams, bytes = datagrams+1, bytes+n
+			}
+			if datagrams == maxDiscarded {
+				break
+			}
+		}
+		return fmt.Sprintf("%d datagrams, %d bytes", datagrams, bytes)
+	})
+}
+
+// maxDiscarded bounds Discard: a socket that was shut down receives nothing for ever.
+const maxDiscarded = 100
+
 // message returns a message to receive.
 func message(control int, sizes ...int) sockapi.Msghdr {
 	m := sockapi.Msghdr{Control: make([]byte, control), Flags: 0x5a5a}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/arp"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
@@ -19,6 +20,13 @@ import (
 func Eth(device int, dst link.MAC, ethertype uint16, payload []byte) []byte {
 	b := append(append([]byte(nil), dst[:]...), farMAC[device][:]...)
 	return append(binary.BigEndian.AppendUint16(b, ethertype), payload...)
+}
+
+// ARP returns the frame of an ARP packet to a hardware address.
+func ARP(device int, dst link.MAC, op uint16, senderMAC link.MAC, senderIP [4]byte, targetMAC link.MAC, targetIP [4]byte) []byte {
+	b := []byte{0, arp.HardwareEthernet, arp.ProtocolIPv4 >> 8, arp.ProtocolIPv4 & 0xff, 6, 4, byte(op >> 8), byte(op)}
+	b = append(append(b, senderMAC[:]...), senderIP[:]...)
+	return Eth(device, dst, arp.EtherType, append(append(b, targetMAC[:]...), targetIP[:]...))
 }
 
 // IP returns the frame of an IP datagram to a device, from who is at its other end
@@ -110,14 +118,27 @@ func header(h ipv4.Header, ids map[uint16]int) string {
 	return b.String()
 }
 
+// firstEphemeral is the first port that a host chooses itself
+// (net.ipv4.ip_local_port_range); programs use lower ones.
+const firstEphemeral = 32768
+
 func transport(h ipv4.Header, p []byte) string {
 	p = append([]byte(nil), p...)
 	sum := ""
 	switch {
+	case h.IsFragment() && h.FragmentOffset() > 0:
+	case h.Protocol() == ipv4.ProtocolICMP && len(p) >= icmp.HeaderLen && p[0] == icmp.Echo:
+		clear(p[2:6]) // hosts choose any ident
 	case h.IsFragment():
+		if h.Protocol() == ipv4.ProtocolUDP && len(p) >= udp.HeaderLen && p[0] >= firstEphemeral>>8 {
+			p[0], p[1], p[6], p[7] = 0xff, 0xff, 0, 0
+		}
 	case h.Protocol() == ipv4.ProtocolUDP && len(p) >= udp.HeaderLen:
 		sum = " checksum " + udpSum(h, p)
 		p[6], p[7] = 0, 0
+		if p[0] >= firstEphemeral>>8 {
+			p[0], p[1] = 0xff, 0xff // one that the host has chosen
+		}
 	case h.Protocol() == ipv4.ProtocolICMP && len(p) >= icmp.TimestampLen && p[0] == icmp.TimestampReply:
 		clear(p[2:4])
 		clear(p[12:20])

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/arp"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
@@ -20,6 +21,9 @@ type Host interface {
 	Inject(device int, frame []byte)
 	// Settle returns when all that was injected has been dealt with.
 	Settle()
+	// Rest is Settle for what hosts send to themselves, and what has to wait for a
+	// neighbour, too.
+	Rest()
 	// Sent returns the frames that the host has sent since the last call, but
 	// those that Settle asked for.
 	Sent() []Sent
@@ -29,6 +33,18 @@ type Host interface {
 	Route(r Route, remove bool) error
 	// Address gives a device an address, or takes it away.
 	Address(device int, p netip.Prefix, remove bool) error
+	// SetMTU sets a device's MTU.
+	SetMTU(device, mtu int) error
+	// SetUp sets a device up or down. When it is up again it has the routes and
+	// neighbours that it had.
+	SetUp(device int, up bool)
+	// SetCarrier takes a device's carrier away, or gives it back.
+	SetCarrier(device int, on bool)
+	// Reset makes the kernel's host as it was when it was new. A stack is made anew
+	// instead.
+	Reset()
+	// Forget is Reset of what is learnt of neighbours and paths.
+	Forget()
 	// Index returns a device's index.
 	Index(device int) int
 }
@@ -48,13 +64,15 @@ type Sent struct {
 	Frame  []byte
 }
 
-// The two networks: near is the host, far the hand.
+// The addresses of the two networks: near is the host, far the hand.
 var (
 	nearIP  = [2][4]byte{{10, 9, 0, 1}, {10, 8, 0, 1}}
 	farIP   = [2][4]byte{{10, 9, 0, 2}, {10, 8, 0, 2}}
 	nearMAC = [2]link.MAC{{2, 0, 10, 9, 0, 1}, {2, 0, 10, 8, 0, 1}}
 	farMAC  = [2]link.MAC{{2, 0, 10, 9, 0, 2}, {2, 0, 10, 8, 0, 2}}
 	devices = [2]string{"near0", "near1"}
+	// farDevices are the hand's.
+	farDevices = [2]string{"far0", "far1"}
 )
 
 // top is the topology of all runs: Near is the host, Far who is not there.
@@ -62,6 +80,22 @@ var top = oracle.Topology{Name: "wire", Addrs: [2][4]byte{nearIP[0], farIP[0]}}
 
 // prefix returns the network of a device, with the host's address.
 func prefix(device int) netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4(nearIP[device]), 24) }
+
+// settleNear and settleFar are whom Settle asks, and as whom: addresses of their own, in
+// 172.31.d.0/30, that nobody takes away.
+func settleNear(device int) [4]byte { return [4]byte{172, 31, byte(device), 1} }
+
+func settleFar(device int) [4]byte { return [4]byte{172, 31, byte(device), 2} }
+
+// addresses are those of a device that every host begins with.
+func addresses(device int) []netip.Prefix {
+	return []netip.Prefix{prefix(device), netip.PrefixFrom(netip.AddrFrom4(settleNear(device)), 30)}
+}
+
+// neighbours are those of a device that every host begins with.
+func neighbours(device int) []netip.Addr {
+	return []netip.Addr{netip.AddrFrom4(farIP[device]), netip.AddrFrom4(settleFar(device))}
+}
 
 // routes are those that every host begins with: all by device 0, but for
 // 198.19.0.0/16, which device 1 reaches too, and better, with a smaller MTU.
@@ -78,6 +112,21 @@ type port interface {
 	next() []byte
 }
 
+// Near and Far return the address of the host, and of the hand, on a device's network.
+func Near(device int) [4]byte { return nearIP[device] }
+
+// Far is Near for the hand.
+func Far(device int) [4]byte { return farIP[device] }
+
+// MACs returns the hardware addresses of a device and of the hand's end.
+func MACs(device int) (near, far link.MAC) { return nearMAC[device], farMAC[device] }
+
+// Device returns a device's name.
+func Device(device int) string { return devices[device] }
+
+// Topology returns the topology of all runs.
+func Topology() oracle.Topology { return top }
+
 // settleIdent is the ident of Settle's echo requests.
 const settleIdent = 0xfade
 
@@ -91,21 +140,42 @@ type hands struct {
 	ports [2]port
 	seq   uint16
 	sent  []Sent
+	mute  [2]bool // a device that is down, or has no carrier
+	mtu   [2]int  // of a device
 }
 
 func (h *hands) Inject(device int, frame []byte) {
 	h.t.Helper()
+	const tag = 4
+	if h.mute[device] || len(frame) > h.mtu[device]+link.HeaderLen+tag {
+		return // as a veth device does
+	}
 	if err := h.ports[device].send(frame); err != nil {
 		h.t.Fatalf("%s: inject %d bytes: %v", h.name, len(frame), err)
+	}
+}
+
+// rounds is how often Rest settles. What a host sends itself is dealt with behind the
+// first request, what it answers itself behind the second, and what the hand tells it of
+// neighbours is used behind the third.
+const rounds = 3
+
+func (h *hands) Rest() {
+	h.t.Helper()
+	for range rounds {
+		h.Settle()
 	}
 }
 
 func (h *hands) Settle() {
 	h.t.Helper()
 	for d := range h.ports {
+		if h.mute[d] {
+			continue
+		}
 		h.seq++
 		b := icmp.AppendEcho(nil, icmp.Echo, settleIdent, h.seq, nil)
-		h.Inject(d, IP(d, ipv4.Fields{Protocol: ipv4.ProtocolICMP}, b))
+		h.Inject(d, IP(d, ipv4.Fields{Protocol: ipv4.ProtocolICMP, Src: settleFar(d), Dst: settleNear(d)}, b))
 		h.await(d)
 	}
 }
@@ -131,8 +201,24 @@ func (h *hands) await(d int) {
 			}
 			continue
 		}
+		if a := answer(d, f); a != nil {
+			h.Inject(d, a)
+		}
 		h.sent = append(h.sent, Sent{d, f})
 	}
+}
+
+// answer returns the hand's answer to an ARP request: every address but those of the
+// host is there. nil: it is no request, or one that nobody answers.
+func answer(d int, f []byte) []byte {
+	if etherType(f) != arp.EtherType {
+		return nil
+	}
+	m, c := arp.Parse(f[link.HeaderLen:])
+	if c != arp.CauseNone || m.Op() != arp.OpRequest || m.IsProbe() || m.IsGratuitous() {
+		return nil
+	}
+	return ARP(d, m.SenderMAC(), arp.OpReply, farMAC[d], m.TargetIP(), m.SenderMAC(), m.SenderIP())
 }
 
 // settled reports whether a frame is an answer to one of Settle's requests.

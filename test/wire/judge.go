@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/outband/outband/test/oracle"
@@ -56,28 +57,38 @@ var compared = []string{
 // replies.
 const icmpOutReps = "IcmpOutEchoReps and IcmpOutTimestampReps"
 
+// Count returns a host's counters, with those summed that hosts count apart.
+func Count(h Host) map[string]uint64 {
+	c := h.Counters()
+	c[icmpOutReps] = c["IcmpOutEchoReps"] + c["IcmpOutTimestampReps"]
+	return c
+}
+
+// Counted writes down by how much the counters that both hosts keep differ between
+// two calls of Count.
+func Counted(before, after map[string]uint64) (lines []string) {
+	for _, c := range compared {
+		if after[c] != before[c] {
+			lines = append(lines, fmt.Sprintf("  %s +%d", c, after[c]-before[c]))
+		}
+	}
+	return lines
+}
+
 // play performs a script on a host, and returns what it wrote.
 func play(h Host, nth int, script func(*Play)) []string {
 	p := &Play{Host: h, Nth: nth}
 	p.Run = oracle.NewRun(h, top, p.Step)
 	h.Settle()
 	h.Sent()
-	before := h.Counters()
+	before := Count(h)
 	script(p)
 	p.Step()
-	after := h.Counters()
-	for _, c := range []map[string]uint64{before, after} {
-		c[icmpOutReps] = c["IcmpOutEchoReps"] + c["IcmpOutTimestampReps"]
-	}
+	after := Count(h)
 	p.End()
 	h.Settle()
 	h.Sent()
-	for _, c := range compared {
-		if after[c] != before[c] {
-			p.Logf("  %s +%d", c, after[c]-before[c])
-		}
-	}
-	return p.Lines()
+	return append(p.Lines(), Counted(before, after)...)
 }
 
 // Compare performs a script on both hosts, and returns how they differ, "" if they

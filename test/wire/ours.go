@@ -25,6 +25,7 @@ type ourHost struct {
 	st   *stack.Stack
 	api  *sockapi.API
 	ifcs [2]*stack.Interface
+	ends [2][2]*pipe.Link // of pipes: the host's and the hand's
 }
 
 // pipePort is the far end of a pipe.
@@ -47,13 +48,16 @@ func NewOurs(t testing.TB, like Host) Host {
 	t.Helper()
 	var links [2]link.Link
 	var ports [2]port
+	var ends [2][2]*pipe.Link
 	for i, name := range devices {
 		a, b := pipe.New(pipe.Options{A: pipe.End{Name: name, Index: like.Index(i), MAC: nearMAC[i]},
 			B: pipe.End{MAC: farMAC[i]}})
 		t.Cleanup(func() { b.Close() })
-		links[i], ports[i] = a, pipePort{b}
+		links[i], ports[i], ends[i] = a, pipePort{b}, [2]*pipe.Link{a, b}
 	}
-	return newOurs(t, "ours over pipes", like, links, ports)
+	h := newOurs(t, "ours over pipes", like, links, ports)
+	h.ends = ends
+	return h
 }
 
 // NewRings is NewOurs over veth pairs with packet rings.
@@ -74,17 +78,21 @@ func NewRings(t testing.TB, like Host) Host {
 // unlimited are the limits of ICMP errors that limit nothing.
 var unlimited = icmp.LimiterConfig{MsgsPerSec: 1000, MsgsBurst: 50, MaxHosts: 4}
 
-func newOurs(t testing.TB, name string, like Host, links [2]link.Link, ports [2]port) Host {
+func newOurs(t testing.TB, name string, like Host, links [2]link.Link, ports [2]port) *ourHost {
 	t.Helper()
 	st, err := stack.New(stack.Config{ICMP: unlimited})
 	check(t, err)
 	t.Cleanup(func() { check(t, st.Close()) })
-	h := &ourHost{hands: hands{t: t, name: name, ports: ports}, st: st, api: sockapi.New(st)}
+	h := &ourHost{hands: hands{t: t, name: name, ports: ports, mtu: [2]int{1500, 1500}}, st: st, api: sockapi.New(st)}
 	for i, l := range links {
 		h.ifcs[i], err = st.AddLink(l, stack.InterfaceConfig{Index: like.Index(i)})
 		check(t, err)
-		check(t, h.ifcs[i].AddAddress(prefix(i)))
-		check(t, h.ifcs[i].SetNeighbour(netip.AddrFrom4(farIP[i]), farMAC[i], arp.Permanent))
+		for _, p := range addresses(i) {
+			check(t, h.ifcs[i].AddAddress(p))
+		}
+		for _, a := range neighbours(i) {
+			check(t, h.ifcs[i].SetNeighbour(a, farMAC[i], arp.Permanent))
+		}
 	}
 	for _, r := range routes {
 		check(t, h.Route(r, false))
@@ -139,6 +147,26 @@ func (h *ourHost) Address(device int, p netip.Prefix, remove bool) error {
 		return h.ifcs[device].RemoveAddress(p)
 	}
 	return h.ifcs[device].AddAddress(p)
+}
+
+func (h *ourHost) Reset() { h.t.Fatalf("%s: make another", h.name) }
+
+func (h *ourHost) Forget() { h.Reset() }
+
+func (h *ourHost) SetMTU(device, mtu int) error {
+	h.mtu[device] = mtu
+	h.ends[device][0].SetMTU(mtu)
+	return nil
+}
+
+func (h *ourHost) SetUp(device int, up bool) {
+	h.mute[device] = !up
+	h.ends[device][0].SetUp(up)
+}
+
+func (h *ourHost) SetCarrier(device int, on bool) {
+	h.mute[device] = !on
+	h.ends[device][1].SetUp(on)
 }
 
 func (h *ourHost) Counters() map[string]uint64 {
