@@ -13,7 +13,7 @@ import (
 
 // Patience bounds every wait of the lab's sockets: a test that runs into it
 // fails. It is far beyond what a healthy run takes.
-const Patience = 5 * time.Second
+const Patience = 20 * time.Second
 
 // UDP opens an in-band socket at the end, bound to port of any address (0: an
 // ephemeral port). It waits at most [Patience], and closes with the test.
