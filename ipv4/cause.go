@@ -34,16 +34,14 @@ const (
 	CauseOptionRepeated   // may stand in a header once only
 	CauseOptionOverflow   // the timestamp's overflow counter is full
 
-	// Causes of fragments. A malformed one counts as ReasmFails, and so does a
-	// datagram that is dropped, once.
-	CauseFragmentUnaligned    // not the last, and its length no multiple of 8
+	// Causes of fragments. But for a duplicate the whole datagram is dropped, which
+	// counts as ReasmFails.
 	CauseFragmentEmpty        // no payload
-	CauseFragmentTooLong      // ends past 65535 bytes
+	CauseFragmentTooLong      // the last that was missing of more than 65535 bytes
 	CauseFragmentDuplicate    // all of it is here already
-	CauseFragmentOverlap      // overlaps others: the whole datagram is dropped
-	CauseFragmentInconsistent // contradicts the datagram's end: dropped likewise
-	CauseFragmentECN          // ECN bits that no one path could make: dropped likewise
-	CauseFragmentDead         // belongs to a datagram that was dropped already
+	CauseFragmentOverlap      // overlaps others
+	CauseFragmentInconsistent // contradicts the datagram's end
+	CauseFragmentECN          // ECN bits that no one path could make
 	CauseFragmentNoMemory     // alone more than the memory threshold
 
 	// Causes of datagrams that cannot be sent.
@@ -75,14 +73,12 @@ var causeNames = [NumCauses]string{
 	CauseOptionBadPointer:     "option bad pointer",
 	CauseOptionRepeated:       "option repeated",
 	CauseOptionOverflow:       "option overflow",
-	CauseFragmentUnaligned:    "fragment unaligned",
 	CauseFragmentEmpty:        "fragment empty",
 	CauseFragmentTooLong:      "fragment too long",
 	CauseFragmentDuplicate:    "fragment duplicate",
 	CauseFragmentOverlap:      "fragment overlap",
 	CauseFragmentInconsistent: "fragment inconsistent",
 	CauseFragmentECN:          "fragment ecn",
-	CauseFragmentDead:         "fragment of a dropped datagram",
 	CauseFragmentNoMemory:     "fragment no memory",
 	CauseTooLong:              "too long",
 	CauseMTUTooSmall:          "mtu too small",

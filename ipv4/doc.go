@@ -31,13 +31,6 @@
 //
 // Linux is the specification, but for these:
 //
-//   - A fragment with data after it whose length is no multiple of 8 is
-//     dropped. Linux cuts its end off, which RFC 791 does not know of.
-//   - A fragment that is malformed by itself (empty, unaligned, past 65535)
-//     is dropped alone. Linux drops the datagram with it if it is empty.
-//   - A datagram whose fragments contradict each other stays dead until its
-//     time is over (RFC 5722 for IPv6 asks the same), where Linux forgets it
-//     and lets the next fragment start it again.
 //   - If reassembly has used up its memory, the oldest incomplete datagram
 //     makes room. Linux refuses the new one, so that a flood stops
 //     reassembly for 30 seconds.

@@ -37,13 +37,13 @@ const (
 type ReassemblyStats struct {
 	ReasmReqds    uint64 // fragments that came in
 	ReasmOKs      uint64 // datagrams made whole
-	ReasmFails    uint64 // malformed fragments, and datagrams given up for any reason
+	ReasmFails    uint64 // datagrams given up for any reason, or begun anew
 	ReasmTimeout  uint64 // datagrams given up because their time was over
 	ReasmOverlaps uint64 // datagrams given up because fragments overlapped
 	Duplicates    uint64 // fragments of which all was there already
 	Evicted       uint64 // datagrams given up to make room for others
 	Restarted     uint64 // datagrams begun anew because of MaxDist
-	Datagrams     int    // incomplete and dropped ones that are remembered now
+	Datagrams     int    // incomplete ones
 	Memory        int    // bytes in use now, at most HighThresh
 }
 
@@ -55,7 +55,7 @@ type Expired struct {
 	// at offset 0, as it came; at most 576 bytes. nil if it never came. It
 	// is valid until the Reassembler is used again.
 	First []byte
-	// Iface is the interface over which the latest fragment came.
+	// Iface is the interface over which the latest fragment came that was kept.
 	Iface int
 }
 
@@ -71,14 +71,16 @@ const maxQuote = 576
 //   - A fragment that lies within what came in one piece, or fragment by
 //     fragment in order, is a duplicate, and ignored.
 //   - Any other overlap drops the datagram (RFC 5722; RFC 1858 tells why), and
-//     so do two ends, or data past the end.
+//     so do two ends, data past the end, a fragment without data, and more than
+//     65535 bytes.
+//   - A fragment that is not the last is cut to a multiple of 8 bytes.
 //   - The datagram's header is the first fragment's, its options too. Its ECN
 //     bits are CE if one fragment's are and the others are ECN-capable; mixed
 //     otherwise the datagram is dropped (RFC 3168, section 5.3). DF is set if
 //     the largest fragment has it.
 //
-// A datagram that was dropped is remembered until its time is over, so that the
-// rest of its fragments does not start it again.
+// A datagram that was dropped is forgotten, as RFC 8200, section 4.5, has it: fragments
+// that come later, the rest of it or all of it sent again, begin anew.
 //
 // Memory is bounded by HighThresh, and reused; what is kept for that goes when
 // a time-out leaves nothing behind. It is not safe for concurrent
@@ -132,19 +134,10 @@ func NewReassembler(cfg ReassemblyConfig) *Reassembler {
 func (r *Reassembler) Input(now int64, h Header, payload []byte, iface int) (datagram []byte, done bool, c Cause) {
 	r.Advance(now)
 	r.stats.ReasmReqds++
-	f := fragment{header: h, payload: payload, start: h.FragmentOffset(), last: !h.MoreFragments()}
-	f.end = f.start + len(payload)
-	if c := f.check(); c != CauseNone {
-		r.stats.ReasmFails++
-		return nil, false, c
-	}
-	p := r.find(now, h)
-	p.iface = iface
-	if p.dead {
-		return nil, false, CauseFragmentDead
-	}
+	p, f := r.find(now, h), newFragment(h, payload)
 	switch c := p.admit(&f); c {
 	case CauseNone:
+		p.iface = iface
 	case CauseFragmentDuplicate:
 		r.stats.Duplicates++
 		return nil, false, c
@@ -170,11 +163,6 @@ func (r *Reassembler) MaxFragSize() int { return r.maxFragSize }
 // Advance gives up the datagrams whose time is over. Those come out of Next.
 func (r *Reassembler) Advance(now int64) {
 	for p := r.live.oldest; p != nil && p.deadline <= now; p = r.live.oldest {
-		if p.dead {
-			r.free(p)
-			r.trim()
-			continue
-		}
 		r.stats.ReasmFails++
 		r.stats.ReasmTimeout++
 		r.forget(p)
@@ -227,17 +215,15 @@ type fragment struct {
 	last       bool
 }
 
-// check returns what is wrong with a fragment by itself.
-func (f *fragment) check() Cause {
-	switch {
-	case f.start == f.end:
-		return CauseFragmentEmpty
-	case f.end > MaxLen-MinHeaderLen:
-		return CauseFragmentTooLong
-	case !f.last && f.end%8 != 0:
-		return CauseFragmentUnaligned
+// newFragment returns a fragment, cut to a multiple of 8 bytes if it is not the last.
+func newFragment(h Header, payload []byte) fragment {
+	f := fragment{header: h, start: h.FragmentOffset(), last: !h.MoreFragments()}
+	f.end = f.start + len(payload)
+	if !f.last {
+		f.end &^= 7
 	}
-	return CauseNone
+	f.payload = payload[:f.end-f.start]
+	return f
 }
 
 // admit finds the fragment's place, and notes all about it but its bytes. The
@@ -248,6 +234,9 @@ func (p *partial) admit(f *fragment) Cause {
 	}
 	p.end = max(p.end, f.end)
 	p.haveLast = p.haveLast || f.last
+	if f.start == f.end {
+		return CauseFragmentEmpty
+	}
 	if c := p.place(f.start, f.end); c != CauseNone {
 		return c
 	}
@@ -278,7 +267,7 @@ func (p *partial) place(start, end int) Cause {
 		case i > 0 && start < int(p.runs[i-1].end):
 			return CauseFragmentOverlap
 		case i > 0 && start == int(p.runs[i-1].end):
-			p.runs[i-1].end = uint16(end)
+			p.runs[i-1].end = uint32(end)
 			return CauseNone
 		}
 	} else {
@@ -292,7 +281,7 @@ func (p *partial) place(start, end int) Cause {
 			return CauseFragmentOverlap
 		}
 	}
-	p.insertRun(i, run{uint16(start), uint16(end)})
+	p.insertRun(i, run{uint32(start), uint32(end)})
 	return CauseNone
 }
 
@@ -354,12 +343,11 @@ func (r *Reassembler) output(n int) []byte {
 	return r.out[:n:n]
 }
 
-// drop gives a datagram up, and remembers that it was.
+// drop gives a datagram up.
 func (r *Reassembler) drop(p *partial, c Cause) {
 	r.stats.ReasmFails++
 	if c == CauseFragmentOverlap {
 		r.stats.ReasmOverlaps++
 	}
-	r.empty(p)
-	p.dead = true
+	r.free(p)
 }

@@ -14,7 +14,8 @@ type naiveReassembler struct {
 	payload            []byte // what is here
 	have               []bool
 	end                int
-	last, dead, whole  bool
+	last, whole        bool
+	dropped            bool
 	header             []byte
 	ecn                uint8
 	maxSize, maxDFSize int
@@ -22,20 +23,13 @@ type naiveReassembler struct {
 
 func (m *naiveReassembler) input(h Header, payload []byte) Cause {
 	start, last := h.FragmentOffset(), !h.MoreFragments()
-	end := start + len(payload)
-	switch {
-	case len(payload) == 0:
-		return CauseFragmentEmpty
-	case end > 65515:
-		return CauseFragmentTooLong
-	case !last && len(payload)%8 != 0:
-		return CauseFragmentUnaligned
-	case m.dead:
-		return CauseFragmentDead
+	if !last {
+		payload = payload[:len(payload)/8*8]
 	}
+	end := start + len(payload)
 	c := m.fit(start, end, last)
 	if c != CauseNone {
-		m.dead = c != CauseFragmentDuplicate
+		m.dropped = c != CauseFragmentDuplicate
 		return c
 	}
 	for i, b := range payload {
@@ -51,11 +45,11 @@ func (m *naiveReassembler) input(h Header, payload []byte) Cause {
 	}
 	m.whole = m.last && m.header != nil && !slices.Contains(m.have[:m.end], false)
 	if _, ok := ecnResult(m.ecn); m.whole && !ok {
-		m.dead, m.whole = true, false
+		m.dropped, m.whole = true, false
 		return CauseFragmentECN
 	}
 	if m.whole && len(m.header)+m.end > MaxLen {
-		m.dead, m.whole = true, false
+		m.dropped, m.whole = true, false
 		return CauseFragmentTooLong
 	}
 	return CauseNone
@@ -66,6 +60,9 @@ func (m *naiveReassembler) fit(start, end int, last bool) Cause {
 		return CauseFragmentInconsistent
 	}
 	m.end, m.last = max(m.end, end), m.last || last
+	if start == end {
+		return CauseFragmentEmpty
+	}
 	highest := -1
 	for i, r := range m.runs {
 		if start >= int(r.start) && end <= int(r.end) {
@@ -79,9 +76,9 @@ func (m *naiveReassembler) fit(start, end int, last bool) Cause {
 		}
 	}
 	if highest >= 0 && start == int(m.runs[highest].end) {
-		m.runs[highest].end = uint16(end)
+		m.runs[highest].end = uint32(end)
 	} else {
-		m.runs = append(m.runs, run{uint16(start), uint16(end)})
+		m.runs = append(m.runs, run{uint32(start), uint32(end)})
 	}
 	return CauseNone
 }
@@ -100,7 +97,7 @@ func (m *naiveReassembler) datagram() []byte {
 func driveReassembler(t *testing.T, script []byte) {
 	r := NewReassembler(ReassemblyConfig{MaxDist: -1})
 	fresh := func() *naiveReassembler {
-		return &naiveReassembler{payload: make([]byte, MaxLen), have: make([]bool, MaxLen)}
+		return &naiveReassembler{payload: make([]byte, 2*MaxLen), have: make([]bool, 2*MaxLen)}
 	}
 	model := map[uint16]*naiveReassembler{0: fresh(), 1: fresh()}
 	for ; len(script) >= 4; script = script[4:] {
@@ -131,6 +128,8 @@ func driveReassembler(t *testing.T, script []byte) {
 				t.Fatalf("datagram %x, want %x", d, m.datagram())
 			}
 			equal(t, "MaxFragSize", r.MaxFragSize(), m.maxSize)
+		}
+		if done || m.dropped {
 			model[f.ID] = fresh()
 		}
 	}

@@ -15,8 +15,7 @@ type fragmentKey struct {
 	protocol uint8
 }
 
-// A partial is a datagram of which something is missing, or one that was
-// dropped and is remembered. Its fragments' bytes stand in a chain of blocks in
+// A partial is a datagram of which something is missing. Its fragments' bytes stand in a chain of blocks in
 // the order in which they came; where they belong is sorted out at the end, so
 // that no order of arrival costs more than another.
 type partial struct {
@@ -39,7 +38,6 @@ type partial struct {
 	ecn         uint8
 	haveFirst   bool
 	haveLast    bool
-	dead        bool
 
 	header    [MaxHeaderLen]byte // the first fragment's
 	headerLen int
@@ -56,9 +54,9 @@ type partial struct {
 const partialCost = 512
 
 // A run is a stretch of the payload, [start, end), that came in order.
-type run struct{ start, end uint16 }
+type run struct{ start, end uint32 }
 
-const runCost = 4
+const runCost = 8
 
 // A block holds pieces of fragments, each behind 4 bytes that say where in the
 // payload it belongs and how long it is. A piece may go over several blocks.
@@ -91,8 +89,11 @@ func (r *Reassembler) find(now int64, h Header) *partial {
 	distance := p.peer.count - p.seen
 	p.seen = p.peer.count
 	if r.maxDist >= 0 && distance > uint32(r.maxDist) {
+		r.stats.ReasmFails++
 		r.stats.Restarted++
+		size, sizeDF := p.maxSize, p.maxDFSize
 		r.empty(p)
+		p.maxSize, p.maxDFSize = size, sizeDF // Linux' ip_frag_reinit leaves them
 		p.deadline = clock.After(now, r.timeout)
 		r.live.remove(p)
 		r.live.add(p)
@@ -163,9 +164,7 @@ func (r *Reassembler) makeRoom(n int, spared *partial) bool {
 		if p == nil {
 			return false
 		}
-		if !p.dead {
-			r.stats.ReasmFails++
-		}
+		r.stats.ReasmFails++
 		r.stats.Evicted++
 		r.free(p)
 	}

@@ -49,7 +49,7 @@ func wantWhole(t testing.TB, d []byte, n int) Header {
 }
 
 func TestReassembly(t *testing.T) {
-	const none, dup, overlap, inconsistent, dead = CauseNone, CauseFragmentDuplicate, CauseFragmentOverlap, CauseFragmentInconsistent, CauseFragmentDead
+	const none, dup, overlap, inconsistent = CauseNone, CauseFragmentDuplicate, CauseFragmentOverlap, CauseFragmentInconsistent
 	for _, tt := range []struct {
 		name   string
 		pieces []piece
@@ -63,20 +63,25 @@ func TestReassembly(t *testing.T) {
 		{"within a run: duplicate", []piece{{0, 16, true, none, false}, {16, 32, true, none, false}, {8, 24, true, dup, false},
 			{0, 32, true, dup, false}, {32, 40, false, none, true}}},
 		{"within the gap of two runs' seam: overlap", []piece{{8, 16, true, none, false}, {0, 8, true, none, false}, {0, 16, true, overlap, false}}},
-		{"overlap with the one before", []piece{{0, 16, true, none, false}, {8, 24, true, overlap, false}, {16, 24, false, dead, false}}},
-		{"overlap with the one behind", []piece{{16, 32, true, none, false}, {8, 24, true, overlap, false}, {0, 16, true, dead, false}}},
+		{"overlap with the one before", []piece{{0, 16, true, none, false}, {8, 24, true, overlap, false}, {16, 24, false, none, false}}},
+		{"overlap with the one behind", []piece{{16, 32, true, none, false}, {8, 24, true, overlap, false}, {0, 16, true, none, false}}},
 		{"around another", []piece{{8, 16, true, none, false}, {0, 24, true, overlap, false}}},
 		{"teardrop", []piece{{0, 32, true, none, false}, {24, 28, false, inconsistent, false}}},
 		{"teardrop, end matches", []piece{{0, 32, true, none, false}, {24, 40, false, overlap, false}}},
-		{"two ends", []piece{{8, 16, false, none, false}, {8, 24, false, inconsistent, false}, {0, 8, true, dead, false}}},
+		{"two ends", []piece{{8, 16, false, none, false}, {8, 24, false, inconsistent, false}, {0, 8, true, none, false}}},
 		{"data past the end", []piece{{8, 16, false, none, false}, {16, 24, true, inconsistent, false}}},
 		{"end before data", []piece{{16, 24, true, none, false}, {8, 16, false, inconsistent, false}}},
 		{"the last has more: no end", []piece{{0, 8, true, none, false}, {8, 16, true, none, false}, {8, 16, false, dup, false}}},
-		{"unaligned alone is dropped", []piece{{0, 12, true, CauseFragmentUnaligned, false}, {0, 8, true, none, false}, {8, 12, false, none, true}}},
-		{"empty alone is dropped", []piece{{0, 8, true, none, false}, {8, 8, false, CauseFragmentEmpty, false}, {8, 12, false, none, true}}},
+		{"unaligned: cut", []piece{{0, 12, true, none, false}, {0, 8, true, dup, false}, {8, 12, false, none, true}}},
+		{"cut to nothing", []piece{{0, 8, true, none, false}, {8, 12, true, CauseFragmentEmpty, false}, {8, 12, false, none, false}}},
+		{"empty drops all", []piece{{0, 8, true, none, false}, {8, 8, false, CauseFragmentEmpty, false}, {8, 12, false, none, false}}},
 		{"empty first", []piece{{0, 0, true, CauseFragmentEmpty, false}}},
-		{"ping of death", []piece{{65528, 65536, false, CauseFragmentTooLong, false}}},
-		{"past the longest", []piece{{65512, 65516, false, CauseFragmentTooLong, false}, {65512, 65515, false, none, false}}},
+		{"past the longest, not whole yet", []piece{{65528, 65536, false, none, false}, {65512, 65520, false, inconsistent, false}}},
+		{"ping of death", []piece{{65528, 65536, false, none, false}, {0, 32768, true, none, false}, {32768, 65528, true, CauseFragmentTooLong, false}}},
+		{"sent again after an overlap", []piece{{0, 16, true, none, false}, {8, 24, true, overlap, false}, {0, 16, true, none, false},
+			{16, 24, false, none, true}}},
+		{"sent again after two ends", []piece{{8, 16, false, none, false}, {8, 24, false, inconsistent, false}, {0, 8, true, none, false},
+			{8, 16, false, none, true}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := NewReassembler(ReassemblyConfig{})
@@ -281,21 +286,17 @@ func TestReassemblyLateAdvance(t *testing.T) {
 	equal(t, "Deadline", r.Deadline(), int64(2*time.Second))
 }
 
-func TestReassemblyDeadUntilTimeout(t *testing.T) {
+// A datagram that was dropped leaves nothing behind.
+func TestReassemblyDropForgets(t *testing.T) {
 	r := NewReassembler(ReassemblyConfig{})
 	input(t, r, 0, fragmentOf(testFields, 0, 16, true))
 	input(t, r, 0, fragmentOf(testFields, 8, 24, true))
-	for now := int64(0); now < int64(30*time.Second); now += int64(time.Second) {
-		_, _, c := input(t, r, now, fragmentOf(testFields, 0, 16, true))
-		equal(t, "cause", c, CauseFragmentDead)
-	}
-	equal(t, "ReasmFails", r.Stats().ReasmFails, 1)
-	equal(t, "ReasmOverlaps", r.Stats().ReasmOverlaps, 1)
-	now := int64(30 * time.Second)
-	input(t, r, now, fragmentOf(testFields, 0, 16, true))
-	d, done, _ := input(t, r, now, fragmentOf(testFields, 16, 24, false))
-	equal(t, "done", done, true)
-	wantWhole(t, d, 24)
+	s := r.Stats()
+	equal(t, "ReasmFails", s.ReasmFails, 1)
+	equal(t, "ReasmOverlaps", s.ReasmOverlaps, 1)
+	equal(t, "Memory", s.Memory, 0)
+	equal(t, "Datagrams", s.Datagrams, 0)
+	equal(t, "Deadline", r.Deadline(), math.MaxInt64)
 }
 
 func TestReassemblyMaxDist(t *testing.T) {
@@ -328,6 +329,7 @@ func TestReassemblyMaxDist(t *testing.T) {
 			equal(t, "done", done, tt.done)
 			if !done {
 				equal(t, "Restarted", r.Stats().Restarted, 1)
+				equal(t, "ReasmFails", r.Stats().ReasmFails, 1)
 				_, done, _ = input(t, r, 1, fragmentOf(testFields, 0, 8, true))
 				equal(t, "done by its other fragment", done, true)
 			}
@@ -385,9 +387,7 @@ func TestReassemblyNoMemory(t *testing.T) {
 	equal(t, "the other was evicted", r.Stats().Evicted, 1)
 	_, _, c = input(t, r, 0, fragmentOf(testFields, 800, 1600, true))
 	equal(t, "alone too much", c, CauseFragmentNoMemory)
-	_, _, c = input(t, r, 0, fragmentOf(testFields, 800, 1600, true))
-	equal(t, "and remembered", c, CauseFragmentDead)
-	equal(t, "Memory", r.Stats().Memory, partialCost)
+	equal(t, "Memory", r.Stats().Memory, 0)
 
 	// What waits for Next goes first.
 	r.Advance(math.MaxInt64 / 2)

@@ -98,11 +98,12 @@ func TestFragmentsInAnyOrder(t *testing.T) {
 		{"all twice", [][]byte{a, b, c, a, b, c}, true, "IpReasmOKs", 2},
 		{"one lost", [][]byte{a, c}, false, "IpReasmReqds", 2},
 		{"overlap", [][]byte{a, overlap, c}, false, "IpReasmFails", 1},
-		{"overlap, then the rest", [][]byte{a, overlap, b, c}, false, "OutbandDropFragment", 3},
+		{"overlap, then the rest", [][]byte{a, overlap, b, c}, false, "OutbandDropFragment", 1},
+		{"overlap, then all again", [][]byte{a, overlap, a, b, c}, true, "IpReasmFails", 1},
 		{"two ends", [][]byte{fragment(5, whole[:2960], 1480, 2960), c}, false, "IpReasmFails", 1},
-		{"unaligned", [][]byte{ip(ipv4.Fields{ID: 5, MoreFragments: true}, whole[:1479])}, false, "IpReasmFails", 1},
+		{"unaligned: cut", [][]byte{ip(ipv4.Fields{ID: 5, MoreFragments: true}, whole[:1479]), fragment(5, whole, 1472, 2944), fragment(5, whole, 2944, len(whole))}, true, "IpReasmOKs", 1},
 		{"no data", [][]byte{ip(ipv4.Fields{ID: 5, MoreFragments: true}, nil)}, false, "IpReasmFails", 1},
-		{"too long", [][]byte{ip(ipv4.Fields{ID: 5, FragmentOffset: 65528}, whole[:1000])}, false, "IpReasmFails", 1},
+		{"too long", [][]byte{ip(ipv4.Fields{ID: 5, FragmentOffset: 65528}, whole[:1000]), a, c}, false, "IpReasmFails", 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *wire) {

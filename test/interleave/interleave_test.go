@@ -75,11 +75,14 @@ func TestSeeds(t *testing.T) {
 
 // FuzzInterleave compares programs that are steered by what of the stack they reach:
 //
-//	go test ./test/interleave -run - -fuzz Interleave -parallel 1 -fuzztime 60s
+//	go test ./test/interleave -run - -fuzz Interleave -parallel 1 -fuzztime 60s -fuzzminimizetime 1x
 func FuzzInterleave(f *testing.F) {
 	j := NewJudge(f)
 	for _, p := range seeds(f) {
 		f.Add(p.Encode())
+	}
+	for i := range uint64(50) {
+		f.Add(Random(rand.New(rand.NewPCG(i, 0)), maxSteps).Encode())
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p := Decode(b)

@@ -45,7 +45,7 @@ type Judge struct {
 // compared are the counters that both hosts keep.
 var compared = []string{
 	"IpInHdrErrors", "IpInAddrErrors", "IpInUnknownProtos", "IpInDelivers", "IpOutRequests",
-	"IpReasmReqds", "IpReasmOKs", "IpReasmFails", "IpFragOKs", "IpFragFails", "IpFragCreates",
+	"IpReasmReqds", "IpReasmOKs", "IpReasmFails", "IpReasmTimeout", "IpExtReasmOverlaps", "IpFragOKs", "IpFragFails", "IpFragCreates",
 	"IpExtInMcastPkts", "IpExtInBcastPkts",
 	"IcmpInMsgs", "IcmpInErrors", "IcmpInCsumErrors", "IcmpInDestUnreachs", "IcmpInTimeExcds", "IcmpInParmProbs",
 	"IcmpInRedirects", "IcmpInEchos", "IcmpInEchoReps", "IcmpInTimestamps",
