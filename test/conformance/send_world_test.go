@@ -48,7 +48,7 @@ func newSendWorld(t testing.TB, near *lab.Endpoint, side sendSide, far *lab.Endp
 		check(t, near.SetNeighbour(near.Name, far.Addr, far.MAC))
 		return w
 	}
-	ifc, err := st.AddLink(openRing(t, near, side.link), stack.InterfaceConfig{})
+	ifc, err := st.AddLink(openRing(t, near, side.link), stack.InterfaceConfig{ARP: arp.Config{AnnounceNum: -1}})
 	check(t, err)
 	check(t, ifc.AddAddress(near.Prefix()))
 	check(t, ifc.SetNeighbour(far.Addr, far.MAC, arp.Permanent))
