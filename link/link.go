@@ -234,6 +234,7 @@ type Info struct {
 	MTU          int    // bytes of payload behind the Ethernet header
 	HardwareAddr MAC
 	State        State
+	Dormant      bool // the device waits for somebody to say that it may be used: it is not IFF_RUNNING, though Up
 	Caps         Caps
 }
 
@@ -245,7 +246,10 @@ func (i Info) Interface() net.Interface {
 	}
 	switch i.State {
 	case Up:
-		flags |= net.FlagUp | net.FlagRunning
+		flags |= net.FlagUp
+		if !i.Dormant {
+			flags |= net.FlagRunning
+		}
 	case NoCarrier:
 		flags |= net.FlagUp
 	}

@@ -109,7 +109,10 @@ func ifFlags(info *link.Info) uint16 {
 	}
 	switch info.State {
 	case link.Up:
-		flags |= unix.IFF_UP | unix.IFF_RUNNING
+		flags |= unix.IFF_UP
+		if !info.Dormant {
+			flags |= unix.IFF_RUNNING
+		}
 	case link.NoCarrier:
 		flags |= unix.IFF_UP
 	}

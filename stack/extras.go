@@ -280,10 +280,7 @@ func (s *Stack) InterfaceByName(name string) *Interface {
 // InterfaceByIndex returns the interface of that index, nil if there is none, or its
 // device is gone.
 func (s *Stack) InterfaceByIndex(index int) *Interface {
-	if i := s.net.Load().byIndex[int32(index)]; i != nil && i.info.Load().State != link.Gone {
-		return i
-	}
-	return nil
+	return s.net.Load().present(int32(index))
 }
 
 // LocalFor returns the address that the stack would answer a datagram with, that

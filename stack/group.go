@@ -161,7 +161,7 @@ func (m *groupMembership) filter() igmp.Filter {
 func (s *Stack) groupInterface(r GroupRequest) *Interface {
 	n := s.net.Load()
 	if r.Interface != 0 {
-		return n.byIndex[int32(r.Interface)]
+		return n.present(int32(r.Interface))
 	}
 	if r.Address != ([4]byte{}) {
 		return n.interfaceWith(r.Address)
@@ -465,7 +465,7 @@ func (k *Socket) SetMulticastInterface(r GroupRequest) error {
 	addr := r.Address
 	switch {
 	case index != 0:
-		if k.s.net.Load().byIndex[index] == nil {
+		if k.s.net.Load().present(index) == nil {
 			return unix.EADDRNOTAVAIL
 		}
 	case addr != [4]byte{}:

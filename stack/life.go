@@ -35,6 +35,15 @@ func (n *network) count() {
 	}
 }
 
+// present returns the interface of an index, nil if there is none, or its device is gone:
+// then nothing new refers to it.
+func (n *network) present(index int32) *Interface {
+	if i := n.byIndex[index]; i != nil && i.info.Load().State != link.Gone {
+		return i
+	}
+	return nil
+}
+
 // usable returns why no datagram leaves by the interface of an index: ENODEV, there is
 // none or its device is gone, or ENETUNREACH, it is down; else 0.
 func (n *network) usable(index int32) unix.Errno {

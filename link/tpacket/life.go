@@ -128,7 +128,7 @@ func (d *life) lookLocked(h holder) (info link.Info, again bool) {
 // is waited for.
 func (d *life) gone() link.Info {
 	info := *d.info.Load()
-	info.State, info.Index, info.Name = link.Gone, 0, d.name
+	info.State, info.Dormant, info.Index, info.Name = link.Gone, false, 0, d.name
 	return info
 }
 
@@ -154,6 +154,7 @@ func usable(dev netlink.Link) error {
 func infoOf(dev netlink.Link) link.Info {
 	a := dev.Attrs()
 	info := link.Info{Name: a.Name, Index: a.Index, MTU: a.MTU, State: stateOf(a.RawFlags)}
+	info.Dormant = info.State == link.Up && a.RawFlags&unix.IFF_RUNNING == 0
 	copy(info.HardwareAddr[:], a.HardwareAddr)
 	return info
 }
