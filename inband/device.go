@@ -27,6 +27,7 @@ type Veth struct {
 	Name, PeerName string
 	Peer           *Namespace // where the second device goes
 	MTU            int        // bytes, of both; 0: the kernel's default, 1500
+	Index          int        // of the first; 0: the kernel chooses
 	// MAC and PeerMAC are the hardware addresses; zero: random ones.
 	MAC, PeerMAC [6]byte
 }
@@ -35,7 +36,7 @@ type Veth struct {
 // v.Peer. Both are down and have IPv6 turned off.
 func (n *Namespace) AddVeth(v Veth) error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU = v.Name, v.MTU
+	attrs.Name, attrs.MTU, attrs.Index = v.Name, v.MTU, v.Index
 	pair := netlink.NewVeth(attrs)
 	pair.PeerName, pair.PeerNamespace, pair.PeerMTU = v.PeerName, netlink.NsFd(v.Peer.FD()), uint32(v.MTU)
 	if v.MAC != [6]byte{} {
