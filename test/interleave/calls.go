@@ -12,7 +12,8 @@ import (
 	"github.com/outband/outband/test/wire"
 )
 
-// Values that calls choose from.
+// Values that calls choose from. Seeds name them by their places in these lists: a list
+// that grows changes what seeds are.
 var (
 	ports  = []uint16{7001, 7002, 443, 0}
 	sizes  = []int{0, 1, 10, 100, 540, 1372, 1472, 1473, 3000}

@@ -75,14 +75,28 @@ var frameKinds = []stepKind{
 		frame[at] ^= 1 << (s.C & 7)
 		p.inject(d, fmt.Sprintf("UDP with byte %d altered: %x", at, frame), frame)
 	}},
-	{name: "arp", weight: 3, do: func(p *play, _ *oracle.Sock, s *Step) {
+	{name: "arp", weight: 5, do: func(p *play, _ *oracle.Sock, s *Step) {
 		d := int(s.A>>7) & 1
 		near, far := wire.MACs(d)
 		op := pick([]uint16{arp.OpRequest, arp.OpReply}, s.C)
-		from, to := p.source(d, s.A), p.target(d, s.B)
-		p.inject(d, fmt.Sprintf("ARP %d %v > %v", op, from, to), wire.ARP(d, near, op, far, from, near, to))
+		from, to := pick(neighbours, s.A), p.target(d, s.B)
+		if s.A&0x40 != 0 {
+			from = p.source(d, s.A)
+		}
+		if s.B&0x60 == 0x60 {
+			to = from
+		}
+		mac := pick([]link.MAC{far, {2, 0, 10, 9, 0, 77}, {3, 0xbf, 10, 9, 0, 77}, near}, s.C>>1)
+		if op == arp.OpRequest {
+			mac = far // of who asks Linux makes an entry: see wire.Deliberate
+		}
+		dst := pick([]link.MAC{near, arp.Broadcast}, s.C>>3)
+		p.inject(d, fmt.Sprintf("ARP %d %v at %x > %v", op, from, mac, to), wire.ARP(d, dst, op, mac, from, near, to))
 	}},
 }
+
+// neighbours are whom ARP packets are from, beside those that other frames are.
+var neighbours = [][4]byte{{10, 9, 0, 77}, {10, 9, 0, 77}, wire.Far(0), added[0].Addr().As4()}
 
 // icmpError sends an ICMP error about the latest datagram that left.
 func (p *play) icmpError(s *Step) {

@@ -104,6 +104,9 @@ func (p *play) rest() {
 		p.Logf("%s", l)
 	}
 	for _, s := range sent {
+		if _, far := wire.MACs(s.Device); s.Frame[12] == 8 && s.Frame[13] == 0 && [6]byte(s.Frame) != far {
+			p.Logf("  the next hop is %x", s.Frame[:6])
+		}
 		h, _, c := ipv4.Parse(s.Frame[link.HeaderLen:])
 		if s.Frame[12] == 8 && s.Frame[13] == 0 && c == ipv4.CauseNone && h.Protocol() != ipv4.ProtocolIGMP {
 			p.by, p.latest = s.Device, s.Frame[link.HeaderLen:]

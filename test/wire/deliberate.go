@@ -3,7 +3,9 @@ package wire
 import (
 	"strings"
 
+	"github.com/outband/outband/arp"
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
 	"github.com/outband/outband/sockapi"
 	"github.com/outband/outband/test/oracle"
 )
@@ -11,7 +13,7 @@ import (
 // A Difference is one from Linux that is on purpose.
 type Difference struct {
 	What, Reason string
-	Show         func(p *Play) // a script that differs by it, or none: TestErrors has cases
+	Show         func(p *Play) // a script that differs by it, or none: it is a matter of time, or TestErrors has cases
 }
 
 // Deliberate are the differences on the wire that README tells.
@@ -53,6 +55,24 @@ var Deliberate = []Difference{
 			p.UDP("k").Bind(sockapi.Inet4([4]byte{}, 7001))
 			p.Host.Inject(0, UDP(0, ipv4.Fields{}, 7002, 7001, []byte("x")))
 		}},
+	{What: "who asks by ARP", Reason: "is no neighbour before something is sent to it, lest strangers fill the table; Linux makes an entry at once",
+		Show: func(p *Play) {
+			near, _ := MACs(0)
+			who, stranger := link.MAC{2, 0, 10, 9, 0, 88}, [4]byte{10, 9, 0, 100 + byte(p.Nth%100)}
+			p.Host.Inject(0, ARP(0, near, arp.OpRequest, who, stranger, near, Near(0)))
+			p.Step()
+			p.UDP("k").Sendto([]byte("x"), 0, sockapi.Inet4(stranger, 9))
+			p.Host.Rest()
+			for _, s := range p.Host.Sent() {
+				p.Logf("%d sends to %x: %x", s.Device, s.Frame[:6], s.Frame[12:14])
+			}
+		}},
+	{What: "an ARP reply that comes too soon after another", Reason: "is not believed, as in Linux, and does not confirm the address that it contradicts either, as there"},
+	{What: "IGMP queries with a TTL other than 1", Reason: "not believed, since all versions send 1 and such a query is forged from afar (`igmp.Config.AnyTTL` is the way round); Linux does not look"},
+	{What: "IGMP queries from where no host can be, or to where the host is not", Reason: "not believed; Linux does not look"},
+	{What: "an IGMPv2 query for one group", Reason: "does not make the host speak version 2, only a general query does (RFC 3376, 7.2.1); in Linux both do"},
+	{What: "old reports of others, to a host that speaks IGMPv3", Reason: "suppress none of ours (RFC 3376, 7.2.2, leaves it open); in Linux they do"},
+	{What: "answers to IGMP queries that allow next to no time", Reason: "are spread over 100 ms, and in version 3 come 50 ms after the last, so that a storm of queries makes none of reports"},
 }
 
 // Markdown returns the differences as a table for README.

@@ -97,6 +97,10 @@ func neighbours(device int) []netip.Addr {
 	return []netip.Addr{netip.AddrFrom4(farIP[device]), netip.AddrFrom4(settleFar(device))}
 }
 
+// lockTime is how long a neighbour's hardware address stays as it is whatever others say
+// (Linux' locktime): longer than any run, so that it is no matter of time.
+const lockTime = 100 * time.Second
+
 // routes are those that every host begins with: all by device 0, but for
 // 198.19.0.0/16, which device 1 reaches too, and better, with a smaller MTU.
 var routes = []Route{

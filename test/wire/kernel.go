@@ -110,6 +110,7 @@ func NewKernel(t testing.TB) Host {
 		d, err := h.near.Device(name)
 		check(t, err)
 		h.index[i] = d.Index
+		check(t, h.near.SetSysctl("net/ipv4/neigh/"+name+"/locktime", strconv.Itoa(int(lockTime/(10*time.Millisecond)))))
 	}
 	h.Reset()
 	return h

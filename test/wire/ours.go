@@ -85,7 +85,7 @@ func newOurs(t testing.TB, name string, like Host, links [2]link.Link, ports [2]
 	t.Cleanup(func() { check(t, st.Close()) })
 	h := &ourHost{hands: hands{t: t, name: name, ports: ports, mtu: [2]int{1500, 1500}}, st: st, api: sockapi.New(st)}
 	for i, l := range links {
-		h.ifcs[i], err = st.AddLink(l, stack.InterfaceConfig{Index: like.Index(i)})
+		h.ifcs[i], err = st.AddLink(l, stack.InterfaceConfig{Index: like.Index(i), ARP: arp.Config{LockTime: lockTime}})
 		check(t, err)
 		for _, p := range addresses(i) {
 			check(t, h.ifcs[i].AddAddress(p))
