@@ -73,6 +73,12 @@ func AppendError(b []byte, typ, code uint8, rest uint32, quoted []byte) []byte {
 	return seal(append(b, quoted[:min(len(quoted), MaxQuote)]...), start)
 }
 
+// Shorten cuts a message to n bytes, and makes its checksum right again.
+func Shorten(m []byte, n int) []byte {
+	clear(m[2:4])
+	return seal(m[:n], 0)
+}
+
 // FragmentationRest returns AppendError's rest for CodeFragmentation: the MTU
 // in bytes (RFC 1191, 4).
 func FragmentationRest(mtu int) uint32 { return uint32(mtu) & 0xffff }

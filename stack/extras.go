@@ -289,7 +289,7 @@ func (s *Stack) InterfaceByIndex(index int) *Interface {
 // ipi_spec_dst in ip(7), Linux' fib_compute_spec_dst).
 func (s *Stack) LocalFor(index int32, src, dst [4]byte) [4]byte {
 	n := s.net.Load()
-	if i := n.byIndex[index]; n.isLocal(dst) || i != nil && i.loopback && !n.receivesOnly(dst) {
+	if !n.receivesOnly(dst) { // it was ours when it came
 		return dst
 	}
 	if src[0] != 0 {

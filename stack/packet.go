@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"golang.org/x/sys/unix"
@@ -29,6 +30,11 @@ type outPacket struct {
 	src, dst [4]byte    // an ICMP message, whose bytes are the pool's,
 	counter  counter    // and what it counts as
 	packet
+}
+
+// isError reports whether an ICMP message is an error, and no answer.
+func (o *outPacket) isError() bool {
+	return o.counter != icmpOutEchoReps && o.counter != icmpOutTimestampReps
 }
 
 // giveBack gives the packet's memory back.
@@ -194,6 +200,9 @@ func (s *Stack) sendReply(tx *txbuf, o *outPacket) unix.Errno {
 			p.resolved = false
 			return e
 		}
+	}
+	if n := max(p.mtu()-ipv4.MinHeaderLen, icmp.HeaderLen); o.isError() && len(o.payload) > n {
+		o.payload = icmp.Shorten(o.payload, n) // an error is one packet
 	}
 	o.message = -1
 	tx.count[ipOutRequests].Add(1)

@@ -178,7 +178,7 @@ func (p *path) ready(tx *txbuf) (q *path, entry *arp.Entry, ok bool, e unix.Errn
 func (p *path) resolve(patient bool) (entry *arp.Entry, ok bool, e unix.Errno) {
 	switch {
 	case p.ifc.loopback:
-	case p.hop.kind == toBroadcast:
+	case p.hop.kind == toBroadcast || p.ifc.s.net.Load().isBroadcast(p.next): // another device's, by this one
 		copy(p.header[:6], broadcastMAC[:])
 	case p.hop.kind == toMulticast:
 		m := ipv4.MulticastMAC(p.dst)

@@ -187,6 +187,21 @@ func (n *network) homeOf(addr [4]byte) *Interface {
 	return n.loopback
 }
 
+// primaryOf returns the address that is preferred as source to one of our own: of a
+// secondary address it is the primary one of its subnet.
+func (n *network) primaryOf(addr [4]byte) [4]byte {
+	at := slices.IndexFunc(n.addresses, func(a ipv4.Address) bool { return a.IP() == addr })
+	if at < 0 || !n.addresses[at].Secondary {
+		return addr
+	}
+	for _, p := range n.addresses[:at] {
+		if a := &n.addresses[at]; p.Iface == a.Iface && !p.Secondary && p.Prefix.Bits() == a.Prefix.Bits() && p.Prefix.Contains(a.Prefix.Addr()) {
+			return p.IP()
+		}
+	}
+	return addr
+}
+
 // localHop returns the way to an address of our own: over loopback, from
 // itself, or 127.0.0.1, unless a source is given.
 func (n *network) localHop(f flow) hop {
@@ -196,7 +211,7 @@ func (n *network) localHop(f flow) hop {
 	case ipv4.IsLoopback(f.dst):
 		src = loopbackAddr // the preferred source of the route to 127.0.0.0/8
 	default:
-		src = f.dst
+		src = n.primaryOf(f.dst)
 	}
 	mtu := min(n.loopback.info.Load().MTU, ipv4.MaxLen)
 	return hop{ifc: n.loopback, src: src, next: f.dst, mtu: mtu, pathMTU: mtu,

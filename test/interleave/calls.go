@@ -57,6 +57,7 @@ func (p *play) place(s *Step) sockapi.Sockaddr {
 	if a[0] == 127 && (p.devices || kinds[s.Kind].name == sendmsg) {
 		a = wire.Near(0)
 	}
+	p.many = p.many || several(a)
 	return sockapi.Inet4(a, pick(ports, s.B))
 }
 
@@ -114,7 +115,7 @@ var callKinds = []stepKind{
 		k.Set(unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, p.index(s.A))
 	}},
 	{name: "mtu", weight: 3, do: func(p *play, k *oracle.Sock, _ *Step) {
-		if k.Name == "raw" {
+		if k.Name == "raw" || k.Name == "ping" {
 			return
 		}
 		k.Send(data(k, 10), 0) // for IP_MTU of a route that was not used see README's differences

@@ -50,7 +50,7 @@ func (p *play) changed(err error, format string, args ...any) {
 }
 
 var configKinds = []stepKind{
-	{name: "address", weight: 8, do: func(p *play, _ *oracle.Sock, s *Step) {
+	{name: "address", weight: 8, changes: true, do: func(p *play, _ *oracle.Sock, s *Step) {
 		at := int(s.A) % len(added)
 		d, a, remove := added[at].device, added[at].Prefix, s.B&1 == 1
 		if at == moving {
@@ -58,7 +58,7 @@ var configKinds = []stepKind{
 		}
 		p.changed(p.host.Address(d, a, remove), "%s: address %v, remove %t", wire.Device(d), a, remove)
 	}},
-	{name: "route", weight: 8, do: func(p *play, _ *oracle.Sock, s *Step) {
+	{name: "route", weight: 8, changes: true, do: func(p *play, _ *oracle.Sock, s *Step) {
 		r, remove := pick(routes, s.A), s.B&1 == 1
 		if p.state[r.Device].down {
 			return // Linux has no routes by such a device; here they are back with it
@@ -70,7 +70,7 @@ var configKinds = []stepKind{
 		mtu := pick([][]int{{1500, 1400, 576, 1280}, {1500, 1400}}[d], s.A) // see wire.Deliberate
 		p.changed(p.host.SetMTU(d, mtu), "%s: MTU %d", wire.Device(d), mtu)
 	}},
-	{name: "up", weight: 6, slow: true, do: func(p *play, _ *oracle.Sock, s *Step) {
+	{name: "up", weight: 6, slow: true, changes: true, do: func(p *play, _ *oracle.Sock, s *Step) {
 		d := int(s.C>>7) & 1
 		p.state[d].down = !p.state[d].down
 		p.flip(d, func() { p.host.SetUp(d, !p.state[d].down) })

@@ -38,12 +38,16 @@ func (p *play) target(device int, chance byte) [4]byte {
 func (p *play) inject(device int, what string, frame []byte) {
 	if h, _, c := ipv4.Parse(frame[link.HeaderLen:]); c == ipv4.CauseNone {
 		src, dst := h.Src(), h.Dst()
+		p.many = p.many || several(dst)
 		p.martian = p.martian || ipv4.CheckMartian(src, dst, h.Protocol(), false) != ipv4.CauseNone ||
 			src == wire.Near(0) || src == added[0].Addr().As4()
 	}
 	p.Logf("to %s: %s", wire.Device(device), what)
 	p.host.Inject(device, frame)
 }
+
+// several reports whether an address may be that of several hosts.
+func several(dst [4]byte) bool { return ipv4.IsMulticast(dst) || dst[3] == 255 }
 
 var frameKinds = []stepKind{
 	{name: "udp", weight: 30, do: func(p *play, _ *oracle.Sock, s *Step) {

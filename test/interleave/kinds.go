@@ -47,7 +47,9 @@ type stepKind struct {
 	name   string
 	weight int
 	slow   bool // the kernel takes milliseconds and more
-	do     func(p *play, k *oracle.Sock, s *Step)
+	// changes says that it changes addresses or routes.
+	changes bool
+	do      func(p *play, k *oracle.Sock, s *Step)
 }
 
 var kinds []stepKind

@@ -23,6 +23,7 @@ type play struct {
 	state  [2]struct{ down, lost bool }
 	keys   map[fragmentKey]bool
 	dirty  bool // the configuration was changed
+	many   bool // a broadcast or multicast may be queued
 	// devices says that sockets were bound to devices.
 	devices bool
 	// martian says that frames came from where none may come from: for how they are
@@ -69,6 +70,9 @@ func (p *play) step(s *Step) {
 	if k == nil && isCall(s.Kind) {
 		k = p.open(s.Sock)
 	}
+	if kind.changes && p.many {
+		p.read() // of a broadcast and a change behind it see wire.Deliberate
+	}
 	p.dirty = p.dirty || kind.slow
 	kind.do(p, k, s)
 	p.rest()
@@ -77,6 +81,16 @@ func (p *play) step(s *Step) {
 			k.Poll()
 		}
 	}
+}
+
+// read receives all that is queued.
+func (p *play) read() {
+	for _, k := range p.socks {
+		if k != nil {
+			k.Discard()
+		}
+	}
+	p.many = false
 }
 
 func isCall(kind int) bool { return kind < len(callKinds) }
@@ -104,13 +118,14 @@ func (p *play) rest() {
 		p.Logf("%s", l)
 	}
 	for _, s := range sent {
-		if _, far := wire.MACs(s.Device); s.Frame[12] == 8 && s.Frame[13] == 0 && [6]byte(s.Frame) != far {
+		h, _, c := ipv4.Parse(s.Frame[link.HeaderLen:])
+		if s.Frame[12] != 8 || s.Frame[13] != 0 || c != ipv4.CauseNone || h.Protocol() == ipv4.ProtocolIGMP {
+			continue
+		}
+		if _, far := wire.MACs(s.Device); [6]byte(s.Frame) != far {
 			p.Logf("  the next hop is %x", s.Frame[:6])
 		}
-		h, _, c := ipv4.Parse(s.Frame[link.HeaderLen:])
-		if s.Frame[12] == 8 && s.Frame[13] == 0 && c == ipv4.CauseNone && h.Protocol() != ipv4.ProtocolIGMP {
-			p.by, p.latest = s.Device, s.Frame[link.HeaderLen:]
-		}
+		p.by, p.latest = s.Device, s.Frame[link.HeaderLen:]
 	}
 }
 

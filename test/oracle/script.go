@@ -180,8 +180,9 @@ func (k *Sock) err(call string, f func() error) error {
 
 // Bind calls bind.
 func (k *Sock) Bind(a sockapi.Sockaddr) {
-	k.own = k.own || k.ping && a.Port != 0
-	k.err("bind("+k.r.addr(a)+")", func() error { return k.s.Bind(a) })
+	if k.err("bind("+k.r.addr(a)+")", func() error { return k.s.Bind(a) }) == nil {
+		k.own = k.own || k.ping && a.Port != 0
+	}
 }
 
 // Connect calls connect; the zero address dissolves the association.

@@ -1,7 +1,10 @@
 package wire
 
 import (
+	"net/netip"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/ipv4"
@@ -54,6 +57,20 @@ var Deliberate = []Difference{
 		Show: func(p *Play) {
 			p.UDP("k").Bind(sockapi.Inet4([4]byte{}, 7001))
 			p.Host.Inject(0, UDP(0, ipv4.Fields{}, 7002, 7001, []byte("x")))
+		}},
+	{What: "ipi_spec_dst of a broadcast or multicast, after a change of addresses or routes", Reason: "it is that of when it is read; Linux finds it when the datagram comes",
+		Show: func(p *Play) {
+			other := netip.MustParsePrefix("10.9.0.44/24")
+			k := p.UDP("k")
+			k.Set(unix.SOL_IP, unix.IP_PKTINFO, 1)
+			k.Bind(sockapi.Inet4([4]byte{}, 7001))
+			p.Host.Inject(0, UDP(0, ipv4.Fields{Dst: [4]byte{10, 9, 0, 255}}, 7002, 7001, []byte("x")))
+			p.Step()
+			p.Host.Address(0, other, false)
+			p.Host.Address(0, prefix(0), true)
+			k.Recvmsg(100, unix.MSG_DONTWAIT, 10)
+			p.Host.Address(0, other, true)
+			p.Host.Address(0, prefix(0), false)
 		}},
 	{What: "who asks by ARP", Reason: "is no neighbour before something is sent to it, lest strangers fill the table; Linux makes an entry at once",
 		Show: func(p *Play) {
