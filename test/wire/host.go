@@ -71,6 +71,8 @@ var (
 	nearMAC = [2]link.MAC{{2, 0, 10, 9, 0, 1}, {2, 0, 10, 8, 0, 1}}
 	farMAC  = [2]link.MAC{{2, 0, 10, 9, 0, 2}, {2, 0, 10, 8, 0, 2}}
 	devices = [2]string{"near0", "near1"}
+	// routerIP is who ICMP errors are from.
+	routerIP = [4]byte{10, 9, 0, 254}
 	// farDevices are the hand's.
 	farDevices = [2]string{"far0", "far1"}
 )
@@ -94,7 +96,11 @@ func addresses(device int) []netip.Prefix {
 
 // neighbours are those of a device that every host begins with.
 func neighbours(device int) []netip.Addr {
-	return []netip.Addr{netip.AddrFrom4(farIP[device]), netip.AddrFrom4(settleFar(device))}
+	all := []netip.Addr{netip.AddrFrom4(farIP[device]), netip.AddrFrom4(settleFar(device))}
+	if device == 0 {
+		all = append(all, netip.AddrFrom4(routerIP))
+	}
+	return all
 }
 
 // lockTime is how long a neighbour's hardware address stays as it is whatever others say
@@ -182,6 +188,11 @@ func (h *hands) Settle() {
 		h.Inject(d, IP(d, ipv4.Fields{Protocol: ipv4.ProtocolICMP, Src: settleFar(d), Dst: settleNear(d)}, b))
 		h.await(d)
 	}
+	for d := range h.ports { // what came by one may have been answered by the other
+		for f := h.ports[d].next(); f != nil; f = h.ports[d].next() {
+			h.take(d, f)
+		}
+	}
 }
 
 // await takes what comes from a device until the answer to the latest request.
@@ -205,11 +216,16 @@ func (h *hands) await(d int) {
 			}
 			continue
 		}
-		if a := answer(d, f); a != nil {
-			h.Inject(d, a)
-		}
-		h.sent = append(h.sent, Sent{d, f})
+		h.take(d, f)
 	}
+}
+
+// take notes a frame that the host has sent, and answers it if it asks by ARP.
+func (h *hands) take(d int, f []byte) {
+	if a := answer(d, f); a != nil {
+		h.Inject(d, a)
+	}
+	h.sent = append(h.sent, Sent{d, f})
 }
 
 // answer returns the hand's answer to an ARP request: every address but those of the

@@ -308,7 +308,7 @@ func (c errorCase) message(device int, sent []byte) []byte {
 	q = quotes[c[axisQuote]].alter(q)
 	m := messages[c[axisMessage]]
 	b := icmp.AppendError(nil, m[0], m[1], icmp.FragmentationRest(mtus[c[axisMTU]]), q)
-	return IP(device, ipv4.Fields{Protocol: ipv4.ProtocolICMP, Src: [4]byte{10, 9, 0, 254}, Dst: addressees[c[axisTo]].dst}, b)
+	return IP(device, ipv4.Fields{Protocol: ipv4.ProtocolICMP, Src: routerIP, Dst: addressees[c[axisTo]].dst}, b)
 }
 
 // TestErrors compares what ICMP messages do.
