@@ -40,7 +40,7 @@ func newStack(t testing.TB, cfg Config) *Stack {
 	return s
 }
 
-func addLink(t testing.TB, s *Stack, l *pipe.Link, prefix string) *Interface {
+func addLink(t testing.TB, s *Stack, l link.Link, prefix string) *Interface {
 	t.Helper()
 	i, err := s.AddLink(l, InterfaceConfig{})
 	if err != nil {
