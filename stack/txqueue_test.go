@@ -48,9 +48,9 @@ func newSlowLink(l *pipe.Link) *slowLink {
 	return s
 }
 
-func (l *slowLink) Send(frame []byte) error                       { return l.own.Send(frame) }
+func (l *slowLink) Send(frame []byte) error                      { return l.own.Send(frame) }
 func (l *slowLink) SendBatch(frames []link.TxFrame) (int, error) { return l.own.SendBatch(frames) }
-func (l *slowLink) Queue() link.TxQueue                           { return l.own }
+func (l *slowLink) Queue() link.TxQueue                          { return l.own }
 
 func (l *slowLink) OpenQueue(buffer int) (link.TxQueue, error) {
 	l.mu.Lock()
