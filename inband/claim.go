@@ -17,6 +17,9 @@ import (
 // the sender so by ICMP. A keeper drops them before that, after packet sockets have
 // seen them. It goes when the process does: a crash leaves nothing behind.
 //
+// A keeper looks through a number of priority tags. It drops a frame with more of them
+// whoever it is for: no network makes such frames, but a stranger may.
+//
 // Its methods are for one goroutine at a time.
 type keeper interface {
 	// Kind names the mechanism: "tcx" or "nft".
@@ -53,6 +56,10 @@ type tcxClaim struct {
 	space     space // where the device is
 }
 
+// tcxTags is how many tags in a frame a tcxClaim looks through: the verifier wants to see
+// an end. A frame of 1500 bytes holds fewer.
+const tcxTags = 400
+
 // maxClaimed is how many addresses a tcxClaim holds.
 const maxClaimed = 4096
 
@@ -84,34 +91,47 @@ func newTCXClaim() (*tcxClaim, error) {
 	return c, nil
 }
 
-// claimProgram drops IPv4 datagrams whose destination is in the map.
-// Those of a VLAN are another network's; a tag with identifier 0 is only a priority.
+// claimProgram drops IPv4 datagrams whose destination is in the map. Those of a VLAN are
+// another network's; a tag with identifier 0 is only a priority, and the kernel looks
+// through any number of them. The outermost is in the metadata, further ones are in the
+// frame.
 func claimProgram(addresses *ebpf.Map) asm.Instructions {
 	const (
-		protocolOffset    = 16      // of protocol in struct __sk_buff
-		tagPresentOffset  = 20      // of vlan_present
+		tagPresentOffset  = 20      // of vlan_present in struct __sk_buff
 		tagOffset         = 24      // of vlan_tci
 		vlanID            = 0x0fff  // of it, the identifier
-		destinationOffset = 14 + 16 // of the destination in an Ethernet frame
+		typeOffset        = 12      // of the EtherType in a frame, and of a tag behind it
+		identifierOffset  = 14      // of the identifier of that tag
+		tagLen            = 4       // how much further the next of them is
+		destinationOffset = 14 + 16 // of an IPv4 datagram's destination in a frame
 	)
-	ipv4 := int32(binary.NativeEndian.Uint16([]byte{unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff}))
+	// A load from beyond the frame's end aborts with 0, a pass.
 	return asm.Instructions{
 		asm.Mov.Reg(asm.R6, asm.R1),
-		asm.LoadMem(asm.R2, asm.R6, protocolOffset, asm.Word),
-		asm.JNE.Imm(asm.R2, ipv4, "next"),
+		asm.Mov.Imm(asm.R7, 0), // bytes of tags
 		asm.LoadMem(asm.R2, asm.R6, tagPresentOffset, asm.Word),
-		asm.JEq.Imm(asm.R2, 0, "untagged"),
+		asm.JEq.Imm(asm.R2, 0, "type"),
 		asm.LoadMem(asm.R2, asm.R6, tagOffset, asm.Word),
 		asm.And.Imm(asm.R2, vlanID),
 		asm.JNE.Imm(asm.R2, 0, "next"),
-		asm.LoadAbs(destinationOffset, asm.Word).WithSymbol("untagged"), // aborts with 0, a pass, if it is too short
+		asm.LoadInd(asm.R0, asm.R7, typeOffset, asm.Half).WithSymbol("type"),
+		asm.JEq.Imm(asm.R0, unix.ETH_P_IP, "ipv4"),
+		asm.JEq.Imm(asm.R0, unix.ETH_P_8021Q, "tag"),
+		asm.JNE.Imm(asm.R0, unix.ETH_P_8021AD, "next"),
+		asm.LoadInd(asm.R0, asm.R7, identifierOffset, asm.Half).WithSymbol("tag"),
+		asm.And.Imm(asm.R0, vlanID),
+		asm.JNE.Imm(asm.R0, 0, "next"),
+		asm.Add.Imm(asm.R7, tagLen),
+		asm.JLE.Imm(asm.R7, tcxTags*tagLen, "type"),
+		asm.Ja.Label("drop"),
+		asm.LoadInd(asm.R0, asm.R7, destinationOffset, asm.Word).WithSymbol("ipv4"),
 		asm.StoreMem(asm.RFP, -4, asm.R0, asm.Word),
 		asm.LoadMapPtr(asm.R1, addresses.FD()),
 		asm.Mov.Reg(asm.R2, asm.RFP),
 		asm.Add.Imm(asm.R2, -4),
 		asm.FnMapLookupElem.Call(),
 		asm.JEq.Imm(asm.R0, 0, "next"),
-		asm.Mov.Imm(asm.R0, tcxDrop),
+		asm.Mov.Imm(asm.R0, tcxDrop).WithSymbol("drop"),
 		asm.Return(),
 		asm.Mov.Imm(asm.R0, tcxNext).WithSymbol("next"),
 		asm.Return(),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -140,18 +141,20 @@ func TestGuestFollowsForwarding(t *testing.T) {
 	lb.until("the host does not forward any more", told, func() bool { return g.Claim(ours) == nil })
 }
 
-// received returns how many datagrams the host's IP layer has seen.
-func (lb *guestLab) received() string {
+// ipReceived returns how many datagrams the host's IP layer has seen.
+func (lb *guestLab) ipReceived() uint64 {
 	lb.t.Helper()
 	b, err := lb.host.ReadFile("net/snmp")
 	must(lb.t, err)
 	for line := range strings.Lines(string(b)) {
 		if f := strings.Fields(line); len(f) > 3 && f[0] == "Ip:" && f[1] != "Forwarding" {
-			return f[3]
+			n, err := strconv.ParseUint(f[3], 10, 64)
+			must(lb.t, err)
+			return n
 		}
 	}
 	lb.t.Fatal("no counter")
-	return ""
+	return 0
 }
 
 // inject sends a datagram to an address of the host's network, with tags before it.
@@ -186,8 +189,9 @@ func (lb *guestLab) inject(to [4]byte, tags ...[]byte) {
 	}))
 }
 
-// TestKeepers holds each mechanism to what a claim is.
-func TestKeepers(t *testing.T) {
+// forKeepers runs a test for each mechanism, on a host where it claims nothing yet. The
+// test closes it.
+func forKeepers(t *testing.T, test func(t *testing.T, lb *guestLab, k keeper)) {
 	for _, tt := range []struct {
 		kind string
 		make func() (keeper, error)
@@ -201,58 +205,62 @@ func TestKeepers(t *testing.T) {
 			if err := lb.host.Do(func() (err error) { k, err = tt.make(); return err }); err != nil {
 				t.Skip("this kernel has it not:", err)
 			}
-			defer func() { k.Close() }()
 			if k.Kind() != tt.kind {
 				t.Errorf("is %s", k.Kind())
 			}
-			d, err := lb.host.Device("eth0")
-			must(t, err)
-			ours, other := [4]byte{10, 9, 0, 2}, [4]byte{10, 9, 0, 3}
-			priority, stacked, vlan := []byte{0x81, 0, 0xe0, 0}, []byte{0x88, 0xa8, 0, 0}, []byte{0x81, 0, 0, 5}
-			seen := func(what string, want bool, to [4]byte, tags ...[]byte) {
-				t.Helper()
-				before := lb.received()
-				lb.inject(to, tags...)
-				if got := lb.received() != before; got != want {
-					t.Errorf("%s: the kernel saw it: %t", what, got)
-				}
-			}
-			must(t, k.Set([][4]byte{other})) // before there is a device
-			must(t, k.Attach(d.Index, "eth0"))
-			seen("not claimed", true, ours)
-			seen("claimed before it was attached", false, other)
-			must(t, k.Set([][4]byte{ours}))
-			seen("claimed", false, ours)
-			seen("claimed no more", true, other)
-			seen("claimed, with a priority tag", false, ours, priority)
-			seen("claimed, with another kind of priority tag", false, ours, stacked)
-			seen("not claimed, with a priority tag", true, other, priority)
-			seen("of a VLAN", false, ours, vlan) // which the kernel has not: it is not IP's
-			many := make([][4]byte, 0, 3000)
-			for i := range 3000 {
-				many = append(many, [4]byte{10, 10, byte(i >> 8), byte(i)})
-			}
-			must(t, k.Set(append(many, ours)))
-			seen("claimed among many", false, ours)
-			seen("claimed, the last of many", false, many[2999])
-			must(t, k.Set(nil))
-			seen("given up", true, ours)
-			must(t, k.Set([][4]byte{ours}))
-			must(t, lb.host.DeleteDevice("eth0"))
-			must(t, lb.host.AddVeth(Veth{Name: "eth0", PeerName: "peer0", Peer: lb.peer}))
-			must(t, lb.host.SetUp("eth0"))
-			must(t, lb.peer.SetUp("peer0"))
-			d, err = lb.host.Device("eth0")
-			must(t, err)
-			if tt.kind == "tcx" { // some kernels hook a chain in again by the device's name
-				seen("on a device that is new", true, ours)
-			}
-			must(t, k.Attach(d.Index, "eth0"))
-			seen("attached again", false, ours)
-			k.Close()
-			seen("closed", true, ours)
-
-			must(t, lb.host.Do(func() (err error) { k, err = tt.make(); return err }))
+			test(t, lb, k)
 		})
 	}
+}
+
+// TestKeepers holds each mechanism to what a claim is.
+func TestKeepers(t *testing.T) {
+	forKeepers(t, func(t *testing.T, lb *guestLab, k keeper) {
+		d, err := lb.host.Device("eth0")
+		must(t, err)
+		ours, other := [4]byte{10, 9, 0, 2}, [4]byte{10, 9, 0, 3}
+		priority, stacked, vlan := []byte{0x81, 0, 0xe0, 0}, []byte{0x88, 0xa8, 0, 0}, []byte{0x81, 0, 0, 5}
+		seen := func(what string, want bool, to [4]byte, tags ...[]byte) {
+			t.Helper()
+			before := lb.ipReceived()
+			lb.inject(to, tags...)
+			if got := lb.ipReceived() != before; got != want {
+				t.Errorf("%s: the kernel saw it: %t", what, got)
+			}
+		}
+		must(t, k.Set([][4]byte{other})) // before there is a device
+		must(t, k.Attach(d.Index, "eth0"))
+		seen("not claimed", true, ours)
+		seen("claimed before it was attached", false, other)
+		must(t, k.Set([][4]byte{ours}))
+		seen("claimed", false, ours)
+		seen("claimed no more", true, other)
+		seen("claimed, with a priority tag", false, ours, priority)
+		seen("claimed, with another kind of priority tag", false, ours, stacked)
+		seen("not claimed, with a priority tag", true, other, priority)
+		seen("of a VLAN", false, ours, vlan) // which the kernel has not: it is not IP's
+		many := make([][4]byte, 0, 3000)
+		for i := range 3000 {
+			many = append(many, [4]byte{10, 10, byte(i >> 8), byte(i)})
+		}
+		must(t, k.Set(append(many, ours)))
+		seen("claimed among many", false, ours)
+		seen("claimed, the last of many", false, many[2999])
+		must(t, k.Set(nil))
+		seen("given up", true, ours)
+		must(t, k.Set([][4]byte{ours}))
+		must(t, lb.host.DeleteDevice("eth0"))
+		must(t, lb.host.AddVeth(Veth{Name: "eth0", PeerName: "peer0", Peer: lb.peer}))
+		must(t, lb.host.SetUp("eth0"))
+		must(t, lb.peer.SetUp("peer0"))
+		d, err = lb.host.Device("eth0")
+		must(t, err)
+		if k.Kind() == "tcx" { // some kernels hook a chain in again by the device's name
+			seen("on a device that is new", true, ours)
+		}
+		must(t, k.Attach(d.Index, "eth0"))
+		seen("attached again", false, ours)
+		k.Close()
+		seen("closed", true, ours)
+	})
 }

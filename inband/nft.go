@@ -3,6 +3,7 @@ package inband
 import (
 	"fmt"
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"github.com/vishvananda/netlink/nl"
@@ -21,9 +22,14 @@ type nftClaim struct {
 
 // What an nftClaim has in its table.
 const (
-	nftChain = "ingress"
-	nftSet   = "claimed"
+	nftChain    = "ingress"
+	nftSet      = "claimed" // addresses
+	nftTagTypes = "tags"    // EtherTypes
 )
+
+// nftTags is how many tags an nftClaim looks through: expressions have fixed offsets, so
+// each takes rules of its own.
+const nftTags = 16
 
 // nftTables numbers the tables of this process.
 var nftTables atomic.Uint32
@@ -59,7 +65,7 @@ func (c *nftClaim) Attach(index int, device string) error {
 		}
 		n.table(name)
 		n.chain(name, device)
-		elements(n, unix.NFT_MSG_NEWSETELEM, name, c.claimed)
+		elements(n, unix.NFT_MSG_NEWSETELEM, name, nftSet, keys(c.claimed)...)
 	})
 	if err == nil {
 		c.table = name
@@ -86,8 +92,8 @@ func (c *nftClaim) Set(addresses [][4]byte) error {
 		return nil
 	}
 	err := c.socket.send(func(n *nftBatch) {
-		elements(n, unix.NFT_MSG_DELSETELEM, c.table, gone)
-		elements(n, unix.NFT_MSG_NEWSETELEM, c.table, add)
+		elements(n, unix.NFT_MSG_DELSETELEM, c.table, nftSet, keys(gone)...)
+		elements(n, unix.NFT_MSG_NEWSETELEM, c.table, nftSet, keys(add)...)
 	})
 	if err == nil {
 		c.claimed = want
@@ -108,51 +114,69 @@ func (n *nftBatch) dropTable(name string) {
 	n.change(unix.NFT_MSG_DELTABLE, 0, nftText(unix.NFTA_TABLE_NAME, name))
 }
 
-// chain makes the set, the chain at a device's ingress, and its rules: one for frames
-// without a tag, one for each kind of priority tag. Other tags are other networks'.
+// chain makes the sets, the chain at a device's ingress, and its rules.
 func (n *nftBatch) chain(table, device string) {
-	const create = unix.NLM_F_CREATE
-	n.change(unix.NFT_MSG_NEWSET, create, nftText(unix.NFTA_SET_TABLE, table), nftText(unix.NFTA_SET_NAME, nftSet),
-		nftNumber(unix.NFTA_SET_KEY_TYPE, nftTypeAddress), nftNumber(unix.NFTA_SET_KEY_LEN, 4), nftNumber(unix.NFTA_SET_ID, 1))
-	n.change(unix.NFT_MSG_NEWCHAIN, create, nftText(unix.NFTA_CHAIN_TABLE, table), nftText(unix.NFTA_CHAIN_NAME, nftChain),
+	n.set(table, nftSet, 1, nftTypeAddress, 4)
+	n.set(table, nftTagTypes, 2, nftTypeEther, 2)
+	elements(n, unix.NFT_MSG_NEWSETELEM, table, nftTagTypes,
+		[]byte{unix.ETH_P_8021Q >> 8, unix.ETH_P_8021Q & 0xff}, []byte{unix.ETH_P_8021AD >> 8, unix.ETH_P_8021AD & 0xff})
+	n.change(unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, nftText(unix.NFTA_CHAIN_TABLE, table), nftText(unix.NFTA_CHAIN_NAME, nftChain),
 		nftNest(unix.NFTA_CHAIN_HOOK, nftNumber(unix.NFTA_HOOK_HOOKNUM, unix.NF_NETDEV_INGRESS),
 			nftNumber(unix.NFTA_HOOK_PRIORITY, 0), nftText(unix.NFTA_HOOK_DEV, device)),
 		nftText(unix.NFTA_CHAIN_TYPE, "filter"))
-	claimed := []*nl.RtAttr{nftLoad(unix.NFT_PAYLOAD_NETWORK_HEADER, 16, 4), nftIn(nftSet), nftDrop()}
-	n.rule(table, append([]*nl.RtAttr{nftLoad(unix.NFT_PAYLOAD_LL_HEADER, 12, 2), nftEqual(unix.ETH_P_IP>>8, unix.ETH_P_IP&0xff)}, claimed...))
-	for _, tpid := range []uint16{unix.ETH_P_8021Q, unix.ETH_P_8021AD} {
-		n.rule(table, append([]*nl.RtAttr{
-			nftLoad(unix.NFT_PAYLOAD_LL_HEADER, 12, 2), nftEqual(byte(tpid>>8), byte(tpid)),
-			nftLoad(unix.NFT_PAYLOAD_LL_HEADER, 14, 2), nftMask(0x0f, 0xff), nftEqual(0, 0),
-			nftLoad(unix.NFT_PAYLOAD_LL_HEADER, 16, 2), nftEqual(unix.ETH_P_IP>>8, unix.ETH_P_IP&0xff),
-		}, claimed...))
+	for tags := range uint32(nftTags + 1) {
+		n.look(table, tags)
 	}
+	n.rule(table, nftVerdict(nftDrop)) // only tags
 }
 
-// nftTypeAddress is nft(8)'s number for the type ipv4_addr, by which it shows the set.
-const nftTypeAddress = 7
+// look makes the rules for what is behind a number of priority tags: a datagram for a
+// claimed address is dropped; what is no tag, or one of a VLAN and so another network's,
+// goes its way; a priority tag goes on to the next rules. A tag that is in the metadata
+// is loaded as if it were in the frame.
+func (n *nftBatch) look(table string, tags uint32) {
+	at := 12 + 4*tags
+	etherType := nftLoad(at, 2)
+	n.rule(table, etherType, nftCompare(nftEqual, unix.ETH_P_IP>>8, unix.ETH_P_IP&0xff), nftLoad(at+2+16, 4), nftIn(nftSet), nftVerdict(nftDrop))
+	n.rule(table, etherType, nftNotIn(nftTagTypes), nftVerdict(nftAccept))
+	n.rule(table, nftLoad(at+2, 2), nftMask(0x0f, 0xff), nftCompare(nftUnequal, 0, 0), nftVerdict(nftAccept))
+}
 
-func (n *nftBatch) rule(table string, steps []*nl.RtAttr) {
+// set makes a set of keys of a length in bytes, of a type of nft(8)'s.
+func (n *nftBatch) set(table, name string, id, keyType, keyLen uint32) {
+	n.change(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, nftText(unix.NFTA_SET_TABLE, table), nftText(unix.NFTA_SET_NAME, name),
+		nftNumber(unix.NFTA_SET_KEY_TYPE, keyType), nftNumber(unix.NFTA_SET_KEY_LEN, keyLen), nftNumber(unix.NFTA_SET_ID, id))
+}
+
+// nft(8)'s numbers for the types by which it shows sets.
+const (
+	nftTypeAddress = 7  // ipv4_addr
+	nftTypeEther   = 10 // ether_type
+)
+
+func (n *nftBatch) rule(table string, steps ...*nl.RtAttr) {
 	n.change(unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, nftText(unix.NFTA_RULE_TABLE, table),
 		nftText(unix.NFTA_RULE_CHAIN, nftChain), nftNest(unix.NFTA_RULE_EXPRESSIONS, steps...))
 }
 
-// elements adds addresses to the set, or takes them out.
-func elements(n *nftBatch, message uint16, table string, addresses map[[4]byte]bool) {
+// elements adds elements to a set, or takes them out.
+func elements(n *nftBatch, message uint16, table, set string, keys ...[]byte) {
 	const atOnce = 1000 // an attribute holds 64 KiB
-	list := []*nl.RtAttr{}
-	flush := func() {
-		if len(list) > 0 {
-			n.change(message, unix.NLM_F_CREATE, nftText(unix.NFTA_SET_ELEM_LIST_TABLE, table),
-				nftText(unix.NFTA_SET_ELEM_LIST_SET, nftSet), nftNest(unix.NFTA_SET_ELEM_LIST_ELEMENTS, list...))
+	for some := range slices.Chunk(keys, atOnce) {
+		list := make([]*nl.RtAttr, len(some))
+		for i, key := range some {
+			list[i] = nftNest(unix.NFTA_LIST_ELEM, nftValue(unix.NFTA_SET_ELEM_KEY, key...))
 		}
-		list = nil
+		n.change(message, unix.NLM_F_CREATE, nftText(unix.NFTA_SET_ELEM_LIST_TABLE, table),
+			nftText(unix.NFTA_SET_ELEM_LIST_SET, set), nftNest(unix.NFTA_SET_ELEM_LIST_ELEMENTS, list...))
 	}
+}
+
+// keys returns the addresses as keys of a set.
+func keys(addresses map[[4]byte]bool) [][]byte {
+	all := make([][]byte, 0, len(addresses))
 	for a := range addresses {
-		list = append(list, nftNest(unix.NFTA_LIST_ELEM, nftValue(unix.NFTA_SET_ELEM_KEY, a[:]...)))
-		if len(list) == atOnce {
-			flush()
-		}
+		all = append(all, a[:])
 	}
-	flush()
+	return all
 }

@@ -123,10 +123,10 @@ func nftExpression(name string, attrs ...*nl.RtAttr) *nl.RtAttr {
 	return nftNest(unix.NFTA_LIST_ELEM, nftText(unix.NFTA_EXPR_NAME, name), nftNest(unix.NFTA_EXPR_DATA, attrs...))
 }
 
-// nftLoad loads bytes of the packet, from the start of a header, into register 1.
-func nftLoad(base, offset, n uint32) *nl.RtAttr {
+// nftLoad loads bytes of the frame into register 1.
+func nftLoad(offset, n uint32) *nl.RtAttr {
 	return nftExpression("payload", nftNumber(unix.NFTA_PAYLOAD_DREG, unix.NFT_REG_1),
-		nftNumber(unix.NFTA_PAYLOAD_BASE, base), nftNumber(unix.NFTA_PAYLOAD_OFFSET, offset), nftNumber(unix.NFTA_PAYLOAD_LEN, n))
+		nftNumber(unix.NFTA_PAYLOAD_BASE, unix.NFT_PAYLOAD_LL_HEADER), nftNumber(unix.NFTA_PAYLOAD_OFFSET, offset), nftNumber(unix.NFTA_PAYLOAD_LEN, n))
 }
 
 // nftMask leaves of register 1 what is in the mask.
@@ -136,21 +136,31 @@ func nftMask(mask ...byte) *nl.RtAttr {
 		nftValue(unix.NFTA_BITWISE_XOR, make([]byte, len(mask))...))
 }
 
-// nftEqual ends the rule unless register 1 is as given.
-func nftEqual(data ...byte) *nl.RtAttr {
-	const equal = 0 // NFT_CMP_EQ
-	return nftExpression("cmp", nftNumber(unix.NFTA_CMP_SREG, unix.NFT_REG_1), nftNumber(unix.NFTA_CMP_OP, equal),
+// Comparisons (NFT_CMP_EQ, NFT_CMP_NEQ) and verdicts (NF_DROP, NF_ACCEPT).
+const (
+	nftEqual, nftUnequal = 0, 1
+	nftDrop, nftAccept   = 0, 1
+)
+
+// nftCompare ends the rule unless register 1 compares so with the given.
+func nftCompare(how uint32, data ...byte) *nl.RtAttr {
+	return nftExpression("cmp", nftNumber(unix.NFTA_CMP_SREG, unix.NFT_REG_1), nftNumber(unix.NFTA_CMP_OP, how),
 		nftValue(unix.NFTA_CMP_DATA, data...))
 }
 
 // nftIn ends the rule unless register 1 is in a set.
-func nftIn(set string) *nl.RtAttr {
-	return nftExpression("lookup", nftText(unix.NFTA_LOOKUP_SET, set), nftNumber(unix.NFTA_LOOKUP_SREG, unix.NFT_REG_1))
+func nftIn(set string) *nl.RtAttr { return nftLookup(set, 0) }
+
+// nftNotIn ends the rule if register 1 is in a set.
+func nftNotIn(set string) *nl.RtAttr { return nftLookup(set, unix.NFT_LOOKUP_F_INV) }
+
+func nftLookup(set string, flags uint32) *nl.RtAttr {
+	return nftExpression("lookup", nftText(unix.NFTA_LOOKUP_SET, set), nftNumber(unix.NFTA_LOOKUP_SREG, unix.NFT_REG_1),
+		nftNumber(unix.NFTA_LOOKUP_FLAGS, flags))
 }
 
-// nftDrop drops the packet.
-func nftDrop() *nl.RtAttr {
-	const drop = 0 // NF_DROP
+// nftVerdict ends the chain with a verdict.
+func nftVerdict(code uint32) *nl.RtAttr {
 	return nftExpression("immediate", nftNumber(unix.NFTA_IMMEDIATE_DREG, unix.NFT_REG_VERDICT),
-		nftNest(unix.NFTA_IMMEDIATE_DATA, nftNest(unix.NFTA_DATA_VERDICT, nftNumber(unix.NFTA_VERDICT_CODE, drop))))
+		nftNest(unix.NFTA_IMMEDIATE_DATA, nftNest(unix.NFTA_DATA_VERDICT, nftNumber(unix.NFTA_VERDICT_CODE, code))))
 }
