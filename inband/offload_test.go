@@ -15,12 +15,16 @@ func TestSegmentsUDP(t *testing.T) {
 		return err
 	}))
 	defer unix.Close(fd)
-	if _, err := SegmentsUDP(fd, "none0"); err != unix.ENODEV {
-		t.Errorf("no such device: %v", err)
+	refused := func() {
+		t.Helper()
+		for name, want := range map[string]error{"none0": unix.ENODEV, "a-name-too-long-for-a-device": unix.EINVAL, "fifteen-letters": unix.ENODEV,
+			"sixteen--letters": unix.EINVAL} {
+			if on, err := SegmentsUDP(fd, name); on || err != want {
+				t.Errorf("%s: %t, %v, want %v", name, on, err, want)
+			}
+		}
 	}
-	if _, err := SegmentsUDP(fd, "a-name-too-long-for-a-device"); err != unix.EINVAL {
-		t.Errorf("no name: %v", err)
-	}
+	refused()
 	want := func(want bool) {
 		t.Helper()
 		if got, err := SegmentsUDP(fd, "near0"); got != want || err != nil {
@@ -28,6 +32,12 @@ func TestSegmentsUDP(t *testing.T) {
 		}
 	}
 	want(true)
+	refused() // what the kernel has is known by now
+	asked := features
+	want(true)
+	if features != asked {
+		t.Error("what the kernel has was asked for again")
+	}
 	ethtool, err := exec.LookPath("ethtool")
 	if err != nil {
 		t.Skip("ethtool is not installed")
