@@ -120,3 +120,22 @@ func TestForgedNeighboursEvictEachOther(t *testing.T) {
 		checkInvariants(t, s.Table)
 	}
 }
+
+// As many answers as AnswerQueueLen wait for one neighbour, the latest ones.
+func TestAnswersForOneNeighbour(t *testing.T) {
+	s := newSim(t, func(c *Config) { c.AnswerQueueLen = 3 })
+	e, c := s.ResolveAnswer(s.now, host(1), ourIP)
+	if c != CauseNone {
+		t.Fatal(c)
+	}
+	for i := range 8 {
+		s.Enqueue(e, Pending{Frame: make([]byte, 100+i), Answer: true})
+		s.drain()
+		if n := e.answers.n; n != min(i+1, 3) {
+			t.Errorf("behind answer %d %d wait", i+1, n)
+		}
+	}
+	if p := e.answers.pop(); len(p.Frame) != 105 {
+		t.Errorf("the oldest that waits has %d bytes", len(p.Frame))
+	}
+}

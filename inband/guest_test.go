@@ -92,6 +92,7 @@ func TestGuestFollowsAddresses(t *testing.T) {
 	told := make(chan struct{}, 100)
 	g.SetNotify(func() { told <- struct{}{} })
 	ours := [4]byte{10, 9, 0, 2}
+	g.Release(ours) // which nobody has reserved
 	must(t, g.Reserve(ours))
 	if err := g.Taken(ours); err != nil {
 		t.Fatal(err)

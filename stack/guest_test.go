@@ -296,3 +296,34 @@ func TestAwaitAddressEnds(t *testing.T) {
 		t.Errorf("canceled: %v", err)
 	}
 }
+
+// A link that was removed, or whose stack is closed, tells nobody any more.
+func TestRetiredLinkTellsNobody(t *testing.T) {
+	s := newStack(t, Config{})
+	removed, i := addHost(t, s, InterfaceConfig{})
+	closed, _ := addHost(t, s, InterfaceConfig{})
+	check(t, s.RemoveLink(i.Index()))
+	check(t, s.Close())
+	for name, l := range map[string]*hostLink{"removed": removed, "closed": closed} {
+		l.mu.Lock()
+		if l.notify != nil {
+			t.Errorf("%s: it would tell the stack", name)
+		}
+		l.mu.Unlock()
+	}
+}
+
+// An address that no host can have is refused and leaves nothing behind.
+func TestImpossibleAddress(t *testing.T) {
+	s := newStack(t, Config{})
+	l, i := addHost(t, s, InterfaceConfig{})
+	for _, a := range []string{"224.0.0.1/24", "127.0.0.1/8", "255.255.255.255/32", "0.0.0.0/0"} {
+		p := netip.MustParsePrefix(a)
+		if err := i.AddAddress(p); err != unix.EINVAL {
+			t.Errorf("%s: %v", a, err)
+		}
+		if reserved, claimed := l.holds(p.Addr().As4()); reserved || claimed || len(i.Addresses()) != 0 {
+			t.Errorf("%s: reserved %t, claimed %t, addresses %v", a, reserved, claimed, i.Addresses())
+		}
+	}
+}

@@ -7,6 +7,7 @@
 //	go run ./test/mutants -only guard,wake -n 0 ./stack ./sockapi
 //	go run ./test/mutants -changed HEAD~20 ./...  # of lines that have changed since
 //
+// Those that change nothing do not count: equivalent.txt lists them, with the reason.
 // Nothing in the tree is written: mutants are built by go's -overlay.
 package main
 
@@ -33,6 +34,9 @@ func main() {
 	)
 	flag.Parse()
 	all, err := find(flag.Args(), *changed)
+	if err == nil {
+		all, err = withoutEquivalents(all)
+	}
 	if err != nil {
 		log.Fatal(err)
 	}

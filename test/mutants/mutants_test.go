@@ -131,3 +131,37 @@ func TestRun(t *testing.T) {
 		}
 	}
 }
+
+// The list of mutants that change nothing has those that there are, and leaves them out.
+func TestEquivalents(t *testing.T) {
+	known, err := equivalents()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folders := make(map[string]bool)
+	for name, reason := range known {
+		folder, _, _ := strings.Cut(name, "/")
+		folders["../../"+folder] = true
+		if reason == "" {
+			t.Errorf("%s: no reason", name)
+		}
+	}
+	var patterns []string
+	for f := range folders {
+		patterns = append(patterns, f)
+	}
+	all, err := find(patterns, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all {
+		delete(known, m.name())
+	}
+	for name := range known {
+		t.Errorf("equivalent.txt: there is no such mutant: %s", name)
+	}
+	rest, err := withoutEquivalents(slices.Clone(all))
+	if err != nil || len(rest) >= len(all) {
+		t.Errorf("%d of %d mutants are left: %v", len(rest), len(all), err)
+	}
+}
