@@ -35,6 +35,7 @@ type Interface struct {
 	link     link.Link
 	losses   link.LossTeller // the link, nil if it does not tell
 	queue    *txQueue        // that all may use
+	sharers  atomic.Int32    // how many sockets do
 	index    int32
 	loopback bool
 	info     atomic.Pointer[link.Info]

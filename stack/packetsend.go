@@ -54,7 +54,6 @@ func (k *Socket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 			return e
 		}
 	}
-	k.sendsBy.add(ifc.index)
 	b, e := tx.room(k.wayOut(ifc), n)
 	if e != 0 {
 		return e

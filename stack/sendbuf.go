@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -201,8 +200,8 @@ func (k *Socket) spaceWaiter() *Waiter {
 // charge: about twice the payload's (SO_SNDBUF).
 func (k *Socket) SetSendBuffer(n int) {
 	k.sending.limit.Store(int64(n))
-	if n < defaultSndbuf {
-		k.separate()
+	if n != defaultSndbuf {
+		k.separate() // what all use has a size of its own
 	}
 	for _, q := range k.sending.own.all() {
 		q.room.SetBuffer(n)
@@ -218,11 +217,18 @@ func (k *Socket) SetSendBuffer(n int) {
 func (k *Socket) SendBuffer() int { return int(k.sending.limit.Load()) }
 
 // SendQueued returns how much is charged for what waits to be sent, in the stack and in
-// the device (SIOCOUTQ in udp(7)). Of what the socket has sent by a way out that all
-// use it knows no more than what all have there; from the first call on it has its own.
+// the device (SIOCOUTQ in udp(7)). Of what the socket has sent by a way out that others
+// use too it knows no more than what all have there; from the first call on it has its
+// own.
 func (k *Socket) SendQueued() int {
 	n := k.sendQueued()
-	k.separate()
+	if list := k.sending.own.shares.Load(); list != nil {
+		for _, i := range *list {
+			if i.sharers.Load() > 1 {
+				k.separate()
+			}
+		}
+	}
 	return n
 }
 
@@ -232,11 +238,11 @@ func (k *Socket) sendQueued() int {
 	for _, q := range k.sending.own.all() {
 		n += q.room.Queued()
 	}
-	devices := k.sendsBy.latest()
-	for _, i := range k.s.net.Load().interfaces {
-		used := slices.Contains(devices, 0) || slices.Contains(devices, i.index)
-		if used && i.queue.room != nil && k.sending.own.of(i) == nil {
-			n += i.queue.room.Queued()
+	if list := k.sending.own.shares.Load(); list != nil {
+		for _, i := range *list {
+			if i.queue.room != nil {
+				n += i.queue.room.Queued()
+			}
 		}
 	}
 	return n

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,8 +12,8 @@ import (
 // A txQueue is a way out of an interface. There are two kinds:
 //
 //   - the link's own (Interface.queue), the quickest, by which every socket sends
-//     until somebody notices that it is shared: a send that finds it full, an SO_SNDBUF
-//     smaller than usual, a question how much has not left yet;
+//     until it matters that others do too: a send finds it full, or somebody asks how
+//     much has not left yet; or until SO_SNDBUF is set;
 //   - one socket's alone (link.Queuer.OpenQueue), from then on: as on Linux the socket
 //     is charged for its own frames, up to its SO_SNDBUF, whatever others do.
 //
@@ -73,9 +74,12 @@ func (l roomLink) PollError() {}
 
 // ownQueues are a socket's ways out that are its alone, by interface.
 type ownQueues struct {
-	list atomic.Pointer[[]*txQueue] // never changed, only replaced
+	// list has the ways out, shares the interfaces by whose own way the socket sends,
+	// or has sent. They are never changed, only replaced.
+	list   atomic.Pointer[[]*txQueue]
+	shares atomic.Pointer[[]*Interface]
 
-	mu     sync.Mutex // of those who replace it; taken before locks of the link
+	mu     sync.Mutex // of those who replace them; taken before locks of the link
 	closed bool
 }
 
@@ -91,14 +95,6 @@ func (o *ownQueues) of(i *Interface) *txQueue {
 		}
 	}
 	return nil
-}
-
-// queueFor returns the socket's way out of an interface.
-func (k *Socket) queueFor(i *Interface) *txQueue {
-	if q := k.sending.own.of(i); q != nil {
-		return q
-	}
-	return i.queue
 }
 
 // ownQueue returns the socket's own way out of an interface, which it gets if it has
@@ -127,9 +123,43 @@ func (k *Socket) ownQueue(i *Interface) *txQueue {
 		own.SetRoom(k.s.rooms.look)
 		q = &txQueue{ifc: i, out: own, room: own}
 	}
+	if q != i.queue {
+		o.unshareLocked(i)
+	}
 	o.addLocked(q)
 	k.dropPaths()
 	return q
+}
+
+// share notes that the socket sends by an interface's own way out.
+func (o *ownQueues) share(i *Interface) {
+	if list := o.shares.Load(); list != nil && slices.Contains(*list, i) {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	list := []*Interface{i}
+	if old := o.shares.Load(); old != nil {
+		if slices.Contains(*old, i) {
+			return
+		}
+		list = append(list, *old...)
+	}
+	if !o.closed {
+		i.sharers.Add(1)
+		o.shares.Store(&list)
+	}
+}
+
+// unshareLocked is for a socket that does so no more.
+func (o *ownQueues) unshareLocked(i *Interface) {
+	list := o.shares.Load()
+	if list == nil || !slices.Contains(*list, i) {
+		return
+	}
+	i.sharers.Add(-1)
+	left := slices.DeleteFunc(slices.Clone(*list), func(other *Interface) bool { return other == i })
+	o.shares.Store(&left)
 }
 
 // addLocked adds a way out, and forgets those of interfaces that have gone.
@@ -183,6 +213,11 @@ func (o *ownQueues) close(k *Socket) {
 		q.room.Close()
 	}
 	o.list.Store(nil)
+	if list := o.shares.Load(); list != nil {
+		for _, i := range *list {
+			o.unshareLocked(i)
+		}
+	}
 }
 
 // separate has the socket send by ways out of its own from now on.
@@ -193,18 +228,22 @@ func (k *Socket) separate() {
 	k.dropPaths()
 }
 
-// wayOut is queueFor for a path or a frame that is made now.
+// wayOut returns the socket's way out of an interface.
 func (k *Socket) wayOut(i *Interface) *txQueue {
 	if k.sending.apart.Load() {
 		return k.ownQueue(i)
 	}
-	return k.queueFor(i)
+	if q := k.sending.own.of(i); q != nil {
+		return q
+	}
+	k.sending.own.share(i)
+	return i.queue
 }
 
-// moveAside is for a send that has found a way out full: if that was one which all
-// use, the socket gets its own, and true says that what is left may go by that.
+// moveAside is for a send that has found a way out full: if that was one which others
+// use too, the socket gets its own, and true says that what is left may go by that.
 func (k *Socket) moveAside(tx *txbuf) bool {
-	if k == nil || len(tx.batch) == 0 || tx.to != tx.to.ifc.queue || k.sending.own.of(tx.to.ifc) == tx.to {
+	if k == nil || len(tx.batch) == 0 || tx.to != tx.to.ifc.queue || tx.to.ifc.sharers.Load() < 2 {
 		return false
 	}
 	to := k.ownQueue(tx.to.ifc)

@@ -168,6 +168,16 @@ func (w *slowWire) sender(local string) *Socket {
 	return w.socket(local, "10.9.0.2:7")
 }
 
+// company has another socket send by the wire too.
+func (w *slowWire) company() *Socket {
+	w.t.Helper()
+	k := w.sender("10.9.0.1:99")
+	w.number(k, 0, 1)
+	w.l.free(-1)
+	w.sent()
+	return k
+}
+
 // number sends datagrams with numbers from on, without waiting, until EAGAIN or n are
 // sent, and returns how many were.
 func (w *slowWire) number(k *Socket, from, n int) int {
@@ -203,9 +213,11 @@ func upTo(a, b int) (all []int) {
 func TestSocketsApart(t *testing.T) {
 	slowBubble(t, func(t *testing.T, w *slowWire) {
 		bulk, urgent := w.sender("10.9.0.1:1"), w.sender("10.9.0.1:2")
-		n := w.number(bulk, 0, 100)
-		if n != 20 { // ten by what all use, ten by its own
+		if n := w.number(bulk, 0, 100); n != 10 {
 			t.Errorf("%d datagrams before EAGAIN", n)
+		}
+		if len(w.l.opened) != 0 {
+			t.Error("a queue for who is alone")
 		}
 		if bulk.Events()&unix.EPOLLOUT != 0 || urgent.Events()&unix.EPOLLOUT == 0 {
 			t.Error("readiness of one is the other's")
@@ -216,8 +228,11 @@ func TestSocketsApart(t *testing.T) {
 		if b, u := bulk.SendQueued(), urgent.SendQueued(); b != 10000 || u != 3000 {
 			t.Errorf("%d and %d bytes queued", b, u)
 		}
+		if m := w.number(w.sender("10.9.0.1:3"), 2000, 100); m != 10 {
+			t.Errorf("%d datagrams of another before EAGAIN", m)
+		}
 		w.l.free(-1)
-		if got, want := w.numbers(), append(upTo(0, 20), upTo(1000, 1003)...); !slices.Equal(got, want) {
+		if got, want := w.numbers(), slices.Concat(upTo(0, 10), upTo(1000, 1003), upTo(2000, 2010)); !slices.Equal(got, want) {
 			t.Errorf("came %v", got)
 		}
 		if bulk.Events()&unix.EPOLLOUT == 0 {
@@ -230,6 +245,7 @@ func TestSocketsApart(t *testing.T) {
 // filled it.
 func TestRoomIsAnEdge(t *testing.T) {
 	slowBubble(t, func(t *testing.T, w *slowWire) {
+		w.company()
 		k := w.sender("10.9.0.1:1")
 		edges := make(chan struct{}, 100)
 		check(t, k.Watch(&Watch{Notify: func(ev uint32) bool {
@@ -266,6 +282,7 @@ func TestRoomIsAnEdge(t *testing.T) {
 // A blocked send ends when there is room, in order, and not by turns.
 func TestBlockedUntilRoom(t *testing.T) {
 	slowBubble(t, func(t *testing.T, w *slowWire) {
+		w.company()
 		k := w.sender("10.9.0.1:1")
 		n := w.number(k, 0, 100)
 		done := make(chan error)
@@ -287,6 +304,7 @@ func TestBlockedUntilRoom(t *testing.T) {
 // given back then and not before.
 func TestCloseBehind(t *testing.T) {
 	slowBubble(t, func(t *testing.T, w *slowWire) {
+		w.company()
 		k := w.sender("10.9.0.1:1")
 		w.number(k, 0, 12)
 		payload := make([]byte, 2*15) // fifteen segments
@@ -318,6 +336,7 @@ func TestCloseBehind(t *testing.T) {
 func TestNoQueueToBeHad(t *testing.T) {
 	slowBubble(t, func(t *testing.T, w *slowWire) {
 		w.l.none = unix.EMFILE
+		w.company()
 		k := w.sender("10.9.0.1:1")
 		if n := w.number(k, 0, 100); n != 10 {
 			t.Errorf("%d datagrams before EAGAIN", n)
@@ -352,9 +371,32 @@ func TestOwnBuffer(t *testing.T) {
 		if n := asked.SendQueued(); n != 0 {
 			t.Errorf("%d bytes queued of one who has sent none", n)
 		}
+		w.company()
 		w.number(asked, 100, 4)
 		if n := asked.SendQueued(); n != 4000 {
 			t.Errorf("%d bytes queued", n)
+		}
+		w.number(asked, 104, 1)
+		if len(w.l.opened) != 2 {
+			t.Errorf("%d queues, of one with a size and of one who has asked", len(w.l.opened))
+		}
+		w.l.free(-1)
+	})
+}
+
+// A socket that is closed, or has its own way out, is no company any more.
+func TestAloneAgain(t *testing.T) {
+	slowBubble(t, func(t *testing.T, w *slowWire) {
+		other := w.company()
+		check(t, other.Close())
+		apart := w.company()
+		apart.SetSendBuffer(4608)
+		w.number(apart, 0, 1)
+		w.l.free(-1)
+		w.sent()
+		opened := len(w.l.opened)
+		if n := w.number(w.sender("10.9.0.1:1"), 0, 100); n != 10 || len(w.l.opened) != opened {
+			t.Errorf("%d datagrams, %d queues more", n, len(w.l.opened)-opened)
 		}
 		w.l.free(-1)
 	})
