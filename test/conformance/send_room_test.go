@@ -182,3 +182,27 @@ func TestEdgeOfRoom(t *testing.T) {
 		})
 	}
 }
+
+// A socket takes as much as SO_SNDBUF says before it says EAGAIN: as many datagrams as
+// one of the kernel's, within an eighth, the first time too.
+func TestSendBufferHolds(t *testing.T) {
+	for _, size := range []int{100, 1000, 1472} {
+		for _, buffer := range []int{0, 8 << 10, 40 << 10, 200 << 10} {
+			took := map[bool]int{}
+			for _, side := range slowSides {
+				l := sendLab(t, side)
+				w := newSendWorld(t, l.Near(), side, l.Far())
+				l.Near().Htb(t, lab.Class{Rate: "80kbit", Packets: 4000})
+				newArrivals(t, l.Far(), 7)
+				s := w.connected(7)
+				if buffer > 0 {
+					check(t, s.SetsockoptInt(unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, buffer))
+				}
+				took[side.kernel] = fill(t, s, size)
+			}
+			if a, b := took[true], took[false]; b < a-a/8-1 || b > a+a/8+1 {
+				t.Errorf("%d bytes each, SO_SNDBUF %d: %d taken, in-band %d", size, buffer, b, a)
+			}
+		}
+	}
+}
