@@ -194,10 +194,16 @@ func (i *Interface) tell(e Event) {
 	}
 }
 
-// tellState tells of a change of the link's state.
-func (i *Interface) tellState(old, now link.State) {
-	kinds := map[link.State]EventKind{link.Up: LinkUp, link.Down: LinkDown, link.NoCarrier: LinkDown, link.Gone: LinkGone}
-	if kinds[old] != kinds[now] {
-		i.tell(Event{Kind: kinds[now]})
+// stateEvents are the kinds of event that tell of a link's state.
+var stateEvents = map[link.State]EventKind{link.Up: LinkUp, link.Down: LinkDown, link.NoCarrier: LinkDown, link.Gone: LinkGone}
+
+// tellStates tells of the changes of the link's state, in their order. By now they
+// count: who hears of one finds the routes as they are with it.
+func (i *Interface) tellStates() {
+	i.neighMu.Lock()
+	defer i.neighMu.Unlock()
+	for _, k := range i.untold {
+		i.tell(Event{Kind: k})
 	}
+	i.untold = i.untold[:0]
 }

@@ -3,12 +3,14 @@ package stack
 import (
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
+	"golang.org/x/sys/unix"
 )
 
 // next returns the next event of a kind; others are passed over.
@@ -101,4 +103,32 @@ func arpFrame(mac link.MAC, op byte, sender, target [4]byte) []byte {
 	b := append(append([]byte{255, 255, 255, 255, 255, 255}, mac[:]...), 8, 6, 0, 1, 8, 0, 6, 4, 0, op)
 	b = append(append(b, mac[:]...), sender[:]...)
 	return append(append(b, 0, 0, 0, 0, 0, 0), target[:]...)
+}
+
+// Who hears that a device is down, or up again, finds the routes as they are with that.
+func TestEventsTellWhatCounts(t *testing.T) {
+	p := newPair(t, Config{}, pipe.Options{})
+	u := p.near.Subscribe(0)
+	set := make(chan bool)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for up := range set {
+			p.nearEnd.SetUp(up)
+		}
+	})
+	defer func() { close(set); wg.Wait() }()
+	to := netip.MustParseAddrPort("10.9.0.2:9")
+	k := udpSocket(t, p.near, "")
+	for range 200 {
+		set <- false
+		u.next(t, LinkDown)
+		if err := k.Connect(to); err != unix.ENETUNREACH {
+			t.Fatalf("connect when told that the link is down: %v", err)
+		}
+		set <- true
+		u.next(t, LinkUp)
+		if err := k.Connect(to); err != nil {
+			t.Fatalf("connect when told that the link is up: %v", err)
+		}
+	}
 }

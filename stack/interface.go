@@ -42,13 +42,14 @@ type Interface struct {
 	primary  [4]byte // the first address, guarded by the receive lock
 
 	neighTimer *timer
-	// neighMu guards the neighbour table, who waits for it, and how many datagrams
+	// neighMu guards the neighbour table, who waits for it, untold, and how many datagrams
 	// that waited for a neighbour are in the outbox.
 	neighMu    sync.Mutex
 	flushing   int
 	flushed    sync.Cond // flushing is 0 again
 	neigh      *arp.Table
 	solicitors map[[4]byte][]*solicitation
+	untold     []EventKind // changes of the link's state that nobody has been told of
 
 	groups groupState
 

@@ -80,7 +80,9 @@ func (i *Interface) linkChanged() {
 		i.groups.lost.Store(true)
 	}
 	i.info.Store(&info)
-	i.tellState(old.State, info.State)
+	if k := stateEvents[info.State]; k != stateEvents[old.State] {
+		i.untold = append(i.untold, k)
+	}
 	now := s.clock.Now()
 	if info.HardwareAddr != old.HardwareAddr {
 		i.neigh.SetHardwareAddr(info.HardwareAddr)
@@ -100,6 +102,7 @@ func (i *Interface) linkChanged() {
 	}
 	i.renewGroups()
 	s.gen.changed()
+	i.tellStates()
 	s.wakeSleepers()
 	s.rooms.look()
 	i.s.sendOutbox()
