@@ -99,8 +99,8 @@ func (a *app) runMcastSend(cmd *cobra.Command, f *mcastSendFlags, args []string)
 		return noWay(to.Addr(), err)
 	}
 	defer a.showOnSignal(n, f.json)()
-	sum, err := a.sendToGroup(cmd.Context(), f, s, to, args[1:])
-	return errors.Join(err, a.closing(&f.netFlags, n, sum, fmt.Sprintf("%d datagrams, %d bytes", sum.Datagrams, sum.Bytes)))
+	sum, err := a.sendToGroup(cmd.Context(), f, n, s, to, args[1:])
+	return errors.Join(err, a.closing(&f.netFlags, n, sum, sum.text()))
 }
 
 // setOptions sets the options of multicast that were asked for; the others stay as
@@ -133,16 +133,20 @@ func (f *mcastSendFlags) setOptions(cmd *cobra.Command, n *node.Node, s *sockapi
 }
 
 // sendToGroup sends what the flags and words say, until ctx ends.
-func (a *app) sendToGroup(ctx context.Context, f *mcastSendFlags, s *sockapi.Socket, to netip.AddrPort, words []string) (sum transferSummary, err error) {
+func (a *app) sendToGroup(ctx context.Context, f *mcastSendFlags, n *node.Node, s *sockapi.Socket, to netip.AddrPort, words []string) (sum transferSummary, err error) {
+	out, several := outage{a: a}, f.count > 1 || f.size == 0 && len(words) == 0
 	one := func(p []byte) error {
 		if f.seq.End() > len(p) {
 			return fmt.Errorf("--seq %s: does not fit in the %d bytes of line %d", f.seq.String(), len(p), sum.Datagrams+1)
 		}
-		f.seq.Put(p, sum.Datagrams+1)
-		n, err := s.Send(p, 0)
+		f.seq.Put(p, sum.Datagrams+sum.NotSent+1) // those are missing, and receivers are to see it
+		sent, err := s.Send(p, 0)
 		if err == nil {
 			sum.Datagrams++
-			sum.Bytes += uint64(n)
+			sum.Bytes += uint64(sent)
+		}
+		if several && out.lost(n, to.String(), err, &sum) {
+			return nil
 		}
 		return refused(to.String(), err)
 	}

@@ -59,6 +59,16 @@ datagrams, or with Ctrl-C.`,
 type transferSummary struct {
 	Datagrams uint64 `json:"datagrams"`
 	Bytes     uint64 `json:"bytes"`
+	NotSent   uint64 `json:"not_sent,omitempty"` // while the device was down, or away
+}
+
+// text is the summary as a line.
+func (s *transferSummary) text() string {
+	text := fmt.Sprintf("%d datagrams, %d bytes", s.Datagrams, s.Bytes)
+	if s.NotSent > 0 {
+		text += fmt.Sprintf(", %d not sent", s.NotSent)
+	}
+	return text
 }
 
 // A received is one datagram as JSON.

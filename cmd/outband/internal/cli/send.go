@@ -53,7 +53,7 @@ nobody listens is known only when an ICMP message says so.`,
 		if err == nil && wait > 0 {
 			err = a.answers(cmd.Context(), s, to, time.Duration(wait), f.json)
 		}
-		return errors.Join(err, a.closing(&f, n, sum, fmt.Sprintf("%d datagrams, %d bytes", sum.Datagrams, sum.Bytes)))
+		return errors.Join(err, a.closing(&f, n, sum, sum.text()))
 	}
 	return cmd
 }
@@ -77,11 +77,15 @@ func (a *app) runSend(ctx context.Context, n *node.Node, s *sockapi.Socket, to n
 			return sum, answerNo(err.Error())
 		}
 	}
+	out := outage{a: a}
 	one := func(p []byte) error {
-		n, err := s.Send(p, 0)
+		sent, err := s.Send(p, 0)
 		if err == nil {
 			sum.Datagrams++
-			sum.Bytes += uint64(n)
+			sum.Bytes += uint64(sent)
+		}
+		if len(words) == 0 && out.lost(n, to.String(), err, &sum) {
+			return nil
 		}
 		return refused(to.String(), err)
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -243,11 +244,33 @@ func (r *run) send(now time.Time) error {
 	case errors.Is(err, unix.EMSGSIZE):
 		r.tooLong(seq)
 		return nil
+	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENETDOWN):
+		r.notSent(seq, err)
+		return nil
 	case unreachable(err) != "":
 		r.unreachable(seq, err)
 		return nil
 	}
 	return err
+}
+
+// notSent says that a request did not leave this host: its device is down, or away. It
+// counts as sent, as with ping(8).
+func (r *run) notSent(seq uint16, err error) {
+	r.failed[seq] = true
+	r.acknowledge(seq)
+	if r.Flood {
+		r.dot("E")
+		return
+	}
+	if r.Quiet {
+		return
+	}
+	text := err.Error()
+	if errno := unix.Errno(0); errors.As(err, &errno) {
+		text = errno.Error()
+	}
+	fmt.Fprintf(r.errOut, "ping: sendmsg: %s\n", strings.ToUpper(text[:1])+text[1:])
 }
 
 // receive takes one message, or waits in vain.
