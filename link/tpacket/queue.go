@@ -58,7 +58,7 @@ func (q linkQueue) Room() bool {
 		return true
 	}
 	defer s.gate.leave()
-	return s.room.there()
+	return s.room.thereIn(s.fds()...)
 }
 
 // RoomFD implements [link.TxQueue].
@@ -252,8 +252,7 @@ func (q *queue) Room() bool {
 		return true
 	}
 	defer q.gate.leave()
-	full := int(q.room.full.Load())
-	return writable(q.fd) && (full == 0 || full == q.fd || writable(full))
+	return q.room.thereIn(q.fds()...)
 }
 
 // RoomFD implements [link.TxQueue].

@@ -43,6 +43,18 @@ func (r *room) there() bool {
 	return fd == 0 || writable(int(fd))
 }
 
+// thereIn is there for all of an owner's sockets, of which those below 0 are not there:
+// that which has no room is waited for from now on.
+func (r *room) thereIn(fds ...int) bool {
+	for _, fd := range fds {
+		if fd >= 0 && !writable(fd) {
+			r.stuck(fd)
+			return false
+		}
+	}
+	return true
+}
+
 // writable reports whether poll(2) calls a socket so, or has an error to tell, which is
 // for the next send to find.
 func writable(fd int) bool {
