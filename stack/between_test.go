@@ -19,12 +19,12 @@ func TestOwnSecondaryAddress(t *testing.T) {
 	a, b := pipe.New(pipe.Options{})
 	t.Cleanup(func() { b.Close() })
 	other := addLink(t, p.near, a, "10.9.0.201/24") // of the same subnet, on another interface
-	for _, s := range []string{"10.9.0.1/26", "10.9.0.3/26", "10.9.0.5/24", "10.9.0.7/24", "10.9.0.65/26"} {
+	for _, s := range []string{"10.9.0.50/26", "10.9.0.51/26", "10.9.0.5/24", "10.9.0.7/24", "10.9.0.65/26"} {
 		check(t, p.nearIfc.AddAddress(netip.MustParsePrefix(s)))
 	}
 	check(t, other.AddAddress(netip.MustParsePrefix("10.9.0.202/24")))
 	k := udpSocket(t, p.near, "0.0.0.0:9")
-	for to, from := range map[string]string{"10.9.0.3": "10.9.0.1", "10.9.0.5": "10.9.0.1", "10.9.0.7": "10.9.0.1", "10.9.0.65": "10.9.0.65",
+	for to, from := range map[string]string{"10.9.0.50": "10.9.0.50", "10.9.0.51": "10.9.0.50", "10.9.0.5": "10.9.0.1", "10.9.0.7": "10.9.0.1", "10.9.0.65": "10.9.0.65",
 		"10.9.0.201": "10.9.0.201", "10.9.0.202": "10.9.0.201", "10.9.0.1": "10.9.0.1"} {
 		check(t, k.SendTo([]byte("x"), 0, NoDeadline, netip.AddrPortFrom(netip.MustParseAddr(to), 9)))
 		if _, info := recv(t, k); netip.AddrFrom4(info.From).String() != from {
@@ -170,4 +170,70 @@ func TestMulticastCountsForMembers(t *testing.T) {
 		w.feed(frame)
 		w.grew("IpExtInMcastPkts", 2)
 	})
+}
+
+// Whoever sends without regard to path MTUs is not told of them, IP_RECVERR or not.
+func TestFragmentationNeededUnasked(t *testing.T) {
+	for _, mode := range []int{unix.IP_PMTUDISC_DONT, unix.IP_PMTUDISC_WANT} {
+		bubble(t, func(t *testing.T, w *wire) {
+			w.resolved()
+			k := w.socket("", "10.9.0.2:7")
+			k.SetMTUDiscover(mode)
+			w.send(k, payload(1000))
+			sent := w.sentIP()[0].data[ipOffset:]
+			w.feed(icmpError(icmp.DestinationUnreachable, icmp.CodeFragmentation, 600, sent))
+			want := unix.Errno(0)
+			if mode == unix.IP_PMTUDISC_WANT {
+				want = unix.EMSGSIZE
+			}
+			if e := k.TakeError(); e != want {
+				t.Errorf("mode %d: %v, want %v", mode, e, want)
+			}
+		})
+	}
+}
+
+// A device that is down is what a packet socket hears of first, whatever it sends, and
+// nobody sees what does not leave.
+func TestPacketSocketOfDownDevice(t *testing.T) {
+	p := newPair(t, Config{}, pipe.Options{})
+	k := packetSocketOf(t, p.near, false, 0)
+	other := packetSocketOf(t, p.near, false, unix.ETH_P_ALL)
+	to := &LinkAddr{Interface: p.nearIfc.Index(), EtherType: testEtherType}
+	p.nearEnd.SetUp(false)
+	for _, _, err := other.Recv(nil, unix.MSG_DONTWAIT, 0); err == nil; _, _, err = other.Recv(nil, unix.MSG_DONTWAIT, 0) {
+	}
+	for _, n := range []int{20, 100, 5000} {
+		if err := k.SendLink(make([]byte, n), 0, NoDeadline, to); err != unix.ENETDOWN {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+	if _, _, err := other.Recv(make([]byte, 1), unix.MSG_DONTWAIT, 0); err != unix.EAGAIN {
+		t.Errorf("somebody saw a frame: %v", err)
+	}
+	p.nearEnd.SetUp(true)
+	k.TakeError()
+	if err := k.SendLink(make([]byte, 5000), 0, NoDeadline, to); err != unix.EMSGSIZE {
+		t.Errorf("up, and too long: %v", err)
+	}
+	check(t, k.SendLink(make([]byte, 100), 0, NoDeadline, to))
+	if _, _, err := other.Recv(make([]byte, 1), unix.MSG_DONTWAIT, 0); err != nil {
+		t.Errorf("nobody saw the frame: %v", err)
+	}
+}
+
+// What a host sends itself is on no link's counters.
+func TestLoopbackIsOnNoWire(t *testing.T) {
+	p := newPair(t, Config{}, pipe.Options{})
+	k := udpSocket(t, p.near, "127.0.0.1:9")
+	before := p.near.Stats()
+	for range 5 {
+		check(t, k.SendTo([]byte("x"), 0, NoDeadline, netip.MustParseAddrPort("127.0.0.1:9")))
+		recv(t, k)
+	}
+	for name, n := range changes(before, p.near.Stats()) {
+		if len(name) > 4 && name[:4] == "Link" {
+			t.Errorf("%s grew by %d", name, n)
+		}
+	}
 }

@@ -188,14 +188,14 @@ func (n *network) homeOf(addr [4]byte) *Interface {
 }
 
 // primaryOf returns the address that is preferred as source to one of our own: of a
-// secondary address it is the primary one of its subnet.
+// secondary address it is the primary one of its subnet, which stands before it.
 func (n *network) primaryOf(addr [4]byte) [4]byte {
 	at := slices.IndexFunc(n.addresses, func(a ipv4.Address) bool { return a.IP() == addr })
 	if at < 0 || !n.addresses[at].Secondary {
 		return addr
 	}
 	for _, p := range n.addresses[:at] {
-		if a := &n.addresses[at]; p.Iface == a.Iface && !p.Secondary && p.Prefix.Bits() == a.Prefix.Bits() && p.Prefix.Contains(a.Prefix.Addr()) {
+		if a := &n.addresses[at]; p.Iface == a.Iface && p.Prefix.Bits() == a.Prefix.Bits() && p.Prefix.Contains(a.Prefix.Addr()) {
 			return p.IP()
 		}
 	}
