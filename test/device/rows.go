@@ -177,7 +177,11 @@ func rows() []row {
 		})),
 		udp.with("IP_PKTINFO with the device", func(r *row) { r.send = pktinfo }),
 		udp.with("by a gateway", sendsTo((*cell).beyond)),
-		udp.with("connected, by a gateway", connected((*cell).beyond)),
+		udp.with("connected, by a gateway", connected((*cell).beyond), option(func(c *cell) {
+			c.peer.Close() // it is to answer from there
+			c.peer = c.FarUDP("peer")
+			c.peer.Bind(c.beyond())
+		})),
 		udp.with("large, IP_PMTUDISC_DO", func(r *row) { r.size = 1400 },
 			set(unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)),
 		udp.with("large, connected, IP_PMTUDISC_DO", func(r *row) { r.size = 1400 }, connected((*cell).farAddr),
