@@ -32,7 +32,7 @@ var deliberate = []difference{
 		events: []string{deletedElse},
 		rows: []string{"UDP, bound to the device", "UDP, connected, bound to the device", "UDP, IP_UNICAST_IF", "UDP, IP_PKTINFO",
 			"UDP, to everybody", "UDP, to itself, bound", "UDP, to 0.0.0.0, bound", "ping, bound to the device", "raw, bound to the device",
-			"packet, cooked, bound to no device", "new sockets", "a new packet socket", "what the device is"}},
+			"packet, cooked, bound to no device", "UDP, leaves its group", "new sockets", "a new packet socket", "what the device is"}},
 }
 
 // excuse returns the entry that a cell falls under, nil if there is none.

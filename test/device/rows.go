@@ -143,6 +143,23 @@ func joins(r *row) {
 	})(r)
 }
 
+// leavesAndJoins leaves the group before a phase's calls, and joins it again if it can.
+func leavesAndJoins(c *cell, p phase) {
+	mreq := oracle.Mreqn(c.group(), [4]byte{}, c.h.index)
+	if p.name == "during" {
+		c.k.SetBytes(unix.IPPROTO_IP, unix.IP_DROP_MEMBERSHIP, mreq)
+		c.k.SetBytes(unix.IPPROTO_IP, unix.IP_DROP_MEMBERSHIP, mreq)
+	} else {
+		c.k.Do("leave", func(s *sockapi.Socket) string {
+			_ = s.Setsockopt(unix.IPPROTO_IP, unix.IP_DROP_MEMBERSHIP, mreq) // it may have left
+			return ""
+		})
+	}
+	c.k.SetBytes(unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, mreq)
+	c.peerJoins()
+	c.use(p)
+}
+
 // peerJoins has the peer in the group, whatever happened to its own device.
 func (c *cell) peerJoins() {
 	c.peer.Do("join", func(s *sockapi.Socket) string {
@@ -195,6 +212,7 @@ func rows() []row {
 		udp.with("to 0.0.0.0, bound to the device", onDevice, sendsTo((*cell).zero), self),
 		member,
 		member.with("bound to the device", onDevice),
+		udp.with("leaves its group meanwhile", joins, func(r *row) { r.calls = leavesAndJoins }),
 		udp.with("bound to a group", boundTo((*cell).toGroup), joins),
 		ping,
 		ping.with("bound to the device", onDevice),
