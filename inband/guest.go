@@ -25,6 +25,7 @@ type Guest struct {
 	queries *netlink.Handle
 	ask     *nl.SocketHandle // for what netlink.Handle has no call for
 	options GuestOptions
+	holders holders // mu
 	notify  atomic.Pointer[func()]
 	quit    chan struct{}
 
@@ -59,7 +60,8 @@ type reservation struct {
 }
 
 // NewGuest makes a guest in the calling thread's network namespace. It needs no
-// privilege, but claims do. Attach it to a device before anything else.
+// privilege, but claims do, and without CAP_NET_RAW other processes do not see what it
+// reserves. Attach it to a device before anything else.
 func NewGuest(o GuestOptions) (*Guest, error) {
 	g := &Guest{options: o, quit: make(chan struct{}), reserved: map[[4]byte]*reservation{}}
 	var err error
@@ -80,6 +82,7 @@ func NewGuest(o GuestOptions) (*Guest, error) {
 		g.shut()
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
+	g.holders.open(g.space)
 	if o.NoClaim {
 		g.refusal = errors.New("no claim is wanted")
 	} else {
@@ -108,7 +111,7 @@ func (g *Guest) Attach(index int, name string) {
 	g.forwards = g.forwardsLocked()
 	if moved {
 		for addr, r := range g.reserved {
-			r.release()
+			g.releaseLocked(r)
 			r.holder, r.lost = g.holdLocked(addr)
 		}
 	}
@@ -162,7 +165,7 @@ func (g *Guest) Release(addr [4]byte) {
 		return
 	}
 	if r.count--; r.count == 0 {
-		r.release()
+		g.releaseLocked(r)
 		delete(g.reserved, addr)
 	}
 }
@@ -306,10 +309,12 @@ func (g *Guest) Close() {
 	g.shut()
 }
 
+// shut closes all. The guest is closed, or nobody else's yet.
 func (g *Guest) shut() {
 	for _, r := range g.reserved {
-		r.release()
+		g.releaseLocked(r)
 	}
+	g.holders.close()
 	if g.keeper != nil {
 		g.keeper.Close()
 	}

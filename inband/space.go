@@ -4,7 +4,6 @@ import (
 	"runtime"
 
 	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 )
 
 // A space is a network namespace that what was opened in it may have to come back to.
@@ -14,15 +13,6 @@ type space struct{ handle netns.NsHandle }
 func currentSpace() (space, error) {
 	h, err := netns.Get()
 	return space{h}, err
-}
-
-// id returns a number that no other namespace has meanwhile.
-func (s space) id() uint64 {
-	var st unix.Stat_t
-	if unix.Fstat(int(s.handle), &st) != nil {
-		return 0
-	}
-	return st.Ino
 }
 
 // do runs fn on a thread in the namespace: the calling one if that is there, which

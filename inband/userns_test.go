@@ -17,6 +17,12 @@ const childMark = "OUTBAND_INBAND_TEST"
 
 func child() int {
 	switch os.Getenv(childMark) {
+	case "squat":
+		return squat()
+	case "reserve":
+		return reserveInChild()
+	case "late":
+		return reserveLate()
 	case "report":
 		fmt.Printf("uid %d labs %t\n", os.Getuid(), CanMakeLabs())
 		return 0
