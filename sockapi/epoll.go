@@ -237,7 +237,7 @@ func (it *epollItem) poll() uint32 {
 		}
 		return want & stack.EventsIn
 	default:
-		return want & it.socket.oob.Events()
+		return want & it.socket.oob.EventsOf(want)
 	}
 }
 

@@ -127,7 +127,7 @@ func (c *pollCall) look(fds []PollFd) int {
 		}
 		if f.Socket != nil && f.Socket.oob != nil {
 			if f.Revents = unix.POLLNVAL; !f.Socket.oob.Closed() {
-				f.Revents = int16(f.Socket.oob.Events()) & (f.Events | pollAlways)
+				f.Revents = int16(f.Socket.oob.EventsOf(uint32(uint16(f.Events)))) & (f.Events | pollAlways)
 			}
 		}
 		if f.Revents != 0 {

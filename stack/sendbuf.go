@@ -90,12 +90,12 @@ func (k *Socket) noRoom(to *txQueue) {
 }
 
 // writable reports what EPOLLOUT does: Linux' sock_writeable.
-func (k *Socket) writable() bool {
+func (k *Socket) writable() bool { return k.writableHere() && k.stuckOn() == nil }
+
+// writableHere is writable as far as it is known without asking a device.
+func (k *Socket) writableHere() bool {
 	b := &k.sending
-	if b.charged.Load()+1 >= b.limit.Load()>>1 || k.state.Load()&stateSendBehind != 0 {
-		return false
-	}
-	return k.stuckOn() == nil
+	return b.charged.Load()+1 < b.limit.Load()>>1 && k.state.Load()&stateSendBehind == 0
 }
 
 // stuckOn returns a way out in whose device there is no room for the socket, nil if
@@ -106,6 +106,15 @@ func (k *Socket) stuckOn() *txQueue {
 		if !q.hasRoom() {
 			b.full.Store(q)
 			return q
+		}
+	}
+	if list := b.own.shares.Load(); list != nil {
+		for _, i := range *list {
+			// Where others send too it does not matter: see moveAside.
+			if i.sharers.Load() < 2 && !i.queue.hasRoom() {
+				b.full.Store(i.queue)
+				return i.queue
+			}
 		}
 	}
 	if to := b.full.Load(); to != nil {
@@ -134,8 +143,8 @@ func (k *Socket) missing() {
 func (k *Socket) sent() {
 	switch {
 	case !k.watched():
-	case k.writable():
-		k.watches.tell(EventsOut)
+	case k.writableHere() && k.sending.full.Load() == nil && k.sending.own.list.Load() == nil || k.writable():
+		k.watches.tell(EventsOut) // who looks for itself, and asks the device
 	default:
 		k.armFull()
 	}

@@ -139,7 +139,11 @@ func (k *Socket) unwatchAll() {
 
 // Events returns what holds of the socket now, as poll(2) would report it: the
 // rules are those of Linux' datagram_poll.
-func (k *Socket) Events() uint32 {
+func (k *Socket) Events() uint32 { return k.EventsOf(EventsAll) }
+
+// EventsOf is Events for who wants to know of some events only; others may be missing.
+// To know whether there is room in a device takes a system call.
+func (k *Socket) EventsOf(want uint32) uint32 {
 	var ev uint32
 	st := k.state.Load()
 	if st&stateError != 0 || k.errors.n.Load() > 0 {
@@ -157,9 +161,11 @@ func (k *Socket) Events() uint32 {
 	if k.queue.n.Load() > 0 || k.sendExtras.times.n.Load() > 0 {
 		ev |= EventsIn
 	}
-	if k.writable() {
+	switch {
+	case want&EventsOut == 0 && k.writableHere():
+	case k.writable():
 		ev |= EventsOut
-	} else {
+	default:
 		k.missing()
 	}
 	return ev
