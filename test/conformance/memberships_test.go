@@ -15,6 +15,7 @@ import (
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/tpacket"
 	"github.com/outband/outband/stack"
+	"golang.org/x/sys/unix"
 	"github.com/outband/outband/test/lab"
 )
 
@@ -73,10 +74,21 @@ func TestMembershipsWhenDeviceComesBack(t *testing.T) {
 			check(t, source.JoinSource(stack.GroupRequest{Group: groupB, Interface: w.ifc.Index()}, w.far.Addr.As4()))
 			c.gone(w)
 			w.state(c.state)
-			late := w.udp(9) // joins and leaves while there is no link
-			check(t, late.JoinGroup(stack.GroupRequest{Group: [4]byte{239, 9, 1, 3}, Interface: w.ifc.Index()}))
+			late := w.udp(9) // joins while there is no link, or, without a device, as soon as there is
+			join := stack.GroupRequest{Group: [4]byte{239, 9, 1, 3}, Interface: w.ifc.Index()}
+			err := late.JoinGroup(join)
+			if c.state == link.Gone {
+				if err != unix.ENODEV {
+					t.Errorf("joined on a device that is gone: %v", err)
+				}
+			} else {
+				check(t, err)
+			}
 			wire := c.back(w)
 			w.state(link.Up)
+			if c.state == link.Gone {
+				check(t, late.JoinGroup(join))
+			}
 			says(t, wire, own, "TO_EX 239.9.1.1 {}", "ALLOW 239.9.1.2 {10.9.0.2}", "TO_EX 239.9.1.3 {}")
 			wantGroups(t, w.near, groupA, groupB, [4]byte{239, 9, 1, 3})
 			peer := kernelMember(t, w.far, 0)

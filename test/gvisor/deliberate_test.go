@@ -1,6 +1,7 @@
 package gvisor
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -40,6 +41,27 @@ func (s step) deliberate(ours, theirs outcome) string {
 		}
 	}
 	return ""
+}
+
+// noteCut notes the identifications of fragments that are not the last, and not a
+// multiple of 8 bytes long: netstack drops them, Linux and we keep what is, so that
+// only we say when its time is over.
+func (s step) noteCut(ids map[string]bool) {
+	for _, b := range s.frames {
+		if h, body, c := ipv4.Parse(b[14:]); c == ipv4.CauseNone && h.MoreFragments() && len(body)%8 != 0 {
+			ids[fmt.Sprintf("%04x", h.ID())] = true
+		}
+	}
+}
+
+// quotedID returns the identification, in hexadecimal, of the datagram that an ICMP
+// error of replies is about.
+func quotedID(m string) string {
+	_, quote, _ := strings.Cut(m, " data ")
+	if len(quote) < 12 {
+		return ""
+	}
+	return quote[8:12]
 }
 
 // nothing reports whether a step had no effect.
