@@ -15,8 +15,8 @@ import (
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/tpacket"
 	"github.com/outband/outband/stack"
-	"golang.org/x/sys/unix"
 	"github.com/outband/outband/test/lab"
+	"golang.org/x/sys/unix"
 )
 
 // Memberships through all that can happen to a device, and what the device is told.
