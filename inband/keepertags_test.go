@@ -66,7 +66,7 @@ func (lb *guestLab) unwanted() uint64 {
 		if err != nil || len(answers) == 0 {
 			return fmt.Errorf("link of eth0: %w", err)
 		}
-		attrs, err := nl.ParseRouteAttr(answers[0][unix.SizeofIfInfomsg:])
+		attrs, _ := nl.ParseRouteAttr(answers[0][unix.SizeofIfInfomsg:])
 		for _, a := range attrs {
 			if a.Attr.Type == unix.IFLA_STATS64 && len(a.Value) >= other+8 {
 				count = binary.NativeEndian.Uint64(a.Value[dropped:]) + binary.NativeEndian.Uint64(a.Value[other:])
