@@ -5,7 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
+
+	"github.com/outband/outband/cmd/outband/internal/node"
 )
+
+// running is the process' stack.
+var running atomic.Pointer[node.Node]
 
 // EndCommand is the hidden subcommand that runs an [EndJob].
 const EndCommand = "bench-end"
@@ -20,13 +26,14 @@ type EndJob struct {
 	Count     int     `json:"count,omitempty"`
 	Batch     int     `json:"batch,omitempty"`
 	Seconds   float64 `json:"seconds,omitempty"`
+	Capture   string  `json:"capture,omitempty"` // to which a stack of ours adds its frames
 }
 
 // readyLine is what a server's process prints when the client may start.
 const readyLine = "ready"
 
 // RunEnd does a job in this process, and prints its result to stdout as JSON. It
-// ends the process when stdin ends: the parent is gone.
+// ends the process when stdin ends: the parent is gone, or wants no result any more.
 func RunEnd(text string, stdin io.Reader, stdout io.Writer) error {
 	var job EndJob
 	if err := json.Unmarshal([]byte(text), &job); err != nil {
@@ -34,6 +41,9 @@ func RunEnd(text string, stdin io.Reader, stdout io.Writer) error {
 	}
 	go func() {
 		io.Copy(io.Discard, stdin)
+		if n := running.Load(); n != nil {
+			n.EndCapture()
+		}
 		os.Exit(1)
 	}()
 	result, err := job.run(func() { fmt.Fprintln(stdout, readyLine) })

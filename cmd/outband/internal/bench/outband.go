@@ -24,8 +24,17 @@ func openOutbandSpin(j EndJob) (conn, error)    { return openOutband(j, stack.Sp
 func openOutbandDefault(j EndJob) (conn, error) { return openOutband(j, stack.SpinAdaptive) }
 func openOutbandBlock(j EndJob) (conn, error)   { return openOutband(j, stack.SpinNever) }
 
+// openOutbandQdisc has frames go through the device's queueing discipline.
+func openOutbandQdisc(j EndJob) (conn, error) {
+	return openOutbandOver(j, stack.SpinAlways, tpacket.Options{Slots: tpacket.DefaultSlots, SlotSize: slotSize, Qdisc: true})
+}
+
 func openOutband(j EndJob, spin time.Duration) (conn, error) {
-	c, err := connectOutband(j, spin, tpacket.Options{Slots: tpacket.DefaultSlots, SlotSize: slotSize})
+	return openOutbandOver(j, spin, tpacket.Options{Slots: tpacket.DefaultSlots, SlotSize: slotSize})
+}
+
+func openOutbandOver(j EndJob, spin time.Duration, ring tpacket.Options) (conn, error) {
+	c, err := connectOutband(j, spin, ring)
 	if err != nil {
 		return nil, err
 	}
@@ -33,10 +42,11 @@ func openOutband(j EndJob, spin time.Duration) (conn, error) {
 }
 
 func connectOutband(j EndJob, spin time.Duration, ring tpacket.Options) (*outbandConn, error) {
-	n, err := node.Open(context.Background(), node.Config{Device: j.Device, Addr: j.Local, Spin: spin, Ring: ring})
+	n, err := node.Open(context.Background(), node.Config{Device: j.Device, Addr: j.Local, Spin: spin, Ring: ring, Capture: j.Capture, CaptureMore: true})
 	if err != nil {
 		return nil, err
 	}
+	running.Store(n)
 	if n.Slots < ring.Slots {
 		n.Close()
 		return nil, fmt.Errorf("the kernel has memory for a ring of %d slots, not of %d: %w", n.Slots, ring.Slots, unix.ENOMEM)
@@ -88,8 +98,13 @@ const bulkSlots = 4096
 // slotSize is what an MTU of 1500 takes, as Open chooses it too.
 const slotSize = 2048
 
-func openOutbandBulk(j EndJob) (bulk, error) {
-	c, err := connectOutband(j, stack.SpinAdaptive, tpacket.Options{Slots: bulkSlots, SlotSize: slotSize})
+func openOutbandBulk(j EndJob) (bulk, error) { return openOutbandBulkOver(j, false) }
+
+// openOutbandBulkQdisc has frames go through the device's queueing discipline.
+func openOutbandBulkQdisc(j EndJob) (bulk, error) { return openOutbandBulkOver(j, true) }
+
+func openOutbandBulkOver(j EndJob, qdisc bool) (bulk, error) {
+	c, err := connectOutband(j, stack.SpinAdaptive, tpacket.Options{Slots: bulkSlots, SlotSize: slotSize, Qdisc: qdisc})
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,10 @@ import (
 // may take: a datagram that is lost would leave it waiting for ever.
 const patience = 30 * time.Second
 
+// endPatience is how long a process may take to end once its standard input is closed:
+// it completes its capture.
+const endPatience = 5 * time.Second
+
 // slowest is how long a round trip may take on average.
 const slowest = time.Millisecond
 
@@ -49,6 +53,8 @@ func start(ctx context.Context, at *wire.End, job EndJob) (*process, error) {
 		return nil, err
 	}
 	p.stdin, p.stdout = stdin, bufio.NewReader(stdout)
+	p.cmd.Cancel = func() error { stdin.Close(); return nil }
+	p.cmd.WaitDelay = endPatience
 	if err := at.Start(p.cmd); err != nil {
 		return nil, err
 	}
@@ -95,9 +101,10 @@ func (p *process) end(err error) error {
 
 // kill ends the process whatever it does.
 func (p *process) kill() {
-	p.cmd.Process.Kill()
-	p.cmd.Wait()
 	p.stdin.Close()
+	late := time.AfterFunc(endPatience, func() { p.cmd.Process.Kill() })
+	p.cmd.Wait()
+	late.Stop()
 }
 
 // pair runs a server at the far end and a client at the near end, and decodes

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 )
 
 // schema counts the changes of the reports' JSON that break their readers.
@@ -15,6 +17,23 @@ type plan struct {
 	sizes    []int
 	cpus     []int
 	progress func(round, size int, contender string)
+	capture  string
+}
+
+// begin empties the file for captures: the ends of a run add to it, one after the other.
+func (p *plan) begin() error {
+	if p.capture == "" {
+		return nil
+	}
+	f, err := os.Create(p.capture)
+	if err != nil {
+		return err
+	}
+	if p.capture, err = filepath.Abs(f.Name()); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
 }
 
 // A table holds what each round gave, by payload size and contender.
@@ -42,6 +61,9 @@ func (t table[T]) add(round table[T]) {
 // the complete rounds are returned with ctx's error.
 func runRounds[E, T any](ctx context.Context, p plan, contenders []contender[E], job EndJob,
 	turn func(context.Context, func(context.Context, any, any) error) (T, error)) (table[T], error) {
+	if err := p.begin(); err != nil {
+		return nil, err
+	}
 	ws := wires{}
 	defer ws.close()
 	results := newTable[T](len(p.sizes), len(contenders))
@@ -85,6 +107,12 @@ func prepare[E any](ws wires, p plan, c contender[E], job EndJob, size int) (fun
 	server, client := job, job
 	server.Server = true
 	client.place, server.place = places(w, cpus)
+	switch { // one end sees all frames
+	case !c.kernelNear:
+		client.Capture = p.capture
+	case !c.kernelFar:
+		server.Capture = p.capture
+	}
 	return func(ctx context.Context, serverResult, clientResult any) error {
 		return pair(ctx, w, server, client, serverResult, clientResult)
 	}, nil

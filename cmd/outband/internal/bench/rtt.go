@@ -17,6 +17,7 @@ type RTTConfig struct {
 	Sizes      []int    // bytes of payload
 	Contenders []string // of [RTTContenders]; empty: all
 	CPUs       []int    // of the near and the far end; empty: not pinned
+	Capture    string   // file for the frames of our stack's, at one end of each turn; "": none
 	// Progress is told before each turn, rounds counted from 1. It may be nil.
 	Progress func(round, size int, contender string)
 }
@@ -78,7 +79,7 @@ func RTT(ctx context.Context, c RTTConfig) (RTTReport, error) {
 	if err != nil {
 		return RTTReport{}, err
 	}
-	p := plan{rounds: c.Rounds, sizes: c.Sizes, cpus: c.CPUs, progress: c.Progress}
+	p := plan{rounds: c.Rounds, sizes: c.Sizes, cpus: c.CPUs, progress: c.Progress, capture: c.Capture}
 	results, err := runRounds(ctx, p, contenders, EndJob{Bench: "rtt", Count: c.Count},
 		func(ctx context.Context, run func(context.Context, any, any) error) (s Summary, err error) {
 			return s, run(ctx, new(any), &s)

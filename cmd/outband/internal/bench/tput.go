@@ -16,6 +16,7 @@ type TputConfig struct {
 	Batch      int      // datagrams a call
 	Contenders []string // of [TputContenders]; empty: all
 	CPUs       []int    // of the sender and the receiver; empty: not pinned
+	Capture    string   // file for the frames of our stack's, at one end of each turn; "": none
 	// Progress is told before each turn, rounds counted from 1. It may be nil.
 	Progress func(round, size int, contender string)
 }
@@ -80,7 +81,7 @@ func Tput(ctx context.Context, c TputConfig) (TputReport, error) {
 	if err != nil {
 		return TputReport{}, err
 	}
-	p := plan{rounds: c.Rounds, sizes: c.Sizes, cpus: c.CPUs, progress: c.Progress}
+	p := plan{rounds: c.Rounds, sizes: c.Sizes, cpus: c.CPUs, progress: c.Progress, capture: c.Capture}
 	job := EndJob{Bench: "tput", Batch: c.Batch, Seconds: c.Time.Seconds()}
 	results, err := runRounds(ctx, p, contenders, job,
 		func(ctx context.Context, run func(context.Context, any, any) error) (flow, error) {

@@ -36,6 +36,7 @@ const bulkFloor = "kernel"
 var tputContenders = []contender[bulk]{
 	{name: bulkFloor, near: openKernelBulk, far: openKernelBulk, kernelNear: true, kernelFar: true, pinned: true},
 	{name: "outband", near: openOutbandBulk, far: openOutbandBulk, pinned: true, spin: "default"},
+	{name: "outband-qdisc", near: openOutbandBulkQdisc, far: openOutbandBulkQdisc, pinned: true, spin: "default"},
 	{name: "outband-half", near: openOutbandBulk, far: openKernelBulk, kernelFar: true, pinned: true, spin: "default"},
 }
 

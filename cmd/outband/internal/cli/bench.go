@@ -34,6 +34,7 @@ type benchFlags struct {
 	contenders []string
 	cpus       cpusValue
 	json       bool
+	capture    string
 }
 
 func (f *benchFlags) register(cmd *cobra.Command, contenders []string, sizes ...int) {
@@ -45,6 +46,7 @@ func (f *benchFlags) register(cmd *cobra.Command, contenders []string, sizes ...
 	flags.StringSliceVar(&f.contenders, "contenders", nil, "which to run, of "+strings.Join(contenders, ",")+" (default all)")
 	flags.Var(&f.cpus, "cpu", "the CPUs of the two ends, or none (default the first two)")
 	flags.BoolVar(&f.json, "json", false, "print one JSON object")
+	flags.StringVar(&f.capture, "capture", "", "write all frames of this stack's to this `file`, as pcapng, which slows it")
 	completeWords(cmd, "contenders", contenders...)
 }
 
@@ -89,7 +91,7 @@ Contenders:
 	cmd.Flags().Var(&count, "count", "round trips in a round")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c := bench.RTTConfig{Count: int(count), Rounds: f.rounds, Sizes: f.sizes.sizes, Contenders: f.contenders,
-			CPUs: f.ends(), Progress: a.progress(f.rounds)}
+			CPUs: f.ends(), Progress: a.progress(f.rounds), Capture: f.capture}
 		if err := errors.Join(c.Check(), f.check()); err != nil {
 			return err
 		}
@@ -100,6 +102,7 @@ Contenders:
 
 const rttHelp = `  ring             a bare TPACKET_V2 ring without any protocol: the floor
   outband-spin     this stack at both ends, spinning (--spin always)
+  outband-qdisc    the same, by the device's queueing discipline (--qdisc)
   outband-default  this stack at both ends, with the default budget
   outband-block    this stack at both ends, asleep in poll(2) (--spin never)
   outband-half     this stack, spinning, echoes to kernel-spin's client
@@ -142,7 +145,7 @@ Contenders:
 	cmd.Flags().Var(numberOf(&batch, 1, most), "batch", "datagrams a call")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c := bench.TputConfig{Time: time.Duration(length), Rounds: f.rounds, Sizes: f.sizes.sizes, Batch: batch, Contenders: f.contenders,
-			CPUs: f.ends(), Progress: a.progress(f.rounds)}
+			CPUs: f.ends(), Progress: a.progress(f.rounds), Capture: f.capture}
 		if err := errors.Join(c.Check(), f.check()); err != nil {
 			return err
 		}
@@ -153,6 +156,7 @@ Contenders:
 
 const tputHelp = `  kernel           in-band UDP at both ends
   outband          this stack at both ends
+  outband-qdisc    the same, by the device's queueing discipline
   outband-half     this stack sends, in-band UDP receives
 `
 

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +16,6 @@ import (
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
-	"github.com/outband/outband/link/pcapng"
 	"github.com/outband/outband/link/tpacket"
 	"github.com/outband/outband/sockapi"
 	"github.com/outband/outband/stack"
@@ -36,6 +34,8 @@ type Config struct {
 	Wrap func(link.Link) (link.Link, error)
 	// Capture is the file that all frames are written to, as pcapng; "": none.
 	Capture string
+	// CaptureMore leaves in that file what it holds, and adds a section of pcapng to it.
+	CaptureMore bool
 	// Probe is for how long to ask by ARP whether somebody has the address (RFC 5227,
 	// section 2.1) before it is used; 0: not at all.
 	Probe time.Duration
@@ -53,7 +53,7 @@ type Node struct {
 
 	device  string
 	prefix  netip.Prefix
-	capture *os.File // nil: none
+	capture captureFile
 }
 
 // OpenInBand returns a Node whose sockets are the kernel's, on a device of the
@@ -102,11 +102,11 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	wrapped, err := n.wrap(l, &c)
 	if err != nil {
 		l.Close()
-		return nil, errors.Join(err, n.endCapture())
+		return nil, errors.Join(err, n.EndCapture())
 	}
 	if n.Stack, err = stack.New(stack.Config{Spin: c.Spin, MaxSources: c.MaxSources}); err != nil {
 		wrapped.Close()
-		return nil, errors.Join(err, n.endCapture())
+		return nil, errors.Join(err, n.EndCapture())
 	}
 	n.API = sockapi.New(n.Stack)
 	if n.Iface, err = n.Stack.AddLink(wrapped, stack.InterfaceConfig{ARP: probing(c.Probe, l)}); err != nil {
@@ -130,10 +130,7 @@ func (n *Node) wrap(l link.Link, c *Config) (wrapped link.Link, err error) {
 	if c.Capture == "" {
 		return l, nil
 	}
-	if n.capture, err = os.Create(c.Capture); err != nil {
-		return nil, err
-	}
-	return pcapng.Wrap(l, n.capture, pcapng.Options{Application: "outband"})
+	return n.capture.open(l, c)
 }
 
 // probing returns the configuration with which an address is probed for within a time,
@@ -238,13 +235,8 @@ func (n *Node) Broadcast() netip.Addr {
 }
 
 // Close ends the stack, and all that waits on its sockets; a capture is complete then.
-func (n *Node) Close() error { return errors.Join(n.Stack.Close(), n.endCapture()) }
+func (n *Node) Close() error { return errors.Join(n.Stack.Close(), n.EndCapture()) }
 
-func (n *Node) endCapture() error {
-	if n.capture == nil {
-		return nil
-	}
-	err := n.capture.Close()
-	n.capture = nil
-	return err
-}
+// EndCapture completes the capture, if there is one. The stack goes on. It may be called
+// while others do anything with the Node, and more than once.
+func (n *Node) EndCapture() error { return n.capture.end() }
