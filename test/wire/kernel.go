@@ -279,13 +279,16 @@ func (h *kernelHost) SetCarrier(device int, on bool) {
 }
 
 // awaitRunning waits until the kernel has taken in that a device has a carrier, or has
-// none any more.
+// none any more. With one the hand's end has to have it too: until then what is sent there
+// is lost without an error.
 func (h *kernelHost) awaitRunning(device int, running bool) {
 	h.t.Helper()
 	for end := time.Now().Add(patience); ; {
 		d, err := h.near.Device(devices[device])
 		check(h.t, err)
-		if d.Running == running {
+		far, err := h.far.Device(farDevices[device])
+		check(h.t, err)
+		if d.Running == running && (!running || far.Running) {
 			return
 		}
 		if time.Now().After(end) {
