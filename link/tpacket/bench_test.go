@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/link"
@@ -43,6 +44,36 @@ func BenchmarkSendRaw(b *testing.B) {
 		if errno := sendto(l.tx.fd, f); errno != 0 {
 			b.Fatal(errno)
 		}
+	}
+}
+
+// BenchmarkSendQdisc tells what passing by the queueing discipline saves, where there is
+// none, as on veth by itself, and where there is the usual one.
+func BenchmarkSendQdisc(b *testing.B) {
+	for _, tt := range []struct {
+		name, discipline string
+		o                Options
+	}{
+		{"bypassed", "", Options{}},
+		{"noqueue", "", Options{Qdisc: true}},
+		{"pfifo_fast", "pfifo_fast", Options{Qdisc: true}},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			lb := newLab(b, 1500)
+			if tt.discipline != "" {
+				attrs := netlink.QdiscAttrs{LinkIndex: lb.near.link().Attrs().Index, Parent: netlink.HANDLE_ROOT}
+				check(b, lb.near.nl.QdiscReplace(&netlink.GenericQdisc{QdiscAttrs: attrs, QdiscType: tt.discipline}))
+			}
+			l := lb.open(tt.o)
+			defer l.Close()
+			defer pin(0)()
+			f := ethernet(lb.far.mac(), lb.near.mac(), make([]byte, benchPayload))
+			for b.Loop() {
+				if err := l.Send(f); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
