@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/outband/outband/cmd/outband/internal/bench"
@@ -17,7 +19,7 @@ const (
 	benchSize   = 64
 )
 
-// meanings says in few words what each contender is.
+// meanings says in few words what each contender is that the demo shows.
 var meanings = map[string]string{
 	"ring":            "a bare packet ring without protocols: the floor",
 	"outband-spin":    "ours at both ends, spinning",
@@ -56,7 +58,8 @@ func (d *demo) bench(ctx context.Context) (bench.RTTReport, error) {
 	enough, cancel := context.WithCancel(ctx)
 	defer cancel()
 	start := time.Now()
-	c := bench.RTTConfig{Count: benchCount, Rounds: benchRounds, Sizes: []int{benchSize}, CPUs: d.CPUs}
+	c := bench.RTTConfig{Count: benchCount, Rounds: benchRounds, Sizes: []int{benchSize}, CPUs: d.CPUs,
+		Contenders: slices.Collect(maps.Keys(meanings))}
 	c.Progress = func(round, size int, contender string) {
 		if round > 1 && time.Since(start) > benchTime {
 			cancel()
