@@ -136,6 +136,7 @@ func floodGroupFlows(t *testing.T, w *wire) {
 		t.Error("the limit was not reached")
 	}
 	check(t, k.Close())
+	w.reported()
 }
 
 // floodGroupFlowSockets has one group with more members than are remembered.
@@ -167,6 +168,14 @@ func floodGroupFlowSockets(t *testing.T, w *wire) {
 	for _, k := range all {
 		check(t, k.Close())
 	}
+	w.reported()
+}
+
+// reported waits until the last report of groups is sent, of some that IGMP sends at
+// random times.
+func (w *wire) reported() {
+	time.Sleep(time.Minute)
+	w.sent()
 }
 
 // floodPool gives back more buffers than are kept.

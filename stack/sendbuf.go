@@ -227,8 +227,8 @@ func (k *Socket) SendBuffer() int { return int(k.sending.limit.Load()) }
 
 // SendQueued returns how much is charged for what waits to be sent, in the stack and in
 // the device (SIOCOUTQ in udp(7)). Of what the socket has sent by a way out that others
-// use too it knows no more than what all have there; from the first call on it has its
-// own.
+// use too it knows no more than what all have there, and nothing once it has its own:
+// that it gets with the first call.
 func (k *Socket) SendQueued() int {
 	n := k.sendQueued()
 	if list := k.sending.own.shares.Load(); list != nil {
@@ -249,9 +249,10 @@ func (k *Socket) sendQueued() int {
 	}
 	if list := k.sending.own.shares.Load(); list != nil {
 		for _, i := range *list {
-			if i.queue.room != nil {
+			if i.queue.room != nil && k.sending.own.of(i) == nil {
 				n += i.queue.room.Queued()
 			}
+			k.sending.own.leave(i)
 		}
 	}
 	return n

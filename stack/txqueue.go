@@ -123,10 +123,8 @@ func (k *Socket) ownQueue(i *Interface) *txQueue {
 		own.SetRoom(k.s.rooms.look)
 		q = &txQueue{ifc: i, out: own, room: own}
 	}
-	if q != i.queue {
-		o.unshareLocked(i)
-	}
 	o.addLocked(q)
+	o.leaveLocked(i)
 	k.dropPaths()
 	return q
 }
@@ -150,6 +148,27 @@ func (o *ownQueues) share(i *Interface) {
 		o.shares.Store(&list)
 	}
 }
+
+// leaveLocked is for a socket that has its own way out of an interface: it shares the
+// other as long as there may be frames of its in it, so that nobody takes them for his.
+func (o *ownQueues) leaveLocked(i *Interface) {
+	if q := o.of(i); q != nil && q != i.queue && i.queue.hasNothing() {
+		o.unshareLocked(i)
+	}
+}
+
+// leave is leaveLocked.
+func (o *ownQueues) leave(i *Interface) {
+	if o.of(i) == nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.leaveLocked(i)
+}
+
+// hasNothing reports whether no frame is in the device.
+func (q *txQueue) hasNothing() bool { return q.room == nil || q.room.Queued() == 0 }
 
 // unshareLocked is for a socket that does so no more.
 func (o *ownQueues) unshareLocked(i *Interface) {

@@ -241,6 +241,33 @@ func TestSocketsApart(t *testing.T) {
 	})
 }
 
+// What a socket has left in the way out that all use, when it got its own, is not held
+// against others.
+func TestWhatIsLeftBehind(t *testing.T) {
+	slowBubble(t, func(t *testing.T, w *slowWire) {
+		other, bulk := w.company(), w.sender("10.9.0.1:1")
+		if n := w.number(bulk, 0, 100); n != 20 { // ten by either way
+			t.Errorf("%d datagrams before EAGAIN", n)
+		}
+		if other.Events()&unix.EPOLLOUT == 0 {
+			t.Error("not writable for what another has left")
+		}
+		if n := bulk.SendQueued(); n != 10000 {
+			t.Errorf("%d bytes queued by its own way", n)
+		}
+		if n := w.number(other, 100, 100); n != 10 {
+			t.Errorf("%d datagrams of another before EAGAIN", n)
+		}
+		w.l.free(-1)
+		if a, b := bulk.SendQueued(), other.SendQueued(); a != 0 || b != 0 {
+			t.Errorf("%d and %d bytes queued at the end", a, b)
+		}
+		if n := w.ifc.sharers.Load(); n != 0 {
+			t.Errorf("%d sockets share what none uses", n)
+		}
+	})
+}
+
 // Who watches hears of room when half of it is free, by an edge, whichever of the calls
 // filled it.
 func TestRoomIsAnEdge(t *testing.T) {
