@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outband/outband/arp"
+	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/udp"
 )
@@ -46,6 +48,49 @@ var hostilePairs = []hostilePair{
 	{"multicasts to 4000 groups in turn", func(t testing.TB) (_, _ func(int)) {
 		return groupPair(t, func(k *Socket, n int, i *Interface) { join(t, k, i, n) }, 4000)
 	}},
+	{"sends while a path of others changes its MTU", pathPair},
+}
+
+// pathPair is a pair of a send to one peer and an ICMP error that tells the path MTU to
+// another, which an honest router says once and a hostile one changes with each.
+func pathPair(t testing.TB) (_, _ func(int)) {
+	s, _, i := replayStack(t)
+	sender := func(peer netip.Addr) *Socket {
+		if err := i.SetNeighbour(peer, farMAC, arp.Permanent); err != nil {
+			t.Fatal(err)
+		}
+		k, err := s.NewSocket(ipv4.ProtocolUDP)
+		if err == nil {
+			err = k.Connect(netip.AddrPortFrom(peer, 7))
+		}
+		if err == nil {
+			err = k.Send([]byte("first"), 0, NoDeadline)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	other := netip.AddrFrom4([4]byte{10, 9, 0, 3})
+	k, victim := sender(farAddr), sender(other)
+	port := victim.LocalAddr().Port()
+	var errs [2][]byte
+	for n, mtu := range []int{1000, 600} {
+		quoted := ip(ipv4.Fields{Src: near4, Dst: other.As4(), DontFragment: true},
+			datagram(near4, other.As4(), port, 7, payload(1400)))[ipOffset:]
+		errs[n] = ip(ipv4.Fields{Protocol: ipv4.ProtocolICMP, Src: other.As4()},
+			icmp.AppendError(nil, icmp.DestinationUnreachable, icmp.CodeFragmentation, icmp.FragmentationRest(mtu), quoted))
+	}
+	s.take(i, errs[1])
+	if victim.path.Load().holds(s) {
+		t.Fatal("the error changed nothing")
+	}
+	send := func() {
+		if err := k.Send([]byte("next"), 0, NoDeadline); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func(int) { s.take(i, errs[0]); send() }, func(n int) { s.take(i, errs[n&1]); send() }
 }
 
 func join(t testing.TB, k *Socket, i *Interface, group int) {
@@ -113,6 +158,9 @@ func BenchmarkHostile(b *testing.B) {
 			step func(int)
 		}{{"honest", honest}, {"hostile", hostile}} {
 			b.Run(p.name+"/"+side.name, func(b *testing.B) {
+				for n := range 1 << 13 { // what is remembered of each flow is so before
+					side.step(n)
+				}
 				b.ReportAllocs()
 				for n := 0; b.Loop(); n++ {
 					side.step(n)
