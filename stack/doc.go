@@ -33,10 +33,20 @@
 // # Locks, in the order in which they may be taken
 //
 //   - Stack.mu: configuration. Never on the way of a datagram.
+//   - Socket.mu: a socket's configuration; corked.mu, within it or alone: the datagram
+//     that a socket puts together. backlog.mu: what is left of a socket's messages, held
+//     while that is sent. ownQueues.mu, within that or alone: a socket's own ways out.
+//   - Stack.groupMu: changes of memberships.
 //   - Stack.rx, the receive lock: links' Receive, demultiplexing tables,
 //     reassembly, receive counters. Never held across a transmit or a sleep.
 //   - Interface.neighMu: the neighbour table. A sender takes it only when its
 //     path has no valid neighbour.
-//   - queue.mu: one socket's queue. Consumers take nothing else.
-//   - timers.mu, drive.sleepMu, Stack.tapMu: leaves.
+//   - queue.mu, errorQueue.mu, txTimes.mu: one socket's queues. Consumers take nothing
+//     else. schedule.mu: frames that wait for their time. watches.mu: who watches a
+//     socket, held while they are told. rooms.mu: who waits for room. solicits.mu, but
+//     for what it wakes; Waiter.mu: who is asleep.
+//   - timers.mu, sleepers.mu, outbox.mu, bufferPool.mu, gateways.mu, subscriptions.mu,
+//     Stack.tapMu, Stack.txMu, Stack.goneMu, Stack.pmtuMu, Stack.randMu: leaves.
+//
+// TestLocksAreListed keeps the list complete.
 package stack
