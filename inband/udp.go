@@ -6,6 +6,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/outband/outband/internal/mmsg"
 	"golang.org/x/sys/unix"
 )
 
@@ -120,33 +121,27 @@ func (u *UDP) Close() error { return unix.Close(u.fd) }
 // A Batch is memory for many datagrams that one system call sends or receives.
 // It is for one goroutine at a time.
 type Batch struct {
-	msgs []mmsghdr
+	msgs []mmsg.Header
 	iovs []unix.Iovec
 	bufs [][]byte
 }
 
-// mmsghdr is the kernel's struct mmsghdr (sendmmsg(2)).
-type mmsghdr struct {
-	hdr unix.Msghdr
-	len uint32
-}
-
 // NewBatch returns memory for n datagrams of up to size bytes each.
 func NewBatch(n, size int) *Batch {
-	b := &Batch{msgs: make([]mmsghdr, n), iovs: make([]unix.Iovec, n), bufs: make([][]byte, n)}
+	b := &Batch{msgs: make([]mmsg.Header, n), iovs: make([]unix.Iovec, n), bufs: make([][]byte, n)}
 	for i := range n {
 		b.bufs[i] = make([]byte, size)
 		b.iovs[i].Base = unsafe.SliceData(b.bufs[i])
 		b.iovs[i].SetLen(size)
-		b.msgs[i].hdr.Iov = &b.iovs[i]
-		b.msgs[i].hdr.SetIovlen(1)
+		b.msgs[i].Hdr.Iov = &b.iovs[i]
+		b.msgs[i].Hdr.SetIovlen(1)
 	}
 	return b
 }
 
 // Payload returns datagram i: after Recv its bytes, before that its whole room.
 func (b *Batch) Payload(i int) []byte {
-	if n := int(b.msgs[i].len); n > 0 {
+	if n := int(b.msgs[i].N); n > 0 {
 		return b.bufs[i][:n]
 	}
 	return b.bufs[i]
@@ -155,24 +150,25 @@ func (b *Batch) Payload(i int) []byte {
 // Send sends all datagrams of the batch to the peer of a connected socket, each
 // in its whole size, and returns how many were sent (sendmmsg(2)).
 func (b *Batch) Send(u *UDP) (int, error) {
-	n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(u.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b.msgs))),
-		uintptr(len(b.msgs)), 0, 0, 0)
-	return result(n, errno)
+	n, errno := mmsg.Send(u.fd, b.msgs, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return n, nil
 }
 
 // Recv waits for a datagram and takes as many as there are, up to the batch's
 // length (recvmmsg(2) with MSG_WAITFORONE). It returns how many datagrams and
 // how many bytes came.
 func (b *Batch) Recv(u *UDP) (datagrams, bytes int, err error) {
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(u.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b.msgs))),
-		uintptr(len(b.msgs)), unix.MSG_WAITFORONE, 0, 0)
+	n, errno := mmsg.Recv(u.fd, b.msgs, unix.MSG_WAITFORONE, nil)
 	if errno != 0 {
 		return 0, 0, errno
 	}
 	for i := range n {
-		bytes += int(b.msgs[i].len)
+		bytes += int(b.msgs[i].N)
 	}
-	return int(n), bytes, nil
+	return n, bytes, nil
 }
 
 func result(n uintptr, errno unix.Errno) (int, error) {

@@ -3,21 +3,15 @@ package sockapi
 import (
 	"sync"
 	"time"
-	"unsafe"
 
+	"github.com/outband/outband/internal/mmsg"
 	"golang.org/x/sys/unix"
 )
-
-// mmsghdr is the kernel's struct mmsghdr (recvmmsg(2)).
-type mmsghdr struct {
-	hdr unix.Msghdr
-	n   uint32
-}
 
 // A kernelBatch is the kernel's view of several messages, reused from call to
 // call.
 type kernelBatch struct {
-	hdrs  []mmsghdr
+	hdrs  []mmsg.Header
 	names [][addrSize]byte
 	iov   []unix.Iovec
 }
@@ -32,7 +26,7 @@ func newKernelBatch(msgs []Mmsghdr) *kernelBatch {
 	}
 	b := kernelBatches.Get().(*kernelBatch)
 	if cap(b.hdrs) < len(msgs) {
-		b.hdrs = make([]mmsghdr, len(msgs))
+		b.hdrs = make([]mmsg.Header, len(msgs))
 		b.names = make([][addrSize]byte, len(msgs))
 	}
 	b.hdrs, b.names = b.hdrs[:len(msgs)], b.names[:len(msgs)]
@@ -73,7 +67,7 @@ func (k *kernelSocket) recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration
 	defer b.free()
 	for j := range msgs {
 		m := &msgs[j].Hdr
-		b.hdrs[j].hdr = receiveHeader(m, &b.names[j], b.iovecs(m.Iov))
+		b.hdrs[j].Hdr = receiveHeader(m, &b.names[j], b.iovecs(m.Iov))
 	}
 	var left *unix.Timespec
 	if timeout >= 0 {
@@ -83,15 +77,14 @@ func (k *kernelSocket) recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration
 	added := k.addedRecvFlags(flags)
 	i := k.begin(unix.SO_RCVTIMEO)
 	for {
-		n, _, e := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(k.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b.hdrs))),
-			uintptr(len(b.hdrs)), uintptr(flags|added), uintptr(unsafe.Pointer(left)), 0)
+		n, e := mmsg.Recv(k.fd, b.hdrs, flags|added, left)
 		switch e = i.result(e, unix.EAGAIN); e {
 		case 0:
 			for j := range msgs[:n] {
-				msgs[j].Len = int(b.hdrs[j].n)
-				storeReceived(&msgs[j].Hdr, &b.hdrs[j].hdr, &b.names[j], added)
+				msgs[j].Len = int(b.hdrs[j].N)
+				storeReceived(&msgs[j].Hdr, &b.hdrs[j].Hdr, &b.names[j], added)
 			}
-			return int(n), nil
+			return n, nil
 		case unix.EINTR:
 		default:
 			return 0, e
@@ -110,18 +103,17 @@ func (k *kernelSocket) sendmmsg(msgs []Mmsghdr, flags int) (int, error) {
 	defer b.free()
 	for j := range msgs {
 		m := &msgs[j].Hdr
-		b.hdrs[j].hdr = sendHeader(m, &b.names[j], b.iovecs(m.Iov))
+		b.hdrs[j].Hdr = sendHeader(m, &b.names[j], b.iovecs(m.Iov))
 	}
 	i := k.begin(unix.SO_SNDTIMEO)
 	for {
-		n, _, e := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(k.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b.hdrs))),
-			uintptr(len(b.hdrs)), uintptr(flags), 0, 0)
+		n, e := mmsg.Send(k.fd, b.hdrs, flags)
 		switch e = i.result(e, unix.EAGAIN); e {
 		case 0:
 			for j := range msgs[:n] {
-				msgs[j].Len = int(b.hdrs[j].n)
+				msgs[j].Len = int(b.hdrs[j].N)
 			}
-			return int(n), nil
+			return n, nil
 		case unix.EINTR:
 		default:
 			return 0, e

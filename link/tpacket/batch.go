@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/internal/mmsg"
 	"github.com/outband/outband/link"
 )
 
@@ -19,16 +20,10 @@ const (
 	batchSpares = 4
 )
 
-// mmsghdr is struct mmsghdr of sendmmsg(2).
-type mmsghdr struct {
-	hdr unix.Msghdr
-	n   uint32
-}
-
 // A batch is the arguments of one sendmmsg(2), all pointers in place but those
 // to the frames. In a batch without virtio_net_hdr, vnet is not used.
 type batch struct {
-	msgs    [batchSize]mmsghdr
+	msgs    [batchSize]mmsg.Header
 	iovs    [batchSize][2]unix.Iovec // virtio_net_hdr, frame
 	vnet    [batchSize]vnetHeader
 	control *[batchSize]frameControl // of batches of marked frames
@@ -50,8 +45,8 @@ func newBatch(vnet, marked bool) *batch {
 			parts[0].Base = (*byte)(unsafe.Pointer(&b.vnet[i]))
 			parts[0].SetLen(vnetHeaderLen)
 		}
-		b.msgs[i].hdr.Iov = &parts[0]
-		b.msgs[i].hdr.SetIovlen(len(parts))
+		b.msgs[i].Hdr.Iov = &parts[0]
+		b.msgs[i].Hdr.SetIovlen(len(parts))
 	}
 	return b
 }
@@ -125,7 +120,7 @@ func (b *batch) fill(frames []link.TxFrame, p *batchPool, mtu int) (int, syscall
 			}
 		}
 		if p.marked {
-			b.control[i].set(&b.msgs[i].hdr, f, p.priority)
+			b.control[i].set(&b.msgs[i].Hdr, f, p.priority)
 		}
 		b.iovs[i][1].Base = &f.Data[0]
 		b.iovs[i][1].SetLen(len(f.Data))
@@ -136,7 +131,5 @@ func (b *batch) fill(frames []link.TxFrame, p *batchPool, mtu int) (int, syscall
 // flush sends messages from to n. A batch can take longer than the scheduler
 // should be kept waiting, so unlike a single frame it is announced: Syscall.
 func (b *batch) flush(fd, from, n int) (int, syscall.Errno) {
-	k, _, errno := syscall.Syscall6(unix.SYS_SENDMMSG, uintptr(fd),
-		uintptr(unsafe.Pointer(&b.msgs[from])), uintptr(n-from), unix.MSG_DONTWAIT, 0, 0)
-	return int(k), errno
+	return mmsg.Send(fd, b.msgs[from:n], unix.MSG_DONTWAIT)
 }
