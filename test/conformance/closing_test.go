@@ -28,6 +28,11 @@ func holds(t testing.TB) held {
 	return held{len(fds), strings.Count(string(maps), "socket:"), runtime.NumGoroutine()}
 }
 
+// above reports whether a process holds more of anything.
+func (h held) above(before held) bool {
+	return h.descriptors > before.descriptors || h.mappings > before.mappings || h.goroutines > before.goroutines
+}
+
 // A closable is something with a descriptor, a mapping or a goroutine. The stack's
 // Close closes those that are the stack's.
 type closable struct {
@@ -125,8 +130,9 @@ func TestClosingGivesBack(t *testing.T) {
 	for i := range 40 {
 		once(i%2 == 0)
 	}
-	eventually(func() bool { return holds(t) == before })
-	if after := holds(t); after != before {
+	// Fewer goroutines than before there may be: what others left was ending.
+	eventually(func() bool { return !holds(t).above(before) })
+	if after := holds(t); after.above(before) {
 		t.Errorf("%+v before, %+v after", before, after)
 	}
 }
