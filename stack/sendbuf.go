@@ -102,7 +102,7 @@ func (k *Socket) writableHere() bool {
 // there is none.
 func (k *Socket) stuckOn() *txQueue {
 	b := &k.sending
-	for _, q := range b.own.all() {
+	for q := range b.own.all {
 		if !q.hasRoom() {
 			b.full.Store(q)
 			return q
@@ -212,7 +212,7 @@ func (k *Socket) SetSendBuffer(n int) {
 	if n != defaultSndbuf {
 		k.separate() // what all use has a size of its own
 	}
-	for _, q := range k.sending.own.all() {
+	for q := range k.sending.own.all {
 		q.room.SetBuffer(n)
 	}
 	k.markSendFull()
@@ -244,7 +244,7 @@ func (k *Socket) SendQueued() int {
 // sendQueued is SendQueued, of which the socket does not notice anything.
 func (k *Socket) sendQueued() int {
 	n := int(k.sending.charged.Load())
-	for _, q := range k.sending.own.all() {
+	for q := range k.sending.own.all {
 		n += q.room.Queued()
 	}
 	if list := k.sending.own.shares.Load(); list != nil {

@@ -141,7 +141,11 @@ func (o *ownQueues) share(i *Interface) {
 		if slices.Contains(*old, i) {
 			return
 		}
-		list = append(list, *old...)
+		for _, other := range *old {
+			if other.removed() == nil {
+				list = append(list, other)
+			}
+		}
 	}
 	if !o.closed {
 		i.sharers.Add(1)
@@ -194,17 +198,17 @@ func (o *ownQueues) addLocked(q *txQueue) {
 	o.list.Store(&list)
 }
 
-// all returns the ways out that are the socket's alone.
-func (o *ownQueues) all() []*txQueue {
-	var all []*txQueue
-	if list := o.list.Load(); list != nil {
-		for _, q := range *list {
-			if q != q.ifc.queue {
-				all = append(all, q)
-			}
+// all yields the ways out that are the socket's alone.
+func (o *ownQueues) all(yield func(*txQueue) bool) {
+	list := o.list.Load()
+	if list == nil {
+		return
+	}
+	for _, q := range *list {
+		if q != q.ifc.queue && !yield(q) {
+			return
 		}
 	}
-	return all
 }
 
 // hold marks the socket as behind, which keeps its ways out from being given back, and
@@ -228,7 +232,7 @@ func (o *ownQueues) close(k *Socket) {
 		return
 	}
 	o.closed = true
-	for _, q := range o.all() {
+	for q := range o.all {
 		q.room.Close()
 	}
 	o.list.Store(nil)

@@ -3,6 +3,7 @@ package stack
 import (
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -265,6 +266,33 @@ func TestWhatIsLeftBehind(t *testing.T) {
 		if n := w.ifc.sharers.Load(); n != 0 {
 			t.Errorf("%d sockets share what none uses", n)
 		}
+	})
+}
+
+// To ask whether a socket is writable costs no memory, whichever its ways out, and an
+// interface that was removed is remembered no longer than until the next is used.
+func TestWaysOutCostNothing(t *testing.T) {
+	slowBubble(t, func(t *testing.T, w *slowWire) {
+		w.company()
+		k := w.sender("10.9.0.1:1")
+		w.number(k, 0, 12)
+		if n := testing.AllocsPerRun(100, func() { k.Events() }); n != 0 {
+			t.Errorf("%v allocations", n)
+		}
+		u := udpSocket(t, w.s, "0.0.0.0:77")
+		for n := range 5 {
+			a, b := pipe.New(pipe.Options{})
+			i := addLink(t, w.s, a, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 8, byte(n), 1}), 24).String())
+			peer := netip.AddrFrom4([4]byte{10, 8, byte(n), 2})
+			check(t, i.SetNeighbour(peer, farMAC, arp.Permanent))
+			check(t, u.SendTo([]byte("by this one"), 0, NoDeadline, netip.AddrPortFrom(peer, 7)))
+			check(t, w.s.RemoveLink(i.Index()))
+			b.Close()
+		}
+		if n := len(*u.sending.own.shares.Load()); n != 1 {
+			t.Errorf("%d interfaces are remembered", n)
+		}
+		w.l.free(-1)
 	})
 }
 

@@ -36,8 +36,7 @@ func (r *room) stuck(fd int) {
 	}
 }
 
-// there reports whether there is room: less than half of SO_SNDBUF is taken. Who calls
-// it has passed the gate.
+// there reports whether there is room: less than half of SO_SNDBUF is taken.
 func (r *room) there() bool {
 	fd := r.full.Load()
 	return fd == 0 || writable(int(fd))
@@ -111,13 +110,13 @@ func (r *room) askLaterLocked() {
 // ask calls the function of setTell, and goes on while nobody has a descriptor to wait
 // with and there is no room.
 func (r *room) ask() {
-	there := r.there()
 	r.mu.Lock()
 	tell := r.tell
 	if r.epoll != 0 {
 		tell = nil
 	}
-	if tell != nil && !there {
+	// close takes the lock before the sockets are closed: what full names is open.
+	if tell != nil && !r.there() {
 		r.alarm.Reset(askEvery)
 	}
 	r.mu.Unlock()
