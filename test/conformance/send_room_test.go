@@ -80,20 +80,28 @@ func TestSendBuffersAreEachSocketsOwn(t *testing.T) {
 	}
 }
 
+// sendSlowly returns a socket on a device that takes 10 kB a second, with a send buffer of
+// that many bytes, 0: as it is.
+func sendSlowly(t testing.TB, side sendSide, buffer int) (*lab.Lab, *sendWorld, *sockapi.Socket) {
+	t.Helper()
+	l := sendLab(t, side)
+	w := newSendWorld(t, l.Near(), side, l.Far())
+	l.Near().Htb(t, lab.Class{Rate: "80kbit", Packets: 4000})
+	newArrivals(t, l.Far(), 7)
+	s := w.connected(7)
+	if buffer > 0 {
+		check(t, s.SetsockoptInt(unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, buffer))
+	}
+	return l, w, s
+}
+
 // SO_SNDBUF is how much of a socket's may be in the device, and SIOCOUTQ says how much
 // is; poll(2) says POLLOUT from less than half on.
 func TestSendBufferIsTrue(t *testing.T) {
 	for _, size := range []int{100, 1000, 1472} {
 		for _, buffer := range []int{0, 8 << 10, 40 << 10, 200 << 10} {
 			for _, side := range slowSides {
-				l := sendLab(t, side)
-				w := newSendWorld(t, l.Near(), side, l.Far())
-				l.Near().Htb(t, lab.Class{Rate: "80kbit", Packets: 4000})
-				newArrivals(t, l.Far(), 7)
-				s := w.connected(7)
-				if buffer > 0 {
-					check(t, s.SetsockoptInt(unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, buffer))
-				}
+				l, w, s := sendSlowly(t, side, buffer)
 				limit, err := s.GetsockoptInt(unix.SOL_SOCKET, unix.SO_SNDBUF)
 				check(t, err)
 				fill(t, s, size)
@@ -190,14 +198,7 @@ func TestSendBufferHolds(t *testing.T) {
 		for _, buffer := range []int{0, 8 << 10, 40 << 10, 200 << 10} {
 			took := map[bool]int{}
 			for _, side := range slowSides {
-				l := sendLab(t, side)
-				w := newSendWorld(t, l.Near(), side, l.Far())
-				l.Near().Htb(t, lab.Class{Rate: "80kbit", Packets: 4000})
-				newArrivals(t, l.Far(), 7)
-				s := w.connected(7)
-				if buffer > 0 {
-					check(t, s.SetsockoptInt(unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, buffer))
-				}
+				_, _, s := sendSlowly(t, side, buffer)
 				took[side.kernel] = fill(t, s, size)
 			}
 			if a, b := took[true], took[false]; b < a-a/8-1 || b > a+a/8+1 {
