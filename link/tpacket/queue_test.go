@@ -145,6 +145,33 @@ func (s *stuckLab) flows(q link.TxQueue) {
 	}
 }
 
+// The link's own descriptor of room, once asked for, is that of the socket that is full
+// now: frames that want more go by another one than plain ones.
+func TestRoomFollowsTheFullSocket(t *testing.T) {
+	s := newStuckLab(t)
+	l := s.openStuck(Options{})
+	defer l.Close()
+	q := l.Queue()
+	s.fill(q.Send)
+	fd := q.RoomFD()
+	s.flow()
+	if !readable(t, fd, int(patience.Milliseconds())) {
+		t.Fatal("frames stay")
+	}
+	s.stop()
+	s.fill(func(frame []byte) error {
+		_, err := q.SendBatch([]link.TxFrame{{Data: frame, Priority: 3}})
+		return err
+	})
+	if readable(t, fd, 0) {
+		t.Error("the descriptor tells of room in a socket that was full before")
+	}
+	s.flow()
+	if !readable(t, fd, int(patience.Milliseconds())) {
+		t.Error("no room when the device has let go")
+	}
+}
+
 // With no descriptor left, what SetRoom registered tells of room.
 func TestQueueWithoutDescriptor(t *testing.T) {
 	s := newStuckLab(t)

@@ -98,13 +98,11 @@ const askEvery = time.Millisecond
 
 // askLaterLocked has the function of setTell called soon.
 func (r *room) askLaterLocked() {
-	switch {
-	case r.epoll < 0 || r.tell == nil:
-	case r.alarm == nil:
+	if r.alarm == nil {
 		r.alarm = time.AfterFunc(askEvery, r.ask)
-	default:
-		r.alarm.Reset(askEvery)
+		return
 	}
+	r.alarm.Reset(askEvery)
 }
 
 // ask calls the function of setTell, and goes on while nobody has a descriptor to wait
