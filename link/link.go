@@ -168,13 +168,10 @@ type Link interface {
 	SetNotify(readable, changed func())
 	// FD returns the file descriptor that poll(2) reports readable when
 	// frames wait, or -1 if there is none, or none of use now: then SetNotify's
-	// functions tell. The descriptor stays the link's.
-	FD() int
-	// PollError tells the link that poll(2) reported POLLERR, POLLHUP or
-	// POLLNVAL for its FD. The link finds out why and clears the condition,
-	// so that a sleeper does not turn in circles; if the descriptor is of no
-	// use until changed is called, FD returns -1 from then on.
-	PollError()
+	// functions tell. The descriptor stays the link's. PollError has the link find
+	// out why and clear the condition; if the descriptor is of no use until changed
+	// is called, FD returns -1 from then on.
+	Pollable
 
 	// JoinGroup and LeaveGroup open and close the device's filter for a
 	// multicast hardware address. Each group is counted: a group joined twice

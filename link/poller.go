@@ -8,6 +8,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// A Pollable has a file descriptor that a [Poller] can sleep on. Links are Pollables.
+type Pollable interface {
+	// FD returns the descriptor that poll(2) reports readable when there is something
+	// to do, or -1 if there is none, or none of use now.
+	FD() int
+	// PollError says that poll(2) reported POLLERR, POLLHUP or POLLNVAL for it. What
+	// does not clear the condition returns -1 from FD from then on, or sleepers turn
+	// in circles.
+	PollError()
+}
+
+// A Descriptor is a Pollable that stays as it is and knows no errors, such as that of
+// an epoll(7) or an eventfd(2).
+type Descriptor int
+
+// FD implements [Pollable].
+func (d Descriptor) FD() int { return int(d) }
+
+// PollError implements [Pollable].
+func (Descriptor) PollError() {}
+
 // A Poller sleeps until one of several links has frames, until it is woken, or
 // until time is up.
 //
@@ -85,23 +106,23 @@ func (p *Poller) Reserve() error {
 	return p.event.open()
 }
 
-// Wait sleeps until frames wait on one of links that have a file descriptor,
-// until Wake is called, or until timeout has passed; a timeout below 0 means for
+// Wait sleeps until one of those that have a file descriptor is readable, as a link
+// is when frames wait, until Wake is called, or until timeout has passed; a timeout below 0 means for
 // ever. A Wake before the call, not consumed by another Wait, ends it at once.
 //
 // It may return for no reason: the caller looks what there is to do, and waits
-// again. If poll(2) reports an error for a link's descriptor, Wait calls its
-// PollError before it returns. After Close it returns at once.
+// again. If poll(2) reports an error for a descriptor, Wait calls its PollError
+// before it returns. After Close it returns at once.
 //
-// Wait does not keep links, and allocates nothing after the first calls.
-func (p *Poller) Wait(links []Link, timeout time.Duration) {
+// Wait does not keep the slice, and allocates nothing after the first calls.
+func (p *Poller) Wait(on []Pollable, timeout time.Duration) {
 	p.waiting.Lock()
 	defer p.waiting.Unlock()
 	if p.closed.Load() {
 		return
 	}
 	sleep := asleepChan
-	if p.poll.set(links) {
+	if p.poll.set(on) {
 		if p.event.open() == nil {
 			sleep = asleepEvent
 		} else {
@@ -116,7 +137,7 @@ func (p *Poller) Wait(links []Link, timeout time.Duration) {
 	}
 	switch {
 	case p.poll.any:
-		if !p.poll.wait(links, &p.event, clampTo(timeout, maxSleep)) {
+		if !p.poll.wait(on, &p.event, clampTo(timeout, maxSleep)) {
 			time.Sleep(clampTo(timeout, p.nextStep()))
 		} else if p.event.fd >= 0 {
 			p.step = 0

@@ -7,21 +7,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pollSet is the argument of ppoll(2): the eventfd first, then one entry a link.
-// A link without a descriptor has the entry -1, which the kernel passes over.
+// pollSet is the argument of ppoll(2): the eventfd first, then one entry each.
+// What is without a descriptor has the entry -1, which the kernel passes over.
 type pollSet struct {
 	fds []unix.PollFd
 	ts  unix.Timespec
-	any bool // a link has a descriptor
+	any bool // there is a descriptor
 }
 
-// set takes the descriptors of links as they are now, and reports whether there
+// set takes the descriptors as they are now, and reports whether there
 // are any.
-func (s *pollSet) set(links []Link) bool {
+func (s *pollSet) set(on []Pollable) bool {
 	s.any = false
 	s.fds = append(s.fds[:0], unix.PollFd{Fd: -1})
-	for _, l := range links {
-		fd := l.FD()
+	for _, p := range on {
+		fd := p.FD()
 		if fd >= 0 {
 			s.any = true
 		}
@@ -30,10 +30,10 @@ func (s *pollSet) set(links []Link) bool {
 	return s.any
 }
 
-// wait sleeps in ppoll(2) for at most d, and tells links of errors. A signal
+// wait sleeps in ppoll(2) for at most d, and tells those of errors that have some. A signal
 // (EINTR) is a return for no reason. It returns false if the kernel refuses to poll:
 // ENOMEM, or EINVAL of a process that may have fewer descriptors than are polled.
-func (s *pollSet) wait(links []Link, event *eventFD, d time.Duration) bool {
+func (s *pollSet) wait(on []Pollable, event *eventFD, d time.Duration) bool {
 	s.fds[0] = unix.PollFd{Fd: int32(event.fd), Events: unix.POLLIN}
 	s.ts = unix.NsecToTimespec(int64(d)) // the kernel writes the rest of it back
 	// This is a system call that the scheduler knows of: another goroutine gets
@@ -45,9 +45,9 @@ func (s *pollSet) wait(links []Link, event *eventFD, d time.Duration) bool {
 	if s.fds[0].Revents != 0 {
 		event.drain()
 	}
-	for i, l := range links {
+	for i, p := range on {
 		if s.fds[i+1].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0 {
-			l.PollError()
+			p.PollError()
 		}
 	}
 	return true

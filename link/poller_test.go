@@ -13,9 +13,8 @@ import (
 	"github.com/outband/outband/link"
 )
 
-// fakeLink is a link of which only what a Poller uses works.
+// fakeLink is of a link what a Poller uses.
 type fakeLink struct {
-	link.Link
 	fd     atomic.Int64
 	errors atomic.Int64
 }
@@ -60,7 +59,7 @@ func newPoller(t testing.TB) *link.Poller {
 
 // waitDone runs Wait on a goroutine and returns a channel that is closed when it
 // has returned.
-func waitDone(p *link.Poller, links []link.Link, timeout time.Duration) <-chan struct{} {
+func waitDone(p *link.Poller, links []link.Pollable, timeout time.Duration) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -84,10 +83,10 @@ func mustEnd(t testing.TB, done <-chan struct{}, what string) {
 }
 
 // kinds are the sets of links that make a Poller sleep in its different ways.
-func kinds(t testing.TB) map[string][]link.Link {
+func kinds(t testing.TB) map[string][]link.Pollable {
 	s, _ := socketLink(t)
 	s2, _ := socketLink(t)
-	return map[string][]link.Link{
+	return map[string][]link.Pollable{
 		"no links":          nil,
 		"memory":            {memoryLink()},
 		"descriptor":        {s},
@@ -139,7 +138,7 @@ func TestPollerTimeout(t *testing.T) {
 func TestPollerReadable(t *testing.T) {
 	l, peer := socketLink(t)
 	p := newPoller(t)
-	links := []link.Link{memoryLink(), l}
+	links := []link.Pollable{memoryLink(), l}
 	done := waitDone(p, links, -1)
 	if _, err := unix.Write(peer, []byte("frame")); err != nil {
 		t.Fatal(err)
@@ -164,7 +163,7 @@ func TestPollerTellsOfErrors(t *testing.T) {
 			bad, peer := socketLink(t)
 			good, _ := socketLink(t)
 			p := newPoller(t)
-			links := []link.Link{good, bad}
+			links := []link.Pollable{good, bad}
 			tt.ruin(bad, peer)
 			mustEnd(t, waitDone(p, links, -1), "error")
 			if g, b := good.errors.Load(), bad.errors.Load(); g != 0 || b != 1 {
@@ -182,7 +181,7 @@ func TestPollerTellsOfErrors(t *testing.T) {
 func TestPollerEventIsConsumed(t *testing.T) {
 	l, _ := socketLink(t)
 	p := newPoller(t)
-	links := []link.Link{l}
+	links := []link.Pollable{l}
 	for range 50 {
 		done := waitDone(p, links, -1)
 		p.Wake()
@@ -221,7 +220,7 @@ func TestPollerClose(t *testing.T) {
 func TestPollerSynctest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := link.NewPoller()
-		links := []link.Link{memoryLink()}
+		links := []link.Pollable{memoryLink()}
 		start := time.Now()
 		p.Wait(links, time.Hour)
 		p.Wait(links, time.Minute)
@@ -327,7 +326,7 @@ func BenchmarkPollerWake(b *testing.B) {
 
 func BenchmarkPollerWakeWait(b *testing.B) {
 	p := newPoller(b)
-	links := []link.Link{memoryLink()}
+	links := []link.Pollable{memoryLink()}
 	b.ReportAllocs()
 	for b.Loop() {
 		p.Wake()
@@ -341,7 +340,7 @@ func BenchmarkPollerReadable(b *testing.B) {
 	l, peer := socketLink(b)
 	unix.Write(peer, []byte{1})
 	p := newPoller(b)
-	links := []link.Link{l}
+	links := []link.Pollable{l}
 	b.ReportAllocs()
 	for b.Loop() {
 		p.Wait(links, -1)
@@ -362,13 +361,13 @@ func TestPollerWithoutEventFD(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
 		t.Fatal(err)
 	}
-	done := waitDone(p, []link.Link{l}, -1)
+	done := waitDone(p, []link.Pollable{l}, -1)
 	p.Wake()
 	mustEnd(t, done, "Wake without an eventfd")
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
 	}
-	done = waitDone(p, []link.Link{l}, -1)
+	done = waitDone(p, []link.Pollable{l}, -1)
 	runtime.Gosched()
 	p.Wake()
 	mustEnd(t, done, "Wake with an eventfd again")

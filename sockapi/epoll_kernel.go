@@ -111,11 +111,11 @@ func (e *Epoll) openKernelNested(which *atomic.Int32) error {
 
 // setSources has who waits sleep on what is open.
 func (e *Epoll) setSources() {
-	var links []link.Link
+	var on []link.Pollable
 	for _, fd := range e.kernel.descriptors() {
-		links = append(links, fdLink{fd: fd})
+		on = append(on, link.Descriptor(fd))
 	}
-	e.waiter.SetSources(links, e.kernel.readable)
+	e.waiter.SetSources(on, e.kernel.readable)
 }
 
 // nestKernel has e hear of the kernel's epolls of an Epoll inside it. nestMu is
@@ -233,18 +233,6 @@ func (k *kernelEpoll) close() {
 		}
 	}
 }
-
-// fdLink makes a descriptor of the kernel's a thing that a sleeper can sleep on.
-type fdLink struct {
-	link.Link
-	fd int
-}
-
-// FD returns the descriptor.
-func (l fdLink) FD() int { return l.fd }
-
-// PollError is not called: an epoll's descriptor knows no errors.
-func (l fdLink) PollError() {}
 
 // kernelEvent and userEvent turn events into the kernel's, and back: the data
 // is in two halves there.

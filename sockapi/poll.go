@@ -294,7 +294,7 @@ func (c *pollCall) openKernel() error {
 			return err
 		}
 	}
-	c.waiter.SetSources([]link.Link{fdLink{fd: epfd}}, func() bool {
+	c.waiter.SetSources([]link.Pollable{link.Descriptor(epfd)}, func() bool {
 		return pollNow([]unix.PollFd{{Fd: int32(epfd), Events: unix.POLLIN}}) > 0
 	})
 	return nil

@@ -348,7 +348,7 @@ func (s *Stack) sleep(k *Socket, deadline int64) (led bool) {
 
 // sleepOnLinks sleeps on descriptors, those of the links among them, and runs
 // the timers if they are due after that.
-func (s *Stack) sleepOnLinks(links []link.Link, now, deadline int64) {
+func (s *Stack) sleepOnLinks(links []link.Pollable, now, deadline int64) {
 	if s.tellOnce.Load() {
 		// Such a link tells of the first frame only, and who was told may have
 		// found the receive lock taken. What is for the caller ends the Wait.

@@ -72,7 +72,7 @@ func (i *Interface) Link() link.Link { return i.link }
 // changed, only replaced.
 type network struct {
 	interfaces []*Interface
-	links      []link.Link
+	links      []link.Pollable // of interfaces
 	byIndex    map[int32]*Interface
 	loopback   *Interface
 	// allAddresses and allRoutes are what was configured; addresses and routes, those

@@ -79,10 +79,10 @@ func (r *rooms) run() {
 // take takes out the sockets for which there is room; those whose links cannot tell
 // too, if guess is set. It returns what to sleep on for the others, nil if nobody
 // waits any more, and whether any of the links cannot tell.
-func (r *rooms) take(guess bool) (sockets []*Socket, links []link.Link, timed bool) {
+func (r *rooms) take(guess bool) (sockets []*Socket, links []link.Pollable, timed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	links = []link.Link{}
+	links = []link.Pollable{}
 	for k, to := range r.waiting {
 		if to.room == nil && !guess {
 			timed = true

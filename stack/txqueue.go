@@ -50,27 +50,24 @@ func newTxQueue(i *Interface) *txQueue {
 func (q *txQueue) hasRoom() bool { return q.room == nil || q.room.Room() }
 
 // sources returns what to sleep on for room, nil if there is no descriptor.
-func (q *txQueue) sources() []link.Link {
+func (q *txQueue) sources() []link.Pollable {
 	if q.room == nil {
 		return nil
 	}
 	if q.room.RoomFD() < 0 {
 		return nil
 	}
-	return []link.Link{roomLink{to: q.room}}
+	return []link.Pollable{roomPoll{q.room}}
 }
 
-// A roomLink is a queue's descriptor for link.Poller, and nothing else of a link.
-type roomLink struct {
-	link.Link
-	to link.TxQueue
-}
+// A roomPoll is what to sleep on for room in a queue.
+type roomPoll struct{ to link.TxQueue }
 
-// FD implements link.Link.
-func (l roomLink) FD() int { return l.to.RoomFD() }
+// FD implements link.Pollable.
+func (p roomPoll) FD() int { return p.to.RoomFD() }
 
-// PollError implements link.Link. The send that comes next says what is wrong.
-func (l roomLink) PollError() {}
+// PollError implements link.Pollable. The send that comes next says what is wrong.
+func (p roomPoll) PollError() {}
 
 // ownQueues are a socket's ways out that are its alone, by interface.
 type ownQueues struct {

@@ -32,14 +32,14 @@ type Waiter struct {
 
 // sources are what a Waiter sleeps on beside the stack's links.
 type sources struct {
-	links []link.Link
+	polls []link.Pollable
 	ready func() bool
 }
 
 // A turn is what one goroutine that sleeps with sources needs.
 type turn struct {
-	pol   *link.Poller // for its time as a follower
-	links []link.Link  // the stack's links and the sources
+	pol   *link.Poller    // for its time as a follower
+	polls []link.Pollable // the stack's links and the sources
 	next  *turn
 }
 
@@ -64,14 +64,13 @@ func (g *Waiter) Reserve() error {
 	return t.pol.Reserve()
 }
 
-// SetSources has who waits sleep on links too, of which only FD and PollError
-// are used, and call ready now and then while it spins: true ends the wait. Who
-// is asleep is woken, and takes the new ones.
-func (g *Waiter) SetSources(links []link.Link, ready func() bool) {
-	if len(links) == 0 {
+// SetSources has who waits sleep on descriptors too, and call ready now and then
+// while it spins: true ends the wait. Who is asleep is woken, and takes the new ones.
+func (g *Waiter) SetSources(on []link.Pollable, ready func() bool) {
+	if len(on) == 0 {
 		g.sources.Store(nil)
 	} else {
-		g.sources.Store(&sources{slices.Clone(links), ready})
+		g.sources.Store(&sources{slices.Clone(on), ready})
 	}
 	g.WakeAll()
 }
@@ -255,12 +254,12 @@ func (g *Waiter) sleep(deadline int64) (led bool) {
 		case led && src == nil:
 			s.sleepOnLinks(links, now, deadline)
 		case led:
-			t.links = append(append(t.links[:0], links...), src.links...)
-			s.sleepOnLinks(t.links, now, deadline)
+			t.polls = append(append(t.polls[:0], links...), src.polls...)
+			s.sleepOnLinks(t.polls, now, deadline)
 		case src == nil:
 			w.await(until(now, deadline))
 		default:
-			t.pol.Wait(src.links, until(now, deadline))
+			t.pol.Wait(src.polls, until(now, deadline))
 		}
 	}
 	s.exit(w)
@@ -302,7 +301,7 @@ func (g *Waiter) takeTurn() *turn {
 }
 
 func (g *Waiter) giveTurn(t *turn) {
-	clear(t.links)
+	clear(t.polls)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.closed {

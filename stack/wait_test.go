@@ -136,15 +136,6 @@ func TestWaiterLeadsForOthers(t *testing.T) {
 	wg.Wait()
 }
 
-// fdLink is a descriptor to sleep on.
-type fdLink struct {
-	link.Link
-	fd int
-}
-
-func (l fdLink) FD() int    { return l.fd }
-func (l fdLink) PollError() {}
-
 func TestWaiterSources(t *testing.T) {
 	for _, leads := range []bool{true, false} {
 		s := newStack(t, Config{})
@@ -163,7 +154,7 @@ func TestWaiterSources(t *testing.T) {
 		}
 		g := s.NewWaiter(func() bool { return false })
 		fd := int(r.Fd())
-		g.SetSources([]link.Link{fdLink{fd: fd}}, func() bool {
+		g.SetSources([]link.Pollable{link.Descriptor(fd)}, func() bool {
 			n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 			return n > 0
 		})

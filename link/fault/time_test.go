@@ -31,7 +31,7 @@ func arrivals(t *testing.T, l link.Link, n int) (got []uint64, at []time.Duratio
 			if time.Since(start) > time.Hour {
 				t.Fatalf("%d of %d frames arrived", len(got), n)
 			}
-			p.Wait([]link.Link{l}, 2*time.Hour)
+			p.Wait([]link.Pollable{l}, 2*time.Hour)
 		}
 	}
 	return got, at
@@ -295,7 +295,7 @@ func TestWaitOnDescriptor(t *testing.T) {
 		frames := drain(b)
 		got += len(frames)
 		if len(frames) == 0 {
-			p.Wait([]link.Link{b}, time.Until(limit))
+			p.Wait([]link.Pollable{b}, time.Until(limit))
 		}
 		if time.Now().After(limit) {
 			t.Fatalf("%d of %d frames arrived", got, n)
@@ -336,7 +336,7 @@ func TestConcurrent(t *testing.T) {
 			seen[s] = true
 		}
 		if len(frames) == 0 {
-			p.Wait([]link.Link{b}, time.Until(deadline))
+			p.Wait([]link.Pollable{b}, time.Until(deadline))
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("%d of 1200 frames arrived", len(seen))

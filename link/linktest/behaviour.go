@@ -28,7 +28,7 @@ func testViewsHold(t *testing.T, e *bench) {
 	for deadline := time.Now().Add(patience); n == 0; {
 		if n = e.b.Receive(out); n == 0 {
 			e.b.Release()
-			e.poller.Wait([]link.Link{e.b}, time.Until(deadline))
+			e.poller.Wait([]link.Pollable{e.b}, time.Until(deadline))
 			if time.Now().After(deadline) {
 				t.Fatal("nothing arrived")
 			}
@@ -189,7 +189,7 @@ func testPoller(t *testing.T, e *bench) {
 			}
 			e.b.Release()
 			if n == 0 {
-				pb.Wait([]link.Link{e.b}, -1)
+				pb.Wait([]link.Pollable{e.b}, -1)
 			}
 		}
 	})
@@ -350,7 +350,7 @@ func testGSO(t *testing.T, e *bench) {
 		if left <= 0 {
 			t.Fatalf("%d of %d bytes arrived", len(got), len(want))
 		}
-		e.poller.Wait([]link.Link{e.b}, left)
+		e.poller.Wait([]link.Pollable{e.b}, left)
 	}
 	if !bytes.Equal(got, want) {
 		t.Error("the payload is not what was sent")
@@ -469,7 +469,7 @@ func testAllocs(t *testing.T, e *bench) {
 	}
 	frame := e.next(200)
 	batch := []link.TxFrame{{Data: frame}, {Data: frame}}
-	links := []link.Link{e.b}
+	links := []link.Pollable{e.b}
 	cycle := func() {
 		e.a.Send(frame)
 		e.a.SendBatch(batch)

@@ -147,7 +147,7 @@ func (e *bench) receive(l link.Link, n int, f func(*link.Frame)) {
 		if left <= 0 {
 			e.t.Fatalf("%d of %d frames arrived within %v", got, n, patience)
 		}
-		e.poller.Wait([]link.Link{l}, min(left, e.nap))
+		e.poller.Wait([]link.Pollable{l}, min(left, e.nap))
 	}
 	if time.Now().After(deadline) {
 		e.t.Fatalf("%d frames arrived, but nobody was woken", n)

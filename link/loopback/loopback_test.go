@@ -135,7 +135,7 @@ func TestSimulatedTime(t *testing.T) {
 		l.SetNotify(p.Wake, nil)
 		time.AfterFunc(time.Hour, func() { l.Send(frame(60)) })
 		start := time.Now()
-		p.Wait([]link.Link{l}, -1)
+		p.Wait([]link.Pollable{l}, -1)
 		var frames [1]link.Frame
 		if n := l.Receive(frames[:]); n != 1 {
 			t.Fatal("woken without a frame")

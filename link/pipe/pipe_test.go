@@ -288,7 +288,7 @@ func TestSimulatedTime(t *testing.T) {
 			}
 		}()
 		for i := range 60 {
-			p.Wait([]link.Link{b}, -1)
+			p.Wait([]link.Pollable{b}, -1)
 			got := time.Duration(receiveOne(t, b).Time - start.UnixNano())
 			if want := time.Duration(i+1) * time.Minute; got != want {
 				t.Fatalf("frame %d came after %v, want %v", i, got, want)

@@ -21,7 +21,7 @@ func TestClose(t *testing.T) {
 	woken := make(chan int)
 	go func() {
 		for l.FD() >= 0 {
-			p.Wait([]link.Link{l}, -1)
+			p.Wait([]link.Pollable{l}, -1)
 		}
 		woken <- l.Receive(make([]link.Frame, 4))
 	}()

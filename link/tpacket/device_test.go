@@ -75,7 +75,7 @@ func TestDownUp(t *testing.T) {
 			for range 2 {
 				lb.near.down()
 				w.state(link.Down)
-				p.Wait([]link.Link{l}, -1) // the error wakes it once
+				p.Wait([]link.Pollable{l}, -1) // the error wakes it once
 				if e := pollNow(l); e != 0 {
 					t.Errorf("poll reports %#x after PollError", e)
 				}
@@ -244,7 +244,7 @@ func TestSleeperSurvivesDeletion(t *testing.T) {
 				return
 			default:
 			}
-			p.Wait([]link.Link{l}, -1)
+			p.Wait([]link.Pollable{l}, -1)
 			wakes++
 			for _, f := range frames[:l.Receive(frames)] {
 				arrived <- f.Data[14]

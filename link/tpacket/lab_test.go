@@ -245,7 +245,7 @@ func receive(t testing.TB, l *Link, n int) []got {
 			if time.Now().After(end) {
 				t.Fatalf("%d frames of %d within %v", len(all), n, patience)
 			}
-			p.Wait([]link.Link{l}, time.Second)
+			p.Wait([]link.Pollable{l}, time.Second)
 		}
 	}
 	if len(all) != n {
