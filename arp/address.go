@@ -4,6 +4,7 @@ package arp
 // Detection").
 
 import (
+	"github.com/outband/outband/ipv4"
 	"slices"
 
 	"github.com/outband/outband/internal/clock"
@@ -20,7 +21,7 @@ const (
 
 // An address is one own address.
 type address struct {
-	ip       [4]byte
+	ip       ipv4.Addr
 	timer    int32 // position in Table.timers; -1 if no timer runs
 	phase    phase
 	left     int   // probes or announcements still to send
@@ -36,7 +37,7 @@ type address struct {
 //
 // A neighbour of that address is forgotten. The cause is [CauseBadAddress] if ip
 // cannot be the address of one host, [CauseTableFull] if there are MaxAddresses.
-func (t *Table) AddAddress(now int64, ip [4]byte) Cause {
+func (t *Table) AddAddress(now int64, ip ipv4.Addr) Cause {
 	now = t.clock(now)
 	if !isHost(ip) {
 		return t.count(CauseBadAddress)
@@ -62,7 +63,7 @@ func (t *Table) AddAddress(now int64, ip [4]byte) Cause {
 
 // RemoveAddress says that ip is no address of this host any more: requests for it
 // are not answered from now on.
-func (t *Table) RemoveAddress(ip [4]byte) {
+func (t *Table) RemoveAddress(ip ipv4.Addr) {
 	a := t.own[key(ip)]
 	if a == nil {
 		return
@@ -74,7 +75,7 @@ func (t *Table) RemoveAddress(ip [4]byte) {
 
 // Usable reports whether ip is an address of this host that may be used: added,
 // and not still being probed for, nor found in use by another host then.
-func (t *Table) Usable(ip [4]byte) bool {
+func (t *Table) Usable(ip ipv4.Addr) bool {
 	a := t.own[key(ip)]
 	return a != nil && a.phase == usable
 }
@@ -130,7 +131,7 @@ func (t *Table) fireAddress(now int64, a *address) {
 	case a.phase == usable:
 		t.announceNext(now, a)
 	case a.left > 0:
-		t.transmit(&t.stats.TxProbes, Broadcast, OpRequest, [4]byte{}, [6]byte{}, a.ip)
+		t.transmit(&t.stats.TxProbes, Broadcast, OpRequest, ipv4.Addr{}, [6]byte{}, a.ip)
 		next := int64(t.cfg.AnnounceWait)
 		if a.left--; a.left > 0 {
 			next = int64(t.cfg.ProbeMin) + t.random(int64(t.cfg.ProbeMax-t.cfg.ProbeMin)+1)
@@ -176,10 +177,10 @@ func (t *Table) collide(a *address, mac [6]byte) {
 type Host interface {
 	// Local reports whether ip is an address of the host in use on any of its
 	// interfaces. It is not asked for loopback's.
-	Local(ip [4]byte) bool
+	Local(ip ipv4.Addr) bool
 	// Source returns the address that the host would send to target from by the
 	// table's link, if nothing else says; zero if there is none.
-	Source(target [4]byte) [4]byte
+	Source(target ipv4.Addr) ipv4.Addr
 }
 
 // SetHost tells the table its host. Without one the table's own addresses are all
@@ -187,24 +188,24 @@ type Host interface {
 func (t *Table) SetHost(h Host) { t.host = h }
 
 // isElsewhere reports whether ip is an address of another interface of this host.
-func (t *Table) isElsewhere(ip [4]byte) bool {
+func (t *Table) isElsewhere(ip ipv4.Addr) bool {
 	return t.host != nil && t.own[key(ip)] == nil && t.host.Local(ip)
 }
 
 // answersFor reports whether requests for ip are answered: for those of all
 // interfaces of the host, as on Linux with arp_ignore=0. Addresses belong to a host,
 // not to an interface (RFC 1122 section 3.3.4.2, "weak" model).
-func (t *Table) answersFor(ip [4]byte) bool { return t.Usable(ip) || t.isElsewhere(ip) }
+func (t *Table) answersFor(ip ipv4.Addr) bool { return t.Usable(ip) || t.isElsewhere(ip) }
 
 // sourceFor returns the address that a request for target is sent from: src if it is
 // one of the host's, otherwise what the host would take (Linux, arp_announce=0),
 // otherwise the first of the usable own addresses, otherwise 0.0.0.0.
-func (t *Table) sourceFor(src, target [4]byte) [4]byte {
-	if src != [4]byte{} && t.answersFor(src) {
+func (t *Table) sourceFor(src, target ipv4.Addr) ipv4.Addr {
+	if !src.IsUnspecified() && t.answersFor(src) {
 		return src
 	}
 	if t.host != nil {
-		if ip := t.host.Source(target); ip != [4]byte{} {
+		if ip := t.host.Source(target); !ip.IsUnspecified() {
 			return ip
 		}
 	}
@@ -213,5 +214,5 @@ func (t *Table) sourceFor(src, target [4]byte) [4]byte {
 			return a.ip
 		}
 	}
-	return [4]byte{}
+	return ipv4.Addr{}
 }

@@ -2,14 +2,15 @@ package arp
 
 import (
 	"fmt"
+	"github.com/outband/outband/ipv4"
 	"testing"
 	"time"
 )
 
-var newIP = [4]byte{10, 0, 0, 7}
+var newIP = ipv4.Addr{10, 0, 0, 7}
 
 // claim is a packet of another host that has our address.
-func claim(a [4]byte) []byte { return packet(OpRequest, peerMAC, a, [6]byte{}, otherIP) }
+func claim(a ipv4.Addr) []byte { return packet(OpRequest, peerMAC, a, [6]byte{}, otherIP) }
 
 func TestAnnounce(t *testing.T) {
 	s := newSim(t, nil)
@@ -53,7 +54,7 @@ func TestSetHardwareAddrAnnounces(t *testing.T) {
 
 func TestAddAddressRefuses(t *testing.T) {
 	s := newSim(t, func(c *Config) { c.MaxAddresses = 2 })
-	for _, a := range [][4]byte{{}, {127, 0, 0, 1}, {224, 0, 0, 1}, {255, 255, 255, 255}} {
+	for _, a := range []ipv4.Addr{{}, {127, 0, 0, 1}, {224, 0, 0, 1}, {255, 255, 255, 255}} {
 		if c := s.AddAddress(s.now, a); c != CauseBadAddress {
 			t.Errorf("%v: %v", a, c)
 		}
@@ -125,12 +126,12 @@ func TestProbingConflict(t *testing.T) {
 		conflict bool
 	}{
 		{"a request from it", claim(newIP), true},
-		{"a reply from it", packet(OpReply, peerMAC, newIP, ourMAC, [4]byte{}), true},
+		{"a reply from it", packet(OpReply, peerMAC, newIP, ourMAC, ipv4.Addr{}), true},
 		{"an announcement", packet(OpRequest, peerMAC, newIP, [6]byte{}, newIP), true},
-		{"another host's probe for it", packet(OpRequest, peerMAC, [4]byte{}, [6]byte{}, newIP), true},
-		{"our own probe, come back", packet(OpRequest, ourMAC, [4]byte{}, [6]byte{}, newIP), false},
+		{"another host's probe for it", packet(OpRequest, peerMAC, ipv4.Addr{}, [6]byte{}, newIP), true},
+		{"our own probe, come back", packet(OpRequest, ourMAC, ipv4.Addr{}, [6]byte{}, newIP), false},
 		{"a request for it", packet(OpRequest, peerMAC, peerIP, [6]byte{}, newIP), false},
-		{"a probe for another", packet(OpRequest, peerMAC, [4]byte{}, [6]byte{}, otherIP), false},
+		{"a probe for another", packet(OpRequest, peerMAC, ipv4.Addr{}, [6]byte{}, otherIP), false},
 	} {
 		for _, after := range []time.Duration{0, 2 * time.Second, 4700 * time.Millisecond} {
 			s := newSim(t, nil)
@@ -151,7 +152,7 @@ func TestProbingConflict(t *testing.T) {
 			}
 			// It is the other's: requests for it, and its own packets, are not ours.
 			s.Input(s.now, packet(OpRequest, otherMAC(), peerIP, [6]byte{}, newIP), otherMAC())
-			s.Input(s.now, packet(OpRequest, otherMAC(), [4]byte{}, [6]byte{}, newIP), otherMAC())
+			s.Input(s.now, packet(OpRequest, otherMAC(), ipv4.Addr{}, [6]byte{}, newIP), otherMAC())
 			s.Input(s.now, claim(newIP), peerMAC)
 			s.LinkUp(s.now)
 			s.LinkDown()
@@ -177,7 +178,7 @@ func TestProbingRateLimit(t *testing.T) {
 	s.rnd = func() uint64 { return 0 }
 	var tried []int64
 	for i := range 15 {
-		a := [4]byte{169, 254, 1, byte(i)}
+		a := ipv4.Addr{169, 254, 1, byte(i)}
 		s.AddAddress(s.now, a)
 		s.now = s.Deadline()
 		tried = append(tried, s.now)
@@ -199,7 +200,7 @@ func TestProbingRateLimit(t *testing.T) {
 	if !s.Usable(newIP) {
 		t.Fatal("not usable")
 	}
-	s.AddAddress(s.now, [4]byte{169, 254, 2, 1})
+	s.AddAddress(s.now, ipv4.Addr{169, 254, 2, 1})
 	if s.Deadline() != s.now {
 		t.Error("still limited after a success")
 	}
@@ -280,10 +281,10 @@ func TestAddressAndNeighbour(t *testing.T) {
 }
 
 // A testHost is a host with one address more.
-type testHost struct{ elsewhere, source [4]byte }
+type testHost struct{ elsewhere, source ipv4.Addr }
 
-func (h testHost) Local(ip [4]byte) bool         { return ip == h.elsewhere || ip == ourIP }
-func (h testHost) Source(target [4]byte) [4]byte { return h.source }
+func (h testHost) Local(ip ipv4.Addr) bool           { return ip == h.elsewhere || ip == ourIP }
+func (h testHost) Source(target ipv4.Addr) ipv4.Addr { return h.source }
 
 // Addresses of the host's other interfaces are answered for, and not believed to be
 // anybody else's.
@@ -297,7 +298,7 @@ func TestHost(t *testing.T) {
 		want  []string
 	}{
 		{"asked for", packet(OpRequest, peerMAC, peerIP, [6]byte{}, otherIP), CauseNone, []string{"reply"}},
-		{"probed for", packet(OpRequest, peerMAC, [4]byte{}, [6]byte{}, otherIP), CauseNone, []string{"reply"}},
+		{"probed for", packet(OpRequest, peerMAC, ipv4.Addr{}, [6]byte{}, otherIP), CauseNone, []string{"reply"}},
 		{"asked from", packet(OpRequest, peerMAC, otherIP, [6]byte{}, ourIP), CauseOwnAddress, nil},
 		{"asked from, by us", packet(OpRequest, ourMAC, otherIP, [6]byte{}, ourIP), CauseOwnAddress, nil},
 		{"answered from", packet(OpReply, peerMAC, otherIP, ourMAC, ourIP), CauseOwnAddress, nil},
@@ -318,7 +319,7 @@ func TestHost(t *testing.T) {
 	}
 	// Requests are sent from whatever address of the host's the datagram has, or the
 	// host's choice.
-	for src, want := range map[[4]byte][4]byte{otherIP: otherIP, ourIP: ourIP, {}: newIP, {1, 2, 3, 4}: newIP} {
+	for src, want := range map[ipv4.Addr]ipv4.Addr{otherIP: otherIP, ourIP: ourIP, {}: newIP, {1, 2, 3, 4}: newIP} {
 		s.Delete(peerIP)
 		s.drain()
 		s.Resolve(s.now, peerIP, src)

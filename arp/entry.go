@@ -1,6 +1,10 @@
 package arp
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/outband/outband/ipv4"
+)
 
 // An Entry is one neighbour in a [Table]. It belongs to the table: all methods
 // but [Entry.Version] want the table's lock held. An entry that has left the
@@ -8,13 +12,13 @@ import "sync/atomic"
 // kept; its state is then [None], and its Version has changed.
 type Entry struct {
 	version atomic.Uint32
-	addr    [4]byte
+	addr    ipv4.Addr
 	mac     [6]byte
 	state   State
-	used    int64   // last Resolve; with the fields above in one cache line
-	src     [4]byte // own address that solicitations are sent from, if it is usable
-	timer   int32   // position in Table.timers; -1 if no timer runs
-	probes  uint16  // requests sent in the present INCOMPLETE or PROBE
+	used    int64     // last Resolve; with the fields above in one cache line
+	src     ipv4.Addr // own address that solicitations are sent from, if it is usable
+	timer   int32     // position in Table.timers; -1 if no timer runs
+	probes  uint16    // requests sent in the present INCOMPLETE or PROBE
 	list    listID
 	waiting bool // somebody has called Solicit and waits for the event
 	answer  bool // made to answer strangers, and nobody here has sent to it since
@@ -28,7 +32,7 @@ type Entry struct {
 }
 
 // Addr returns the neighbour's IPv4 address.
-func (e *Entry) Addr() [4]byte { return e.addr }
+func (e *Entry) Addr() ipv4.Addr { return e.addr }
 
 // MAC returns the neighbour's hardware address, and whether datagrams may be sent
 // to it now. That is so in all states but INCOMPLETE, FAILED and NONE.

@@ -1,5 +1,7 @@
 package arp
 
+import "github.com/outband/outband/ipv4"
+
 // An EventKind says what an [Event] is.
 type EventKind uint8
 
@@ -74,7 +76,7 @@ type Event struct {
 	Kind    EventKind
 	Dst     [6]byte   // Transmit: Ethernet destination
 	Packet  [Len]byte // Transmit: the ARP packet
-	Addr    [4]byte   // the neighbour's or own address that it is about
+	Addr    ipv4.Addr // the neighbour's or own address that it is about
 	MAC     [6]byte   // Flush, Resolved, NeighbourUp: the neighbour's; Conflict: the other host's
 	Pending Pending   // Flush, Unreachable, Discard, Purged: the datagram, which is the caller's again
 }
@@ -149,7 +151,7 @@ func (t *Table) backlogged() bool { return t.events.limited >= t.cfg.MaxEvents }
 
 // transmit queues an ARP packet, and counts it in sent. If too many wait already
 // it is left out: all that is sent here is repeated or asked for again.
-func (t *Table) transmit(sent *uint64, dst [6]byte, op uint16, senderIP [4]byte, targetMAC [6]byte, targetIP [4]byte) {
+func (t *Table) transmit(sent *uint64, dst [6]byte, op uint16, senderIP ipv4.Addr, targetMAC [6]byte, targetIP ipv4.Addr) {
 	if t.backlogged() {
 		t.stats.Causes[CauseBacklog]++
 		return
@@ -162,7 +164,7 @@ func (t *Table) transmit(sent *uint64, dst [6]byte, op uint16, senderIP [4]byte,
 }
 
 // report queues an event about a neighbour or an own address.
-func (t *Table) report(kind EventKind, addr [4]byte, mac [6]byte) {
+func (t *Table) report(kind EventKind, addr ipv4.Addr, mac [6]byte) {
 	if kind.isLimited() && t.backlogged() {
 		t.stats.Causes[CauseBacklog]++
 		return

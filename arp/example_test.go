@@ -2,6 +2,7 @@ package arp_test
 
 import (
 	"fmt"
+	"github.com/outband/outband/ipv4"
 	"net"
 	"net/netip"
 	"time"
@@ -14,7 +15,7 @@ import (
 func ExampleTable() {
 	t := arp.New(arp.DefaultConfig(), [6]byte{2, 0, 0, 0, 0, 1}, func() uint64 { return 4 })
 	t.LinkUp(0)
-	own, wanted := [4]byte{10, 9, 0, 1}, [4]byte{10, 9, 0, 2}
+	own, wanted := ipv4.Addr{10, 9, 0, 1}, ipv4.Addr{10, 9, 0, 2}
 	if _, cause := t.Resolve(0, wanted, own); cause != arp.CauseNone {
 		fmt.Println(cause)
 	}

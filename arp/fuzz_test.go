@@ -1,6 +1,7 @@
 package arp
 
 import (
+	"github.com/outband/outband/ipv4"
 	"math"
 	"testing"
 	"time"
@@ -19,15 +20,15 @@ func (o *ops) next() byte {
 }
 
 // addr picks one of few addresses, so that things meet.
-func (o *ops) addr() [4]byte {
+func (o *ops) addr() ipv4.Addr {
 	c := o.next()
 	switch {
 	case c < 0xe0:
-		return [4]byte{10, 0, 0, c & 0x0f}
+		return ipv4.Addr{10, 0, 0, c & 0x0f}
 	case c == 0xfe:
-		return [4]byte{}
+		return ipv4.Addr{}
 	}
-	return [4]byte{c, 0xff, 0xff, 0xff}
+	return ipv4.Addr{c, 0xff, 0xff, 0xff}
 }
 
 func (o *ops) mac() [6]byte {

@@ -2,13 +2,14 @@ package arp
 
 import (
 	"encoding/binary"
+	"github.com/outband/outband/ipv4"
 	"math"
 	"testing"
 	"time"
 )
 
 // host returns the i-th of many addresses.
-func host(i int) (a [4]byte) {
+func host(i int) (a ipv4.Addr) {
 	binary.BigEndian.PutUint32(a[:], 10<<24|1<<23|uint32(i))
 	return a
 }
@@ -292,7 +293,7 @@ func TestAdvanceWaitsForNext(t *testing.T) {
 func TestSet(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		ip   [4]byte
+		ip   ipv4.Addr
 		mac  [6]byte
 		st   State
 		want Cause
@@ -304,7 +305,7 @@ func TestSet(t *testing.T) {
 		{"NONE", peerIP, peerMAC, None, CauseBadState},
 		{"two states", peerIP, peerMAC, Stale | Permanent, CauseBadState},
 		{"no MAC", peerIP, [6]byte{}, Permanent, CauseBadMAC},
-		{"multicast", [4]byte{224, 0, 0, 1}, peerMAC, Permanent, CauseBadAddress},
+		{"multicast", ipv4.Addr{224, 0, 0, 1}, peerMAC, Permanent, CauseBadAddress},
 		{"own address", ourIP, peerMAC, Permanent, CauseOwnAddress},
 	} {
 		s := newSim(t, nil)
@@ -362,7 +363,7 @@ func TestEntries(t *testing.T) {
 	s.run(time.Second)
 	e, _ := s.Resolve(s.now, otherIP, ourIP)
 	s.Enqueue(e, frame("x"))
-	got := map[[4]byte]Neighbour{}
+	got := map[ipv4.Addr]Neighbour{}
 	for _, n := range s.Entries() {
 		got[n.Addr] = n
 	}

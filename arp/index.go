@@ -1,6 +1,7 @@
 package arp
 
 import (
+	"github.com/outband/outband/ipv4"
 	"iter"
 	"math/bits"
 )
@@ -42,7 +43,7 @@ func (x *index) home(k uint32) uint64 {
 }
 
 // get returns the entry with the address, nil if there is none.
-func (x *index) get(ip [4]byte) *Entry {
+func (x *index) get(ip ipv4.Addr) *Entry {
 	k, mask := key(ip), uint64(len(x.slots)-1)
 	for i := x.home(k); ; i++ {
 		s := &x.slots[i&mask]

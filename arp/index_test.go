@@ -1,13 +1,17 @@
 package arp
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/outband/outband/ipv4"
+)
 
 // The index finds what a map finds, whatever was added and removed, and also if
 // its hash is as bad as can be.
 func TestIndex(t *testing.T) {
 	for _, random := range []uint64{0, 1, 1 << 63, 0x9e3779b97f4a7c15} {
 		rnd := xorshift(11)
-		x, want := newIndex(random), map[[4]byte]*Entry{}
+		x, want := newIndex(random), map[ipv4.Addr]*Entry{}
 		for range 30_000 {
 			a := host(int(rnd() % 700))
 			if e := want[a]; e != nil {
@@ -42,7 +46,7 @@ func TestIndex(t *testing.T) {
 // Address 0.0.0.0, whose key is that of an empty slot, is not found.
 func TestIndexZero(t *testing.T) {
 	x := newIndex(3)
-	if x.get([4]byte{}) != nil {
+	if x.get(ipv4.Addr{}) != nil {
 		t.Error("found")
 	}
 }

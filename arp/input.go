@@ -1,6 +1,10 @@
 package arp
 
-import "github.com/outband/outband/internal/clock"
+import (
+	"github.com/outband/outband/internal/clock"
+
+	"github.com/outband/outband/ipv4"
+)
 
 // Input takes a received ARP packet: what follows the Ethernet header, which came
 // from ethSrc. Replies, datagrams that waited and events come out of Next. It
@@ -111,6 +115,6 @@ func (t *Table) probed(m Message, mac [6]byte) Cause {
 	if !t.answersFor(target) {
 		return CauseNotForUs
 	}
-	t.transmit(&t.stats.TxReplies, mac, OpReply, target, mac, [4]byte{})
+	t.transmit(&t.stats.TxReplies, mac, OpReply, target, mac, ipv4.Addr{})
 	return CauseNone
 }

@@ -1,6 +1,7 @@
 package arp
 
 import (
+	"github.com/outband/outband/ipv4"
 	"testing"
 	"time"
 )
@@ -171,10 +172,10 @@ func TestAnswers(t *testing.T) {
 			[]string{"0.000 reply 10.0.0.1 at 1 to 10.0.0.2 to 2"}},
 		{"with a target MAC", packet(OpRequest, peerMAC, peerIP, tgt, ourIP),
 			[]string{"0.000 reply 10.0.0.1 at 1 to 10.0.0.2 to 2"}},
-		{"probe for our address", packet(OpRequest, peerMAC, [4]byte{}, [6]byte{}, ourIP),
+		{"probe for our address", packet(OpRequest, peerMAC, ipv4.Addr{}, [6]byte{}, ourIP),
 			[]string{"0.000 reply 10.0.0.1 at 1 to 0.0.0.0 to 2"}},
 		{"request for another", packet(OpRequest, peerMAC, peerIP, [6]byte{}, otherIP), nil},
-		{"probe for another address", packet(OpRequest, peerMAC, [4]byte{}, [6]byte{}, otherIP), nil},
+		{"probe for another address", packet(OpRequest, peerMAC, ipv4.Addr{}, [6]byte{}, otherIP), nil},
 		{"reply to us", packet(OpReply, peerMAC, peerIP, ourMAC, ourIP), nil},
 	} {
 		s := newSim(t, nil)
@@ -205,7 +206,7 @@ func TestRemovedAddressIsNotAnswered(t *testing.T) {
 
 func TestInputCauses(t *testing.T) {
 	group := [6]byte{0x01, 0, 0x5e, 0, 0, 1}
-	ask := func(sha [6]byte, spa, tpa [4]byte) []byte { return packet(OpRequest, sha, spa, [6]byte{}, tpa) }
+	ask := func(sha [6]byte, spa, tpa ipv4.Addr) []byte { return packet(OpRequest, sha, spa, [6]byte{}, tpa) }
 	for _, tc := range []struct {
 		name   string
 		b      []byte
@@ -220,7 +221,7 @@ func TestInputCauses(t *testing.T) {
 		{"frame for another host", ask(peerMAC, peerIP, ourIP), peerMAC, newMAC, false, CauseOtherHost},
 		{"frame to a group", ask(peerMAC, peerIP, ourIP), peerMAC, group, false, CauseNone},
 		{"our own", ask(ourMAC, ourIP, ourIP), ourMAC, Broadcast, false, CauseReflected},
-		{"our own probe", ask(ourMAC, [4]byte{}, ourIP), ourMAC, Broadcast, false, CauseNone},
+		{"our own probe", ask(ourMAC, ipv4.Addr{}, ourIP), ourMAC, Broadcast, false, CauseNone},
 		{"our MAC as sender only", ask(ourMAC, peerIP, ourIP), peerMAC, Broadcast, false, CauseNone},
 		{"our MAC as source only", ask(peerMAC, peerIP, ourIP), ourMAC, Broadcast, false, CauseNone},
 		{"sender MAC 0", ask([6]byte{}, peerIP, ourIP), peerMAC, Broadcast, false, CauseNone},
@@ -228,13 +229,13 @@ func TestInputCauses(t *testing.T) {
 		{"sender MAC multicast", ask(group, peerIP, ourIP), group, Broadcast, false, CauseNone},
 		{"sender MAC is not the source", ask(peerMAC, peerIP, ourIP), newMAC, Broadcast, false, CauseNone},
 		{"the same, strict", ask(peerMAC, peerIP, ourIP), newMAC, Broadcast, true, CauseSourceMismatch},
-		{"sender multicast", ask(peerMAC, [4]byte{224, 0, 0, 1}, ourIP), peerMAC, Broadcast, false, CauseSenderIP},
-		{"sender loopback", ask(peerMAC, [4]byte{127, 0, 0, 1}, ourIP), peerMAC, Broadcast, false, CauseSenderIP},
-		{"sender broadcast", ask(peerMAC, [4]byte{255, 255, 255, 255}, ourIP), peerMAC, Broadcast, false, CauseSenderIP},
-		{"sender in 0/8", ask(peerMAC, [4]byte{0, 0, 0, 1}, ourIP), peerMAC, Broadcast, false, CauseNone},
-		{"reply from 0.0.0.0", packet(OpReply, peerMAC, [4]byte{}, ourMAC, ourIP), peerMAC, ourMAC, false, CauseSenderIP},
-		{"target multicast", ask(peerMAC, peerIP, [4]byte{224, 0, 0, 1}), peerMAC, Broadcast, false, CauseTargetIP},
-		{"target loopback", ask(peerMAC, peerIP, [4]byte{127, 0, 0, 1}), peerMAC, Broadcast, false, CauseTargetIP},
+		{"sender multicast", ask(peerMAC, ipv4.Addr{224, 0, 0, 1}, ourIP), peerMAC, Broadcast, false, CauseSenderIP},
+		{"sender loopback", ask(peerMAC, ipv4.Addr{127, 0, 0, 1}, ourIP), peerMAC, Broadcast, false, CauseSenderIP},
+		{"sender broadcast", ask(peerMAC, ipv4.Addr{255, 255, 255, 255}, ourIP), peerMAC, Broadcast, false, CauseSenderIP},
+		{"sender in 0/8", ask(peerMAC, ipv4.Addr{0, 0, 0, 1}, ourIP), peerMAC, Broadcast, false, CauseNone},
+		{"reply from 0.0.0.0", packet(OpReply, peerMAC, ipv4.Addr{}, ourMAC, ourIP), peerMAC, ourMAC, false, CauseSenderIP},
+		{"target multicast", ask(peerMAC, peerIP, ipv4.Addr{224, 0, 0, 1}), peerMAC, Broadcast, false, CauseTargetIP},
+		{"target loopback", ask(peerMAC, peerIP, ipv4.Addr{127, 0, 0, 1}), peerMAC, Broadcast, false, CauseTargetIP},
 		{"sender is us", ask(peerMAC, ourIP, otherIP), peerMAC, Broadcast, false, CauseConflict},
 		{"request for another", ask(peerMAC, peerIP, otherIP), peerMAC, Broadcast, false, CauseNotForUs},
 		{"unsolicited reply", packet(OpReply, peerMAC, peerIP, ourMAC, ourIP), peerMAC, ourMAC, false, CauseUnsolicited},
@@ -293,7 +294,7 @@ func TestInputFloodMakesNoEntries(t *testing.T) {
 	e := s.reach()
 	for i := range 100_000 {
 		mac := [6]byte{2, 9, byte(i >> 16), byte(i >> 8), byte(i)}
-		from := [4]byte{10, 1 + byte(i>>16), byte(i >> 8), byte(i)}
+		from := ipv4.Addr{10, 1 + byte(i>>16), byte(i >> 8), byte(i)}
 		s.Input(s.now, packet(OpRequest, mac, from, [6]byte{}, ourIP), mac)
 		s.Input(s.now, packet(OpRequest, mac, from, [6]byte{}, from), mac)
 		s.Input(s.now, packet(OpReply, mac, from, ourMAC, ourIP), mac)

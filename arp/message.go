@@ -1,6 +1,10 @@
 package arp
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/outband/outband/ipv4"
+)
 
 // Len is the length in bytes of an ARP packet for IPv4 on Ethernet: 8 fixed
 // bytes, two hardware and two protocol addresses (RFC 826, "Packet format").
@@ -73,7 +77,7 @@ func (m Message) SenderMAC() [6]byte { return [6]byte(m[8:14]) }
 
 // SenderIP returns the address of who sent the packet (RFC 826, ar$spa); 0.0.0.0
 // in an ARP probe (RFC 5227 section 1.1).
-func (m Message) SenderIP() [4]byte { return [4]byte(m[14:18]) }
+func (m Message) SenderIP() ipv4.Addr { return ipv4.Addr(m[14:18]) }
 
 // TargetMAC returns the hardware address of whom the packet is for (RFC 826,
 // ar$tha). It means nothing in a request.
@@ -81,12 +85,12 @@ func (m Message) TargetMAC() [6]byte { return [6]byte(m[18:24]) }
 
 // TargetIP returns the address asked for in a request, and that of the asker in
 // a reply (RFC 826, ar$tpa).
-func (m Message) TargetIP() [4]byte { return [4]byte(m[24:28]) }
+func (m Message) TargetIP() ipv4.Addr { return ipv4.Addr(m[24:28]) }
 
 // IsProbe reports whether the packet asks if anybody uses the target address
 // before the sender takes it: a request from 0.0.0.0 (RFC 5227 section 1.1).
 func (m Message) IsProbe() bool {
-	return m.Op() == OpRequest && m.SenderIP() == [4]byte{}
+	return m.Op() == OpRequest && m.SenderIP().IsUnspecified()
 }
 
 // IsGratuitous reports whether the packet is an announcement: sender and target
@@ -97,15 +101,15 @@ func (m Message) IsGratuitous() bool {
 }
 
 // put writes an ARP packet.
-func put(b *[Len]byte, op uint16, senderMAC [6]byte, senderIP [4]byte, targetMAC [6]byte, targetIP [4]byte) {
+func put(b *[Len]byte, op uint16, senderMAC [6]byte, senderIP ipv4.Addr, targetMAC [6]byte, targetIP ipv4.Addr) {
 	binary.BigEndian.PutUint16(b[0:], HardwareEthernet)
 	binary.BigEndian.PutUint16(b[2:], ProtocolIPv4)
 	b[4], b[5] = 6, 4
 	binary.BigEndian.PutUint16(b[6:], op)
 	*(*[6]byte)(b[8:]) = senderMAC
-	*(*[4]byte)(b[14:]) = senderIP
+	*(*ipv4.Addr)(b[14:]) = senderIP
 	*(*[6]byte)(b[18:]) = targetMAC
-	*(*[4]byte)(b[24:]) = targetIP
+	*(*ipv4.Addr)(b[24:]) = targetIP
 }
 
 // isGroupMAC reports whether the address is a multicast or the broadcast
@@ -115,10 +119,10 @@ func isGroupMAC(mac [6]byte) bool { return mac[0]&1 != 0 }
 // isHost reports whether ip can be the address of one host on a link: not
 // 0.0.0.0, loopback, multicast or the limited broadcast (RFC 1122 section 3.2.1.3).
 // As on Linux the rest of 240.0.0.0/4 passes, and that of 0.0.0.0/8.
-func isHost(ip [4]byte) bool {
+func isHost(ip ipv4.Addr) bool {
 	switch {
-	case ip == [4]byte{}, ip[0] == 127, ip[0]&0xf0 == 0xe0:
+	case ip.IsUnspecified(), ip[0] == 127, ip[0]&0xf0 == 0xe0:
 		return false
 	}
-	return ip != [4]byte{255, 255, 255, 255}
+	return ip != ipv4.Addr{255, 255, 255, 255}
 }

@@ -2,6 +2,7 @@ package arp
 
 import (
 	"bytes"
+	"github.com/outband/outband/ipv4"
 	"testing"
 )
 
@@ -43,10 +44,10 @@ func TestParseReal(t *testing.T) {
 		t.Errorf("types %d %#x, op %d", m.HardwareType(), m.ProtocolType(), m.Op())
 	}
 	mac := [6]byte{0xb8, 0x27, 0xeb, 0x12, 0x34, 0x56}
-	if m.SenderMAC() != mac || m.SenderIP() != [4]byte{192, 168, 1, 10} {
+	if m.SenderMAC() != mac || m.SenderIP() != (ipv4.Addr{192, 168, 1, 10}) {
 		t.Errorf("sender %x %v", m.SenderMAC(), m.SenderIP())
 	}
-	if m.TargetMAC() != [6]byte{} || m.TargetIP() != [4]byte{192, 168, 1, 1} {
+	if m.TargetMAC() != [6]byte{} || m.TargetIP() != (ipv4.Addr{192, 168, 1, 1}) {
 		t.Errorf("target %x %v", m.TargetMAC(), m.TargetIP())
 	}
 	var b [Len]byte
@@ -68,7 +69,7 @@ func TestMessageKinds(t *testing.T) {
 		{"gratuitous reply", realGratuitous, false, true},
 		{"announcement", packet(OpRequest, peerMAC, peerIP, [6]byte{}, peerIP), false, true},
 		{"gratuitous reply with another target MAC", packet(OpReply, peerMAC, peerIP, Broadcast, peerIP), false, false},
-		{"reply from 0.0.0.0", packet(OpReply, peerMAC, [4]byte{}, ourMAC, ourIP), false, false},
+		{"reply from 0.0.0.0", packet(OpReply, peerMAC, ipv4.Addr{}, ourMAC, ourIP), false, false},
 	} {
 		m, c := Parse(tc.b)
 		if c != CauseNone || m.IsProbe() != tc.probe || m.IsGratuitous() != tc.gratuitous {
@@ -139,20 +140,20 @@ func TestNames(t *testing.T) {
 
 func TestIsHost(t *testing.T) {
 	for _, tc := range []struct {
-		ip   [4]byte
+		ip   ipv4.Addr
 		want bool
 	}{
-		{[4]byte{10, 0, 0, 1}, true},
-		{[4]byte{169, 254, 1, 1}, true},
-		{[4]byte{223, 255, 255, 255}, true},
-		{[4]byte{240, 0, 0, 1}, true},
-		{[4]byte{255, 255, 255, 254}, true},
-		{[4]byte{}, false},
-		{[4]byte{0, 1, 2, 3}, true},
-		{[4]byte{127, 0, 0, 1}, false},
-		{[4]byte{224, 0, 0, 1}, false},
-		{[4]byte{239, 255, 255, 255}, false},
-		{[4]byte{255, 255, 255, 255}, false},
+		{ipv4.Addr{10, 0, 0, 1}, true},
+		{ipv4.Addr{169, 254, 1, 1}, true},
+		{ipv4.Addr{223, 255, 255, 255}, true},
+		{ipv4.Addr{240, 0, 0, 1}, true},
+		{ipv4.Addr{255, 255, 255, 254}, true},
+		{ipv4.Addr{}, false},
+		{ipv4.Addr{0, 1, 2, 3}, true},
+		{ipv4.Addr{127, 0, 0, 1}, false},
+		{ipv4.Addr{224, 0, 0, 1}, false},
+		{ipv4.Addr{239, 255, 255, 255}, false},
+		{ipv4.Addr{255, 255, 255, 255}, false},
 	} {
 		if got := isHost(tc.ip); got != tc.want {
 			t.Errorf("%v: %v", tc.ip, got)

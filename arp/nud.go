@@ -5,6 +5,7 @@ package arp
 // net/core/neighbour.c.
 
 import (
+	"github.com/outband/outband/ipv4"
 	"math"
 
 	"github.com/outband/outband/internal/clock"
@@ -122,7 +123,7 @@ func (t *Table) request(now int64, e *Entry) {
 	// As on Linux only a datagram that waits has a say in the sender's address.
 	dst, src := Broadcast, e.src
 	if e.state == Probe {
-		src = [4]byte{}
+		src = ipv4.Addr{}
 	}
 	if int(e.probes) < unicast {
 		dst = e.mac

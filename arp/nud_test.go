@@ -1,6 +1,7 @@
 package arp
 
 import (
+	"github.com/outband/outband/ipv4"
 	"math"
 	"testing"
 	"time"
@@ -342,16 +343,16 @@ func TestTimeNeverGoesBack(t *testing.T) {
 }
 
 func TestSource(t *testing.T) {
-	second := [4]byte{10, 0, 0, 9}
+	second := ipv4.Addr{10, 0, 0, 9}
 	for _, tc := range []struct {
 		name string
-		src  [4]byte
+		src  ipv4.Addr
 		want string
 	}{
 		{"own address", ourIP, "0.000 request 10.0.0.2 from 10.0.0.1 to all"},
 		{"another own address", second, "0.000 request 10.0.0.2 from 10.0.0.9 to all"},
-		{"none", [4]byte{}, "0.000 request 10.0.0.2 from 10.0.0.1 to all"},
-		{"not ours", [4]byte{192, 0, 2, 1}, "0.000 request 10.0.0.2 from 10.0.0.1 to all"},
+		{"none", ipv4.Addr{}, "0.000 request 10.0.0.2 from 10.0.0.1 to all"},
+		{"not ours", ipv4.Addr{192, 0, 2, 1}, "0.000 request 10.0.0.2 from 10.0.0.1 to all"},
 	} {
 		s := newSim(t, nil)
 		s.AddAddress(s.now, second)
@@ -367,13 +368,13 @@ func TestSource(t *testing.T) {
 
 func TestResolveRefuses(t *testing.T) {
 	for _, tc := range []struct {
-		dst  [4]byte
+		dst  ipv4.Addr
 		want Cause
 	}{
-		{[4]byte{}, CauseBadAddress},
-		{[4]byte{127, 0, 0, 1}, CauseBadAddress},
-		{[4]byte{224, 0, 0, 251}, CauseBadAddress},
-		{[4]byte{255, 255, 255, 255}, CauseBadAddress},
+		{ipv4.Addr{}, CauseBadAddress},
+		{ipv4.Addr{127, 0, 0, 1}, CauseBadAddress},
+		{ipv4.Addr{224, 0, 0, 251}, CauseBadAddress},
+		{ipv4.Addr{255, 255, 255, 255}, CauseBadAddress},
 		{ourIP, CauseOwnAddress},
 	} {
 		s := newSim(t, nil)

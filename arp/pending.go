@@ -1,5 +1,7 @@
 package arp
 
+import "github.com/outband/outband/ipv4"
+
 // A Pending is a datagram that waits for the MAC of its next hop.
 type Pending struct {
 	// Frame is the whole Ethernet frame, the destination still to be filled in
@@ -9,7 +11,7 @@ type Pending struct {
 	Owner any
 	// Dst is the datagram's destination, which is not the neighbour if it goes
 	// through a gateway.
-	Dst [4]byte
+	Dst ipv4.Addr
 	// Answer says that it answers a stranger: it waits in a queue of its own, and gives
 	// way to other answers.
 	Answer bool

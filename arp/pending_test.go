@@ -2,6 +2,7 @@ package arp
 
 import (
 	"fmt"
+	"github.com/outband/outband/ipv4"
 	"testing"
 	"time"
 )
@@ -134,7 +135,7 @@ func TestFlushByRequestIsAUse(t *testing.T) {
 func TestLinkDown(t *testing.T) {
 	s := newSim(t, nil)
 	s.Set(s.now, otherIP, newMAC, Permanent)
-	noarp := [4]byte{10, 0, 0, 4}
+	noarp := ipv4.Addr{10, 0, 0, 4}
 	s.Set(s.now, noarp, newMAC, NoARP)
 	e, _ := s.Resolve(s.now, peerIP, ourIP)
 	s.Enqueue(e, frame("x"))

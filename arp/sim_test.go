@@ -2,6 +2,7 @@ package arp
 
 import (
 	"fmt"
+	"github.com/outband/outband/ipv4"
 	"math"
 	"strings"
 	"testing"
@@ -13,9 +14,9 @@ var (
 	ourMAC  = [6]byte{0x02, 0, 0, 0, 0, 0x01}
 	peerMAC = [6]byte{0x02, 0, 0, 0, 0, 0x02}
 	newMAC  = [6]byte{0x02, 0, 0, 0, 0, 0x03}
-	ourIP   = [4]byte{10, 0, 0, 1}
-	peerIP  = [4]byte{10, 0, 0, 2}
-	otherIP = [4]byte{10, 0, 0, 3}
+	ourIP   = ipv4.Addr{10, 0, 0, 1}
+	peerIP  = ipv4.Addr{10, 0, 0, 2}
+	otherIP = ipv4.Addr{10, 0, 0, 3}
 )
 
 const sec = int64(time.Second)
@@ -129,10 +130,10 @@ func show(ev Event) string {
 	return fmt.Sprintf("reply %s at %x to %s %s", ip(m.SenderIP()), m.SenderMAC()[5], ip(m.TargetIP()), cast)
 }
 
-func ip(a [4]byte) string { return fmt.Sprintf("%d.%d.%d.%d", a[0], a[1], a[2], a[3]) }
+func ip(a ipv4.Addr) string { return fmt.Sprintf("%d.%d.%d.%d", a[0], a[1], a[2], a[3]) }
 
 // packet builds an ARP packet.
-func packet(op uint16, sha [6]byte, spa [4]byte, tha [6]byte, tpa [4]byte) []byte {
+func packet(op uint16, sha [6]byte, spa ipv4.Addr, tha [6]byte, tpa ipv4.Addr) []byte {
 	var b [Len]byte
 	put(&b, op, sha, spa, tha, tpa)
 	return b[:]

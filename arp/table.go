@@ -2,6 +2,7 @@ package arp
 
 import (
 	"encoding/binary"
+	"github.com/outband/outband/ipv4"
 	"math"
 )
 
@@ -55,7 +56,7 @@ func New(cfg Config, mac [6]byte, rnd func() uint64) *Table {
 }
 
 // key returns the address as one number, to hash and compare.
-func key(ip [4]byte) uint32 { return binary.NativeEndian.Uint32(ip[:]) }
+func key(ip ipv4.Addr) uint32 { return binary.NativeEndian.Uint32(ip[:]) }
 
 // maxNow keeps sums of times and durations from overflow.
 const maxNow = math.MaxInt64 - 4*int64(maxDuration)
@@ -81,7 +82,7 @@ func (t *Table) clock(now int64) int64 {
 //
 // Requests are sent from src if that is a usable own address, otherwise from the
 // first usable own address, as Linux does with arp_announce=0.
-func (t *Table) Resolve(now int64, dst, src [4]byte) (*Entry, Cause) {
+func (t *Table) Resolve(now int64, dst, src ipv4.Addr) (*Entry, Cause) {
 	now = t.clock(now)
 	e := t.entries.get(dst)
 	if e == nil {
@@ -102,7 +103,7 @@ func (t *Table) Resolve(now int64, dst, src [4]byte) (*Entry, Cause) {
 // ResolveAnswer is Resolve for an answer of the host's own, such as an echo reply, to
 // a sender whose address may be forged. No more than Config.MaxAnswering neighbours are
 // asked for at once for that, the oldest give way, and no neighbour that is known does.
-func (t *Table) ResolveAnswer(now int64, dst, src [4]byte) (*Entry, Cause) {
+func (t *Table) ResolveAnswer(now int64, dst, src ipv4.Addr) (*Entry, Cause) {
 	now = t.clock(now)
 	e := t.entries.get(dst)
 	if e == nil {
@@ -124,7 +125,7 @@ func (t *Table) ResolveAnswer(now int64, dst, src [4]byte) (*Entry, Cause) {
 const touchInterval = int64(1e9)
 
 // use notes that somebody wants to send to e.
-func (t *Table) use(now int64, e *Entry, src [4]byte) {
+func (t *Table) use(now int64, e *Entry, src ipv4.Addr) {
 	last := e.used
 	e.used = now
 	switch e.state {
@@ -142,14 +143,14 @@ func (t *Table) use(now int64, e *Entry, src [4]byte) {
 }
 
 // Lookup returns the neighbour ip, nil if it is not in the table. Nothing else happens.
-func (t *Table) Lookup(ip [4]byte) *Entry { return t.entries.get(ip) }
+func (t *Table) Lookup(ip ipv4.Addr) *Entry { return t.entries.get(ip) }
 
 // Solicit resolves the neighbour dst now, whoever sends what: an absent or FAILED
 // one is asked for by broadcast, and a STALE or DELAYed one is probed at once
 // instead of trusted (EVL's evl_net_solicit). A Resolved or ResolveFailed event for
 // dst follows: at once if there is nothing to find out, since the entry is
 // REACHABLE, PERMANENT or NOARP. It returns nil where Resolve does.
-func (t *Table) Solicit(now int64, dst, src [4]byte) *Entry {
+func (t *Table) Solicit(now int64, dst, src ipv4.Addr) *Entry {
 	e, _ := t.Resolve(now, dst, src)
 	if e == nil {
 		return nil
@@ -171,7 +172,7 @@ func (t *Table) Solicit(now int64, dst, src [4]byte) *Entry {
 // is sent to it (MSG_CONFIRM, send(2); RFC 1122 section 2.3.2.1 (4)). As on Linux
 // the state follows when its timer ends: DELAY becomes REACHABLE instead of
 // PROBE, and REACHABLE holds longer.
-func (t *Table) Confirm(now int64, ip [4]byte) {
+func (t *Table) Confirm(now int64, ip ipv4.Addr) {
 	now = t.clock(now)
 	if e := t.entries.get(ip); e != nil && e.state&valid != 0 {
 		e.confirmed = now
@@ -182,7 +183,7 @@ func (t *Table) Confirm(now int64, ip [4]byte) {
 // does. s is Permanent, NoARP, Reachable or Stale; [CauseBadState] otherwise.
 // The other causes are [CauseBadAddress], [CauseOwnAddress], [CauseBadMAC] and
 // [CauseTableFull].
-func (t *Table) Set(now int64, ip [4]byte, mac [6]byte, s State) Cause {
+func (t *Table) Set(now int64, ip ipv4.Addr, mac [6]byte, s State) Cause {
 	now = t.clock(now)
 	switch {
 	case s != Permanent && s != NoARP && s != Reachable && s != Stale:
@@ -204,7 +205,7 @@ func (t *Table) Set(now int64, ip [4]byte, mac [6]byte, s State) Cause {
 
 // Delete removes the entry of the neighbour ip, and reports whether there was one.
 // Datagrams that wait for it come out as Unreachable.
-func (t *Table) Delete(ip [4]byte) bool {
+func (t *Table) Delete(ip ipv4.Addr) bool {
 	e := t.entries.get(ip)
 	if e == nil {
 		return false
@@ -218,7 +219,7 @@ func (t *Table) Len() int { return t.entries.n }
 
 // newEntry makes an entry in the state NONE, evicting another if need be. answer says
 // that it is for an answer to a stranger.
-func (t *Table) newEntry(now int64, ip [4]byte, answer bool) (*Entry, Cause) {
+func (t *Table) newEntry(now int64, ip ipv4.Addr, answer bool) (*Entry, Cause) {
 	if !isHost(ip) {
 		return nil, CauseBadAddress
 	}
@@ -288,7 +289,7 @@ func (t *Table) LinkDown() {
 
 // A Neighbour is a snapshot of an entry, for people to read.
 type Neighbour struct {
-	Addr  [4]byte
+	Addr  ipv4.Addr
 	MAC   [6]byte // zero if not known
 	State State
 	// Used, Confirmed and Updated say when the entry was last resolved, confirmed

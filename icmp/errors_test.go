@@ -1,6 +1,7 @@
 package icmp
 
 import (
+	"github.com/outband/outband/ipv4"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -50,26 +51,26 @@ func TestErrno(t *testing.T) {
 }
 
 func TestMayAnswer(t *testing.T) {
-	src, dst := [4]byte{10, 0, 0, 1}, [4]byte{10, 0, 0, 2}
+	src, dst := ipv4.Addr{10, 0, 0, 1}, ipv4.Addr{10, 0, 0, 2}
 	for _, tt := range []struct {
 		name string
 		t    Trigger
 		want Cause
 	}{
 		{"UDP", Trigger{Src: src, Dst: dst, Protocol: 17}, CauseNone},
-		{"loopback", Trigger{Src: [4]byte{127, 0, 0, 1}, Dst: [4]byte{127, 0, 0, 1}, Protocol: 17}, CauseNone},
+		{"loopback", Trigger{Src: ipv4.Addr{127, 0, 0, 1}, Dst: ipv4.Addr{127, 0, 0, 1}, Protocol: 17}, CauseNone},
 		{"later fragment", Trigger{Src: src, Dst: dst, Protocol: 17, FragmentOffset: 8}, CauseFragment},
 		{"link-layer broadcast", Trigger{Src: src, Dst: dst, Protocol: 17, LinkBroadcast: true}, CauseLinkBroadcast},
-		{"directed broadcast", Trigger{Src: src, Dst: [4]byte{10, 0, 0, 255}, DstBroadcast: true}, CauseBroadcast},
-		{"limited broadcast", Trigger{Src: src, Dst: [4]byte{255, 255, 255, 255}}, CauseBroadcast},
-		{"multicast", Trigger{Src: src, Dst: [4]byte{224, 0, 0, 1}}, CauseBroadcast},
-		{"last multicast", Trigger{Src: src, Dst: [4]byte{239, 255, 255, 255}}, CauseBroadcast},
-		{"last unicast", Trigger{Src: src, Dst: [4]byte{223, 255, 255, 255}}, CauseNone},
+		{"directed broadcast", Trigger{Src: src, Dst: ipv4.Addr{10, 0, 0, 255}, DstBroadcast: true}, CauseBroadcast},
+		{"limited broadcast", Trigger{Src: src, Dst: ipv4.Addr{255, 255, 255, 255}}, CauseBroadcast},
+		{"multicast", Trigger{Src: src, Dst: ipv4.Addr{224, 0, 0, 1}}, CauseBroadcast},
+		{"last multicast", Trigger{Src: src, Dst: ipv4.Addr{239, 255, 255, 255}}, CauseBroadcast},
+		{"last unicast", Trigger{Src: src, Dst: ipv4.Addr{223, 255, 255, 255}}, CauseNone},
 		{"from nowhere", Trigger{Dst: dst}, CauseSource},
-		{"from net 0", Trigger{Src: [4]byte{0, 1, 2, 3}, Dst: dst}, CauseSource},
-		{"from multicast", Trigger{Src: [4]byte{224, 0, 0, 1}, Dst: dst}, CauseSource},
-		{"from class E", Trigger{Src: [4]byte{240, 0, 0, 1}, Dst: dst}, CauseSource},
-		{"from broadcast", Trigger{Src: [4]byte{255, 255, 255, 255}, Dst: dst}, CauseSource},
+		{"from net 0", Trigger{Src: ipv4.Addr{0, 1, 2, 3}, Dst: dst}, CauseSource},
+		{"from multicast", Trigger{Src: ipv4.Addr{224, 0, 0, 1}, Dst: dst}, CauseSource},
+		{"from class E", Trigger{Src: ipv4.Addr{240, 0, 0, 1}, Dst: dst}, CauseSource},
+		{"from broadcast", Trigger{Src: ipv4.Addr{255, 255, 255, 255}, Dst: dst}, CauseSource},
 		{"type without ICMP", Trigger{Src: src, Dst: dst, Protocol: 17, ICMPType: 3}, CauseNone},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -4,6 +4,7 @@ package icmp
 
 import (
 	"encoding/binary"
+	"github.com/outband/outband/ipv4"
 	"os"
 	"runtime"
 	"strconv"
@@ -57,7 +58,7 @@ func (o *oracle) connected(opt, v int) (int, []byte) {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, opt, v); err != nil {
 		o.t.Fatal(err)
 	}
-	if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 9}); err != nil {
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: ipv4.Addr{127, 0, 0, 1}, Port: 9}); err != nil {
 		o.t.Fatal(err)
 	}
 	sa, err := unix.Getsockname(fd)
@@ -79,7 +80,7 @@ func (o *oracle) hears(fd int, typ, code uint8, ip []byte) unix.Errno {
 		rest = FragmentationRest(1400)
 	}
 	if err := unix.Sendto(o.raw, AppendError(nil, typ, code, rest, ip), 0,
-		&unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		&unix.SockaddrInet4{Addr: ipv4.Addr{127, 0, 0, 1}}); err != nil {
 		o.t.Fatal(err)
 	}
 	e, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)

@@ -2,6 +2,7 @@ package icmp
 
 import (
 	"encoding/binary"
+	"github.com/outband/outband/ipv4"
 	"math/bits"
 	"time"
 )
@@ -68,7 +69,7 @@ type Limiter struct {
 
 // A host is the account of one destination.
 type host struct {
-	addr   [4]byte
+	addr   ipv4.Addr
 	known  bool
 	tokens int64 // nanoseconds, RateLimit each message
 	last   int64 // when tokens was brought up to date
@@ -88,12 +89,12 @@ func NewLimiter(cfg LimiterConfig, rnd func() uint64) *Limiter {
 
 // Allow reports whether a message of a type may be sent to dst now, and if so
 // counts it as sent. It is not asked for messages on loopback links.
-func (l *Limiter) Allow(now int64, dst [4]byte, typ uint8) bool {
+func (l *Limiter) Allow(now int64, dst ipv4.Addr, typ uint8) bool {
 	return l.Check(now, dst, typ) == CauseNone
 }
 
 // Check is Allow with the reason.
-func (l *Limiter) Check(now int64, dst [4]byte, typ uint8) Cause {
+func (l *Limiter) Check(now int64, dst ipv4.Addr, typ uint8) Cause {
 	if typ > maxType || l.cfg.RateMask>>typ&1 == 0 {
 		return CauseNone
 	}
@@ -139,7 +140,7 @@ func (l *Limiter) globalAllow(now int64) bool {
 }
 
 // hostAllow is Linux' inet_peer_xrlim_allow.
-func (l *Limiter) hostAllow(now int64, dst [4]byte) bool {
+func (l *Limiter) hostAllow(now int64, dst ipv4.Addr) bool {
 	limit := int64(l.cfg.RateLimit)
 	if limit <= 0 {
 		return true
@@ -160,7 +161,7 @@ func (l *Limiter) hostAllow(now int64, dst [4]byte) bool {
 }
 
 // host returns dst's account, or an unknown one in its place.
-func (l *Limiter) host(dst [4]byte) *host {
+func (l *Limiter) host(dst ipv4.Addr) *host {
 	if l.hosts == nil {
 		n := 1
 		for n*ways < l.cfg.MaxHosts {

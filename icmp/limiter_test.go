@@ -1,6 +1,7 @@
 package icmp
 
 import (
+	"github.com/outband/outband/ipv4"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -12,13 +13,13 @@ const (
 	ms  = int64(time.Millisecond)
 )
 
-var host1 = [4]byte{10, 0, 0, 1}
+var host1 = ipv4.Addr{10, 0, 0, 1}
 
 // one is a random number that makes every message cost one credit.
 func one() uint64 { return math.MaxUint64 / 2 }
 
 // sent returns how many of n messages are allowed at once.
-func sent(l *Limiter, now int64, dst [4]byte, typ uint8, n int) (ok int) {
+func sent(l *Limiter, now int64, dst ipv4.Addr, typ uint8, n int) (ok int) {
 	for range n {
 		if l.Allow(now, dst, typ) {
 			ok++
@@ -27,7 +28,7 @@ func sent(l *Limiter, now int64, dst [4]byte, typ uint8, n int) (ok int) {
 	return ok
 }
 
-func numbered(i int) [4]byte { return [4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)} }
+func numbered(i int) ipv4.Addr { return ipv4.Addr{10, byte(i >> 16), byte(i >> 8), byte(i)} }
 
 func TestLimiterPerHost(t *testing.T) {
 	l := NewLimiter(DefaultLimiterConfig(), one)

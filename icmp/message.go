@@ -29,6 +29,7 @@ package icmp
 
 import (
 	"encoding/binary"
+	"github.com/outband/outband/ipv4"
 
 	"github.com/outband/outband/internal/checksum"
 )
@@ -227,7 +228,7 @@ func (m Message) Info() uint32 {
 func (m Message) Pointer() uint8 { return m[4] }
 
 // Gateway returns the router that a Redirect points to (RFC 792).
-func (m Message) Gateway() [4]byte { return [4]byte(m[4:8]) }
+func (m Message) Gateway() ipv4.Addr { return ipv4.Addr(m[4:8]) }
 
 // Data returns what follows the first eight bytes.
 func (m Message) Data() []byte { return m[HeaderLen:] }

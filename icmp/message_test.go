@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"github.com/outband/outband/ipv4"
 	"testing"
 
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
@@ -62,7 +63,7 @@ func TestParse(t *testing.T) {
 func TestGetters(t *testing.T) {
 	m := Message(sealed(unhex(t, "0c0100000a000105aabb")))
 	if m.Type() != ParameterProblem || m.Code() != 1 || m.Rest() != 0x0a000105 || m.Ident() != 0x0a00 ||
-		m.Seq() != 0x0105 || m.MTU() != 0x0105 || m.Pointer() != 10 || m.Gateway() != [4]byte{10, 0, 1, 5} ||
+		m.Seq() != 0x0105 || m.MTU() != 0x0105 || m.Pointer() != 10 || m.Gateway() != (ipv4.Addr{10, 0, 1, 5}) ||
 		!bytes.Equal(m.Data(), []byte{0xaa, 0xbb}) || m.Checksum() != binary.BigEndian.Uint16(m[2:]) {
 		t.Errorf("getters of %x", m)
 	}
@@ -139,7 +140,7 @@ func TestAppendAllocatesNothing(t *testing.T) {
 	stamp := Message(AppendEcho(nil, Timestamp, 1, 2, make([]byte, 12)))
 	quoted := make([]byte, 1000)
 	l := NewLimiter(DefaultLimiterConfig(), func() uint64 { return 5 })
-	l.Allow(0, [4]byte{10, 0, 0, 1}, TimeExceeded)
+	l.Allow(0, ipv4.Addr{10, 0, 0, 1}, TimeExceeded)
 	if n := testing.AllocsPerRun(100, func() {
 		if _, c := Parse(req); c != CauseNone {
 			t.Fatal(c)
@@ -149,8 +150,8 @@ func TestAppendAllocatesNothing(t *testing.T) {
 		m := Message(AppendError(buf, TimeExceeded, CodeReassembly, 0, quoted))
 		ParseQuote(m)
 		Errno(m.Type(), m.Code())
-		MayAnswer(Trigger{Src: [4]byte{10, 0, 0, 1}})
-		l.Allow(0, [4]byte{10, 0, 0, 1}, TimeExceeded)
+		MayAnswer(Trigger{Src: ipv4.Addr{10, 0, 0, 1}})
+		l.Allow(0, ipv4.Addr{10, 0, 0, 1}, TimeExceeded)
 	}); n != 0 {
 		t.Errorf("%v allocations, want 0", n)
 	}

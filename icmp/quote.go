@@ -1,6 +1,10 @@
 package icmp
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/outband/outband/ipv4"
+)
 
 // minQuotedHeader is the length in bytes of an IPv4 header without options
 // (RFC 791, 3.1).
@@ -46,7 +50,7 @@ func Quoted(m Message) []byte {
 // A Quote is the beginning of the datagram that an error is about: sent from
 // Src to Dst, or so the error says.
 type Quote struct {
-	Src, Dst       [4]byte
+	Src, Dst       ipv4.Addr
 	TotalLen       int // of the IP packet, bytes; may be more than is quoted
 	HeaderLen      int // of the IP header, bytes
 	FragmentOffset int // bytes; if not 0, Transport is not the transport header
@@ -84,8 +88,8 @@ func ParseQuote(m Message) (q Quote, ok bool) {
 	}
 	frag := binary.BigEndian.Uint16(b[6:8])
 	return Quote{
-		Src:            [4]byte(b[12:16]),
-		Dst:            [4]byte(b[16:20]),
+		Src:            ipv4.Addr(b[12:16]),
+		Dst:            ipv4.Addr(b[16:20]),
 		TotalLen:       int(binary.BigEndian.Uint16(b[2:4])),
 		HeaderLen:      hlen,
 		FragmentOffset: int(frag&0x1fff) * 8,

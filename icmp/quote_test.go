@@ -3,6 +3,7 @@ package icmp
 import (
 	"bytes"
 	"encoding/binary"
+	"github.com/outband/outband/ipv4"
 	"testing"
 )
 
@@ -29,7 +30,7 @@ func extended(t testing.TB, typ uint8, n int, words uint8) Message {
 func TestParseQuote(t *testing.T) {
 	m := Message(AppendError(nil, DestinationUnreachable, CodePort, 0, udpPacket(100)))
 	q, ok := ParseQuote(m)
-	if !ok || q.Src != [4]byte{10, 0, 0, 1} || q.Dst != [4]byte{10, 0, 0, 2} || q.Protocol != 17 || q.TotalLen != 100 ||
+	if !ok || q.Src != (ipv4.Addr{10, 0, 0, 1}) || q.Dst != (ipv4.Addr{10, 0, 0, 2}) || q.Protocol != 17 || q.TotalLen != 100 ||
 		q.ID != 0xabcd || q.TTL != 64 || q.TOS != 0x10 || !q.DontFragment || q.MoreFragments || q.FragmentOffset != 0 ||
 		q.HeaderLen != 20 || q.SrcPort() != 40000 || q.DstPort() != 53 || q.UDPLength() != 80 || len(q.Transport) != 80 {
 		t.Errorf("ParseQuote = %+v, %v", q, ok)

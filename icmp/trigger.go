@@ -1,9 +1,11 @@
 package icmp
 
+import "github.com/outband/outband/ipv4"
+
 // A Trigger is what MayAnswer has to know of the datagram that an error would
 // be about.
 type Trigger struct {
-	Src, Dst       [4]byte
+	Src, Dst       ipv4.Addr
 	Protocol       uint8
 	ICMPType       uint8 // of the message, if Protocol is ICMP and FragmentOffset 0
 	FragmentOffset int   // bytes
@@ -34,7 +36,7 @@ func MayAnswer(t Trigger) Cause {
 
 // notOneHost reports whether an address is a multicast group, reserved
 // (class E), or the limited broadcast address.
-func notOneHost(a [4]byte) bool { return a[0] >= 224 }
+func notOneHost(a ipv4.Addr) bool { return a[0] >= 224 }
 
 // ErrorTOS returns the type of service of an error about a datagram with tos:
 // the same, but with the precedence of internetwork control (RFC 1812, 4.3.2.5).

@@ -2,6 +2,7 @@ package igmp
 
 import (
 	"fmt"
+	"github.com/outband/outband/ipv4"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ func filled(tb testing.TB, n int) *sim {
 	return s
 }
 
-func nth(i int) [4]byte { return [4]byte{239, 100, byte(i >> 8), byte(i)} }
+func nth(i int) ipv4.Addr { return ipv4.Addr{239, 100, byte(i >> 8), byte(i)} }
 
 // What happens for each datagram allocates nothing, nor does what others can bring about.
 func TestAllocations(t *testing.T) {
@@ -27,9 +28,9 @@ func TestAllocations(t *testing.T) {
 	s.set(nth(5), NotMember, ex(1, 2, 3))
 	s.run(10 * time.Second)
 	buf := make([]byte, 1500)
-	general, group, sources := queryV3(1, [4]byte{}), queryV3(1, nth(5)), queryV3(1, nth(5), 1, 2)
+	general, group, sources := queryV3(1, ipv4.Addr{}), queryV3(1, nth(5)), queryV3(1, nth(5), 1, 2)
 	other := short(ReportV2, 0, nth(5))
-	answered := func(q []byte, dst [4]byte) {
+	answered := func(q []byte, dst ipv4.Addr) {
 		s.Input(s.now, from(routeIP, dst, q))
 		s.now += sec
 		s.Advance(s.now)
@@ -68,9 +69,9 @@ func TestAllocations(t *testing.T) {
 var sizes = []int{10, 10_000}
 
 // addresses returns n addresses of groups in random order, to be asked for in turn.
-func addresses(n, groups int) [][4]byte {
+func addresses(n, groups int) []ipv4.Addr {
 	rng := rand.New(rand.NewPCG(3, 4))
-	all := make([][4]byte, n)
+	all := make([]ipv4.Addr, n)
 	for i := range all {
 		all[i] = nth(rng.IntN(groups))
 	}
@@ -144,7 +145,7 @@ func BenchmarkJoinLeave(b *testing.B) {
 func BenchmarkGeneralQuery(b *testing.B) {
 	s := filled(b, 10_000)
 	buf := make([]byte, 1500)
-	q := from(routeIP, AllSystems, queryV3(1, [4]byte{}))
+	q := from(routeIP, AllSystems, queryV3(1, ipv4.Addr{}))
 	b.ReportAllocs()
 	for b.Loop() {
 		s.Input(s.now, q)

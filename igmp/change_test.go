@@ -2,6 +2,7 @@ package igmp
 
 import (
 	"fmt"
+	"github.com/outband/outband/ipv4"
 	"testing"
 	"time"
 )
@@ -119,7 +120,7 @@ func TestManyJoins(t *testing.T) {
 	s := newSim(t, nil)
 	const n, perReport = 10_000, (1500 - 24 - 8) / 8
 	for i := range n {
-		s.set([4]byte{239, 0, byte(i >> 8), byte(i)}, NotMember, ex())
+		s.set(ipv4.Addr{239, 0, byte(i >> 8), byte(i)}, NotMember, ex())
 	}
 	lines := s.run(10 * time.Second)
 	if want := 2 * ((n + perReport - 1) / perReport); len(lines) != want {
@@ -129,7 +130,7 @@ func TestManyJoins(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	for i := range n {
-		s.set([4]byte{239, 0, byte(i >> 8), byte(i)}, ex(), NotMember)
+		s.set(ipv4.Addr{239, 0, byte(i >> 8), byte(i)}, ex(), NotMember)
 	}
 	s.run(10 * time.Second)
 	if st := s.Stats(); st.TxRecords[ToInclude] != 2*n || st.Groups+st.Leaving != 0 || st.QueueBytes != 0 {
@@ -187,7 +188,7 @@ func TestSplit(t *testing.T) {
 
 // Groups that are never reported are joined all the same.
 func TestSilentGroups(t *testing.T) {
-	mdns := [4]byte{224, 0, 0, 251}
+	mdns := ipv4.Addr{224, 0, 0, 251}
 	for _, tc := range []struct {
 		name    string
 		version int
@@ -207,7 +208,7 @@ func TestSilentGroups(t *testing.T) {
 			if s.Lookup(AllSystems) == nil || s.Lookup(mdns) == nil {
 				t.Error("not joined")
 			}
-			s.hear(queryV3(10, [4]byte{}))
+			s.hear(queryV3(10, ipv4.Addr{}))
 			s.run(10 * time.Second)
 			s.set(AllSystems, ex(), NotMember)
 			expect(t, s.run(time.Second))
@@ -223,7 +224,7 @@ func TestSilentGroups(t *testing.T) {
 		})
 	}
 	s := newSim(t, nil)
-	s.set([4]byte{10, 0, 0, 1}, NotMember, ex())
+	s.set(ipv4.Addr{10, 0, 0, 1}, NotMember, ex())
 	if s.Len() != 0 {
 		t.Error("a group that is not multicast is joined")
 	}

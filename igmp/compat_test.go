@@ -2,14 +2,15 @@ package igmp
 
 import (
 	"fmt"
+	"github.com/outband/outband/ipv4"
 	"slices"
 	"testing"
 	"time"
 )
 
 var (
-	v1Query = short(Query, 0, [4]byte{})
-	v2Query = short(Query, 100, [4]byte{})
+	v1Query = short(Query, 0, ipv4.Addr{})
+	v2Query = short(Query, 100, ipv4.Addr{})
 )
 
 // shift adds to the time at the start of a line.
@@ -41,7 +42,7 @@ func TestCompatibility(t *testing.T) {
 		want   []int // after each query
 		back   map[time.Duration]int
 	}{
-		{"v3", 0, []heard{{0, queryV3(100, [4]byte{})}}, []int{3}, nil},
+		{"v3", 0, []heard{{0, queryV3(100, ipv4.Addr{})}}, []int{3}, nil},
 		{"v2", 0, []heard{{0, v2Query}}, []int{2}, map[time.Duration]int{wait - 1: 2, wait: 3}},
 		{"v1", 0, []heard{{0, v1Query}}, []int{1}, map[time.Duration]int{wait - 1: 1, wait: 3}},
 		{"v2, v1", 0, []heard{{0, v2Query}, {10 * time.Second, v1Query}}, []int{2, 1},
@@ -50,11 +51,11 @@ func TestCompatibility(t *testing.T) {
 			map[time.Duration]int{wait - 100*time.Second - 1: 1, wait - 100*time.Second: 2, wait: 3}},
 		{"v2 again", 0, []heard{{0, v2Query}, {200 * time.Second, v2Query}}, []int{2, 2},
 			map[time.Duration]int{wait - 1: 2, wait: 3}},
-		{"v3 does not end v2", 0, []heard{{0, v2Query}, {time.Second, queryV3(100, [4]byte{})}}, []int{2, 2},
+		{"v3 does not end v2", 0, []heard{{0, v2Query}, {time.Second, queryV3(100, ipv4.Addr{})}}, []int{2, 2},
 			map[time.Duration]int{wait - time.Second: 3}},
 		{"v2 for one group", 0, []heard{{0, short(Query, 10, g1)}}, []int{3}, nil},
-		{"forced 1", 1, []heard{{0, queryV3(100, [4]byte{})}, {0, v2Query}}, []int{1, 1}, map[time.Duration]int{wait: 1}},
-		{"forced 2", 2, []heard{{0, queryV3(100, [4]byte{})}, {0, v1Query}}, []int{2, 1},
+		{"forced 1", 1, []heard{{0, queryV3(100, ipv4.Addr{})}, {0, v2Query}}, []int{1, 1}, map[time.Duration]int{wait: 1}},
+		{"forced 2", 2, []heard{{0, queryV3(100, ipv4.Addr{})}, {0, v1Query}}, []int{2, 1},
 			map[time.Duration]int{wait - 1: 1, wait: 2}},
 		{"forced 3", 3, []heard{{0, v2Query}, {0, v1Query}}, []int{3, 3}, nil},
 	} {
@@ -83,10 +84,10 @@ func TestCompatibility(t *testing.T) {
 // The timeout is that of the interval last told.
 func TestOlderQuerierTimeout(t *testing.T) {
 	s := newSim(t, nil)
-	q := queryV3(100, [4]byte{})
+	q := queryV3(100, ipv4.Addr{})
 	q[8], q[9] = 3, 20
 	s.hear(seal(q))
-	s.hear(short(Query, 50, [4]byte{}))
+	s.hear(short(Query, 50, ipv4.Addr{}))
 	if want := s.now + 65*sec; s.Status().V2Until != want || s.Deadline() > want {
 		t.Errorf("until %d, want %d", s.Status().V2Until, want)
 	}
@@ -96,7 +97,7 @@ func TestOlderQuerierTimeout(t *testing.T) {
 func TestVersionChangeCancels(t *testing.T) {
 	s := settled(t, nil)
 	s.draw(9 * time.Second)
-	s.hear(queryV3(100, [4]byte{}))
+	s.hear(queryV3(100, ipv4.Addr{}))
 	s.hear(queryV3(100, g2, 1))
 	s.set(g2, in(1, 2, 3), in(2, 3))
 	s.set(g3, ex(1), NotMember)
@@ -111,7 +112,7 @@ func TestVersionChangeCancels(t *testing.T) {
 
 	// And back: what waited for version 2 is not said in version 3.
 	s.run(159*time.Second + 999*time.Millisecond)
-	s.set([4]byte{239, 7, 7, 7}, NotMember, ex())
+	s.set(ipv4.Addr{239, 7, 7, 7}, NotMember, ex())
 	expect(t, s.run(10*time.Second))
 	if s.Version() != 3 || s.Lookup(g1) == nil {
 		t.Error("version 3 is not back")
@@ -153,7 +154,7 @@ func TestShortQueries(t *testing.T) {
 			[]string{"1.500 v2 239.1.1.2"}},
 		{"v2 later", 2, []step{{0, 3 * time.Second, short(Query, 100, g2)}, {time.Second, 7 * time.Second, short(Query, 100, g2)}},
 			[]string{"3.000 v2 239.1.1.2"}},
-		{"v3 general to v2", 2, []step{{0, time.Second, queryV3(100, [4]byte{})}}, []string{"1.000 v2 239.1.1.1", "1.000 v2 239.1.1.2"}},
+		{"v3 general to v2", 2, []step{{0, time.Second, queryV3(100, ipv4.Addr{})}}, []string{"1.000 v2 239.1.1.1", "1.000 v2 239.1.1.2"}},
 		{"v3 sources to v2", 2, []step{{0, time.Second, queryV3(100, g2, 1)}}, []string{"1.000 v2 239.1.1.2"}},
 		{"v1 general", 1, []step{{0, 9 * time.Second, v1Query}}, []string{"9.000 v1 239.1.1.1", "9.000 v1 239.1.1.2"}},
 		{"v1, group ignored", 1, []step{{0, 9 * time.Second, short(Query, 0, g1)}}, []string{"9.000 v1 239.1.1.1", "9.000 v1 239.1.1.2"}},
@@ -192,7 +193,7 @@ func TestSuppression(t *testing.T) {
 		{"v2", 2, from(peerIP, g1, short(ReportV2, 0, g1)), CauseNone, true},
 		{"v1 to v2", 2, from(peerIP, g1, short(ReportV1, 0, g1)), CauseNone, true},
 		{"v2 to v1", 1, from(peerIP, g1, short(ReportV2, 0, g1)), CauseNone, true},
-		{"from 0.0.0.0", 2, from([4]byte{}, g1, short(ReportV2, 0, g1)), CauseNone, true},
+		{"from 0.0.0.0", 2, from(ipv4.Addr{}, g1, short(ReportV2, 0, g1)), CauseNone, true},
 		{"in version 3", 3, from(peerIP, g1, short(ReportV2, 0, g1)), CauseNotSuppressed, false},
 		{"our own", 2, from(ourIP, g1, short(ReportV2, 0, g1)), CauseReflected, false},
 		{"of another group", 2, from(peerIP, g2, short(ReportV2, 0, g2)), CauseNotMember, false},
@@ -239,7 +240,7 @@ func TestSuppressedRepetition(t *testing.T) {
 // What a version 3 querier tells of robustness is not for the older versions.
 func TestOlderRobustness(t *testing.T) {
 	s := newSim(t, func(c *Config) { c.Robustness = 3 })
-	q := queryV3(100, [4]byte{})
+	q := queryV3(100, ipv4.Addr{})
 	q[8] = 1
 	s.hear(seal(q))
 	s.hear(v2Query)

@@ -2,6 +2,7 @@ package igmp_test
 
 import (
 	"fmt"
+	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"time"
 
@@ -12,10 +13,10 @@ import (
 // within a second.
 func ExampleHost() {
 	h := igmp.New(igmp.DefaultConfig(), func() uint64 { return 4 })
-	h.SetAddress(0, [4]byte{10, 9, 0, 1})
+	h.SetAddress(0, ipv4.Addr{10, 9, 0, 1})
 	h.LinkUp(0)
-	group := [4]byte{232, 9, 0, 1}
-	h.Update(0, group, igmp.NotMember, igmp.Filter{Mode: igmp.Include, Sources: [][4]byte{{10, 9, 0, 2}}})
+	group := ipv4.Addr{232, 9, 0, 1}
+	h.Update(0, group, igmp.NotMember, igmp.Filter{Mode: igmp.Include, Sources: []ipv4.Addr{{10, 9, 0, 2}}})
 	now := h.Deadline()
 	h.Advance(now)
 	for {

@@ -1,5 +1,7 @@
 package igmp
 
+import "github.com/outband/outband/ipv4"
+
 // A Mode says how a filter's sources are meant, with Linux' values (ip(7),
 // MCAST_INCLUDE and MCAST_EXCLUDE).
 type Mode uint8
@@ -24,7 +26,7 @@ func (m Mode) String() string {
 // [NotMember] is the other.
 type Filter struct {
 	Mode    Mode
-	Sources [][4]byte
+	Sources []ipv4.Addr
 }
 
 // NotMember is the filter of a socket that is not a member of the group.

@@ -1,6 +1,7 @@
 package igmp
 
 import (
+	"github.com/outband/outband/ipv4"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -59,16 +60,16 @@ func (o *ops) next() byte {
 }
 
 // group picks one of few groups, so that things meet, and now and then no group.
-func (o *ops) group() [4]byte {
+func (o *ops) group() ipv4.Addr {
 	switch c := o.next(); {
 	case c < 0xe0:
-		return [4]byte{239, 6, 0, c & 7}
+		return ipv4.Addr{239, 6, 0, c & 7}
 	case c < 0xe8:
-		return [4]byte{224, 0, 0, c & 3}
+		return ipv4.Addr{224, 0, 0, c & 3}
 	case c < 0xf0:
-		return [4]byte{}
+		return ipv4.Addr{}
 	default:
-		return [4]byte{c, c, 0, 1}
+		return ipv4.Addr{c, c, 0, 1}
 	}
 }
 
@@ -169,7 +170,7 @@ func runOps(t *testing.T, o *ops) {
 			case 1:
 				h.LeaveAll(now)
 			case 2:
-				h.SetAddress(now, [4]byte{10, 0, 0, c})
+				h.SetAddress(now, ipv4.Addr{10, 0, 0, c})
 			case 3:
 				h.SetMTU(int(c) * 10)
 			default:
@@ -222,9 +223,9 @@ func checkBounds(t *testing.T, h *Host) {
 
 // checkCounts compares the counts with the filters that there are.
 func checkCounts(t *testing.T, h *Host, filters map[[5]byte]Filter) {
-	users := map[[4]byte]int{}
+	users := map[ipv4.Addr]int{}
 	for k, f := range filters {
-		if g := [4]byte(k[:4]); f.isMember() && isMulticast(g) {
+		if g := ipv4.Addr(k[:4]); f.isMember() && isMulticast(g) {
 			users[g]++
 		}
 	}

@@ -1,6 +1,10 @@
 package igmp
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/outband/outband/ipv4"
+)
 
 // A Group is a group that at least one socket is a member of, with the filters of
 // all of them merged. It belongs to its Host.
@@ -37,7 +41,7 @@ type source struct {
 }
 
 // Address returns the group's address.
-func (g *Group) Address() [4]byte { return address(g.addr) }
+func (g *Group) Address() ipv4.Addr { return address(g.addr) }
 
 // Mode returns the mode of the merged filter: EXCLUDE if that of any socket is
 // (RFC 3376 section 3.2).
@@ -64,7 +68,7 @@ func (g *Group) wants(s *source) bool { return g.lists(s) == (g.excludes == 0) }
 // Accepts reports whether at least one socket wants what src sends to the group: the
 // merged filter, as Linux' ip_check_mc_rcu applies it. A datagram from 0.0.0.0
 // passes, as there. The filters of single sockets are the caller's.
-func (g *Group) Accepts(src [4]byte) bool {
+func (g *Group) Accepts(src ipv4.Addr) bool {
 	if g.sources.n == 0 {
 		return g.users > 0
 	}
@@ -75,8 +79,8 @@ func (g *Group) Accepts(src [4]byte) bool {
 func (g *Group) AcceptsAll() bool { return g.sources.n == 0 && g.users > 0 }
 
 // acceptsListed is Accepts for a group with sources.
-func (g *Group) acceptsListed(src [4]byte) bool {
-	if src == [4]byte{} {
+func (g *Group) acceptsListed(src ipv4.Addr) bool {
+	if src.IsUnspecified() {
 		return true
 	}
 	if s := g.sources.get(key(src), g.mul); s != nil {

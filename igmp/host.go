@@ -1,6 +1,10 @@
 package igmp
 
-import "time"
+import (
+	"time"
+
+	"github.com/outband/outband/ipv4"
+)
 
 // A Host is the memberships of one interface, and what it tells about them. It is
 // not safe for concurrent use.
@@ -13,7 +17,7 @@ type Host struct {
 	mul  uint64 // of the hash tables
 	now  int64  // the latest time seen
 	up   bool   // the link carries frames, and LeaveAll was not called
-	addr [4]byte
+	addr ipv4.Addr
 	room int // bytes of IGMP that a datagram holds
 
 	groups  index[Group] // those that sockets are members of
@@ -46,7 +50,7 @@ type Host struct {
 
 // A querier is who sent the last query.
 type querier struct {
-	addr        [4]byte
+	addr        ipv4.Addr
 	version     int
 	heard       int64
 	maxResponse time.Duration
@@ -69,7 +73,7 @@ func New(cfg Config, rnd func() uint64) *Host {
 // Lookup returns the group if a socket is a member of it, otherwise nil.
 // 224.0.0.1, of which every host is a member (RFC 1112 section 4), is no exception:
 // that is the caller's to know.
-func (h *Host) Lookup(group [4]byte) *Group { return h.groups.get(key(group), h.mul) }
+func (h *Host) Lookup(group ipv4.Addr) *Group { return h.groups.get(key(group), h.mul) }
 
 // Len returns how many groups sockets are members of.
 func (h *Host) Len() int { return h.groups.n }
@@ -83,7 +87,7 @@ func (h *Host) SetMTU(mtu int) {
 // SetAddress says which address messages are sent from: not known is 0.0.0.0
 // (RFC 3376 section 4.2.13). If that changes, all memberships are reported afresh.
 // Own reports that come back are known by it.
-func (h *Host) SetAddress(now int64, addr [4]byte) {
+func (h *Host) SetAddress(now int64, addr ipv4.Addr) {
 	now = h.clock(now)
 	if addr == h.addr {
 		return

@@ -2,14 +2,15 @@ package igmp
 
 import (
 	"encoding/binary"
+	"github.com/outband/outband/ipv4"
 	"iter"
 )
 
 // key returns the address as one number, to hash and to compare.
-func key(ip [4]byte) uint32 { return binary.BigEndian.Uint32(ip[:]) }
+func key(ip ipv4.Addr) uint32 { return binary.BigEndian.Uint32(ip[:]) }
 
 // address returns the address of a key.
-func address(k uint32) (ip [4]byte) {
+func address(k uint32) (ip ipv4.Addr) {
 	binary.BigEndian.PutUint32(ip[:], k)
 	return ip
 }

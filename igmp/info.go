@@ -2,6 +2,7 @@ package igmp
 
 import (
 	"cmp"
+	"github.com/outband/outband/ipv4"
 	"math"
 	"slices"
 	"time"
@@ -10,7 +11,7 @@ import (
 // GroupInfo is a snapshot of a group: what /proc/net/igmp and /proc/net/mcfilter show,
 // and more.
 type GroupInfo struct {
-	Group   [4]byte
+	Group   ipv4.Addr
 	Mode    Mode // of the merged filter
 	Users   int  // sockets that are members
 	Exclude int  // those of them in mode EXCLUDE
@@ -29,7 +30,7 @@ type GroupInfo struct {
 
 // SourceInfo is a source that sockets' filters of a group name.
 type SourceInfo struct {
-	Addr    [4]byte
+	Addr    ipv4.Addr
 	Include int  // sockets that include it
 	Exclude int  // sockets that exclude it
 	Listed  bool // in the list of the merged filter
@@ -67,10 +68,10 @@ func (h *Host) info(g *Group) GroupInfo {
 type Status struct {
 	Version    int  // spoken now
 	LinkUp     bool // and LeaveAll was not called
-	Address    [4]byte
+	Address    ipv4.Addr
 	Robustness int // in force: the querier's, or the configured one
 
-	Querier        [4]byte       // who sent the last query; 0.0.0.0 if none did, or a switch
+	Querier        ipv4.Addr     // who sent the last query; 0.0.0.0 if none did, or a switch
 	QuerierVersion int           // of that query; 0 if there was none
 	QuerierHeard   int64         // when that was
 	MaxResponse    time.Duration // that it allowed

@@ -1,13 +1,14 @@
 package igmp
 
 import (
+	"github.com/outband/outband/ipv4"
 	"slices"
 	"time"
 )
 
 // A Packet is a received IPv4 datagram whose protocol is IGMP.
 type Packet struct {
-	Src, Dst    [4]byte
+	Src, Dst    ipv4.Addr
 	TTL         uint8
 	RouterAlert bool   // the header has the router alert option (RFC 2113)
 	Payload     []byte // what follows the header and its options; not kept
@@ -45,29 +46,29 @@ func (h *Host) Input(now int64, p Packet) Cause {
 // isHost reports whether ip can be the source of a message: one host's address, or
 // 0.0.0.0, which snooping switches (RFC 4541 section 2.1.1) and hosts without an address
 // send from (RFC 3376 section 4.2.13).
-func isHost(ip [4]byte) bool {
-	return ip[0]&0xf0 != 0xe0 && ip[0] != 127 && ip != [4]byte{255, 255, 255, 255}
+func isHost(ip ipv4.Addr) bool {
+	return ip[0]&0xf0 != 0xe0 && ip[0] != 127 && ip != ipv4.Addr{255, 255, 255, 255}
 }
 
 // query handles a query.
 func (h *Host) query(now int64, m Message, p Packet) Cause {
 	version, group := m.QueryVersion(), m.Group()
 	if version == 1 {
-		group = [4]byte{} // RFC 1112, appendix I: ignored when received
+		group = ipv4.Addr{} // RFC 1112, appendix I: ignored when received
 	}
 	if c := h.checkQuery(m, p, group); c != CauseNone {
 		return c
 	}
-	h.heard(now, m, p, group == [4]byte{})
+	h.heard(now, m, p, group.IsUnspecified())
 	spread := max(m.MaxResponse(), minResponse)
 	if h.version == 1 && version == 3 {
 		// To a version 1 host this is a query like others (as on Linux).
-		group, spread = [4]byte{}, 10*time.Second
+		group, spread = ipv4.Addr{}, 10*time.Second
 	}
 	switch {
 	case h.version != 3:
 		return h.queryShort(now, group, spread)
-	case group == [4]byte{}:
+	case group.IsUnspecified():
 		h.generalAt = min(h.generalAt, max(now+h.random(spread), h.generalSent+responseGap))
 		return CauseNone
 	}
@@ -77,13 +78,13 @@ func (h *Host) query(now int64, m Message, p Packet) Cause {
 // checkQuery looks at what a query says. "A system MUST accept and process any query
 // whose IP destination address field contains any of the addresses (unicast or
 // multicast) assigned to the interface" (RFC 3376 section 4.1.12).
-func (h *Host) checkQuery(m Message, p Packet, group [4]byte) Cause {
+func (h *Host) checkQuery(m Message, p Packet, group ipv4.Addr) Cause {
 	switch {
 	case !p.RouterAlert && m.QueryVersion() > 1 && h.cfg.RequireRouterAlert:
 		return CauseRouterAlert
-	case p.Dst != AllSystems && !p.ToHost && h.Lookup(p.Dst) == nil && (p.Dst != h.addr || p.Dst == [4]byte{}):
+	case p.Dst != AllSystems && !p.ToHost && h.Lookup(p.Dst) == nil && (p.Dst != h.addr || p.Dst.IsUnspecified()):
 		return CauseDestination
-	case group == [4]byte{} && m.NumSources() > 0, group != [4]byte{} && !isMulticast(group):
+	case group.IsUnspecified() && m.NumSources() > 0, !group.IsUnspecified() && !isMulticast(group):
 		return CauseGroup
 	}
 	return CauseNone
@@ -120,8 +121,8 @@ func (h *Host) heard(now int64, m Message, p Packet, general bool) {
 
 // queryShort handles a query in versions 1 and 2: each group has a timer of its own
 // (RFC 2236 section 3).
-func (h *Host) queryShort(now int64, group [4]byte, spread time.Duration) Cause {
-	if group != [4]byte{} {
+func (h *Host) queryShort(now int64, group ipv4.Addr, spread time.Duration) Cause {
+	if !group.IsUnspecified() {
 		g := h.Lookup(group)
 		if g == nil || g.silent {
 			return CauseNotMember
@@ -200,7 +201,7 @@ func (h *Host) forgetAsked(g *Group) {
 func (h *Host) report(m Message, p Packet) Cause {
 	group := m.Group()
 	switch {
-	case p.Src == h.addr && p.Src != [4]byte{}:
+	case p.Src == h.addr && !p.Src.IsUnspecified():
 		return CauseReflected
 	case !isMulticast(group):
 		return CauseGroup

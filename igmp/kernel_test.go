@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"github.com/outband/outband/ipv4"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ type pair struct {
 	socks [3]int         // the kernel's sockets
 	was   [3]igmp.Filter // of the socket, in the group
 	dev   *lab.Endpoint  // where the kernel is
-	group [4]byte        // that the sockets are members of
+	group ipv4.Addr      // that the sockets are members of
 }
 
 // newPair returns both, with a robustness of 1, so that nothing is repeated.
@@ -110,10 +111,10 @@ func (p *pair) kernel(within time.Duration) []string {
 		return nil
 	}
 	ip := frame[14:]
-	if ip[0] != 0x46 || ip[1] != 0xc0 || ip[6] != 0x40 || ip[8] != 1 || [4]byte(ip[20:24]) != [4]byte{0x94, 4, 0, 0} {
+	if ip[0] != 0x46 || ip[1] != 0xc0 || ip[6] != 0x40 || ip[8] != 1 || ipv4.Addr(ip[20:24]) != (ipv4.Addr{0x94, 4, 0, 0}) {
 		p.t.Errorf("the kernel's header has changed: %x", ip[:24])
 	}
-	return p.lines([4]byte(ip[16:20]), ip[24:binary.BigEndian.Uint16(ip[2:])])
+	return p.lines(ipv4.Addr(ip[16:20]), ip[24:binary.BigEndian.Uint16(ip[2:])])
 }
 
 // ours returns the Host's messages of the next second, as lines.
@@ -135,7 +136,7 @@ func (p *pair) ours() (lines []string) {
 
 // lines writes a message as lines, one for each record, sorted. The kernel orders
 // records and sources in its own way.
-func (p *pair) lines(dst [4]byte, b []byte) (lines []string) {
+func (p *pair) lines(dst ipv4.Addr, b []byte) (lines []string) {
 	p.t.Helper()
 	m, c := igmp.Parse(b)
 	if c != igmp.CauseNone {
@@ -176,8 +177,8 @@ func (p *pair) compare(what string) {
 // query lets both hear a query.
 func (p *pair) query(b []byte) {
 	p.t.Helper()
-	group := [4]byte(b[4:8])
-	if group == [4]byte{} {
+	group := ipv4.Addr(b[4:8])
+	if group.IsUnspecified() {
 		group = igmp.AllSystems
 	}
 	fix(b, 2)
@@ -185,7 +186,7 @@ func (p *pair) query(b []byte) {
 	fix(ip, 10)
 	eth := []byte{1, 0, 0x5e, group[1] & 0x7f, group[2], group[3], 2, 0, 10, 9, 0, 2, 8, 0}
 	p.wire.Send(p.t, slices.Concat(eth, ip, b))
-	c := p.host.Input(p.now, igmp.Packet{Src: [4]byte{10, 9, 0, 2}, Dst: group, TTL: 1, RouterAlert: true, Payload: b})
+	c := p.host.Input(p.now, igmp.Packet{Src: ipv4.Addr{10, 9, 0, 2}, Dst: group, TTL: 1, RouterAlert: true, Payload: b})
 	if c != igmp.CauseNone {
 		p.t.Errorf("query %x: %v", b, c)
 	}
@@ -207,7 +208,7 @@ func fix(b []byte, at int) {
 func filter(m igmp.Mode, n ...byte) igmp.Filter {
 	f := igmp.Filter{Mode: m}
 	for _, i := range n {
-		f.Sources = append(f.Sources, [4]byte{10, 9, 1, i})
+		f.Sources = append(f.Sources, ipv4.Addr{10, 9, 1, i})
 	}
 	return f
 }
@@ -233,14 +234,14 @@ func TestLikeTheKernel(t *testing.T) {
 		{"include, then plain", []op{{0, in(1)}, {1, ex()}, {1, igmp.NotMember}, {0, igmp.NotMember}}},
 		{"change of mode", []op{{0, in(1, 2)}, {0, ex(2)}, {0, in(3)}, {0, igmp.NotMember}}},
 	} {
-		p.group = [4]byte{239, 77, 0, byte(i)}
+		p.group = ipv4.Addr{239, 77, 0, byte(i)}
 		for j, o := range tc.ops {
 			p.set(o.sock, o.f)
 			p.compare(fmt.Sprintf("%s, step %d", tc.name, j+1))
 		}
 	}
 
-	p.group = [4]byte{239, 77, 1, 1}
+	p.group = ipv4.Addr{239, 77, 1, 1}
 	p.set(0, in(1, 2))
 	p.compare("include")
 	query := func(sources ...byte) []byte {
@@ -265,7 +266,7 @@ func TestLikeTheKernel(t *testing.T) {
 	// A version 2 querier, then one of version 1.
 	p.query([]byte{0x11, 1, 0, 0, 0, 0, 0, 0})
 	p.compare("version 2")
-	p.group = [4]byte{239, 77, 1, 2}
+	p.group = ipv4.Addr{239, 77, 1, 2}
 	p.set(2, in(9))
 	p.compare("version 2 join")
 	p.set(2, igmp.NotMember)
@@ -274,7 +275,7 @@ func TestLikeTheKernel(t *testing.T) {
 	p.compare("version 2 join again")
 	p.set(2, igmp.NotMember)
 	p.compare("version 2 leave again")
-	p.group = [4]byte{239, 77, 1, 1}
+	p.group = ipv4.Addr{239, 77, 1, 1}
 	p.set(0, igmp.NotMember)
 	p.set(1, igmp.NotMember)
 	p.compare("version 2 leave of two sockets")

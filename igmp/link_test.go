@@ -2,6 +2,7 @@ package igmp
 
 import (
 	"fmt"
+	"github.com/outband/outband/ipv4"
 	"slices"
 	"testing"
 	"time"
@@ -63,9 +64,9 @@ func TestLinkDownDrops(t *testing.T) {
 // LeaveAll says goodbye for all groups, once and at once.
 func TestLeaveAll(t *testing.T) {
 	s := settled(t, nil)
-	s.set([4]byte{239, 2, 0, 1}, NotMember, ex())
+	s.set(ipv4.Addr{239, 2, 0, 1}, NotMember, ex())
 	s.run(100 * time.Millisecond)
-	s.set([4]byte{239, 2, 0, 1}, ex(), NotMember) // still to be said
+	s.set(ipv4.Addr{239, 2, 0, 1}, ex(), NotMember) // still to be said
 	s.LeaveAll(s.now)
 	expect(t, s.run(60*time.Second),
 		"0.000 TO_IN 239.1.1.1 {}, BLOCK 239.1.1.2 {1 2 3}, TO_IN 239.1.1.3 {}, TO_IN 239.2.0.1 {}")
@@ -93,11 +94,11 @@ func TestBounds(t *testing.T) {
 	t.Run("groups left", func(t *testing.T) {
 		s := newSim(t, func(c *Config) { c.MaxLeaving = 2 })
 		for i := range 4 {
-			s.set([4]byte{239, 3, 0, byte(i)}, NotMember, ex())
+			s.set(ipv4.Addr{239, 3, 0, byte(i)}, NotMember, ex())
 		}
 		s.run(time.Minute)
 		for i := range 4 {
-			s.set([4]byte{239, 3, 0, byte(i)}, ex(), NotMember)
+			s.set(ipv4.Addr{239, 3, 0, byte(i)}, ex(), NotMember)
 		}
 		expect(t, s.run(time.Minute), "0.000 TO_IN 239.3.0.2 {}", "0.000 TO_IN 239.3.0.3 {}",
 			"0.002 TO_IN 239.3.0.0 {}, TO_IN 239.3.0.1 {}", "0.502 TO_IN 239.3.0.0 {}, TO_IN 239.3.0.1 {}")
@@ -118,7 +119,7 @@ func TestBounds(t *testing.T) {
 	t.Run("messages", func(t *testing.T) {
 		s := newSim(t, func(c *Config) { c.MaxQueue, c.MTU = 500, 68 })
 		for i := range 400 {
-			s.set([4]byte{239, 3, byte(i >> 8), byte(i)}, NotMember, ex())
+			s.set(ipv4.Addr{239, 3, byte(i >> 8), byte(i)}, NotMember, ex())
 		}
 		s.now += sec
 		s.Advance(s.now)
@@ -137,7 +138,7 @@ func TestBounds(t *testing.T) {
 func TestNext(t *testing.T) {
 	s := newSim(t, func(c *Config) { c.Version, c.Robustness = 2, 1 })
 	sent, got := 0, 0
-	group := func(i int) [4]byte { return [4]byte{239, 4, byte(i >> 8), byte(i)} }
+	group := func(i int) ipv4.Addr { return ipv4.Addr{239, 4, byte(i >> 8), byte(i)} }
 	fetch := func(buf []byte) {
 		m, ok := s.Next(buf)
 		if !ok || m.Dst != group(got) || Message(m.Message).Group() != group(got) {
@@ -181,10 +182,10 @@ func TestGroups(t *testing.T) {
 		got += fmt.Sprintf("%v %v %d/%d changes %d timer %t silent %t %v\n",
 			i.Group, i.Mode, i.Exclude, i.Users, i.Changes, timer == 500, i.Silent, i.Sources)
 	}
-	want := `[224 0 0 1] EXCLUDE 1/1 changes 0 timer false silent true []
-[239 1 1 1] EXCLUDE 1/1 changes 0 timer false silent false []
-[239 1 1 2] EXCLUDE 1/2 changes 2 timer false silent false [{[10 9 0 1] 1 0 false} {[10 9 0 2] 1 1 false} {[10 9 0 3] 1 1 false} {[10 9 0 4] 0 1 true}]
-[239 1 1 3] EXCLUDE 1/1 changes 0 timer true silent false [{[10 9 0 1] 0 1 true}]
+	want := `224.0.0.1 EXCLUDE 1/1 changes 0 timer false silent true []
+239.1.1.1 EXCLUDE 1/1 changes 0 timer false silent false []
+239.1.1.2 EXCLUDE 1/2 changes 2 timer false silent false [{10.9.0.1 1 0 false} {10.9.0.2 1 1 false} {10.9.0.3 1 1 false} {10.9.0.4 0 1 true}]
+239.1.1.3 EXCLUDE 1/1 changes 0 timer true silent false [{10.9.0.1 0 1 true}]
 `
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)

@@ -2,6 +2,7 @@ package igmp
 
 import (
 	"encoding/binary"
+	"github.com/outband/outband/ipv4"
 	"time"
 
 	"github.com/outband/outband/internal/checksum"
@@ -12,9 +13,9 @@ const Protocol = 2
 
 // Well-known destinations.
 var (
-	AllSystems = [4]byte{224, 0, 0, 1}  // all systems of the link: general queries (RFC 1112 section 4); never reported
-	AllRouters = [4]byte{224, 0, 0, 2}  // all routers of the link: version 2 leaves (RFC 2236 section 3)
-	AllReports = [4]byte{224, 0, 0, 22} // all IGMPv3-capable routers: version 3 reports (RFC 3376 section 4.2.14)
+	AllSystems = ipv4.Addr{224, 0, 0, 1}  // all systems of the link: general queries (RFC 1112 section 4); never reported
+	AllRouters = ipv4.Addr{224, 0, 0, 2}  // all routers of the link: version 2 leaves (RFC 2236 section 3)
+	AllReports = ipv4.Addr{224, 0, 0, 22} // all IGMPv3-capable routers: version 3 reports (RFC 3376 section 4.2.14)
 )
 
 // A Type is a message's type (RFC 3376 section 4).
@@ -128,7 +129,7 @@ func (m Message) Type() Type { return Type(m[0]) }
 // Group returns the group address: of a query, the group asked for, 0.0.0.0 in a
 // general query; of a report or leave of versions 1 and 2, the group (RFC 3376 section
 // 4.1.3, RFC 2236 section 2.4). It means nothing in a version 3 report.
-func (m Message) Group() [4]byte { return [4]byte(m[4:8]) }
+func (m Message) Group() ipv4.Addr { return ipv4.Addr(m[4:8]) }
 
 // QueryVersion returns the version of a query: 1, 2 or 3 (RFC 3376 section 7.1).
 func (m Message) QueryVersion() int {
@@ -185,7 +186,7 @@ func (m Message) NumSources() int {
 }
 
 // Source returns the source i of a query, which is less than NumSources.
-func (m Message) Source(i int) [4]byte { return [4]byte(m[queryV3Len+4*i:]) }
+func (m Message) Source(i int) ipv4.Addr { return ipv4.Addr(m[queryV3Len+4*i:]) }
 
 // NumRecords returns how many group records a version 3 report has (RFC 3376
 // section 4.2.3); 0 for other types.
@@ -219,10 +220,10 @@ func (r Record) Type() RecordType { return RecordType(r[0]) }
 func (r Record) NumSources() int { return int(binary.BigEndian.Uint16(r[2:])) }
 
 // Group returns the group that the record is about.
-func (r Record) Group() [4]byte { return [4]byte(r[4:8]) }
+func (r Record) Group() ipv4.Addr { return ipv4.Addr(r[4:8]) }
 
 // Source returns the source i, which is less than NumSources.
-func (r Record) Source(i int) [4]byte { return [4]byte(r[recordLen+4*i:]) }
+func (r Record) Source(i int) ipv4.Addr { return ipv4.Addr(r[recordLen+4*i:]) }
 
 // Next returns the view from the next record on.
 func (r Record) Next() Record { return r[r.size():] }

@@ -2,6 +2,7 @@ package igmp
 
 import (
 	"fmt"
+	"github.com/outband/outband/ipv4"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -12,8 +13,8 @@ type world struct {
 	*sim
 	r       *router
 	rng     *rand.Rand
-	filters map[[4]byte][]Filter // of each socket
-	lost    map[[4]byte]int      // changes lost in a row, by group
+	filters map[ipv4.Addr][]Filter // of each socket
+	lost    map[ipv4.Addr]int      // changes lost in a row, by group
 	lose    bool
 }
 
@@ -21,10 +22,10 @@ const (
 	modelGroups, modelSockets, modelSources = 4, 5, 8
 )
 
-func modelGroup(i int) [4]byte { return [4]byte{239, 5, 0, byte(i)} }
+func modelGroup(i int) ipv4.Addr { return ipv4.Addr{239, 5, 0, byte(i)} }
 
 func newWorld(t *testing.T, seed uint64, rv int, lose bool) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), lost: map[[4]byte]int{}, filters: map[[4]byte][]Filter{}, lose: lose}
+	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), lost: map[ipv4.Addr]int{}, filters: map[ipv4.Addr][]Filter{}, lose: lose}
 	cfg := DefaultConfig()
 	cfg.Robustness, cfg.MTU = rv, 300
 	w.sim = &sim{tb: t, now: 1000 * sec}
@@ -61,7 +62,7 @@ func (w *world) change() {
 
 // wanted says what the group's filters are together, naively: one after the other,
 // as RFC 3376 section 3.2 has it.
-func (w *world) wanted(g, s [4]byte) (mode Mode, accepts bool) {
+func (w *world) wanted(g, s ipv4.Addr) (mode Mode, accepts bool) {
 	mode = Include
 	for _, f := range w.filters[g] {
 		if f.Mode == Exclude {
@@ -98,7 +99,7 @@ func (w *world) check(settled bool) {
 					addr, n, w.r.groups[addr], mode, accepts, w.filters[addr])
 			}
 		}
-		mode, _ := w.wanted(addr, [4]byte{})
+		mode, _ := w.wanted(addr, ipv4.Addr{})
 		if rg := w.r.groups[addr]; settled && (rg != nil && rg.mode != mode || rg == nil && users > 0) {
 			w.tb.Fatalf("%v: the router has %+v", addr, rg)
 		}
@@ -118,7 +119,7 @@ func (w *world) until(end int64) {
 		w.deliver()
 		for _, q := range w.r.advance(w.now) {
 			dst := AllSystems
-			if q.group != [4]byte{} {
+			if !q.group.IsUnspecified() {
 				dst = q.group
 			}
 			w.Input(w.now, from(routeIP, dst, q.message(w.r.rv)))
@@ -130,7 +131,7 @@ func (w *world) until(end int64) {
 // robustness-1 in a row are lost; of responses none.
 func (w *world) deliver() {
 	buf := make([]byte, 1500)
-	fate := map[[4]byte]bool{} // by group: a change may be in several records, and reports
+	fate := map[ipv4.Addr]bool{} // by group: a change may be in several records, and reports
 	for {
 		t, ok := w.Next(buf)
 		if !ok {
@@ -161,7 +162,7 @@ func (w *world) deliver() {
 }
 
 // loses decides if a change is lost.
-func (w *world) loses(g [4]byte, fate map[[4]byte]bool) bool {
+func (w *world) loses(g ipv4.Addr, fate map[ipv4.Addr]bool) bool {
 	lost, known := fate[g]
 	if !known {
 		lost = w.lose && w.lost[g] < w.r.rv-1 && w.rng.IntN(3) > 0
@@ -212,7 +213,7 @@ func TestModelLink(t *testing.T) {
 			}
 			w.until(w.now + w.rng.Int64N(sec))
 			w.LinkDown(w.now)
-			w.r.groups, w.r.queries = map[[4]byte]*routed{}, nil
+			w.r.groups, w.r.queries = map[ipv4.Addr]*routed{}, nil
 			for range 5 {
 				w.change()
 				w.check(false)

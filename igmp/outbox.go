@@ -1,9 +1,11 @@
 package igmp
 
+import "github.com/outband/outband/ipv4"
+
 // A Transmit is a message to send. The caller adds the IPv4 header: TTL 1, type of
 // service 0xc0, don't fragment, the router alert option (RFC 3376 section 4), as Linux.
 type Transmit struct {
-	Dst     [4]byte
+	Dst     ipv4.Addr
 	Message []byte // in the buffer that Next was given, if that holds it
 }
 
@@ -16,7 +18,7 @@ type outbox struct {
 
 // A message is a piece of an outbox.
 type message struct {
-	dst        [4]byte
+	dst        ipv4.Addr
 	start, end int
 }
 
@@ -62,7 +64,7 @@ const messageNote = 24 // bytes of a message
 
 // queue makes what has been written to the outbox from start on a message. If too much
 // waits already it is dropped: all that is sent here is repeated or asked for again.
-func (h *Host) queue(dst [4]byte, start int) bool {
+func (h *Host) queue(dst ipv4.Addr, start int) bool {
 	o := &h.out
 	if o.size() > h.cfg.MaxQueue {
 		o.buf = o.buf[:start]

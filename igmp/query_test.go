@@ -1,6 +1,7 @@
 package igmp
 
 import (
+	"github.com/outband/outband/ipv4"
 	"testing"
 	"time"
 )
@@ -27,7 +28,7 @@ type step struct {
 func TestQueries(t *testing.T) {
 	const code = 100 // 10 s
 	all := "IS_EX 239.1.1.1 {}, IS_IN 239.1.1.2 {1 2 3}, IS_EX 239.1.1.3 {1}"
-	general := queryV3(code, [4]byte{})
+	general := queryV3(code, ipv4.Addr{})
 	for _, tc := range []struct {
 		name  string
 		steps []step
@@ -130,7 +131,7 @@ func TestQuerySourceLimit(t *testing.T) {
 
 // Queries that are not heeded, and why.
 func TestBadQueries(t *testing.T) {
-	general := queryV3(100, [4]byte{})
+	general := queryV3(100, ipv4.Addr{})
 	for _, tc := range []struct {
 		name   string
 		change func(*Config)
@@ -141,25 +142,25 @@ func TestBadQueries(t *testing.T) {
 		{"to our address", nil, from(routeIP, ourIP, general), CauseNone},
 		{"to a group of ours", nil, from(routeIP, g1, general), CauseNone},
 		{"for a group, to all", nil, from(routeIP, AllSystems, queryV3(1, g1)), CauseNone},
-		{"from a switch", nil, from([4]byte{}, AllSystems, general), CauseNone},
-		{"additional data", nil, from(routeIP, AllSystems, seal(append(queryV3(1, [4]byte{}), 1, 2, 3))), CauseNone},
+		{"from a switch", nil, from(ipv4.Addr{}, AllSystems, general), CauseNone},
+		{"additional data", nil, from(routeIP, AllSystems, seal(append(queryV3(1, ipv4.Addr{}), 1, 2, 3))), CauseNone},
 		{"without router alert", nil, Packet{routeIP, AllSystems, 1, false, general, false}, CauseNone},
-		{"v1 without router alert", requireAlert, Packet{routeIP, AllSystems, 1, false, short(Query, 0, [4]byte{}), false}, CauseNone},
-		{"v2 without router alert", requireAlert, Packet{routeIP, AllSystems, 1, false, short(Query, 1, [4]byte{}), false}, CauseRouterAlert},
+		{"v1 without router alert", requireAlert, Packet{routeIP, AllSystems, 1, false, short(Query, 0, ipv4.Addr{}), false}, CauseNone},
+		{"v2 without router alert", requireAlert, Packet{routeIP, AllSystems, 1, false, short(Query, 1, ipv4.Addr{}), false}, CauseRouterAlert},
 		{"v3 without router alert", requireAlert, Packet{routeIP, AllSystems, 1, false, general, false}, CauseRouterAlert},
 		{"from afar", nil, Packet{routeIP, AllSystems, 63, true, general, false}, CauseTTL},
 		{"from afar, allowed", func(c *Config) { c.AnyTTL = true }, Packet{routeIP, AllSystems, 63, true, general, false}, CauseNone},
 		{"from a group", nil, from(g1, AllSystems, general), CauseSource},
-		{"from loopback", nil, from([4]byte{127, 0, 0, 1}, AllSystems, general), CauseSource},
-		{"from broadcast", nil, from([4]byte{255, 255, 255, 255}, AllSystems, general), CauseSource},
+		{"from loopback", nil, from(ipv4.Addr{127, 0, 0, 1}, AllSystems, general), CauseSource},
+		{"from broadcast", nil, from(ipv4.Addr{255, 255, 255, 255}, AllSystems, general), CauseSource},
 		{"to another address of ours", nil, Packet{routeIP, peerIP, 1, true, general, true}, CauseNone},
 		{"to another host", nil, from(routeIP, peerIP, general), CauseDestination},
-		{"to 0.0.0.0", nil, from(routeIP, [4]byte{}, general), CauseDestination},
-		{"to a group of others", nil, from(routeIP, [4]byte{239, 9, 9, 9}, general), CauseDestination},
-		{"for a group of others", nil, from(routeIP, AllSystems, queryV3(1, [4]byte{239, 9, 9, 9})), CauseNotMember},
+		{"to 0.0.0.0", nil, from(routeIP, ipv4.Addr{}, general), CauseDestination},
+		{"to a group of others", nil, from(routeIP, ipv4.Addr{239, 9, 9, 9}, general), CauseDestination},
+		{"for a group of others", nil, from(routeIP, AllSystems, queryV3(1, ipv4.Addr{239, 9, 9, 9})), CauseNotMember},
 		{"for all systems", nil, from(routeIP, AllSystems, queryV3(1, AllSystems)), CauseNotMember},
 		{"for no group", nil, from(routeIP, AllSystems, queryV3(1, peerIP)), CauseGroup},
-		{"general with sources", nil, from(routeIP, AllSystems, queryV3(1, [4]byte{}, 1)), CauseGroup},
+		{"general with sources", nil, from(routeIP, AllSystems, queryV3(1, ipv4.Addr{}, 1)), CauseGroup},
 		{"10 bytes", nil, from(routeIP, AllSystems, seal(append(short(Query, 1, g1), 0, 0))), CauseQueryLength},
 		{"sources cut", nil, from(routeIP, AllSystems, seal(queryV3(1, g1, 1, 2)[:19])), CauseTooShort},
 		{"checksum", nil, from(routeIP, AllSystems, append(general[:11:11], 1)), CauseChecksum},
@@ -198,7 +199,7 @@ func requireAlert(c *Config) { c.RequireRouterAlert = true }
 // The querier's robustness and interval are adopted (RFC 3376 sections 4.1.6 and 4.1.7).
 func TestQuerierVariables(t *testing.T) {
 	s := newSim(t, nil)
-	q := queryV3(10, [4]byte{})
+	q := queryV3(10, ipv4.Addr{})
 	for _, tc := range []struct {
 		qrv, qqic  byte
 		robustness int
@@ -235,7 +236,7 @@ func TestQueryStorm(t *testing.T) {
 	s.draw(100 * time.Millisecond)
 	n := 0
 	for range 10_000 {
-		for _, q := range [][]byte{queryV3(0, [4]byte{}), queryV3(0, g1), queryV3(0, g2, 1, 7), queryV3(100, g3, 8, 9)} {
+		for _, q := range [][]byte{queryV3(0, ipv4.Addr{}), queryV3(0, g1), queryV3(0, g2, 1, 7), queryV3(100, g3, 8, 9)} {
 			s.hear(q)
 		}
 		n += len(s.run(100 * time.Microsecond))
@@ -249,7 +250,7 @@ func TestQueryStorm(t *testing.T) {
 // one kind are 50 ms apart.
 func TestResponsesAreApart(t *testing.T) {
 	for name, query := range map[string][]byte{
-		"general": queryV3(0, [4]byte{}), "group": queryV3(0, g1), "sources": queryV3(0, g2, 1, 2),
+		"general": queryV3(0, ipv4.Addr{}), "group": queryV3(0, g1), "sources": queryV3(0, g2, 1, 2),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := settled(t, nil)

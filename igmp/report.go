@@ -2,6 +2,7 @@ package igmp
 
 import (
 	"encoding/binary"
+	"github.com/outband/outband/ipv4"
 	"slices"
 
 	"github.com/outband/outband/internal/checksum"
@@ -269,7 +270,7 @@ func (h *Host) sendLeave(g *Group) {
 }
 
 // sendShort queues a message of version 1 or 2.
-func (h *Host) sendShort(t Type, g *Group, dst [4]byte) bool {
+func (h *Host) sendShort(t Type, g *Group, dst ipv4.Addr) bool {
 	start := len(h.out.buf)
 	h.out.buf = append(h.out.buf, byte(t), 0, 0, 0)
 	h.out.buf = binary.BigEndian.AppendUint32(h.out.buf, g.addr)

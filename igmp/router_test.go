@@ -1,6 +1,7 @@
 package igmp
 
 import (
+	"github.com/outband/outband/ipv4"
 	"maps"
 	"slices"
 	"time"
@@ -9,7 +10,7 @@ import (
 // A router is the other side: RFC 3376 section 6, for one host and without elections.
 type router struct {
 	rv      int
-	groups  map[[4]byte]*routed
+	groups  map[ipv4.Addr]*routed
 	queries []planned // to send
 	general int64     // when to send the next general query
 }
@@ -24,7 +25,7 @@ type routed struct {
 // A planned query goes out at a time.
 type planned struct {
 	at      int64
-	group   [4]byte
+	group   ipv4.Addr
 	sources []uint32
 }
 
@@ -34,7 +35,7 @@ const (
 )
 
 func newRouter(rv int, now int64) *router {
-	return &router{rv: rv, groups: map[[4]byte]*routed{}, general: now}
+	return &router{rv: rv, groups: map[ipv4.Addr]*routed{}, general: now}
 }
 
 // membership returns the group membership interval (RFC 3376 section 8.4).
@@ -98,7 +99,7 @@ func (g *routed) expire(now int64) {
 }
 
 // forwards reports whether the router forwards what s sends to the group.
-func (r *router) forwards(group [4]byte, s uint32) bool {
+func (r *router) forwards(group ipv4.Addr, s uint32) bool {
 	g := r.groups[group]
 	if g == nil {
 		return false
@@ -112,7 +113,7 @@ func (r *router) forwards(group [4]byte, s uint32) bool {
 
 // query sends as many queries as the last member query count, for these sources or for
 // the group, and lowers the timers.
-func (r *router) query(now int64, group [4]byte, sources []uint32, whole bool) {
+func (r *router) query(now int64, group ipv4.Addr, sources []uint32, whole bool) {
 	if len(sources) == 0 && !whole {
 		return
 	}
@@ -129,7 +130,7 @@ func (r *router) query(now int64, group [4]byte, sources []uint32, whole bool) {
 }
 
 // record handles a group record (RFC 3376 section 6.4).
-func (r *router) record(now int64, t RecordType, group [4]byte, b map[uint32]bool) {
+func (r *router) record(now int64, t RecordType, group ipv4.Addr, b map[uint32]bool) {
 	g := r.groups[group]
 	if g == nil {
 		g = &routed{mode: Include, sources: map[uint32]int64{}}
@@ -196,7 +197,7 @@ func (g *routed) forwarded(ok func(uint32) bool) (all []uint32) {
 // message returns the query as it is sent.
 func (q planned) message(rv int) []byte {
 	code := byte(lastMember / int64(time.Second/10))
-	if q.group == [4]byte{} {
+	if q.group.IsUnspecified() {
 		code = 100
 	}
 	b := queryV3(code, q.group)

@@ -3,6 +3,7 @@ package igmp
 import (
 	"encoding/binary"
 	"fmt"
+	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"slices"
 	"strings"
@@ -18,12 +19,12 @@ const (
 )
 
 var (
-	ourIP   = [4]byte{10, 0, 0, 1}
-	peerIP  = [4]byte{10, 0, 0, 2}
-	routeIP = [4]byte{10, 0, 0, 254}
-	g1      = [4]byte{239, 1, 1, 1}
-	g2      = [4]byte{239, 1, 1, 2}
-	g3      = [4]byte{239, 1, 1, 3}
+	ourIP   = ipv4.Addr{10, 0, 0, 1}
+	peerIP  = ipv4.Addr{10, 0, 0, 2}
+	routeIP = ipv4.Addr{10, 0, 0, 254}
+	g1      = ipv4.Addr{239, 1, 1, 1}
+	g2      = ipv4.Addr{239, 1, 1, 2}
+	g3      = ipv4.Addr{239, 1, 1, 3}
 )
 
 // A sim is a host in simulated time.
@@ -52,7 +53,7 @@ func newSim(tb testing.TB, change func(*Config)) *sim {
 func (s *sim) draw(d time.Duration) { s.rnd = uint64(d) - 1 }
 
 // src returns the source 10.9.n.n.
-func src(n int) [4]byte { return [4]byte{10, 9, byte(n >> 8), byte(n)} }
+func src(n int) ipv4.Addr { return ipv4.Addr{10, 9, byte(n >> 8), byte(n)} }
 
 // in and ex are filters of the sources with these numbers, which ascend.
 func in(n ...int) Filter { return filterOf(Include, n) }
@@ -67,7 +68,7 @@ func filterOf(m Mode, n []int) Filter {
 }
 
 // set replaces a filter now.
-func (s *sim) set(g [4]byte, old, new Filter) { s.Update(s.now, g, old, new) }
+func (s *sim) set(g ipv4.Addr, old, new Filter) { s.Update(s.now, g, old, new) }
 
 // run advances to now+d, timer by timer, and returns a line for each message: when, in
 // seconds since the start, and what.
@@ -145,7 +146,7 @@ func records(m Message) []string {
 	return all
 }
 
-func ip(a [4]byte) string { return netip.AddrFrom4(a).String() }
+func ip(a ipv4.Addr) string { return netip.AddrFrom4(a).String() }
 
 // expect compares lines.
 func expect(tb testing.TB, got []string, want ...string) {
@@ -156,7 +157,7 @@ func expect(tb testing.TB, got []string, want ...string) {
 }
 
 // short returns a message of 8 bytes.
-func short(t Type, code byte, group [4]byte) []byte {
+func short(t Type, code byte, group ipv4.Addr) []byte {
 	return seal([]byte{byte(t), code, 0, 0, group[0], group[1], group[2], group[3]})
 }
 
@@ -168,7 +169,7 @@ func seal(b []byte) []byte {
 }
 
 // queryV3 returns a version 3 query with QRV 2 and QQIC 125.
-func queryV3(code byte, group [4]byte, sources ...int) []byte {
+func queryV3(code byte, group ipv4.Addr, sources ...int) []byte {
 	b := []byte{byte(Query), code, 0, 0, group[0], group[1], group[2], group[3], 2, 125, 0, 0}
 	binary.BigEndian.PutUint16(b[10:], uint16(len(sources)))
 	for _, n := range sources {
@@ -179,7 +180,7 @@ func queryV3(code byte, group [4]byte, sources ...int) []byte {
 }
 
 // from returns a packet of the router's to dst.
-func from(src, dst [4]byte, b []byte) Packet {
+func from(src, dst ipv4.Addr, b []byte) Packet {
 	return Packet{Src: src, Dst: dst, TTL: 1, RouterAlert: true, Payload: b}
 }
 
@@ -187,7 +188,7 @@ func from(src, dst [4]byte, b []byte) Packet {
 func (s *sim) hear(b []byte) {
 	s.tb.Helper()
 	dst := AllSystems
-	if m := Message(b); m.Group() != [4]byte{} {
+	if m := Message(b); !m.Group().IsUnspecified() {
 		dst = m.Group()
 	}
 	if c := s.Input(s.now, from(routeIP, dst, b)); c != CauseNone {

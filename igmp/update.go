@@ -1,6 +1,7 @@
 package igmp
 
 import (
+	"github.com/outband/outband/ipv4"
 	"slices"
 
 	"github.com/outband/outband/internal/clock"
@@ -15,7 +16,7 @@ import (
 //
 // The caller sees to it that old is what it said last for that socket. A group that is
 // not multicast is ignored. Update keeps neither filter.
-func (h *Host) Update(now int64, group [4]byte, old, new Filter) {
+func (h *Host) Update(now int64, group ipv4.Addr, old, new Filter) {
 	now = h.clock(now)
 	if !isMulticast(group) || !old.isMember() && !new.isMember() {
 		return
@@ -49,7 +50,7 @@ func members(f Filter) int {
 }
 
 // isMulticast reports whether the address is one of 224.0.0.0/4.
-func isMulticast(ip [4]byte) bool { return ip[0]&0xf0 == 0xe0 }
+func isMulticast(ip ipv4.Addr) bool { return ip[0]&0xf0 == 0xe0 }
 
 // join adds a group that nobody is a member of yet; that it was left is perhaps still
 // to be repeated.
@@ -67,7 +68,7 @@ func (h *Host) join(k uint32) *Group {
 
 // neverReported reports whether a group is not to be talked about (RFC 3376 section 5,
 // RFC 2236 section 6; igmp_link_local_mcast_reports).
-func (h *Host) neverReported(ip [4]byte) bool {
+func (h *Host) neverReported(ip ipv4.Addr) bool {
 	return ip == AllSystems || !h.cfg.LinkLocalReports && [3]byte(ip[:3]) == [3]byte{224, 0, 0}
 }
 

@@ -5,6 +5,14 @@ import (
 	"net/netip"
 )
 
+// An Addr is an IPv4 address, in the order in which its octets stand in headers
+// (RFC 791, section 3.1). The zero Addr is 0.0.0.0, any address. An [4]byte can be
+// assigned to one, and one to an [4]byte, as netip.Addr's As4 and AddrFrom4 have it.
+type Addr [4]byte
+
+// String returns the address in dotted decimal notation.
+func (ip Addr) String() string { return netip.AddrFrom4(ip).String() }
+
 // Scopes: how far an address or a route reaches, with Linux' values
 // (rtnetlink(7), rtm_scope). The smaller the number, the farther.
 const (
@@ -17,35 +25,35 @@ const (
 
 // LimitedBroadcast is the limited broadcast address: all hosts of this link (RFC 1122,
 // section 3.2.1.3, case c). Routers never forward it.
-var LimitedBroadcast = [4]byte{255, 255, 255, 255}
+var LimitedBroadcast = Addr{255, 255, 255, 255}
 
 // IsMulticast reports whether ip names a group of hosts: 224.0.0.0/4 (RFC 1112,
 // section 4).
-func IsMulticast(ip [4]byte) bool { return ip[0]&0xf0 == 0xe0 }
+func (ip Addr) IsMulticast() bool { return ip[0]&0xf0 == 0xe0 }
 
 // IsLocalMulticast reports whether ip is a group that routers never forward,
 // whatever its TTL: 224.0.0.0/24 (RFC 5771, section 4).
-func IsLocalMulticast(ip [4]byte) bool { return ip[0] == 224 && ip[1] == 0 && ip[2] == 0 }
+func (ip Addr) IsLocalMulticast() bool { return ip[0] == 224 && ip[1] == 0 && ip[2] == 0 }
 
 // IsLoopback reports whether ip may be seen inside of a host only: 127.0.0.0/8
 // (RFC 1122, section 3.2.1.3, case g).
-func IsLoopback(ip [4]byte) bool { return ip[0] == 127 }
+func (ip Addr) IsLoopback() bool { return ip[0] == 127 }
 
 // IsLimitedBroadcast reports whether ip is 255.255.255.255.
-func IsLimitedBroadcast(ip [4]byte) bool { return ip == LimitedBroadcast }
+func (ip Addr) IsLimitedBroadcast() bool { return ip == LimitedBroadcast }
 
-// IsZeroNet reports whether ip is 0.0.0.0, "this host on this network": the
+// IsUnspecified reports whether ip is 0.0.0.0, "this host on this network": the
 // source of one that does not know its address yet (RFC 1122, section 3.2.1.3,
 // case a). As in Linux since 5.3, the rest of 0.0.0.0/8 is ordinary.
-func IsZeroNet(ip [4]byte) bool { return ip == [4]byte{} }
+func (ip Addr) IsUnspecified() bool { return ip == Addr{} }
 
 // IsLinkLocal reports whether ip is valid on one link only: 169.254.0.0/16 (RFC
 // 3927).
-func IsLinkLocal(ip [4]byte) bool { return ip[0] == 169 && ip[1] == 254 }
+func (ip Addr) IsLinkLocal() bool { return ip[0] == 169 && ip[1] == 254 }
 
 // MulticastMAC returns the Ethernet address to which datagrams for a group are
 // sent: 01:00:5e and the group's lower 23 bits (RFC 1112, section 6.4).
-func MulticastMAC(group [4]byte) [6]byte {
+func (group Addr) MulticastMAC() [6]byte {
 	return [6]byte{0x01, 0x00, 0x5e, group[1] & 0x7f, group[2], group[3]}
 }
 
@@ -53,7 +61,7 @@ func MulticastMAC(group [4]byte) [6]byte {
 // all ones (RFC 1122, section 3.2.1.3, case d). Prefixes of 31 and 32 bits have
 // none (RFC 3021, section 2.1). The lowest address, the broadcast of 4.2BSD, is
 // an ordinary one, as in Linux since 5.14.
-func DirectedBroadcast(p netip.Prefix) (ip [4]byte, ok bool) {
+func DirectedBroadcast(p netip.Prefix) (ip Addr, ok bool) {
 	if !p.Addr().Is4() || p.Bits() < 0 || p.Bits() > 30 {
 		return ip, false
 	}
@@ -68,7 +76,7 @@ func maskOf(bits int) uint32 { return ^uint32(uint64(1)<<(32-bits) - 1) }
 
 // within reports whether ip is in the subnet p, which is a valid IPv4 prefix,
 // host bits and all.
-func within(ip [4]byte, p netip.Prefix) bool {
+func within(ip Addr, p netip.Prefix) bool {
 	a := p.Addr().As4()
 	return (binary.BigEndian.Uint32(ip[:])^binary.BigEndian.Uint32(a[:]))&maskOf(p.Bits()) == 0
 }

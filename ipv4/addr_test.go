@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func ip4(s string) [4]byte { return netip.MustParseAddr(s).As4() }
+func ip4(s string) Addr { return netip.MustParseAddr(s).As4() }
 
 func TestAddressKinds(t *testing.T) {
 	for _, tt := range []struct {
@@ -25,8 +25,8 @@ func TestAddressKinds(t *testing.T) {
 				is  bool
 				sym string
 			}{
-				{IsMulticast(ip), "m"}, {IsLocalMulticast(ip), "l"}, {IsLoopback(ip), "o"},
-				{IsLimitedBroadcast(ip), "b"}, {IsZeroNet(ip), "z"}, {IsLinkLocal(ip), "k"},
+				{ip.IsMulticast(), "m"}, {ip.IsLocalMulticast(), "l"}, {ip.IsLoopback(), "o"},
+				{ip.IsLimitedBroadcast(), "b"}, {ip.IsUnspecified(), "z"}, {ip.IsLinkLocal(), "k"},
 			} {
 				if k.is {
 					got += k.sym
@@ -38,8 +38,8 @@ func TestAddressKinds(t *testing.T) {
 }
 
 func TestMulticastMAC(t *testing.T) {
-	equal(t, "224.0.0.251", MulticastMAC(ip4("224.0.0.251")), [6]byte{1, 0, 0x5e, 0, 0, 251})
-	equal(t, "239.255.1.2: 23 bits only", MulticastMAC(ip4("239.255.1.2")), [6]byte{1, 0, 0x5e, 0x7f, 1, 2})
+	equal(t, "224.0.0.251", ip4("224.0.0.251").MulticastMAC(), [6]byte{1, 0, 0x5e, 0, 0, 251})
+	equal(t, "239.255.1.2: 23 bits only", ip4("239.255.1.2").MulticastMAC(), [6]byte{1, 0, 0x5e, 0x7f, 1, 2})
 }
 
 func TestDirectedBroadcast(t *testing.T) {
@@ -104,7 +104,7 @@ func TestCheckMartian(t *testing.T) {
 			equal(t, "loopback", CheckMartian(ip4(tt.src), ip4(tt.dst), tt.protocol, true), tt.loopback)
 		})
 	}
-	equal(t, "CheckSource of zero", CheckSource([4]byte{}, false), CauseNone)
+	equal(t, "CheckSource of zero", CheckSource(Addr{}, false), CauseNone)
 }
 
 func BenchmarkCheckMartian(b *testing.B) {

@@ -4,7 +4,7 @@ import "net/netip"
 
 // LoopbackNet is the addresses of the host itself, which no wire ever sees
 // (RFC 1122, section 3.2.1.3, case g).
-var LoopbackNet = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 0, 0, 0}), 8)
+var LoopbackNet = netip.PrefixFrom(netip.AddrFrom4(Addr{127, 0, 0, 0}), 8)
 
 // An Address is one that an interface has.
 type Address struct {
@@ -13,7 +13,7 @@ type Address struct {
 	Prefix netip.Prefix
 	// Broadcast is a broadcast address besides the subnet's directed one, or
 	// 0.0.0.0 for none.
-	Broadcast [4]byte
+	Broadcast Addr
 	// Iface is the number of the interface.
 	Iface int
 	// Scope is how far the address is valid, one of the Scope constants.
@@ -24,7 +24,7 @@ type Address struct {
 }
 
 // IP returns the address itself.
-func (a *Address) IP() [4]byte { return a.Prefix.Addr().As4() }
+func (a *Address) IP() Addr { return a.Prefix.Addr().As4() }
 
 // NewAddress returns the address with the scope that it has by nature: host for
 // 127/8, link for 169.254/16 (RFC 3927, section 2.7), else universe. It is
@@ -33,9 +33,9 @@ func (a *Address) IP() [4]byte { return a.Prefix.Addr().As4() }
 func NewAddress(p netip.Prefix, iface int, there []Address) Address {
 	a := Address{Prefix: p, Iface: iface}
 	switch ip := a.IP(); {
-	case IsLoopback(ip):
+	case ip.IsLoopback():
 		a.Scope = ScopeHost
-	case IsLinkLocal(ip):
+	case ip.IsLinkLocal():
 		a.Scope = ScopeLink
 	}
 	for i := range there {
@@ -61,14 +61,14 @@ func (a Address) Routes() []Route {
 	}
 	ip := a.IP()
 	routes := []Route{a.route(netip.PrefixFrom(a.Prefix.Addr(), 32), Local, ScopeHost)}
-	if a.Broadcast != [4]byte{} && !IsLimitedBroadcast(a.Broadcast) {
+	if !a.Broadcast.IsUnspecified() && !a.Broadcast.IsLimitedBroadcast() {
 		routes = append(routes, a.broadcast(a.Broadcast))
 	}
 	subnet := a.Prefix.Masked()
-	if a.Secondary || subnet.Addr().As4() == [4]byte{} || subnet.Bits() == 32 {
+	if a.Secondary || Addr(subnet.Addr().As4()).IsUnspecified() || subnet.Bits() == 32 {
 		return routes
 	}
-	if IsLoopback(ip) {
+	if ip.IsLoopback() {
 		routes = append(routes, a.route(subnet, Local, ScopeHost))
 	} else {
 		routes = append(routes, a.route(subnet, Unicast, ScopeLink))
@@ -79,7 +79,7 @@ func (a Address) Routes() []Route {
 	return routes
 }
 
-func (a *Address) broadcast(ip [4]byte) Route {
+func (a *Address) broadcast(ip Addr) Route {
 	return a.route(netip.PrefixFrom(netip.AddrFrom4(ip), 32), Broadcast, ScopeLink)
 }
 
@@ -95,9 +95,9 @@ func (a *Address) route(p netip.Prefix, t RouteType, scope uint8) Route {
 // counts that does not reach as far as the datagram: an address of this host
 // does not leave it, and one of the link crosses no gateway. An iface of 0 leaves
 // all interfaces to choose from. addrs is in order of preference.
-func SelectSource(addrs []Address, dst, gateway [4]byte, iface int) (src [4]byte, ok bool) {
+func SelectSource(addrs []Address, dst, gateway Addr, iface int) (src Addr, ok bool) {
 	scope, next := scopeOf(dst, gateway), gateway
-	if gateway == [4]byte{} {
+	if gateway.IsUnspecified() {
 		next = dst
 	}
 	for i := range addrs {
@@ -126,13 +126,13 @@ func SelectSource(addrs []Address, dst, gateway [4]byte, iface int) (src [4]byte
 
 // scopeOf returns how far a datagram must be able to go, and its answer to come
 // back.
-func scopeOf(dst, gateway [4]byte) uint8 {
+func scopeOf(dst, gateway Addr) uint8 {
 	switch {
-	case IsLoopback(dst), IsZeroNet(dst):
+	case dst.IsLoopback(), dst.IsUnspecified():
 		return ScopeHost
-	case gateway != [4]byte{}:
+	case !gateway.IsUnspecified():
 		return ScopeUniverse
-	case IsMulticast(dst) && !IsLocalMulticast(dst):
+	case dst.IsMulticast() && !dst.IsLocalMulticast():
 		return ScopeUniverse
 	}
 	return ScopeLink

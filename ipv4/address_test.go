@@ -66,7 +66,7 @@ func TestNewAddress(t *testing.T) {
 	equal(t, "other mask", NewAddress(prefix("10.0.0.2/25"), 1, there).Secondary, false)
 	equal(t, "other subnet", NewAddress(prefix("10.0.1.2/24"), 1, there).Secondary, false)
 	equal(t, "other interface", NewAddress(prefix("10.0.0.2/24"), 2, there).Secondary, false)
-	equal(t, "loopback", NewAddress(netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), LoopbackNet.Bits()), 1, nil).Scope, ScopeHost)
+	equal(t, "loopback", NewAddress(netip.PrefixFrom(netip.AddrFrom4(Addr{127, 0, 0, 1}), LoopbackNet.Bits()), 1, nil).Scope, ScopeHost)
 	equal(t, "link-local", NewAddress(prefix("169.254.3.4/16"), 1, nil).Scope, ScopeLink)
 }
 
@@ -102,7 +102,7 @@ func TestSelectSource(t *testing.T) {
 		{"host addresses do not leave", "8.8.8.8", "1.1.1.1", 9, "10.0.0.1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var gateway [4]byte
+			var gateway Addr
 			if tt.gateway != "" {
 				gateway = ip4(tt.gateway)
 			}
@@ -117,5 +117,5 @@ func TestSelectSource(t *testing.T) {
 	if _, ok := SelectSource(nil, far, near, 1); ok {
 		t.Error("an address out of nothing")
 	}
-	equal(t, "allocations", testing.AllocsPerRun(100, func() { SelectSource(addrs, far, [4]byte{}, 1) }), 0)
+	equal(t, "allocations", testing.AllocsPerRun(100, func() { SelectSource(addrs, far, Addr{}, 1) }), 0)
 }

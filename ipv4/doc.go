@@ -5,7 +5,7 @@
 // It does no I/O: bytes, addresses and the time go in; headers, datagrams and
 // the next deadline come out. No function starts a goroutine, reads a clock or
 // makes a system call. Times are int64 nanoseconds of any one monotonic clock;
-// a deadline of math.MaxInt64 means never. Addresses are [4]byte, in the order
+// a deadline of math.MaxInt64 means never. Addresses are Addr, in the order
 // in which they stand on the wire.
 //
 // # The way of a datagram in

@@ -10,7 +10,7 @@ import (
 // A datagram is cut for a path of 576 bytes, and made whole again from fragments that come
 // in the other order.
 func ExampleFragmenter() {
-	fields := ipv4.Fields{ID: 1, TTL: 64, Protocol: 17, Src: [4]byte{10, 9, 0, 1}, Dst: [4]byte{10, 9, 0, 2}}
+	fields := ipv4.Fields{ID: 1, TTL: 64, Protocol: 17, Src: ipv4.Addr{10, 9, 0, 1}, Dst: ipv4.Addr{10, 9, 0, 2}}
 	var g ipv4.Fragmenter
 	if cause := g.Reset(&fields, make([]byte, 1400), 576); cause != ipv4.CauseNone {
 		fmt.Println(cause)
@@ -45,13 +45,13 @@ func ExampleRouteTable() {
 	var t ipv4.RouteTable
 	for _, r := range []ipv4.Route{
 		{Prefix: netip.MustParsePrefix("10.9.0.0/24"), Iface: 1},
-		{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Gateway: [4]byte{10, 9, 0, 254}, Iface: 1},
+		{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Gateway: ipv4.Addr{10, 9, 0, 254}, Iface: 1},
 	} {
 		if err := t.Insert(r); err != nil {
 			fmt.Println(err)
 		}
 	}
-	for _, dst := range [][4]byte{{10, 9, 0, 2}, {198, 51, 100, 7}} {
+	for _, dst := range []ipv4.Addr{{10, 9, 0, 2}, {198, 51, 100, 7}} {
 		r, ok := t.Lookup(dst, 0)
 		fmt.Println(netip.AddrFrom4(dst), netip.AddrFrom4(r.Gateway), ok)
 	}

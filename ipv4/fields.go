@@ -20,7 +20,7 @@ type Fields struct {
 	// bytes: a multiple of 8.
 	FragmentOffset int
 	// Src and Dst are the addresses.
-	Src, Dst [4]byte
+	Src, Dst Addr
 	// Options is up to 40 bytes, written as they are and padded with
 	// end-of-list to a multiple of 4.
 	Options []byte

@@ -194,10 +194,10 @@ func (h Header) Protocol() uint8 { return h[9] }
 func (h Header) Checksum() uint16 { return binary.BigEndian.Uint16(h[10:12]) }
 
 // Src returns the source address (RFC 791, section 3.1).
-func (h Header) Src() [4]byte { return [4]byte(h[12:16]) }
+func (h Header) Src() Addr { return Addr(h[12:16]) }
 
 // Dst returns the destination address (RFC 791, section 3.1).
-func (h Header) Dst() [4]byte { return [4]byte(h[16:20]) }
+func (h Header) Dst() Addr { return Addr(h[16:20]) }
 
 // Options returns a view of the options, padding included: 0 to 40 bytes, a
 // multiple of 4. [ParseOptions] tells whether they make sense.

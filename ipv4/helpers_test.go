@@ -8,9 +8,9 @@ import (
 )
 
 var (
-	near  = [4]byte{10, 0, 0, 1}
-	far   = [4]byte{10, 0, 0, 2}
-	other = [4]byte{192, 0, 2, 7}
+	near  = Addr{10, 0, 0, 1}
+	far   = Addr{10, 0, 0, 2}
+	other = Addr{192, 0, 2, 7}
 )
 
 // equal fails the test unless got is want.

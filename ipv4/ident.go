@@ -57,7 +57,7 @@ func NewIdentifier(key [16]byte) *Identifier {
 //
 // A datagram that is sent with DontFragment and is not fragmented may have any
 // identification (RFC 6864, section 4.1), and does not need this.
-func (g *Identifier) Next(now int64, src, dst [4]byte, proto uint8, segs int) uint16 {
+func (g *Identifier) Next(now int64, src, dst Addr, proto uint8, segs int) uint16 {
 	addrs := uint64(binary.LittleEndian.Uint32(src[:]))<<32 | uint64(binary.LittleEndian.Uint32(dst[:]))
 	b := &g.buckets[siphash(g.hashKey, addrs, uint64(proto))%identBuckets]
 	add := uint32(segs)

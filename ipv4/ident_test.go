@@ -64,7 +64,7 @@ func TestIdentifierFlowsAreApart(t *testing.T) {
 	g, other := NewIdentifier(testKey), NewIdentifier([16]byte{9})
 	seen := map[uint16]int{}
 	for i := range 1000 {
-		dst := [4]byte{10, 0, byte(i >> 8), byte(i)}
+		dst := Addr{10, 0, byte(i >> 8), byte(i)}
 		seen[g.Next(0, near, dst, 17, 1)]++
 	}
 	if len(seen) < 950 {
@@ -72,7 +72,7 @@ func TestIdentifierFlowsAreApart(t *testing.T) {
 	}
 	same := 0
 	for i := range 1000 {
-		dst := [4]byte{10, 9, byte(i >> 8), byte(i)}
+		dst := Addr{10, 9, byte(i >> 8), byte(i)}
 		if g.Next(0, near, dst, 17, 1) == other.Next(0, near, dst, 17, 1) {
 			same++
 		}

@@ -7,16 +7,16 @@ package ipv4
 // 0.0.0.0 passes, because to some destinations it may be sent: [CheckMartian]
 // knows which. That a source is ours, or a directed broadcast, a route table
 // knows: [RouteTable.CheckSource].
-func CheckSource(src [4]byte, loopbackLink bool) Cause {
+func CheckSource(src Addr, loopbackLink bool) Cause {
 	if src[0] < 224 && src[0] != 127 {
 		return CauseNone
 	}
 	switch {
-	case IsMulticast(src):
+	case src.IsMulticast():
 		return CauseSourceMulticast
-	case IsLimitedBroadcast(src):
+	case src.IsLimitedBroadcast():
 		return CauseSourceBroadcast
-	case IsLoopback(src) && !loopbackLink:
+	case src.IsLoopback() && !loopbackLink:
 		return CauseSourceLoopback
 	}
 	return CauseNone
@@ -28,18 +28,18 @@ func CheckSource(src [4]byte, loopbackLink bool) Cause {
 // 2131, section 4.1), to a group of the link, and to any group in an IGMP message:
 // reports of hosts that have no address yet (RFC 3376, section 4.2.13), and queries
 // of switches, which ask about a group by a message to it (RFC 4541, section 2.1.1).
-func CheckMartian(src, dst [4]byte, protocol uint8, loopbackLink bool) Cause {
+func CheckMartian(src, dst Addr, protocol uint8, loopbackLink bool) Cause {
 	if c := CheckSource(src, loopbackLink); c != CauseNone {
 		return c
 	}
 	switch {
-	case IsZeroNet(src):
+	case src.IsUnspecified():
 		if !zeroSourceAllowed(dst, protocol) {
 			return CauseSourceZero
 		}
-	case IsZeroNet(dst):
+	case dst.IsUnspecified():
 		return CauseDestinationZero
-	case IsLoopback(dst) && !loopbackLink:
+	case dst.IsLoopback() && !loopbackLink:
 		return CauseDestinationLoopback
 	}
 	return CauseNone
@@ -47,7 +47,7 @@ func CheckMartian(src, dst [4]byte, protocol uint8, loopbackLink bool) Cause {
 
 // zeroSourceAllowed reports whether a host without an address may send to dst.
 // To 0.0.0.0 was what 4.2BSD broadcast to.
-func zeroSourceAllowed(dst [4]byte, protocol uint8) bool {
-	return IsLimitedBroadcast(dst) || IsZeroNet(dst) ||
-		IsLocalMulticast(dst) || IsMulticast(dst) && protocol == ProtocolIGMP
+func zeroSourceAllowed(dst Addr, protocol uint8) bool {
+	return dst.IsLimitedBroadcast() || dst.IsUnspecified() ||
+		dst.IsLocalMulticast() || dst.IsMulticast() && protocol == ProtocolIGMP
 }

@@ -10,7 +10,7 @@ import "encoding/binary"
 //
 // header is a whole header whose options [ParseOptions] has accepted; set is
 // what it returned.
-func (set OptionSet) Stamp(header []byte, own [4]byte, ms uint32) {
+func (set OptionSet) Stamp(header []byte, own Addr, ms uint32) {
 	if set.RecordRoute == 0 && set.Timestamp == 0 {
 		return
 	}
@@ -29,7 +29,7 @@ func (set OptionSet) Stamp(header []byte, own [4]byte, ms uint32) {
 }
 
 // stampTime enters a host in a timestamp option.
-func stampTime(opt []byte, own [4]byte, ms uint32) {
+func stampTime(opt []byte, own Addr, ms uint32) {
 	flag := opt[timestampFlagAt] & timestampFlagsMask
 	p := int(opt[optionPointerAt])
 	size := timestampSlot(flag)
@@ -45,7 +45,7 @@ func stampTime(opt []byte, own [4]byte, ms uint32) {
 	case TimestampAddress:
 		copy(slot, own[:])
 	case TimestampPrespec:
-		if [4]byte(slot) != own {
+		if Addr(slot) != own {
 			return
 		}
 	default:
@@ -65,7 +65,7 @@ func stampTime(opt []byte, own [4]byte, ms uint32) {
 //
 // h's options are ones that [ParseOptions] has accepted; set is what it
 // returned.
-func AppendReplyOptions(b []byte, h Header, set OptionSet) (options []byte, firstHop [4]byte) {
+func AppendReplyOptions(b []byte, h Header, set OptionSet) (options []byte, firstHop Addr) {
 	start := len(b)
 	for _, at := range [...]uint8{set.RecordRoute, set.Timestamp} {
 		if at != 0 {
@@ -94,7 +94,7 @@ func optionAt(h Header, at uint8) []byte {
 // them is not in the route but the header's destination, the source src is the
 // route's end. A route that begins with src already has it once only (RFC 1812,
 // section 5.2.4.1 tells of such hosts).
-func appendReverse(b, opt []byte, src [4]byte) (_ []byte, firstHop [4]byte) {
+func appendReverse(b, opt []byte, src Addr) (_ []byte, firstHop Addr) {
 	end := min(int(opt[optionPointerAt]), len(opt)+1) - 1
 	n := (end - routeDataAt) / 4
 	if n < 1 {
@@ -102,13 +102,13 @@ func appendReverse(b, opt []byte, src [4]byte) (_ []byte, firstHop [4]byte) {
 	}
 	hop := func(i int) []byte { return opt[routeDataAt+4*i : routeDataAt+4*i+4] }
 	last := 0
-	if [4]byte(hop(0)) == src {
+	if Addr(hop(0)) == src {
 		if n == 1 {
 			return b, firstHop
 		}
 		last = 1
 	}
-	firstHop = [4]byte(hop(n - 1))
+	firstHop = Addr(hop(n - 1))
 	at := len(b)
 	b = append(b, opt[0], 0, routeDataAt+1)
 	for i := n - 2; i >= last; i-- {

@@ -67,11 +67,11 @@ func (s *SentOptions) Bytes() []byte { return s.b[:s.n] }
 
 // FirstHop returns where a datagram with a source route goes first: the
 // destination of its header. ok is false without a route.
-func (s *SentOptions) FirstHop() (hop [4]byte, ok bool) {
+func (s *SentOptions) FirstHop() (hop Addr, ok bool) {
 	if s.set.SourceRoute == 0 {
 		return hop, false
 	}
-	return [4]byte(s.at(s.set.SourceRoute)[routeDataAt:]), true
+	return Addr(s.at(s.set.SourceRoute)[routeDataAt:]), true
 }
 
 // at returns the option at an offset of the header.
@@ -84,7 +84,7 @@ func (s *SentOptions) at(offset uint8) []byte {
 // sender, own, enters itself in the record route and the timestamp, with the time
 // in milliseconds since midnight UT; a source route loses its first hop, which is
 // the header's destination, and ends with final, where the datagram is to go.
-func (s *SentOptions) Put(b []byte, own, final [4]byte, ms uint32) {
+func (s *SentOptions) Put(b []byte, own, final Addr, ms uint32) {
 	var header [MaxHeaderLen]byte
 	h := header[:MinHeaderLen+int(s.n)]
 	copy(h[MinHeaderLen:], s.b[:s.n])
@@ -99,7 +99,7 @@ func (s *SentOptions) Put(b []byte, own, final [4]byte, ms uint32) {
 
 // StampSent is Stamp for a datagram that is sent: a host that finds no room
 // itself is not counted as overflow, as in Linux.
-func (set OptionSet) StampSent(header []byte, own [4]byte, ms uint32) {
+func (set OptionSet) StampSent(header []byte, own Addr, ms uint32) {
 	if set.Timestamp == 0 {
 		set.Stamp(header, own, ms)
 		return
@@ -137,7 +137,7 @@ func AppendReturnOptions(b []byte, h Header, set OptionSet) (options []byte, ok 
 		}
 		at += len(opt)
 	}
-	if set.SourceRoute != 0 && firstHop != [4]byte{} {
+	if set.SourceRoute != 0 && !firstHop.IsUnspecified() {
 		// The route as a program gives it begins with the first hop, and leaves
 		// the destination to the address.
 		opt := b[at : at+int(b[at+optionLenAt])]

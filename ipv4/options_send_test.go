@@ -44,7 +44,7 @@ func TestSentOptions(t *testing.T) {
 				equal(t, "first hop", hex.EncodeToString(hop[:]), tt.hop)
 			}
 			b := make([]byte, s.Len())
-			s.Put(b, [4]byte{10, 9, 0, 1}, [4]byte{10, 9, 0, 9}, 0x01020304)
+			s.Put(b, Addr{10, 9, 0, 1}, Addr{10, 9, 0, 9}, 0x01020304)
 			equal(t, "sent", hex.EncodeToString(b), tt.sent)
 		})
 	}
@@ -104,7 +104,7 @@ func FuzzSentOptions(f *testing.F) {
 			t.Fatalf("% x, shown as % x, does not give itself: %v", o, s.Bytes(), c)
 		}
 		b := make([]byte, MinHeaderLen+s.Len())
-		s.Put(b[MinHeaderLen:], [4]byte{10, 9, 0, 1}, [4]byte{10, 9, 0, 2}, 1)
+		s.Put(b[MinHeaderLen:], Addr{10, 9, 0, 1}, Addr{10, 9, 0, 2}, 1)
 		if set, _, c := ParseOptions(b[MinHeaderLen:]); c == CauseNone {
 			AppendReturnOptions(nil, Header(b), set)
 		}
@@ -117,7 +117,7 @@ func TestSentOptionsAllocs(t *testing.T) {
 	b := make([]byte, MaxOptionsLen)
 	if n := testing.AllocsPerRun(100, func() {
 		s.Set(o)
-		s.Put(b, [4]byte{1}, [4]byte{2}, 3)
+		s.Put(b, Addr{1}, Addr{2}, 3)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

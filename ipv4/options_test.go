@@ -146,23 +146,23 @@ func TestAppendReplyOptions(t *testing.T) {
 		name     string
 		o        Options
 		want     string
-		firstHop [4]byte
+		firstHop Addr
 	}{
-		{"none", nil, "", [4]byte{}},
-		{"alert is not answered", Options{148, 4, 0, 0}, "", [4]byte{}},
-		{"record", Options{7, 7, 8, 1, 2, 3, 4}, "\x07\x07\x08\x01\x02\x03\x04\x00", [4]byte{}},
-		{"time and label", Options{134, 2, 68, 4, 5, 0}, "\x44\x04\x05\x00\x86\x02\x00\x00", [4]byte{}},
+		{"none", nil, "", Addr{}},
+		{"alert is not answered", Options{148, 4, 0, 0}, "", Addr{}},
+		{"record", Options{7, 7, 8, 1, 2, 3, 4}, "\x07\x07\x08\x01\x02\x03\x04\x00", Addr{}},
+		{"time and label", Options{134, 2, 68, 4, 5, 0}, "\x44\x04\x05\x00\x86\x02\x00\x00", Addr{}},
 		{"route travelled", Options{131, 11, 12, 1, 1, 1, 1, 2, 2, 2, 2},
-			"\x83\x0b\x04\x01\x01\x01\x01" + src + "\x00", [4]byte{2, 2, 2, 2}},
-		{"strict, one host", Options{137, 7, 8, 1, 1, 1, 1}, "\x89\x07\x04" + src + "\x00", [4]byte{1, 1, 1, 1}},
+			"\x83\x0b\x04\x01\x01\x01\x01" + src + "\x00", Addr{2, 2, 2, 2}},
+		{"strict, one host", Options{137, 7, 8, 1, 1, 1, 1}, "\x89\x07\x04" + src + "\x00", Addr{1, 1, 1, 1}},
 		{"route half travelled", Options{131, 11, 8, 1, 1, 1, 1, 2, 2, 2, 2},
-			"\x83\x07\x04" + src + "\x00", [4]byte{1, 1, 1, 1}},
-		{"route not travelled", Options{131, 7, 4, 1, 1, 1, 1}, "", [4]byte{}},
-		{"pointer far behind", Options{131, 7, 250, 1, 1, 1, 1}, "\x83\x07\x04" + src + "\x00", [4]byte{1, 1, 1, 1}},
+			"\x83\x07\x04" + src + "\x00", Addr{1, 1, 1, 1}},
+		{"route not travelled", Options{131, 7, 4, 1, 1, 1, 1}, "", Addr{}},
+		{"pointer far behind", Options{131, 7, 250, 1, 1, 1, 1}, "\x83\x07\x04" + src + "\x00", Addr{1, 1, 1, 1}},
 		{"source is in the route", Options{131, 11, 12, 10, 0, 0, 2, 2, 2, 2, 2},
-			"\x83\x07\x04" + src + "\x00", [4]byte{2, 2, 2, 2}},
-		{"route of nothing but the source", Options{131, 7, 8, 10, 0, 0, 2}, "", [4]byte{}},
-		{"empty route", Options{131, 3, 4}, "", [4]byte{}},
+			"\x83\x07\x04" + src + "\x00", Addr{2, 2, 2, 2}},
+		{"route of nothing but the source", Options{131, 7, 8, 10, 0, 0, 2}, "", Addr{}},
+		{"empty route", Options{131, 3, 4}, "", Addr{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h, set := withOptions(t, tt.o)

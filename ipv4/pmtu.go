@@ -21,7 +21,7 @@ const (
 // neighbour that they are handed to, who is the destination itself if it is on the
 // link. The same destination by another way has a path MTU of its own.
 type Path struct {
-	Dst, Next [4]byte
+	Dst, Next Addr
 	Iface     int32
 }
 

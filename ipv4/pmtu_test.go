@@ -7,7 +7,7 @@ import (
 )
 
 // pathTo is the path to a destination that is on the link.
-func pathTo(dst [4]byte) Path { return Path{Dst: dst, Next: dst, Iface: 2} }
+func pathTo(dst Addr) Path { return Path{Dst: dst, Next: dst, Iface: 2} }
 
 func TestPathMTUUpdate(t *testing.T) {
 	type step struct {
@@ -76,22 +76,22 @@ func TestPathMTUExpires(t *testing.T) {
 func TestPathMTUBounded(t *testing.T) {
 	p := NewPathMTU(100)
 	for i := range 1000 {
-		p.Update(int64(i), pathTo([4]byte{10, 0, byte(i >> 8), byte(i)}), 1400, 1500)
+		p.Update(int64(i), pathTo(Addr{10, 0, byte(i >> 8), byte(i)}), 1400, 1500)
 		p.Update(int64(i), pathTo(far), 1400, 1500)
 	}
 	equal(t, "Len", p.Len(), 100)
 	_, ok := p.Lookup(1000, pathTo(far))
 	equal(t, "the one in use stays", ok, true)
-	_, ok = p.Lookup(1000, pathTo([4]byte{10, 0, 3, 0xe7}))
+	_, ok = p.Lookup(1000, pathTo(Addr{10, 0, 3, 0xe7}))
 	equal(t, "the newest stays", ok, true)
-	_, ok = p.Lookup(1000, pathTo([4]byte{10, 0, 0, 0}))
+	_, ok = p.Lookup(1000, pathTo(Addr{10, 0, 0, 0}))
 	equal(t, "the oldest went", ok, false)
 	equal(t, "at least one", NewPathMTU(0).Update(0, pathTo(far), 1400, 1500), true)
 }
 
 func TestPathMTUForget(t *testing.T) {
 	p := NewPathMTU(10)
-	for _, ip := range [][4]byte{near, far, other} {
+	for _, ip := range []Addr{near, far, other} {
 		p.Update(0, pathTo(ip), 1400, 1500)
 	}
 	p.Forget(func(path Path) bool { return path.Dst == far })

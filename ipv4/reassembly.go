@@ -91,7 +91,7 @@ type Reassembler struct {
 	maxDist    int
 
 	partials map[fragmentKey]*partial
-	peers    map[[4]byte]*fragmentPeer
+	peers    map[Addr]*fragmentPeer
 	live     partialList // from the oldest, which is the first to expire, to the newest
 	expired  partialList // waits for Next
 	memory   int         // bytes, by what partials cost
@@ -122,7 +122,7 @@ func NewReassembler(cfg ReassemblyConfig) *Reassembler {
 		highThresh: max(cfg.HighThresh, partialCost),
 		maxDist:    cfg.MaxDist,
 		partials:   make(map[fragmentKey]*partial),
-		peers:      make(map[[4]byte]*fragmentPeer),
+		peers:      make(map[Addr]*fragmentPeer),
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // A fragmentKey is what fragments of one datagram have in common (RFC 791,
 // section 3.2).
 type fragmentKey struct {
-	src, dst [4]byte
+	src, dst Addr
 	id       uint16
 	protocol uint8
 }
@@ -123,7 +123,7 @@ func (r *Reassembler) start(now int64, key fragmentKey) *partial {
 }
 
 // peerOf returns the peer of an address, a new one if need be.
-func (r *Reassembler) peerOf(src [4]byte) *fragmentPeer {
+func (r *Reassembler) peerOf(src Addr) *fragmentPeer {
 	peer := r.peers[src]
 	if peer != nil {
 		return peer

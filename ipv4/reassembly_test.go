@@ -349,7 +349,7 @@ func TestReassemblyFlood(t *testing.T) {
 			n := 3 * defaultHighThresh / (size + partialCost)
 			whole := 0
 			for i := range n {
-				f.ID, f.Src = uint16(i), [4]byte{10, byte(i >> 24), byte(i >> 16), 9}
+				f.ID, f.Src = uint16(i), Addr{10, byte(i >> 24), byte(i >> 16), 9}
 				input(t, r, int64(i), fragmentOf(f, 0, size, true))
 				if m := r.Stats().Memory; m > defaultHighThresh {
 					t.Fatalf("%d bytes in use", m)

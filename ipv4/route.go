@@ -53,9 +53,9 @@ type Route struct {
 	// Prefix is the destinations; an IPv4 prefix without host bits.
 	Prefix netip.Prefix
 	// Gateway is the next hop, 0.0.0.0 if the destinations are on the link.
-	Gateway [4]byte
+	Gateway Addr
 	// Source is the source address to prefer, 0.0.0.0 for none.
-	Source [4]byte
+	Source Addr
 	// Iface is the number of the interface. 0 means none, and fits every
 	// lookup: for types that send nothing.
 	Iface int
@@ -83,13 +83,13 @@ func (r Route) String() string {
 	if r.Type != Unicast {
 		s = r.Type.String() + " " + s
 	}
-	if r.Gateway != [4]byte{} {
+	if !r.Gateway.IsUnspecified() {
 		s += " via " + netip.AddrFrom4(r.Gateway).String()
 	}
 	if r.Iface != 0 {
 		s += " dev " + strconv.Itoa(r.Iface)
 	}
-	if r.Source != [4]byte{} {
+	if !r.Source.IsUnspecified() {
 		s += " src " + netip.AddrFrom4(r.Source).String()
 	}
 	if r.Metric != 0 {
@@ -137,7 +137,7 @@ type RouteTable struct {
 // that interface count, and those of no interface; a route of a shorter prefix
 // is found then if the longer ones lead elsewhere, as with SO_BINDTODEVICE in
 // Linux. ok is false if there is none. It allocates nothing.
-func (t *RouteTable) Lookup(dst [4]byte, iface int) (r Route, ok bool) {
+func (t *RouteTable) Lookup(dst Addr, iface int) (r Route, ok bool) {
 	if p := t.root.lookup(dst, wanted{iface: iface}); p != nil {
 		return *p, true
 	}
@@ -146,7 +146,7 @@ func (t *RouteTable) Lookup(dst [4]byte, iface int) (r Route, ok bool) {
 
 // LookupOnLink is Lookup among the routes of scope link or host alone, which lead to
 // who is on the link (MSG_DONTROUTE in send(2)).
-func (t *RouteTable) LookupOnLink(dst [4]byte, iface int) (r Route, ok bool) {
+func (t *RouteTable) LookupOnLink(dst Addr, iface int) (r Route, ok bool) {
 	if p := t.root.lookup(dst, wanted{iface, ScopeLink}); p != nil {
 		return *p, true
 	}
@@ -169,7 +169,7 @@ func (t *RouteTable) Beside(r Route) iter.Seq[Route] {
 // a wire: it is one of our own addresses, or a broadcast address (RFC 1812,
 // section 5.3.7; Linux' fib_validate_source). Addresses that need no table to
 // be told are [CheckMartian]'s.
-func (t *RouteTable) CheckSource(src [4]byte) Cause {
+func (t *RouteTable) CheckSource(src Addr) Cause {
 	p := t.root.lookup(src, wanted{})
 	switch {
 	case p == nil:
@@ -186,7 +186,7 @@ func (t *RouteTable) CheckSource(src [4]byte) Cause {
 // restricts it to one, 0 to none. As Linux' fib_check_nh it wants a neighbour:
 // the error is ENETUNREACH if there is no way to the gateway, or only over
 // another one, EINVAL if the gateway is our own address.
-func (t *RouteTable) ResolveGateway(gateway [4]byte, iface int) (int, error) {
+func (t *RouteTable) ResolveGateway(gateway Addr, iface int) (int, error) {
 	p := t.root.lookup(gateway, wanted{iface: iface})
 	if p == nil {
 		return 0, unix.ENETUNREACH
@@ -197,7 +197,7 @@ func (t *RouteTable) ResolveGateway(gateway [4]byte, iface int) (int, error) {
 	if p.Type != Unicast {
 		return 0, unix.EINVAL
 	}
-	if p.Gateway != [4]byte{} {
+	if !p.Gateway.IsUnspecified() {
 		return 0, unix.ENETUNREACH
 	}
 	return p.Iface, nil
@@ -259,7 +259,7 @@ func (t *RouteTable) Delete(r Route) error {
 	old := t.root.routes(k)
 	i := slices.IndexFunc(old, func(o Route) bool {
 		return o.Type == r.Type && (r.Metric == 0 || o.Metric == r.Metric) &&
-			(r.Iface == 0 || o.Iface == r.Iface) && (r.Gateway == [4]byte{} || o.Gateway == r.Gateway)
+			(r.Iface == 0 || o.Iface == r.Iface) && (r.Gateway.IsUnspecified() || o.Gateway == r.Gateway)
 	})
 	if i < 0 {
 		return unix.ESRCH
@@ -323,7 +323,7 @@ func (r *Route) check() error {
 	if r.Type == Unicast && r.Iface == 0 {
 		return unix.ENODEV
 	}
-	if g := r.Gateway; g != [4]byte{} && (r.Type != Unicast || IsMulticast(g) || IsLimitedBroadcast(g) || IsLoopback(g)) {
+	if g := r.Gateway; !g.IsUnspecified() && (r.Type != Unicast || g.IsMulticast() || g.IsLimitedBroadcast() || g.IsLoopback()) {
 		return unix.EINVAL
 	}
 	return nil

@@ -240,7 +240,7 @@ func TestRouteTypes(t *testing.T) {
 }
 
 // naiveLookup is Lookup, by looking at every route.
-func naiveLookup(routes []Route, dst [4]byte, iface int) (best Route, ok bool) {
+func naiveLookup(routes []Route, dst Addr, iface int) (best Route, ok bool) {
 	for _, r := range routes {
 		if !r.Prefix.Contains(netip.AddrFrom4(dst)) || iface != 0 && r.Iface != 0 && r.Iface != iface {
 			continue
@@ -258,7 +258,7 @@ func driveTable(t *testing.T, script []byte) {
 	var table RouteTable
 	var model []Route
 	for ; len(script) >= 8; script = script[8:] {
-		a := netip.AddrFrom4([4]byte(script[:4]))
+		a := netip.AddrFrom4(Addr(script[:4]))
 		p, _ := a.Prefix(int(script[4]) % 33)
 		r := Route{Prefix: p, Iface: 1 + int(script[5]&3), Metric: uint32(script[6] & 1), Type: RouteType(script[6] >> 7)}
 		i := slices.IndexFunc(model, r.same)
@@ -281,7 +281,7 @@ func driveTable(t *testing.T, script []byte) {
 				equal(t, "the clone's length", len(old.All()), len(model)+1)
 			}
 		}
-		dst := [4]byte(script[:4])
+		dst := Addr(script[:4])
 		dst[script[7]>>2&3] ^= script[6]
 		for iface := range 5 {
 			got, gotOK := table.Lookup(dst, iface)
@@ -324,12 +324,12 @@ func FuzzRouteTable(f *testing.F) {
 
 // bigTable returns a table as an Internet router has it: n routes, most of 24
 // bits, and addresses that are in it.
-func bigTable(b testing.TB, n int) (*RouteTable, [][4]byte) {
+func bigTable(b testing.TB, n int) (*RouteTable, []Addr) {
 	rnd := rand.New(rand.NewPCG(1, uint64(n)))
 	table := tableOf(b, via("0.0.0.0/0", 1, "10.0.0.254", 0))
-	var dsts [][4]byte
+	var dsts []Addr
 	for table.Len() < n {
-		var a [4]byte
+		var a Addr
 		binary.BigEndian.PutUint32(a[:], rnd.Uint32())
 		bits := []int{24, 24, 24, 24, 22, 20, 19, 16, 32}[rnd.IntN(9)]
 		p, _ := netip.AddrFrom4(a).Prefix(bits)

@@ -81,7 +81,7 @@ type wanted struct {
 }
 
 // lookup returns the best route for dst that is wanted, nil for none.
-func (n *routeNode) lookup(dst [4]byte, want wanted) *Route {
+func (n *routeNode) lookup(dst Addr, want wanted) *Route {
 	if n == nil {
 		return nil
 	}

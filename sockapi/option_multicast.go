@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/outband/outband/igmp"
+	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -61,7 +62,7 @@ var multicastOptions = map[optionKey]option{
 			if len(b) >= ipMreqLen {
 				r = mreq(b)
 			} else {
-				r.Address = [4]byte(b)
+				r.Address = ipv4.Addr(b)
 			}
 			return s.oob.SetMulticastInterface(r)
 		}},
@@ -91,7 +92,7 @@ func nonempty(get func(*Socket) int, set func(*Socket, int) error) option {
 
 // mreq reads a struct ip_mreqn, or a struct ip_mreq, which is its beginning.
 func mreq(b []byte) stack.GroupRequest {
-	r := stack.GroupRequest{Group: [4]byte(b), Address: [4]byte(b[4:])}
+	r := stack.GroupRequest{Group: ipv4.Addr(b), Address: ipv4.Addr(b[4:])}
 	if len(b) >= ipMreqnLen {
 		r.Interface = int(int32(binary.NativeEndian.Uint32(b[8:])))
 	}
@@ -109,18 +110,18 @@ func mreqOption(do func(*stack.Socket, stack.GroupRequest) error) option {
 }
 
 // mreqSourceOption makes an option whose value is a struct ip_mreq_source.
-func mreqSourceOption(do func(*stack.Socket, stack.GroupRequest, [4]byte) error) option {
+func mreqSourceOption(do func(*stack.Socket, stack.GroupRequest, ipv4.Addr) error) option {
 	return option{variable: true, set: func(s *Socket, b []byte) error {
 		if len(b) != ipMreqSourceLen {
 			return unix.EINVAL
 		}
-		return do(s.oob, mreq(b[:ipMreqLen]), [4]byte(b[8:]))
+		return do(s.oob, mreq(b[:ipMreqLen]), ipv4.Addr(b[8:]))
 	}}
 }
 
 // storedInet4 returns the address in a struct sockaddr_storage, if it is IPv4.
-func storedInet4(b []byte) (addr [4]byte, ok bool) {
-	return [4]byte(b[4:]), binary.NativeEndian.Uint16(b) == unix.AF_INET
+func storedInet4(b []byte) (addr ipv4.Addr, ok bool) {
+	return ipv4.Addr(b[4:]), binary.NativeEndian.Uint16(b) == unix.AF_INET
 }
 
 // groupOption makes an option whose value is a struct group_req.
@@ -141,7 +142,7 @@ func groupOption(do func(*stack.Socket, stack.GroupRequest) error) option {
 func interfaceOf(b []byte) int { return int(int32(binary.NativeEndian.Uint32(b))) }
 
 // groupSourceOption makes an option whose value is a struct group_source_req.
-func groupSourceOption(do func(*stack.Socket, stack.GroupRequest, [4]byte) error) option {
+func groupSourceOption(do func(*stack.Socket, stack.GroupRequest, ipv4.Addr) error) option {
 	return option{variable: true, set: func(s *Socket, b []byte) error {
 		if len(b) != groupSourceLen {
 			return unix.EINVAL
@@ -186,9 +187,9 @@ func setMsfilter(s *Socket, b []byte) error {
 	if err != nil {
 		return err
 	}
-	f := igmp.Filter{Sources: make([][4]byte, n)}
+	f := igmp.Filter{Sources: make([]ipv4.Addr, n)}
 	for i := range f.Sources {
-		f.Sources[i] = [4]byte(b[ipMsfilterHead+4*i:])
+		f.Sources[i] = ipv4.Addr(b[ipMsfilterHead+4*i:])
 	}
 	if f.Mode, err = filterMode(b[8:]); err != nil {
 		return err
@@ -226,7 +227,7 @@ func setGroupFilter(s *Socket, b []byte) error {
 		return err
 	}
 	group, ok := storedInet4(b[8:])
-	f := igmp.Filter{Sources: make([][4]byte, n)}
+	f := igmp.Filter{Sources: make([]ipv4.Addr, n)}
 	for i := range f.Sources {
 		var is bool
 		f.Sources[i], is = storedInet4(b[groupFilterHead+storageLen*i:])

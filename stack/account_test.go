@@ -60,11 +60,11 @@ func TestNothingIsLostUnaccounted(t *testing.T) {
 		{name: "no port", n: 40, counter: "UdpNoPorts", lose: func(w *wire) { w.far.Send(udpFrom(7, 10, "nobody")) }},
 		{name: "VLAN", n: 40, counter: "OutbandDropVLAN", lose: vlan},
 		{name: "not our address", n: 40, counter: "OutbandDropNotOurAddress",
-			lose: func(w *wire) { w.far.Send(ip(ipv4.Fields{Dst: [4]byte{10, 9, 0, 77}}, whole[:100])) }},
+			lose: func(w *wire) { w.far.Send(ip(ipv4.Fields{Dst: ipv4.Addr{10, 9, 0, 77}}, whole[:100])) }},
 		{name: "no member", n: 40, counter: "OutbandDropNoMember",
-			lose: func(w *wire) { w.far.Send(ip(ipv4.Fields{Dst: [4]byte{239, 1, 2, 3}}, whole[:100])) }},
+			lose: func(w *wire) { w.far.Send(ip(ipv4.Fields{Dst: ipv4.Addr{239, 1, 2, 3}}, whole[:100])) }},
 		{name: "no socket for a broadcast", n: 40, counter: "UdpIgnoredMulti", lose: func(w *wire) {
-			all := [4]byte{10, 9, 0, 255}
+			all := ipv4.Addr{10, 9, 0, 255}
 			w.far.Send(ip(ipv4.Fields{Dst: all}, datagram(far4, all, 7, 10, []byte("all"))))
 		}},
 		{name: "protocol", n: 40, counter: "IpInUnknownProtos",
@@ -204,7 +204,7 @@ func TestNothingIsSentUnaccounted(t *testing.T) {
 				k, sent, left := w.socket("", ""), 0, 0
 				k.SetSendBuffer(1 << 20)
 				for i := range 400 {
-					to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 0, byte(2 + i%2*i%200)}), 9)
+					to := netip.AddrPortFrom(netip.AddrFrom4(ipv4.Addr{10, 9, 0, byte(2 + i%2*i%200)}), 9)
 					if c.err != nil || c.prepare != nil {
 						to = netip.AddrPortFrom(farAddr, 9)
 					}

@@ -76,7 +76,7 @@ func (i *Interface) AddAddress(p netip.Prefix) error {
 }
 
 // announce tells the neighbour table of an address that is the interface's from now on.
-func (i *Interface) announce(ip [4]byte) arp.Cause {
+func (i *Interface) announce(ip ipv4.Addr) arp.Cause {
 	if i.loopback {
 		return arp.CauseNone
 	}
@@ -143,7 +143,7 @@ func (i *Interface) RemoveAddress(p netip.Prefix) error {
 }
 
 // forsake tells the neighbour table that an address is not the interface's any more.
-func (i *Interface) forsake(ip [4]byte) {
+func (i *Interface) forsake(ip ipv4.Addr) {
 	i.neighMu.Lock()
 	i.neigh.RemoveAddress(ip)
 	i.neighMu.Unlock()
@@ -236,7 +236,7 @@ func (i *Interface) AwaitAddress(ctx context.Context, p netip.Prefix) error {
 
 // probed puts an address to use that has passed its probes, or says that another host,
 // mac, has it. It returns false if no probes were under way. No lock is held.
-func (i *Interface) probed(ip [4]byte, free bool, mac link.MAC) bool {
+func (i *Interface) probed(ip ipv4.Addr, free bool, mac link.MAC) bool {
 	var all []netip.Prefix
 	i.s.configure(func(n *network) error {
 		for at := range n.idle {

@@ -70,7 +70,7 @@ func (r *replay) Close() error              { return nil }
 
 // udpFrame returns the frame of a datagram from 10.9.0.2:7 to 10.9.0.1:port.
 func udpFrame(port uint16, data []byte) []byte {
-	src, dst := [4]byte{10, 9, 0, 2}, [4]byte{10, 9, 0, 1}
+	src, dst := ipv4.Addr{10, 9, 0, 2}, ipv4.Addr{10, 9, 0, 1}
 	b := make([]byte, headersLen+len(data))
 	copy(b, nearMAC[:])
 	copy(b[6:], farMAC[:])

@@ -58,7 +58,7 @@ func TestErrorFitsPath(t *testing.T) {
 func TestErrorWithoutRoute(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		w.resolved()
-		w.feed(ip(ipv4.Fields{Protocol: 253, Src: [4]byte{192, 0, 2, 1}}, payload(10)))
+		w.feed(ip(ipv4.Fields{Protocol: 253, Src: ipv4.Addr{192, 0, 2, 1}}, payload(10)))
 		w.silent()
 		w.grew("IcmpOutMsgs", 0)
 		w.grew("IcmpOutDestUnreachs", 0)
@@ -157,9 +157,9 @@ func TestConnectDontRoute(t *testing.T) {
 // A multicast that nobody is a member for is not counted as one.
 func TestMulticastCountsForMembers(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
-		group := [4]byte{239, 1, 2, 3}
+		group := ipv4.Addr{239, 1, 2, 3}
 		frame := ip(ipv4.Fields{Protocol: ipv4.ProtocolUDP, Dst: group}, datagram(far4, group, 1, 9, nil))
-		mac := ipv4.MulticastMAC(group)
+		mac := group.MulticastMAC()
 		copy(frame, mac[:])
 		w.feed(frame)
 		w.grew("IpExtInMcastPkts", 0)

@@ -85,13 +85,13 @@ func (k *Socket) PortRange() uint32 { return k.bindOpts.portRange.Load() }
 // flowLocked returns what a route from the socket to dst is looked up for, where
 // unicastIf is IP_UNICAST_IF's interface: as Linux keeps a peer's route, that of
 // when the socket was connected, for what goes to the peer.
-func (k *Socket) flowLocked(dst [4]byte, unicastIf int32) flow {
+func (k *Socket) flowLocked(dst ipv4.Addr, unicastIf int32) flow {
 	f := flow{src: k.addr, dst: dst, device: k.device, broadcast: k.broadcast.Load(),
 		anySource: k.bindOpts.transparent.Load()} // IP_FREEBIND is for bind alone
 	if k.s.net.Load().receivesOnly(k.addr) {
 		f.src = k.source
 	}
-	if f.device == 0 && !ipv4.IsMulticast(dst) {
+	if f.device == 0 && !dst.IsMulticast() {
 		f.device = unicastIf
 	}
 	return f

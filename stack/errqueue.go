@@ -2,6 +2,7 @@ package stack
 
 import (
 	"bytes"
+	"github.com/outband/outband/ipv4"
 	"sync"
 	"sync/atomic"
 
@@ -16,10 +17,10 @@ type QueuedError struct {
 	Origin   uint8 // unix.SO_EE_ORIGIN_LOCAL, _ICMP or _TIMESTAMPING
 	Type     uint8 // the ICMP message's, with SO_EE_ORIGIN_ICMP
 	Code     uint8
-	Info     uint32  // EMSGSIZE: the MTU; time stamps: unix.SCM_TSTAMP_*; SO_TXTIME: the time's lower half
-	Data     uint32  // time stamps: the number of the datagram (OPT_ID); SO_TXTIME: the time's upper half
-	Offender [4]byte // who sent the ICMP message, zero for none
-	Dst      [4]byte // where the datagram went that it is about
+	Info     uint32    // EMSGSIZE: the MTU; time stamps: unix.SCM_TSTAMP_*; SO_TXTIME: the time's lower half
+	Data     uint32    // time stamps: the number of the datagram (OPT_ID); SO_TXTIME: the time's upper half
+	Offender ipv4.Addr // who sent the ICMP message, zero for none
+	Dst      ipv4.Addr // where the datagram went that it is about
 	DstPort  uint16
 	Time     int64  // time stamps: when, in nanoseconds since the Unix epoch
 	Payload  []byte // of the datagram, as much as is known
@@ -131,7 +132,7 @@ func (k *Socket) queueError(e QueuedError) {
 
 // localError reports a datagram that was too long to be sent, to a socket that
 // wants to know (ip_local_error in Linux).
-func (k *Socket) localError(errno unix.Errno, dst [4]byte, port uint16, mtu int) {
+func (k *Socket) localError(errno unix.Errno, dst ipv4.Addr, port uint16, mtu int) {
 	if k.recvErr.Load() {
 		k.queueError(QueuedError{Errno: errno, Origin: unix.SO_EE_ORIGIN_LOCAL, Info: uint32(mtu), Dst: dst, DstPort: port})
 	}

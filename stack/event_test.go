@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"strings"
 	"sync"
@@ -49,7 +50,7 @@ func TestEvents(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	thief := link.MAC{2, 0, 0, 0, 0, 0x66}
-	frame := arpFrame(thief, arp.OpRequest, [4]byte{10, 9, 0, 1}, [4]byte{10, 9, 0, 1})
+	frame := arpFrame(thief, arp.OpRequest, ipv4.Addr{10, 9, 0, 1}, ipv4.Addr{10, 9, 0, 1})
 	if err := p.farEnd.Send(frame); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func TestEventsLost(t *testing.T) {
 }
 
 // arpFrame is a broadcast ARP frame by hand.
-func arpFrame(mac link.MAC, op byte, sender, target [4]byte) []byte {
+func arpFrame(mac link.MAC, op byte, sender, target ipv4.Addr) []byte {
 	b := append(append([]byte{255, 255, 255, 255, 255, 255}, mac[:]...), 8, 6, 0, 1, 8, 0, 6, 4, 0, op)
 	b = append(append(b, mac[:]...), sender[:]...)
 	return append(append(b, 0, 0, 0, 0, 0, 0), target[:]...)

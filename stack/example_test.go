@@ -29,13 +29,13 @@ func ExampleNew() {
 	if err := ifc.AddAddress(netip.MustParsePrefix("10.9.0.1/24")); err != nil {
 		log.Fatal(err)
 	}
-	err = st.AddRoute(ipv4.Route{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Gateway: [4]byte{10, 9, 0, 254}, Iface: ifc.Index()})
+	err = st.AddRoute(ipv4.Route{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Gateway: ipv4.Addr{10, 9, 0, 254}, Iface: ifc.Index()})
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(ifc.Name(), ifc.Addresses())
 	for _, r := range st.Routes() {
-		if r.Gateway != [4]byte{} {
+		if !r.Gateway.IsUnspecified() {
 			fmt.Println(r.Prefix, "by", netip.AddrFrom4(r.Gateway))
 		}
 	}

@@ -287,7 +287,7 @@ func (s *Stack) InterfaceByIndex(index int) *Interface {
 // came by the interface from src for dst: dst itself if it is ours, else, for
 // broadcasts and multicasts, the one that it would send to src with (in_pktinfo's
 // ipi_spec_dst in ip(7), Linux' fib_compute_spec_dst).
-func (s *Stack) LocalFor(index int32, src, dst [4]byte) [4]byte {
+func (s *Stack) LocalFor(index int32, src, dst ipv4.Addr) ipv4.Addr {
 	n := s.net.Load()
 	if !n.receivesOnly(dst) { // it was ours when it came
 		return dst
@@ -298,22 +298,22 @@ func (s *Stack) LocalFor(index int32, src, dst [4]byte) [4]byte {
 		}
 		h := hop{next: src}
 		if e := s.lookupRoute(n, flow{dst: src}, &h); e == 0 {
-			if h.src == ([4]byte{}) {
+			if h.src.IsUnspecified() {
 				h.src, _ = ipv4.SelectSource(n.addresses, src, h.next, int(h.ifc.index))
 			}
 			return h.src
 		}
 	}
-	local, _ := ipv4.SelectSource(n.addresses, src, [4]byte{}, int(index))
+	local, _ := ipv4.SelectSource(n.addresses, src, ipv4.Addr{}, int(index))
 	return local
 }
 
 // SendOptions change one datagram: what control messages ask for.
 type SendOptions struct {
-	TTL    int     // 1 to 255; 0: the socket's
-	TOS    int     // 0 to 255, with HasTOS
-	HasTOS bool    //
-	Source [4]byte // the source address (ipi_spec_dst); zero: as ever, or with
+	TTL    int       // 1 to 255; 0: the socket's
+	TOS    int       // 0 to 255, with HasTOS
+	HasTOS bool      //
+	Source ipv4.Addr // the source address (ipi_spec_dst); zero: as ever, or with
 	// AnySource the one that is chosen for the destination, even if the socket is bound.
 	AnySource bool
 	Device    int // the interface to leave by (ipi_ifindex); 0: as ever
@@ -354,7 +354,7 @@ func (o *SendOptions) apply(spec *pathSpec) {
 	if o.HasTOS {
 		spec.tos = uint8(o.TOS)
 	}
-	if o.Source != ([4]byte{}) || o.AnySource {
+	if !o.Source.IsUnspecified() || o.AnySource {
 		spec.src = o.Source
 	}
 	if o.Device != 0 {

@@ -114,7 +114,7 @@ func mend(b []byte, flags byte) {
 			u := b[n:end]
 			length := int(binary.BigEndian.Uint16(u[4:]))
 			if length >= 8 && length <= len(u) {
-				src, dst := [4]byte(b[26:30]), [4]byte(b[30:34])
+				src, dst := ipv4.Addr(b[26:30]), ipv4.Addr(b[30:34])
 				udp.Put(u, src, dst, binary.BigEndian.Uint16(u), binary.BigEndian.Uint16(u[2:]), length-8)
 			}
 		}

@@ -29,7 +29,7 @@ type gateways struct {
 // A gateway is a neighbour that routes lead over.
 type gateway struct {
 	index int32
-	addr  [4]byte
+	addr  ipv4.Addr
 }
 
 // alive reports whether nothing says that a gateway has failed.
@@ -75,7 +75,7 @@ func (g *gateways) all() (out []gateway) {
 
 // gatewayChanged takes in that a neighbour has failed, or is there again. If it is a
 // gateway that another stands in for, all find their way anew.
-func (i *Interface) gatewayChanged(addr [4]byte, failed bool) {
+func (i *Interface) gatewayChanged(addr ipv4.Addr, failed bool) {
 	s, at := i.s, gateway{i.index, addr}
 	if _, spare := s.net.Load().spares[at]; !spare {
 		return
@@ -100,7 +100,7 @@ func (s *Stack) retryGateways(now int64) {
 			continue
 		}
 		next = now + gatewayRetry
-		src, _ := ipv4.SelectSource(n.addresses, at.addr, [4]byte{}, int(at.index))
+		src, _ := ipv4.SelectSource(n.addresses, at.addr, ipv4.Addr{}, int(at.index))
 		i.neighMu.Lock()
 		e := i.neigh.Solicit(now, at.addr, src)
 		there := e != nil && e.State() == arp.Reachable
@@ -121,7 +121,7 @@ func (s *Stack) choose(n *network, r ipv4.Route, device int32) ipv4.Route {
 		return r
 	}
 	for o := range n.routes.Beside(r) {
-		if o.Gateway != ([4]byte{}) && (device == 0 || int32(o.Iface) == device) &&
+		if !o.Gateway.IsUnspecified() && (device == 0 || int32(o.Iface) == device) &&
 			s.gateways.alive(gateway{int32(o.Iface), o.Gateway}) {
 			return o
 		}
@@ -132,7 +132,7 @@ func (s *Stack) choose(n *network, r ipv4.Route, device int32) ipv4.Route {
 // addSpares notes the gateways of two routes that follow each other in the table, if one
 // may stand in for the other.
 func (n *network) addSpares(a, b *ipv4.Route) {
-	if a.Prefix != b.Prefix || a.Metric != b.Metric || a.Gateway == ([4]byte{}) || b.Gateway == ([4]byte{}) {
+	if a.Prefix != b.Prefix || a.Metric != b.Metric || a.Gateway.IsUnspecified() || b.Gateway.IsUnspecified() {
 		return
 	}
 	if n.spares == nil {

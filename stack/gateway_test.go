@@ -15,23 +15,23 @@ import (
 // answers ARP while it lives.
 type gatewayWire struct {
 	*wire
-	dead map[[4]byte]bool
+	dead map[ipv4.Addr]bool
 }
 
-var gatewayMACs = map[[4]byte]link.MAC{far4: farMAC, {10, 9, 0, 3}: otherMAC}
+var gatewayMACs = map[ipv4.Addr]link.MAC{far4: farMAC, {10, 9, 0, 3}: otherMAC}
 
 func newGatewayWire(t *testing.T, w *wire) *gatewayWire {
 	t.Helper()
-	for _, g := range [][4]byte{far4, {10, 9, 0, 3}} {
+	for _, g := range []ipv4.Addr{far4, {10, 9, 0, 3}} {
 		check(t, w.s.AddRoute(ipv4.Route{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Gateway: g}))
 	}
-	return &gatewayWire{w, map[[4]byte]bool{}}
+	return &gatewayWire{w, map[ipv4.Addr]bool{}}
 }
 
 // live answers ARP requests for d, and returns how many datagrams left by each gateway.
-func (w *gatewayWire) live(d time.Duration) map[[4]byte]int {
+func (w *gatewayWire) live(d time.Duration) map[ipv4.Addr]int {
 	w.t.Helper()
-	out := map[[4]byte]int{}
+	out := map[ipv4.Addr]int{}
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 		for _, f := range w.sent() {
@@ -58,14 +58,14 @@ func (w *gatewayWire) live(d time.Duration) map[[4]byte]int {
 func TestFailedGatewayIsReplaced(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		g := newGatewayWire(t, w)
-		first, second := far4, [4]byte{10, 9, 0, 3}
+		first, second := far4, ipv4.Addr{10, 9, 0, 3}
 		k := w.socket("", "198.51.100.7:9")
-		use := func() (by map[[4]byte]int) {
+		use := func() (by map[ipv4.Addr]int) {
 			for range 20 { // 20 s: longer than a gateway takes to fail
 				k.Send([]byte("x"), 0, NoDeadline)
 				for at, n := range g.live(time.Second) {
 					if by == nil {
-						by = map[[4]byte]int{}
+						by = map[ipv4.Addr]int{}
 					}
 					by[at] += n
 				}
@@ -85,7 +85,7 @@ func TestFailedGatewayIsReplaced(t *testing.T) {
 		if by := g.live(time.Second); by[second] != 1 {
 			t.Fatalf("a new socket: %v", by)
 		}
-		g.dead = map[[4]byte]bool{second: true}
+		g.dead = map[ipv4.Addr]bool{second: true}
 		g.live(2 * time.Minute) // the first is asked meanwhile, and answers
 		if by := use(); by[first] != 20 || by[second] != 0 {
 			t.Fatalf("the second is dead: %v", by)
@@ -93,7 +93,7 @@ func TestFailedGatewayIsReplaced(t *testing.T) {
 		g.dead[first] = true
 		g.live(2 * time.Minute)
 		use() // nothing arrives, nothing breaks
-		g.dead = map[[4]byte]bool{}
+		g.dead = map[ipv4.Addr]bool{}
 		g.live(2 * time.Minute)
 		if by := use(); by[first]+by[second] < 15 {
 			t.Fatalf("both are there again: %v", by)
@@ -119,7 +119,7 @@ func TestOtherNeighboursFailAlone(t *testing.T) {
 // and only by one that is named.
 func TestGatewayOnLink(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
-		route := ipv4.Route{Prefix: netip.MustParsePrefix("198.51.100.0/24"), Gateway: [4]byte{192, 0, 2, 1}}
+		route := ipv4.Route{Prefix: netip.MustParsePrefix("198.51.100.0/24"), Gateway: ipv4.Addr{192, 0, 2, 1}}
 		if err := w.s.AddRoute(route); err != unix.ENETUNREACH {
 			t.Errorf("out of reach: %v", err)
 		}

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"encoding/binary"
+	"github.com/outband/outband/ipv4"
 	"sync/atomic"
 )
 
@@ -18,7 +19,7 @@ type generations struct {
 const generationBits = 8
 
 // of returns the generation of the paths to a destination.
-func (g *generations) of(dst [4]byte) *atomic.Uint32 {
+func (g *generations) of(dst ipv4.Addr) *atomic.Uint32 {
 	return &g.slots[uint64(binary.NativeEndian.Uint32(dst[:]))*g.secret>>(64-generationBits)]
 }
 
@@ -31,4 +32,4 @@ func (g *generations) changed() {
 }
 
 // changedTo says that paths to one destination may have become wrong.
-func (g *generations) changedTo(dst [4]byte) { g.of(dst).Add(1) }
+func (g *generations) changedTo(dst ipv4.Addr) { g.of(dst).Add(1) }

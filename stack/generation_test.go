@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"testing"
 
@@ -17,7 +18,7 @@ func TestErrorsCostOneDestination(t *testing.T) {
 		var sockets []*Socket
 		const n = 64
 		for i := range n {
-			k := w.socket("10.9.0.1:0", netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(1 + i)}), 7).String())
+			k := w.socket("10.9.0.1:0", netip.AddrPortFrom(netip.AddrFrom4(ipv4.Addr{198, 51, 100, byte(1 + i)}), 7).String())
 			w.send(k, payload(1400))
 			sockets = append(sockets, k)
 		}

@@ -25,26 +25,26 @@ const (
 )
 
 // allHosts is the group that every host is in (RFC 1112, section 4).
-var allHosts = [4]byte{224, 0, 0, 1}
+var allHosts = ipv4.Addr{224, 0, 0, 1}
 
 // A GroupRequest names a group on an interface, as struct ip_mreqn in ip(7) does:
 // by the interface's index if it is not 0, else by an address of the interface if
 // that is not zero, else by the route to the group.
 type GroupRequest struct {
-	Group     [4]byte
-	Address   [4]byte
+	Group     ipv4.Addr
+	Address   ipv4.Addr
 	Interface int
 }
 
 // groupMembership is a socket's membership in one group on one interface.
 type groupMembership struct {
-	group   [4]byte
-	address [4]byte // as the request gave it
+	group   ipv4.Addr
+	address ipv4.Addr // as the request gave it
 	ifc     *Interface
 	mode    igmp.Mode
 	// sources are in the order in which they were given. listed says that a list
 	// was ever given: Linux tells an empty one from none.
-	sources [][4]byte
+	sources []ipv4.Addr
 	listed  bool
 
 	older, newer *groupMembership
@@ -52,7 +52,7 @@ type groupMembership struct {
 
 // groupKey names a membership within a socket.
 type groupKey struct {
-	group [4]byte
+	group ipv4.Addr
 	index int32
 }
 
@@ -73,13 +73,13 @@ type multicastOptions struct {
 
 	// Guarded by Socket.mu.
 	ifIndex int32
-	ifAddr  [4]byte
+	ifAddr  ipv4.Addr
 	ttl     int32
 	quiet   bool // IP_MULTICAST_LOOP is 0
 }
 
 // get returns the membership in a group on an interface, nil if there is none.
-func (g *groupSet) get(group [4]byte, index int32) *groupMembership {
+func (g *groupSet) get(group ipv4.Addr, index int32) *groupMembership {
 	if g.index != nil {
 		return g.index[groupKey{group, index}]
 	}
@@ -121,7 +121,7 @@ func (g *groupSet) remove(m *groupMembership) {
 
 // admits reports whether a datagram from src to a group that came by an interface is
 // for the socket (Linux' ip_mc_sf_allow). The receive lock is held.
-func (o *multicastOptions) admits(group [4]byte, index int32, src [4]byte) bool {
+func (o *multicastOptions) admits(group ipv4.Addr, index int32, src ipv4.Addr) bool {
 	if o.groups.latest == nil {
 		return !o.membersOnly.Load()
 	}
@@ -138,13 +138,13 @@ func (o *multicastOptions) admits(group [4]byte, index int32, src [4]byte) bool 
 // apply gives the flow of a multicast its device and source if it has none yet.
 // Socket.mu is held.
 func (o *multicastOptions) apply(f *flow) {
-	if !ipv4.IsMulticast(f.dst) {
+	if !f.dst.IsMulticast() {
 		return
 	}
 	if f.device == 0 {
 		f.device = o.ifIndex
 	}
-	if f.src == ([4]byte{}) {
+	if f.src.IsUnspecified() {
 		f.src = o.ifAddr
 	}
 }
@@ -152,7 +152,7 @@ func (o *multicastOptions) apply(f *flow) {
 // filter returns the membership as package igmp wants it: sorted.
 func (m *groupMembership) filter() igmp.Filter {
 	f := igmp.Filter{Mode: m.mode, Sources: slices.Clone(m.sources)}
-	slices.SortFunc(f.Sources, func(a, b [4]byte) int { return slices.Compare(a[:], b[:]) })
+	slices.SortFunc(f.Sources, func(a, b ipv4.Addr) int { return slices.Compare(a[:], b[:]) })
 	return f
 }
 
@@ -163,10 +163,10 @@ func (s *Stack) groupInterface(r GroupRequest) *Interface {
 	if r.Interface != 0 {
 		return n.present(int32(r.Interface))
 	}
-	if r.Address != ([4]byte{}) {
+	if !r.Address.IsUnspecified() {
 		return n.interfaceWith(r.Address)
 	}
-	if r.Group == ([4]byte{}) {
+	if r.Group.IsUnspecified() {
 		return n.loopback // the zero address is this host
 	}
 	if h, e := s.route(flow{dst: r.Group}); e == 0 {
@@ -187,7 +187,7 @@ func (k *Socket) JoinGroup(r GroupRequest) error {
 }
 
 func (k *Socket) joinGroup(r GroupRequest, mode igmp.Mode) error {
-	if !ipv4.IsMulticast(r.Group) {
+	if !r.Group.IsMulticast() {
 		return unix.EINVAL
 	}
 	s := k.s
@@ -234,7 +234,7 @@ func (k *Socket) leaveGroupLocked(r GroupRequest) error {
 	switch ifc := k.s.groupInterface(r); {
 	case ifc != nil:
 		r.Interface = int(ifc.index)
-	case r.Interface == 0 && r.Address == [4]byte{}:
+	case r.Interface == 0 && r.Address.IsUnspecified():
 		return unix.ENODEV
 	}
 	for m := k.multicast.groups.latest; m != nil; m = m.older {
@@ -276,7 +276,7 @@ func (k *Socket) dropGroups() {
 // MCAST_JOIN_SOURCE_GROUP). EINVAL: the socket is a member for all sources but some.
 // EADDRNOTAVAIL: the source is there. ENOBUFS: too many (Config.MaxSources). Else as
 // JoinGroup.
-func (k *Socket) JoinSource(r GroupRequest, source [4]byte) error {
+func (k *Socket) JoinSource(r GroupRequest, source ipv4.Addr) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -289,7 +289,7 @@ func (k *Socket) JoinSource(r GroupRequest, source [4]byte) error {
 // LeaveSource undoes JoinSource (IP_DROP_SOURCE_MEMBERSHIP, MCAST_LEAVE_SOURCE_GROUP).
 // With the last source goes the membership. EADDRNOTAVAIL: the source is not there.
 // EINVAL: no membership of that kind.
-func (k *Socket) LeaveSource(r GroupRequest, source [4]byte) error {
+func (k *Socket) LeaveSource(r GroupRequest, source ipv4.Addr) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -299,7 +299,7 @@ func (k *Socket) LeaveSource(r GroupRequest, source [4]byte) error {
 // BlockSource drops what a source sends to a group (IP_BLOCK_SOURCE,
 // MCAST_BLOCK_SOURCE), of which the socket is a member for all other sources: else
 // EINVAL. EADDRNOTAVAIL: it is blocked. ENOBUFS: too many.
-func (k *Socket) BlockSource(r GroupRequest, source [4]byte) error {
+func (k *Socket) BlockSource(r GroupRequest, source ipv4.Addr) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -308,7 +308,7 @@ func (k *Socket) BlockSource(r GroupRequest, source [4]byte) error {
 
 // UnblockSource undoes BlockSource (IP_UNBLOCK_SOURCE, MCAST_UNBLOCK_SOURCE).
 // EADDRNOTAVAIL: it is not blocked. EINVAL: no membership of that kind.
-func (k *Socket) UnblockSource(r GroupRequest, source [4]byte) error {
+func (k *Socket) UnblockSource(r GroupRequest, source ipv4.Addr) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -318,7 +318,7 @@ func (k *Socket) UnblockSource(r GroupRequest, source [4]byte) error {
 // sourceMembership returns the membership whose sources are to be changed, in a
 // mode. One without sources ever takes the other mode. groupMu is held.
 func (k *Socket) sourceMembership(r GroupRequest, mode igmp.Mode) (*groupMembership, error) {
-	if !ipv4.IsMulticast(r.Group) {
+	if !r.Group.IsMulticast() {
 		return nil, unix.EINVAL
 	}
 	ifc := k.s.groupInterface(r)
@@ -335,7 +335,7 @@ func (k *Socket) sourceMembership(r GroupRequest, mode igmp.Mode) (*groupMembers
 	return m, nil
 }
 
-func (k *Socket) addSource(r GroupRequest, source [4]byte, mode igmp.Mode) error {
+func (k *Socket) addSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) error {
 	k.s.groupMu.Lock()
 	defer k.s.groupMu.Unlock()
 	m, err := k.sourceMembership(r, mode)
@@ -351,7 +351,7 @@ func (k *Socket) addSource(r GroupRequest, source [4]byte, mode igmp.Mode) error
 	return nil
 }
 
-func (k *Socket) removeSource(r GroupRequest, source [4]byte, mode igmp.Mode) error {
+func (k *Socket) removeSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) error {
 	k.s.groupMu.Lock()
 	defer k.s.groupMu.Unlock()
 	m, err := k.sourceMembership(r, mode)
@@ -377,7 +377,7 @@ func (k *Socket) SetGroupFilter(r GroupRequest, f igmp.Filter) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
-	if !ipv4.IsMulticast(r.Group) || f.Mode != igmp.Include && f.Mode != igmp.Exclude {
+	if !r.Group.IsMulticast() || f.Mode != igmp.Include && f.Mode != igmp.Exclude {
 		return unix.EINVAL
 	}
 	k.s.groupMu.Lock()
@@ -407,7 +407,7 @@ func (k *Socket) GroupFilter(r GroupRequest) (igmp.Filter, error) {
 	if k.Closed() {
 		return igmp.Filter{}, unix.EBADF
 	}
-	if !ipv4.IsMulticast(r.Group) {
+	if !r.Group.IsMulticast() {
 		return igmp.Filter{}, unix.EINVAL
 	}
 	k.s.groupMu.Lock()
@@ -420,7 +420,7 @@ func (k *Socket) GroupFilter(r GroupRequest) (igmp.Filter, error) {
 }
 
 // filterLocked returns what a membership lets pass. groupMu is held.
-func (k *Socket) filterLocked(group [4]byte, index int32) (igmp.Filter, error) {
+func (k *Socket) filterLocked(group ipv4.Addr, index int32) (igmp.Filter, error) {
 	m := k.multicast.groups.get(group, index)
 	if m == nil {
 		return igmp.Filter{}, unix.EADDRNOTAVAIL
@@ -429,11 +429,11 @@ func (k *Socket) filterLocked(group [4]byte, index int32) (igmp.Filter, error) {
 }
 
 // GroupFilterOn is GroupFilter for an interface's index.
-func (k *Socket) GroupFilterOn(group [4]byte, index int) (igmp.Filter, error) {
+func (k *Socket) GroupFilterOn(group ipv4.Addr, index int) (igmp.Filter, error) {
 	if k.Closed() {
 		return igmp.Filter{}, unix.EBADF
 	}
-	if !ipv4.IsMulticast(group) {
+	if !group.IsMulticast() {
 		return igmp.Filter{}, unix.EINVAL
 	}
 	k.s.groupMu.Lock()
@@ -445,7 +445,7 @@ func (k *Socket) GroupFilterOn(group [4]byte, index int) (igmp.Filter, error) {
 func (k *Socket) MaxSources() int { return k.s.maxSources }
 
 // setSources gives a membership other sources. groupMu is held.
-func (k *Socket) setSources(m *groupMembership, mode igmp.Mode, sources [][4]byte, listed bool) {
+func (k *Socket) setSources(m *groupMembership, mode igmp.Mode, sources []ipv4.Addr, listed bool) {
 	old := m.filter()
 	now := groupMembership{mode: mode, sources: sources}
 	k.s.changeGroup(&k.multicast.groups, m, old, now.filter(), func() { m.mode, m.sources, m.listed = mode, sources, listed })
@@ -468,7 +468,7 @@ func (k *Socket) SetMulticastInterface(r GroupRequest) error {
 		if k.s.net.Load().present(index) == nil {
 			return unix.EADDRNOTAVAIL
 		}
-	case addr != [4]byte{}:
+	case !addr.IsUnspecified():
 		ifc := k.s.groupInterface(r)
 		if ifc == nil {
 			return unix.EADDRNOTAVAIL
@@ -484,7 +484,7 @@ func (k *Socket) SetMulticastInterface(r GroupRequest) error {
 }
 
 // MulticastInterface returns what SetMulticastInterface set.
-func (k *Socket) MulticastInterface() (index int, addr [4]byte) {
+func (k *Socket) MulticastInterface() (index int, addr ipv4.Addr) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return int(k.multicast.ifIndex), k.multicast.ifAddr

@@ -30,7 +30,7 @@ type groupFlows struct {
 // A groupFlow is an address, a port and an interface, and whom datagrams to those are
 // for.
 type groupFlow struct {
-	dst   [4]byte
+	dst   ipv4.Addr
 	dport uint16
 	plain bool   // all are all, whatever the source
 	index int32  // of the interface
@@ -43,15 +43,15 @@ type groupFlow struct {
 
 // sourceFlows are sockets that take datagrams of some sources only.
 type sourceFlows struct {
-	excluding []*Socket              // with a list of sources not to take: nearly all are for them
-	including map[[4]byte][]*Socket  // by the sources that they take
-	connected map[flowPeer][]*Socket // by their peer
+	excluding []*Socket               // with a list of sources not to take: nearly all are for them
+	including map[ipv4.Addr][]*Socket // by the sources that they take
+	connected map[flowPeer][]*Socket  // by their peer
 	count     int
 }
 
 // flowPeer is the peer of a connected socket; port 0 stands for all.
 type flowPeer struct {
-	addr [4]byte
+	addr ipv4.Addr
 	port uint16
 }
 
@@ -101,7 +101,7 @@ func (c *groupFlows) grow(n int) {
 func (s *Stack) flowGeneration() uint64 { return 1 + s.flows.changes + s.udp.Changes() }
 
 // place returns the slot of a flow, or the free one where it belongs.
-func (c *groupFlows) place(dst [4]byte, dport uint16, index int32) *groupFlow {
+func (c *groupFlows) place(dst ipv4.Addr, dport uint16, index int32) *groupFlow {
 	h := uint64(binary.NativeEndian.Uint32(dst[:]))<<32 | uint64(dport)<<16
 	h = (h ^ uint64(uint32(index))*0x9e3779b97f4a7c15 ^ c.secret[0]) * c.secret[1]
 	h = (h ^ h>>32) * 0x9e3779b97f4a7c15
@@ -128,7 +128,7 @@ func (s *Stack) findFlow(a *arrival, payload []byte) *groupFlow {
 
 // flowTo returns the flow of a datagram to a broadcast or a group, nil if no socket is
 // bound to its port.
-func (s *Stack) flowTo(dst [4]byte, dport uint16, index int32) *groupFlow {
+func (s *Stack) flowTo(dst ipv4.Addr, dport uint16, index int32) *groupFlow {
 	c := &s.flows
 	if !s.udp.Taken(dport) {
 		return nil
@@ -162,7 +162,7 @@ func (s *Stack) fillFlow(f *groupFlow, as groupFlow) {
 	clear(f.all)
 	as.all = f.all[:0]
 	*f = as
-	multicast := ipv4.IsMulticast(f.dst)
+	multicast := f.dst.IsMulticast()
 	s.udp.Each(f.dst, f.dport, f.index, func(b *udp.Binding[*Socket]) {
 		var m *groupMembership
 		if multicast {
@@ -188,7 +188,7 @@ func (f *groupFlow) add(b *udp.Binding[*Socket], m *groupMembership) {
 		return
 	}
 	if f.some == nil {
-		f.some = &sourceFlows{including: make(map[[4]byte][]*Socket), connected: make(map[flowPeer][]*Socket)}
+		f.some = &sourceFlows{including: make(map[ipv4.Addr][]*Socket), connected: make(map[flowPeer][]*Socket)}
 	}
 	switch l := f.some; {
 	case b.Connected():
@@ -215,7 +215,7 @@ func (f *groupFlow) count() int {
 }
 
 // appendSome appends those of the sockets that take some sources only that take this one.
-func (f *groupFlow) appendSome(sockets []*Socket, src [4]byte, sport uint16) []*Socket {
+func (f *groupFlow) appendSome(sockets []*Socket, src ipv4.Addr, sport uint16) []*Socket {
 	l := f.some
 	sockets = append(sockets, l.including[src]...)
 	lists := [...][]*Socket{l.excluding, l.connected[flowPeer{src, 0}], nil}
@@ -224,7 +224,7 @@ func (f *groupFlow) appendSome(sockets []*Socket, src [4]byte, sport uint16) []*
 	}
 	for _, list := range lists {
 		for _, k := range list {
-			if !ipv4.IsMulticast(f.dst) || k.multicast.admits(f.dst, f.index, src) {
+			if !f.dst.IsMulticast() || k.multicast.admits(f.dst, f.index, src) {
 				sockets = append(sockets, k)
 			}
 		}
@@ -233,7 +233,7 @@ func (f *groupFlow) appendSome(sockets []*Socket, src [4]byte, sport uint16) []*
 }
 
 // anySource reports whether the interface takes what anybody sends to a group.
-func (s *Stack) anySource(group [4]byte, index int32) bool {
+func (s *Stack) anySource(group ipv4.Addr, index int32) bool {
 	i := s.net.Load().byIndex[index]
 	if i == nil {
 		return false

@@ -21,7 +21,7 @@ func (i *Interface) claimer() link.Claimer {
 }
 
 // reserve reserves an address of an interface on every link, or on none.
-func (n *network) reserve(of *Interface, ip [4]byte) error {
+func (n *network) reserve(of *Interface, ip ipv4.Addr) error {
 	for at, i := range n.interfaces {
 		if err := n.reserveOn(i, of, ip); err != nil {
 			for _, done := range n.interfaces[:at] {
@@ -34,35 +34,35 @@ func (n *network) reserve(of *Interface, ip [4]byte) error {
 }
 
 // release undoes reserve.
-func (n *network) release(of *Interface, ip [4]byte) {
+func (n *network) release(of *Interface, ip ipv4.Addr) {
 	for _, i := range n.interfaces {
 		n.releaseOn(i, of, ip)
 	}
 }
 
 // guarded returns whom to ask on interface i for an address of interface of.
-func guarded(i, of *Interface, ip [4]byte) link.Claimer {
-	if i.shares || of.shares || ipv4.IsLoopback(ip) {
+func guarded(i, of *Interface, ip ipv4.Addr) link.Claimer {
+	if i.shares || of.shares || ip.IsLoopback() {
 		return nil
 	}
 	return i.claimer()
 }
 
-func (n *network) reserveOn(i, of *Interface, ip [4]byte) error {
+func (n *network) reserveOn(i, of *Interface, ip ipv4.Addr) error {
 	if c := guarded(i, of, ip); c != nil {
 		return c.ReserveAddress(ip)
 	}
 	return nil
 }
 
-func (n *network) releaseOn(i, of *Interface, ip [4]byte) {
+func (n *network) releaseOn(i, of *Interface, ip ipv4.Addr) {
 	if c := guarded(i, of, ip); c != nil {
 		c.ReleaseAddress(ip)
 	}
 }
 
 // taken returns why an address of an interface is not ours alone any more.
-func (n *network) taken(of *Interface, ip [4]byte) error {
+func (n *network) taken(of *Interface, ip ipv4.Addr) error {
 	for _, i := range n.interfaces {
 		if c := guarded(i, of, ip); c != nil {
 			if err := c.AddressTaken(ip); err != nil {
@@ -118,7 +118,7 @@ func (n *network) claim() {
 	var claimed [][4]byte
 	for _, a := range n.everyAddress() {
 		ip := a.prefix.Addr().As4()
-		if (a.state == AddressInUse || a.state == AddressProbed) && !ipv4.IsLoopback(ip) && !slices.Contains(claimed, ip) {
+		if (a.state == AddressInUse || a.state == AddressProbed) && !ipv4.Addr(ip).IsLoopback() && !slices.Contains(claimed, ip) {
 			claimed = append(claimed, ip)
 		}
 	}

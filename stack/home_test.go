@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"testing"
 
@@ -47,7 +48,7 @@ func TestZeroAddressOfDevice(t *testing.T) {
 	second := addLink(t, p.near, a, "10.8.0.1/24")
 	to := udpSocket(t, p.near, "0.0.0.0:9")
 	zero := netip.MustParseAddrPort("0.0.0.0:9")
-	for device, want := range map[int][4]byte{0: loopbackAddr, p.nearIfc.Index(): {10, 9, 0, 1}, second.Index(): {10, 8, 0, 1}} {
+	for device, want := range map[int]ipv4.Addr{0: loopbackAddr, p.nearIfc.Index(): {10, 9, 0, 1}, second.Index(): {10, 8, 0, 1}} {
 		k := udpSocket(t, p.near, "")
 		check(t, k.SetDevice(device))
 		check(t, k.SendTo([]byte("x"), 0, NoDeadline, zero))

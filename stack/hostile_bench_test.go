@@ -30,7 +30,7 @@ var hostilePairs = []hostilePair{
 				join(t, k, i, 0)
 				return
 			}
-			err := k.JoinSource(GroupRequest{Group: groupAddr(0), Interface: i.Index()}, [4]byte{198, 18, byte(n >> 8), byte(n)})
+			err := k.JoinSource(GroupRequest{Group: groupAddr(0), Interface: i.Index()}, ipv4.Addr{198, 18, byte(n >> 8), byte(n)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,7 +71,7 @@ func pathPair(t testing.TB) (_, _ func(int)) {
 		}
 		return k
 	}
-	other := netip.AddrFrom4([4]byte{10, 9, 0, 3})
+	other := netip.AddrFrom4(ipv4.Addr{10, 9, 0, 3})
 	k, victim := sender(farAddr), sender(other)
 	port := victim.LocalAddr().Port()
 	var errs [2][]byte
@@ -127,7 +127,7 @@ func groupPair(t testing.TB, setup func(k *Socket, n int, i *Interface), groups 
 			group = groupAddr(n % groups)
 		}
 		frames[n] = groupFrame(group, 9, payload(64))
-		src := [4]byte{198, 18, byte(n >> 8), byte(n)}
+		src := ipv4.Addr{198, 18, byte(n >> 8), byte(n)}
 		f := ipv4.Fields{TTL: 1, Protocol: ipv4.ProtocolUDP, Src: src, Dst: group, DontFragment: true}
 		f.Put(frames[n][ipOffset:], udp.HeaderLen+64)
 		udp.Put(frames[n][udpOffset:], src, group, uint16(n*7+1), 9, 64)

@@ -364,7 +364,7 @@ func TestNoAddressNoDatagram(t *testing.T) {
 // TestFloods sends far more than a stack can hold to one that nobody reads.
 func TestFloods(t *testing.T) {
 	mac := func(i int) link.MAC { return link.MAC{2, 1, byte(i >> 16), byte(i >> 8), byte(i)} }
-	addr := func(i int) [4]byte { return [4]byte{10, 9, 0, byte(3 + i%200)} }
+	addr := func(i int) ipv4.Addr { return ipv4.Addr{10, 9, 0, byte(3 + i%200)} }
 	for _, c := range []struct {
 		name  string
 		frame func(i int) []byte

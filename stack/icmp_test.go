@@ -63,7 +63,7 @@ func TestTimestampIsAnswered(t *testing.T) {
 func TestBroadcastEchoIsNotAnswered(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		w.resolved()
-		for _, dst := range [][4]byte{{10, 9, 0, 255}, {255, 255, 255, 255}, {224, 0, 0, 1}} {
+		for _, dst := range []ipv4.Addr{{10, 9, 0, 255}, {255, 255, 255, 255}, {224, 0, 0, 1}} {
 			for _, typ := range []uint8{icmp.Echo, icmp.Timestamp} {
 				w.feed(ip(ipv4.Fields{Protocol: 1, Dst: dst}, icmp.AppendEcho(nil, typ, 1, 1, make([]byte, 12))))
 			}
@@ -74,7 +74,7 @@ func TestBroadcastEchoIsNotAnswered(t *testing.T) {
 
 func TestUnreachables(t *testing.T) {
 	port := datagram(far4, near4, 7, 99, payload(1000))
-	toAll := func(dst [4]byte) []byte { return ip(ipv4.Fields{Dst: dst}, datagram(far4, dst, 7, 99, []byte("x"))) }
+	toAll := func(dst ipv4.Addr) []byte { return ip(ipv4.Fields{Dst: dst}, datagram(far4, dst, 7, 99, []byte("x"))) }
 	bcast := udpFrom(7, 99, "x")
 	copy(bcast, broadcastMAC[:])
 	for _, c := range []struct {
@@ -84,9 +84,9 @@ func TestUnreachables(t *testing.T) {
 	}{
 		{"port", ip(ipv4.Fields{}, port), icmp.CodePort},
 		{"protocol", ip(ipv4.Fields{Protocol: 132}, port), icmp.CodeProtocol},
-		{"port, broadcast", toAll([4]byte{10, 9, 0, 255}), -1},
-		{"port, limited broadcast", toAll([4]byte{255, 255, 255, 255}), -1},
-		{"port, multicast", toAll([4]byte{224, 0, 0, 1}), -1},
+		{"port, broadcast", toAll(ipv4.Addr{10, 9, 0, 255}), -1},
+		{"port, limited broadcast", toAll(ipv4.Addr{255, 255, 255, 255}), -1},
+		{"port, multicast", toAll(ipv4.Addr{224, 0, 0, 1}), -1},
 		{"port, broadcast frame", bcast, -1},
 		{"protocol, later fragment", ip(ipv4.Fields{Protocol: 132, FragmentOffset: 800}, port[800:]), -1},
 		{"about an error", icmpError(icmp.DestinationUnreachable, 3, 0, ip(ipv4.Fields{}, port)[14:]), -1},
@@ -360,7 +360,7 @@ func TestUnconnectedServerLearnsPathMTUs(t *testing.T) {
 		const peers = 40
 		var q [][]byte
 		for i := range peers {
-			a := netip.AddrFrom4([4]byte{10, 9, 0, byte(10 + i)})
+			a := netip.AddrFrom4(ipv4.Addr{10, 9, 0, byte(10 + i)})
 			if err := w.ifc.SetNeighbour(a, farMAC, 0x80); err != nil {
 				t.Fatal(err)
 			}
@@ -376,7 +376,7 @@ func TestUnconnectedServerLearnsPathMTUs(t *testing.T) {
 		}
 		learnt := 0
 		for i := range peers {
-			c := w.socket("", netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 0, byte(10 + i)}), 7).String())
+			c := w.socket("", netip.AddrPortFrom(netip.AddrFrom4(ipv4.Addr{10, 9, 0, byte(10 + i)}), 7).String())
 			if mtu, _ := c.PathMTU(); mtu == 1000 {
 				learnt++
 			}
@@ -450,7 +450,7 @@ func TestSelfPing(t *testing.T) {
 // TestErrorsToSeveral addresses errors and replies to a broadcast and to a group: they
 // mean nothing (RFC 1122, 3.2.2). Requests have no answer but are in order.
 func TestErrorsToSeveral(t *testing.T) {
-	for _, dst := range [][4]byte{{10, 9, 0, 255}, {255, 255, 255, 255}, {224, 0, 0, 1}} {
+	for _, dst := range []ipv4.Addr{{10, 9, 0, 255}, {255, 255, 255, 255}, {224, 0, 0, 1}} {
 		bubble(t, func(t *testing.T, w *wire) {
 			w.resolved()
 			k := w.socket("10.9.0.1:9", "10.9.0.2:7")

@@ -82,8 +82,8 @@ type arrival struct {
 	ifc  *Interface
 	meta *link.Meta
 	h    ipv4.Header
-	src  [4]byte
-	dst  [4]byte
+	src  ipv4.Addr
+	dst  ipv4.Addr
 	kind destination
 	frag int        // length of the largest fragment, 0 if the datagram came whole
 	flow *groupFlow // of a multicast, if it is known
@@ -110,7 +110,7 @@ func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 	// own one, which is zero if it has none, or to a group.
 	switch ordinary := src[0] != 0 && src[0] < 224 && src[0] != 127 && !net.lastByte[src[3]]; {
 	case ordinary && dst == ifc.primary && dst[0] != 0:
-	case ordinary && ipv4.IsMulticast(dst):
+	case ordinary && dst.IsMulticast():
 		if !s.groupAcceptable(&a, payload) {
 			return
 		}
@@ -171,7 +171,7 @@ func (s *Stack) badHeader(c ipv4.Cause) {
 
 // acceptable reports whether a datagram is for us and from where it may be
 // from, and finds out what kind its destination is.
-func (s *Stack) acceptable(net *network, a *arrival, payload []byte, src, dst [4]byte, own bool) bool {
+func (s *Stack) acceptable(net *network, a *arrival, payload []byte, src, dst ipv4.Addr, own bool) bool {
 	r := &s.rx
 	if a.ifc.loopback && !a.meta.ByLoopback {
 		if home := net.homeOf(dst); home != nil {
@@ -201,7 +201,7 @@ func (s *Stack) acceptable(net *network, a *arrival, payload []byte, src, dst [4
 		a.kind = toBroadcast
 		r.count[ipInBcastPkts]++
 		return true
-	case ipv4.IsMulticast(dst):
+	case dst.IsMulticast():
 		return s.groupAcceptable(a, payload)
 	}
 	if a.ifc.loopback {
@@ -223,7 +223,7 @@ func (s *Stack) groupAcceptable(a *arrival, payload []byte) bool {
 	}
 	src := a.src
 	if a.h.Protocol() == ipv4.ProtocolIGMP {
-		src = [4]byte{}
+		src = ipv4.Addr{}
 	}
 	if !a.ifc.inGroup(a.dst, src) {
 		if a.ifc.loopback {

@@ -39,7 +39,7 @@ type Interface struct {
 	index    int32
 	loopback bool
 	info     atomic.Pointer[link.Info]
-	primary  [4]byte // the first address, guarded by the receive lock
+	primary  ipv4.Addr // the first address, guarded by the receive lock
 
 	neighTimer *timer
 	// neighMu guards the neighbour table, who waits for it, untold, and how many datagrams
@@ -48,7 +48,7 @@ type Interface struct {
 	flushing   int
 	flushed    sync.Cond // flushing is 0 again
 	neigh      *arp.Table
-	solicitors map[[4]byte][]*solicitation
+	solicitors map[ipv4.Addr][]*solicitation
 	untold     []EventKind // changes of the link's state that nobody has been told of
 
 	groups groupState
@@ -79,9 +79,9 @@ type network struct {
 	// that count now: see life.go.
 	allAddresses, addresses []ipv4.Address
 	allRoutes, routes       *ipv4.RouteTable
-	idle                    []idleAddress          // those that are not in use
-	local                   map[[4]byte]*Interface // own addresses
-	broadcasts              map[[4]byte]struct{}   // directed broadcast addresses
+	idle                    []idleAddress            // those that are not in use
+	local                   map[ipv4.Addr]*Interface // own addresses
+	broadcasts              map[ipv4.Addr]struct{}   // directed broadcast addresses
 	// lastByte says, for each last byte of an address, whether one of ours, or
 	// a broadcast, ends in it: it spares most datagrams the map.
 	lastByte [256]bool
@@ -90,34 +90,34 @@ type network struct {
 }
 
 // loopbackBroadcast is the broadcast address of 127.0.0.0/8.
-var loopbackBroadcast = [4]byte{127, 255, 255, 255}
+var loopbackBroadcast = ipv4.Addr{127, 255, 255, 255}
 
 // isLocal reports whether a is one of our addresses.
-func (n *network) isLocal(a [4]byte) bool {
-	if ipv4.IsLoopback(a) {
+func (n *network) isLocal(a ipv4.Addr) bool {
+	if a.IsLoopback() {
 		return a != loopbackBroadcast
 	}
 	return n.lastByte[a[3]] && n.local[a] != nil
 }
 
 // isBroadcast reports whether a is the limited or a directed broadcast address.
-func (n *network) isBroadcast(a [4]byte) bool {
+func (n *network) isBroadcast(a ipv4.Addr) bool {
 	if !n.lastByte[a[3]] {
-		return ipv4.IsLimitedBroadcast(a)
+		return a.IsLimitedBroadcast()
 	}
 	_, ok := n.broadcasts[a]
-	return ok || ipv4.IsLimitedBroadcast(a)
+	return ok || a.IsLimitedBroadcast()
 }
 
 // bindable reports whether a socket may bind to a: one of ours, a broadcast, a
 // group, or all addresses.
-func (n *network) bindable(a [4]byte) bool {
-	return a == [4]byte{} || n.isLocal(a) || n.isBroadcast(a) || ipv4.IsMulticast(a)
+func (n *network) bindable(a ipv4.Addr) bool {
+	return a.IsUnspecified() || n.isLocal(a) || n.isBroadcast(a) || a.IsMulticast()
 }
 
 // receivesOnly reports whether a is a group or a broadcast: a socket bound to it
 // sends from another address.
-func (n *network) receivesOnly(a [4]byte) bool { return ipv4.IsMulticast(a) || n.isBroadcast(a) }
+func (n *network) receivesOnly(a ipv4.Addr) bool { return a.IsMulticast() || n.isBroadcast(a) }
 
 // configure replaces the configuration by a changed copy. change may return an
 // error to leave it as it was.
@@ -173,20 +173,20 @@ func (s *Stack) configureLocked(change func(n *network) error) error {
 }
 
 // primary returns the interface's first address, zero if it has none.
-func (n *network) primary(i *Interface) [4]byte {
+func (n *network) primary(i *Interface) ipv4.Addr {
 	for _, a := range n.allAddresses {
 		if a.Iface == int(i.index) {
 			return a.IP()
 		}
 	}
-	return [4]byte{}
+	return ipv4.Addr{}
 }
 
 // index makes the tables that follow from the rest.
 func (n *network) index() {
 	n.byIndex = make(map[int32]*Interface)
-	n.local = make(map[[4]byte]*Interface)
-	n.broadcasts = make(map[[4]byte]struct{})
+	n.local = make(map[ipv4.Addr]*Interface)
+	n.broadcasts = make(map[ipv4.Addr]struct{})
 	for _, i := range n.interfaces {
 		n.byIndex[i.index] = i
 		n.links = append(n.links, i.link)
@@ -355,7 +355,7 @@ func (s *Stack) AddRoute(r ipv4.Route) error {
 		if r.OnLink && r.Iface == 0 {
 			return unix.ENODEV // as ip-route(8): on which link?
 		}
-		if r.Gateway != ([4]byte{}) && !r.OnLink {
+		if !r.Gateway.IsUnspecified() && !r.OnLink {
 			iface, err := n.allRoutes.ResolveGateway(r.Gateway, r.Iface)
 			if err != nil {
 				return err
@@ -380,7 +380,7 @@ func (s *Stack) RemoveRoute(r ipv4.Route) error {
 		defer s.pmtuMu.Unlock()
 		s.pmtu.Forget(func(p ipv4.Path) bool {
 			next := r.Gateway
-			if next == ([4]byte{}) {
+			if next.IsUnspecified() {
 				next = p.Dst
 			}
 			return p.Next == next && (r.Iface == 0 || p.Iface == int32(r.Iface)) &&

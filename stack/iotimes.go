@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -230,7 +231,7 @@ func (k *Socket) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFla
 	f := flow{src: k.addr, device: k.device}
 	k.mu.Unlock()
 	if k.s.net.Load().receivesOnly(f.src) {
-		f.src = [4]byte{}
+		f.src = ipv4.Addr{}
 	}
 	return k.s.solicitBy(k, f, dst, timeout, flags)
 }

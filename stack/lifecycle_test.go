@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"sync"
 	"testing"
@@ -131,7 +132,7 @@ func TestAddressesAtRunTime(t *testing.T) {
 		w.resolved()
 		second := netip.MustParsePrefix("10.7.0.1/16")
 		k := w.socket("0.0.0.0:9", "")
-		dst := [4]byte{10, 7, 0, 1}
+		dst := ipv4.Addr{10, 7, 0, 1}
 		frame := readdressed("x", 30, dst[:])
 		w.feed(frame)
 		w.empty(k)

@@ -277,7 +277,7 @@ func floodSchedule(t *testing.T, w *wire) {
 func floodPathMTUs(t *testing.T, w *wire) {
 	w.defaultRoute()
 	for i := range 3 * small.PathMTUs {
-		k := w.socket("", netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(1 + i)}), 7).String())
+		k := w.socket("", netip.AddrPortFrom(netip.AddrFrom4(ipv4.Addr{198, 51, 100, byte(1 + i)}), 7).String())
 		w.send(k, payload(1400))
 		f := w.sentIP()
 		w.feed(icmpError(icmp.DestinationUnreachable, icmp.CodeFragmentation, icmp.FragmentationRest(600), f[len(f)-1].data[ipOffset:]))

@@ -22,7 +22,7 @@ type groupState struct {
 	timer *timer
 	// users counts the memberships of sockets in each group, whose frames the link
 	// lets through. It is guarded by Stack.groupMu.
-	users map[[4]byte]int
+	users map[ipv4.Addr]int
 	up    bool // the host was told that the link is up
 	// lost says that the link was down since groupTimers looked at it last, though
 	// it may be up again by now.
@@ -34,16 +34,16 @@ func (g *groupState) init(i *Interface, cfg igmp.Config) {
 	cfg.MTU = i.info.Load().MTU
 	g.host = igmp.New(cfg, i.s.random)
 	g.timer = newTimer(i.groupTimers)
-	g.users = make(map[[4]byte]int)
+	g.users = make(map[ipv4.Addr]int)
 	g.up = true
 	g.buf = make([]byte, min(cfg.MTU, 2048))
 }
 
 // enterGroup has the link let a group's frames through: one more socket is a
 // member. groupMu is held.
-func (i *Interface) enterGroup(group [4]byte) error {
+func (i *Interface) enterGroup(group ipv4.Addr) error {
 	if i.groups.users[group] == 0 {
-		if err := i.link.JoinGroup(ipv4.MulticastMAC(group)); err != nil {
+		if err := i.link.JoinGroup(group.MulticastMAC()); err != nil {
 			return err
 		}
 	}
@@ -52,12 +52,12 @@ func (i *Interface) enterGroup(group [4]byte) error {
 }
 
 // exitGroup undoes enterGroup. groupMu is held.
-func (i *Interface) exitGroup(group [4]byte) {
+func (i *Interface) exitGroup(group ipv4.Addr) {
 	if i.groups.users[group]--; i.groups.users[group] > 0 {
 		return
 	}
 	delete(i.groups.users, group)
-	i.link.LeaveGroup(ipv4.MulticastMAC(group)) // a link that is closed has left
+	i.link.LeaveGroup(group.MulticastMAC()) // a link that is closed has left
 }
 
 // changeGroup replaces a socket's filter for a group by another, once apply has
@@ -115,7 +115,7 @@ func (i *Interface) sendIGMP(t *igmp.Transmit) {
 	f := ipv4.Fields{TOS: igmpTOS, TTL: 1, Protocol: ipv4.ProtocolIGMP, DontFragment: true, Src: i.primary,
 		Dst: t.Dst, Options: routerAlert}
 	b := s.pool.get(link.HeaderLen + ipv4.MinHeaderLen + len(routerAlert) + len(t.Message))
-	group, own := ipv4.MulticastMAC(t.Dst), i.info.Load().HardwareAddr
+	group, own := t.Dst.MulticastMAC(), i.info.Load().HardwareAddr
 	n := copy(b, group[:])
 	n += copy(b[n:], own[:])
 	b[n], b[n+1] = unix.ETH_P_IP>>8, unix.ETH_P_IP&0xff
@@ -130,7 +130,7 @@ var routerAlert = ipv4.AppendRouterAlert(nil)
 
 // inGroup reports whether somebody on the interface wants what src sends to a group.
 // The receive lock is held.
-func (i *Interface) inGroup(group, src [4]byte) bool {
+func (i *Interface) inGroup(group, src ipv4.Addr) bool {
 	if g := i.groups.host.Lookup(group); g != nil {
 		return g.Accepts(src)
 	}
@@ -139,7 +139,7 @@ func (i *Interface) inGroup(group, src [4]byte) bool {
 
 // hearsOwn reports whether a multicast that leaves by the interface comes back to
 // this host: somebody is in the group.
-func (s *Stack) hearsOwn(i *Interface, group, src [4]byte) bool {
+func (s *Stack) hearsOwn(i *Interface, group, src ipv4.Addr) bool {
 	s.lockReceive()
 	defer s.unlockReceive()
 	return i.inGroup(group, src)

@@ -13,16 +13,16 @@ import (
 )
 
 // groupAddr returns the nth of a row of groups.
-func groupAddr(n int) [4]byte {
-	var a [4]byte
+func groupAddr(n int) ipv4.Addr {
+	var a ipv4.Addr
 	binary.BigEndian.PutUint32(a[:], 0xef010001+uint32(n)) // 239.1.0.1
 	return a
 }
 
 // groupFrame returns the frame of a datagram from 10.9.0.2:7 to a group.
-func groupFrame(group [4]byte, port uint16, data []byte) []byte {
+func groupFrame(group ipv4.Addr, port uint16, data []byte) []byte {
 	b := udpFrame(port, data)
-	mac := ipv4.MulticastMAC(group)
+	mac := group.MulticastMAC()
 	copy(b, mac[:])
 	f := ipv4.Fields{TTL: 1, Protocol: ipv4.ProtocolUDP, Src: far4, Dst: group, DontFragment: true}
 	f.Put(b[ipOffset:], udp.HeaderLen+len(data))

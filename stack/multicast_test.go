@@ -17,15 +17,15 @@ import (
 )
 
 var (
-	groupA = [4]byte{239, 1, 2, 3}
-	groupB = [4]byte{239, 1, 2, 4}
+	groupA = ipv4.Addr{239, 1, 2, 3}
+	groupB = ipv4.Addr{239, 1, 2, 4}
 )
 
 // igmpRouters is where version 3 reports go (RFC 3376, section 4.2.14).
-var igmpRouters = [4]byte{224, 0, 0, 22}
+var igmpRouters = ipv4.Addr{224, 0, 0, 22}
 
 // join makes k a member on the wire's interface.
-func (w *wire) join(k *Socket, group [4]byte) {
+func (w *wire) join(k *Socket, group ipv4.Addr) {
 	w.t.Helper()
 	if err := k.JoinGroup(GroupRequest{Group: group, Interface: w.ifc.Index()}); err != nil {
 		w.t.Fatalf("JoinGroup: %v", err)
@@ -33,15 +33,15 @@ func (w *wire) join(k *Socket, group [4]byte) {
 }
 
 // on names a group on the wire's interface.
-func (w *wire) on(group [4]byte) GroupRequest {
+func (w *wire) on(group ipv4.Addr) GroupRequest {
 	return GroupRequest{Group: group, Interface: w.ifc.Index()}
 }
 
 // fromHost returns the frame of a datagram to a group from 10.9.0.host.
-func fromHost(host byte, group [4]byte, port uint16, data string) []byte {
-	src := [4]byte{10, 9, 0, host}
+func fromHost(host byte, group ipv4.Addr, port uint16, data string) []byte {
+	src := ipv4.Addr{10, 9, 0, host}
 	b := ip(ipv4.Fields{Src: src, Dst: group, TTL: 1}, datagram(src, group, 7, port, []byte(data)))
-	mac := ipv4.MulticastMAC(group)
+	mac := group.MulticastMAC()
 	copy(b, mac[:])
 	return b
 }
@@ -60,7 +60,7 @@ func (w *wire) reports() []igmp.Message {
 			w.t.Fatalf("bad IGMP message %x: %v", p, cause)
 		}
 		if h.TTL() != 1 || h.TOS() != 0xc0 || !slices.Equal([]byte(h.Options()), routerAlert) || h.Src() != near4 ||
-			link.MAC(f.data[:6]) != ipv4.MulticastMAC(h.Dst()) || h.Dst() != igmpRouters {
+			link.MAC(f.data[:6]) != h.Dst().MulticastMAC() || h.Dst() != igmpRouters {
 			w.t.Fatalf("the report's headers are wrong: %x", f.data[:40])
 		}
 		out = append(out, m)
@@ -77,7 +77,7 @@ func TestMulticastIsForMembers(t *testing.T) {
 		w.feed(fromHost(2, groupA, 9, "nobody"))
 		w.grew("OutbandDropNoMember", 1)
 		w.join(member, groupA)
-		if got := w.near.Groups()[ipv4.MulticastMAC(groupA)]; got != 1 {
+		if got := w.near.Groups()[groupA.MulticastMAC()]; got != 1 {
 			t.Errorf("the link has the group %d times, want once", got)
 		}
 		for range 2 { // the second by the flow that is remembered
@@ -123,14 +123,14 @@ func TestSourceFilters(t *testing.T) {
 			}
 		}
 		all.SetMulticastAll(false)
-		if err := only2.JoinSource(w.on(groupA), [4]byte{10, 9, 0, 2}); err != nil {
+		if err := only2.JoinSource(w.on(groupA), ipv4.Addr{10, 9, 0, 2}); err != nil {
 			t.Fatal(err)
 		}
 		not2.SetMulticastAll(false)
 		want(2, only2)
 		want(3)
 		w.join(not2, groupA)
-		if err := not2.BlockSource(w.on(groupA), [4]byte{10, 9, 0, 2}); err != nil {
+		if err := not2.BlockSource(w.on(groupA), ipv4.Addr{10, 9, 0, 2}); err != nil {
 			t.Fatal(err)
 		}
 		want(2, only2)
@@ -138,11 +138,11 @@ func TestSourceFilters(t *testing.T) {
 		w.join(all, groupA)
 		want(2, only2, all)
 		want(3, not2, all)
-		if err := only2.LeaveSource(w.on(groupA), [4]byte{10, 9, 0, 2}); err != nil {
+		if err := only2.LeaveSource(w.on(groupA), ipv4.Addr{10, 9, 0, 2}); err != nil {
 			t.Fatal(err)
 		}
 		want(2, only2, all) // no filter of its own any more, but IP_MULTICAST_ALL
-		if err := not2.UnblockSource(w.on(groupA), [4]byte{10, 9, 0, 2}); err != nil {
+		if err := not2.UnblockSource(w.on(groupA), ipv4.Addr{10, 9, 0, 2}); err != nil {
 			t.Fatal(err)
 		}
 		want(2, only2, not2, all)
@@ -154,7 +154,7 @@ func TestFilterCalls(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		k := w.socket("0.0.0.0:9", "")
 		a := w.on(groupA)
-		src := func(n byte) [4]byte { return [4]byte{10, 9, 0, n} }
+		src := func(n byte) ipv4.Addr { return ipv4.Addr{10, 9, 0, n} }
 		for _, c := range []struct {
 			name string
 			call func() error
@@ -191,7 +191,7 @@ func TestFilterCalls(t *testing.T) {
 			}
 		}
 		w.join(k, groupA)
-		f := igmp.Filter{Mode: igmp.Include, Sources: [][4]byte{src(9), src(2), src(5)}}
+		f := igmp.Filter{Mode: igmp.Include, Sources: []ipv4.Addr{src(9), src(2), src(5)}}
 		if err := k.SetGroupFilter(a, f); err != nil {
 			t.Fatal(err)
 		}
@@ -232,7 +232,7 @@ func generalQuery() []byte {
 	query := []byte{0x11, 100, 0, 0, 0, 0, 0, 0, 2, 125, 0, 0}
 	binary.BigEndian.PutUint16(query[2:], ^checksum.Sum(query, 0))
 	q := ip(ipv4.Fields{Src: far4, Dst: allHosts, TTL: 1, Protocol: ipv4.ProtocolIGMP, Options: routerAlert}, query)
-	mac := ipv4.MulticastMAC(allHosts)
+	mac := allHosts.MulticastMAC()
 	copy(q, mac[:])
 	return q
 }
@@ -298,7 +298,7 @@ func TestOwnMulticastIsHeard(t *testing.T) {
 			for _, f := range w.sentIP() {
 				if h, _, _ := ipv4.Parse(f.data[ipOffset:]); h.Protocol() == ipv4.ProtocolUDP {
 					got++
-					if h.Src() != near4 || h.TTL() != 1 || link.MAC(f.data[:6]) != ipv4.MulticastMAC(groupA) {
+					if h.Src() != near4 || h.TTL() != 1 || link.MAC(f.data[:6]) != groupA.MulticastMAC() {
 						t.Errorf("wrong headers: %x", f.data[:34])
 					}
 				}
@@ -436,7 +436,7 @@ func TestSuperPacketToGroup(t *testing.T) {
 		whole.SetGRO(true)
 		w.join(whole, groupA)
 		w.join(cut, groupA)
-		for _, to := range [][4]byte{groupA, {10, 9, 0, 255}} {
+		for _, to := range []ipv4.Addr{groupA, {10, 9, 0, 255}} {
 			f := link.Frame{Data: fromHost(2, to, 9, "aaabbbcc")}
 			f.GSO, f.GSOSize, f.Checksum = link.GSOUDP, 3, link.ChecksumPartial
 			if !w.near.Inject(f) {

@@ -14,7 +14,7 @@ import (
 // neighbour asks the table for the hardware address of addr. version is 0 if it
 // is not known yet. What waited for the neighbour leaves before anything else goes
 // there: a patient caller, who is not the one who sends that, waits until it has.
-func (i *Interface) neighbour(addr, src [4]byte, patient bool) (*arp.Entry, link.MAC, uint32, unix.Errno) {
+func (i *Interface) neighbour(addr, src ipv4.Addr, patient bool) (*arp.Entry, link.MAC, uint32, unix.Errno) {
 	now := i.s.clock.Now()
 	i.neighMu.Lock()
 	var e *arp.Entry
@@ -57,7 +57,7 @@ func (i *Interface) neighbour(addr, src [4]byte, patient bool) (*arp.Entry, link
 }
 
 // confirm takes it from the sender that a neighbour is reachable (MSG_CONFIRM).
-func (i *Interface) confirm(addr [4]byte) {
+func (i *Interface) confirm(addr ipv4.Addr) {
 	i.neighMu.Lock()
 	i.neigh.Confirm(i.s.clock.Now(), addr)
 	deadline := i.neigh.Deadline()
@@ -160,11 +160,11 @@ type arpHost struct {
 }
 
 // Local implements arp.Host.
-func (h arpHost) Local(ip [4]byte) bool { return h.net.lastByte[ip[3]] && h.net.local[ip] != nil }
+func (h arpHost) Local(ip ipv4.Addr) bool { return h.net.lastByte[ip[3]] && h.net.local[ip] != nil }
 
 // Source implements arp.Host.
-func (h arpHost) Source(target [4]byte) [4]byte {
-	src, _ := ipv4.SelectSource(h.net.addresses, target, [4]byte{}, h.index)
+func (h arpHost) Source(target ipv4.Addr) ipv4.Addr {
+	src, _ := ipv4.SelectSource(h.net.addresses, target, ipv4.Addr{}, h.index)
 	return src
 }
 

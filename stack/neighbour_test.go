@@ -299,7 +299,7 @@ func TestARPIsAnswered(t *testing.T) {
 			m.TargetMAC() != farMAC || link.MAC(got[0].data[:6]) != farMAC {
 			t.Fatalf("reply %x", got[0].data)
 		}
-		w.feed(arpPacket(broadcastMAC, arp.OpRequest, farMAC, far4, link.MAC{}, [4]byte{10, 9, 0, 77}))
+		w.feed(arpPacket(broadcastMAC, arp.OpRequest, farMAC, far4, link.MAC{}, ipv4.Addr{10, 9, 0, 77}))
 		if got := w.sentARP(); len(got) != 0 {
 			t.Fatal("a request for another host was answered")
 		}

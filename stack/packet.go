@@ -27,7 +27,7 @@ type packet struct {
 type outPacket struct {
 	ifc      *Interface // for frame
 	frame    []byte     // a whole frame, the pool's; or
-	src, dst [4]byte    // an ICMP message, whose bytes are the pool's,
+	src, dst ipv4.Addr  // an ICMP message, whose bytes are the pool's,
 	counter  counter    // and what it counts as
 	packet
 }

@@ -40,11 +40,11 @@ type path struct {
 	df      bool
 
 	ifc      *Interface
-	next     [4]byte
+	next     ipv4.Addr
 	hop      hop
 	tag      tag
 	later    *later // of one datagram's path; nil: now
-	dst      [4]byte
+	dst      ipv4.Addr
 	dstPort  uint16
 	mtuRule  int32 // IP_PMTUDISC_*
 	resolved bool
@@ -71,7 +71,7 @@ type pathSpec struct {
 	tag              tag
 	later            *later
 	options          *ipv4.SentOptions // nil: none
-	final            [4]byte           // where a source route ends; dst is where it begins
+	final            ipv4.Addr         // where a source route ends; dst is where it begins
 }
 
 // makePath fills in p for the spec, all but the neighbour, with the socket's way out.
@@ -181,7 +181,7 @@ func (p *path) resolve(patient bool) (entry *arp.Entry, ok bool, e unix.Errno) {
 	case p.hop.kind == toBroadcast || p.ifc.s.net.Load().isBroadcast(p.next): // another device's, by this one
 		copy(p.header[:6], broadcastMAC[:])
 	case p.hop.kind == toMulticast:
-		m := ipv4.MulticastMAC(p.dst)
+		m := p.dst.MulticastMAC()
 		copy(p.header[:6], m[:])
 	default:
 		entry, mac, version, e := p.ifc.neighbour(p.next, p.hop.src, patient)

@@ -13,7 +13,7 @@ import (
 
 // Info is what is known of a received datagram beside its bytes.
 type Info struct {
-	From, To         [4]byte // source and destination address
+	From, To         ipv4.Addr // source and destination address
 	FromPort, ToPort uint16
 	peeked           bool // MSG_PEEK has returned it, if it has no bytes
 	Len              int  // bytes of payload, however many fitted

@@ -30,9 +30,9 @@ type rawSocket struct {
 	filter         atomic.Uint32 // ICMP_FILTER: the types, as bits, that are not wanted
 
 	// What follows is guarded by the receive lock.
-	local, peer [4]byte // zero: any
-	device      int32   // 0: any
-	entered     bool    // it is in the table
+	local, peer ipv4.Addr // zero: any
+	device      int32     // 0: any
+	entered     bool      // it is in the table
 }
 
 // rawTable holds the raw sockets by protocol. It is guarded by the receive lock.
@@ -99,7 +99,7 @@ func (s *Stack) leaveRawLocked(k *Socket) {
 
 // bindRawLocked is Bind for a raw socket, which may be bound again until it is
 // connected. k.mu is held.
-func (k *Socket) bindRawLocked(addr [4]byte) unix.Errno {
+func (k *Socket) bindRawLocked(addr ipv4.Addr) unix.Errno {
 	if k.connected {
 		return unix.EINVAL
 	}
@@ -118,9 +118,9 @@ func (k *Socket) bindRawLocked(addr [4]byte) unix.Errno {
 // socket loses its address and, for good, its protocol: it receives nothing any
 // more. k.mu is held.
 func (k *Socket) disconnectRawLocked() {
-	k.addr, k.bound, k.port = [4]byte{}, [4]byte{}, 0
+	k.addr, k.bound, k.port = ipv4.Addr{}, ipv4.Addr{}, 0
 	k.s.lockReceive()
-	k.raw.local, k.raw.peer, k.raw.device = [4]byte{}, [4]byte{}, 0
+	k.raw.local, k.raw.peer, k.raw.device = ipv4.Addr{}, ipv4.Addr{}, 0
 	k.s.leaveRawLocked(k)
 	k.s.unlockReceive()
 }
@@ -186,8 +186,8 @@ func (k *Socket) ICMPFilter() (uint32, error) {
 
 // matches reports whether a datagram from a peer to an address of ours, by a
 // device, is the socket's. The receive lock is held.
-func (w *rawSocket) matches(local, peer [4]byte, device int32) bool {
-	return (w.local == [4]byte{} || w.local == local) && (w.peer == [4]byte{} || w.peer == peer) &&
+func (w *rawSocket) matches(local, peer ipv4.Addr, device int32) bool {
+	return (w.local.IsUnspecified() || w.local == local) && (w.peer.IsUnspecified() || w.peer == peer) &&
 		(w.device == 0 || w.device == device)
 }
 
@@ -300,12 +300,12 @@ func (k *Socket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing)
 
 // completeHeader fills in what the caller may leave out of a header of hlen bytes.
 func (k *Socket) completeHeader(p *path, b []byte, hlen int) {
-	if [4]byte(b[12:]) == [4]byte{} {
+	if ipv4.Addr(b[12:]).IsUnspecified() {
 		copy(b[12:16], p.hop.src[:])
 	}
 	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
 	if df := b[6]&0x40 != 0; b[4]|b[5] == 0 && !df {
-		id := k.s.ident.Next(k.s.clock.Now(), [4]byte(b[12:]), [4]byte(b[16:]), b[9], 1)
+		id := k.s.ident.Next(k.s.clock.Now(), ipv4.Addr(b[12:]), ipv4.Addr(b[16:]), b[9], 1)
 		binary.BigEndian.PutUint16(b[4:], id)
 	}
 	b[10], b[11] = 0, 0

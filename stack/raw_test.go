@@ -147,7 +147,7 @@ func TestRawForgedError(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
 	k := rawSocketOf(t, p.near, testProtocol)
 	k.SetRecvErr(true)
-	quoted := ipv4Datagram(testProtocol, nearAddr.As4(), [4]byte{10, 9, 0, 99}, "never sent")
+	quoted := ipv4Datagram(testProtocol, nearAddr.As4(), ipv4.Addr{10, 9, 0, 99}, "never sent")
 	b := icmp.AppendError(nil, icmp.DestinationUnreachable, icmp.CodePort, 0, quoted)
 	sendTo(t, rawSocketOf(t, p.far, unix.IPPROTO_ICMP), b, nearAddr)
 	nothing(t, k)
@@ -165,7 +165,7 @@ func TestRawForgedError(t *testing.T) {
 }
 
 // ipv4Datagram returns a datagram with a header of 20 bytes.
-func ipv4Datagram(proto uint8, src, dst [4]byte, payload string) []byte {
+func ipv4Datagram(proto uint8, src, dst ipv4.Addr, payload string) []byte {
 	f := ipv4.Fields{TTL: 64, Protocol: proto, Src: src, Dst: dst, ID: 1}
 	b := make([]byte, ipv4.MinHeaderLen, 100)
 	f.Put(b, len(payload))
@@ -216,7 +216,7 @@ func TestICMPFilter(t *testing.T) {
 func TestHeaderIncluded(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
 	k, far := rawSocketOf(t, p.near, unix.IPPROTO_RAW), rawSocketOf(t, p.far, testProtocol)
-	b := ipv4Datagram(testProtocol, [4]byte{}, farAddr.As4(), "mine")
+	b := ipv4Datagram(testProtocol, ipv4.Addr{}, farAddr.As4(), "mine")
 	b[2], b[3], b[4], b[5], b[10], b[11] = 9, 9, 0, 0, 9, 9
 	sent := bytes.Clone(b)
 	sendTo(t, k, b, farAddr)

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"encoding/binary"
+	"github.com/outband/outband/ipv4"
 	"sync/atomic"
 )
 
@@ -22,14 +23,14 @@ type recentDestinations struct {
 }
 
 // place returns the set of a destination, and what stands there for it: never 0.
-func (r *recentDestinations) place(socket uint64, dst [4]byte) (set *[recentWays]atomic.Uint32, tag uint32) {
+func (r *recentDestinations) place(socket uint64, dst ipv4.Addr) (set *[recentWays]atomic.Uint32, tag uint32) {
 	h := (socket<<32 ^ uint64(binary.BigEndian.Uint32(dst[:])) ^ r.secret) * 0x9e3779b97f4a7c15
 	h = (h ^ h>>29) * 0xbf58476d1ce4e5b9
 	return &r.sets[h>>52], uint32(h) | 1
 }
 
 // add notes that a socket sends to dst.
-func (r *recentDestinations) add(socket uint64, dst [4]byte) {
+func (r *recentDestinations) add(socket uint64, dst ipv4.Addr) {
 	set, tag := r.place(socket, dst)
 	free := tag >> 1 % recentWays // if the set is full, any of them goes
 	for i := range set {
@@ -44,7 +45,7 @@ func (r *recentDestinations) add(socket uint64, dst [4]byte) {
 }
 
 // has reports whether the socket sent to dst lately.
-func (r *recentDestinations) has(socket uint64, dst [4]byte) bool {
+func (r *recentDestinations) has(socket uint64, dst ipv4.Addr) bool {
 	set, tag := r.place(socket, dst)
 	for i := range set {
 		if set[i].Load() == tag {

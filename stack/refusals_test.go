@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"github.com/outband/outband/ipv4"
 	"testing"
 
 	"github.com/outband/outband/icmp"
@@ -10,7 +11,7 @@ import (
 // What is known of a gateway is no news: nobody is told, and no path looked up anew.
 func TestGatewaysKnown(t *testing.T) {
 	var g gateways
-	a, b := gateway{addr: [4]byte{10, 9, 0, 254}}, gateway{addr: [4]byte{10, 9, 0, 253}}
+	a, b := gateway{addr: ipv4.Addr{10, 9, 0, 254}}, gateway{addr: ipv4.Addr{10, 9, 0, 253}}
 	for _, step := range []struct {
 		at             gateway
 		failed         bool
@@ -63,7 +64,7 @@ func TestMulticastInterfaceThatIsNotThere(t *testing.T) {
 		if err := k.SetMulticastInterface(GroupRequest{Interface: w.ifc.Index() + 100}); err != unix.EADDRNOTAVAIL {
 			t.Errorf("by index: %v", err)
 		}
-		if err := k.SetMulticastInterface(GroupRequest{Address: [4]byte{10, 77, 0, 1}}); err != unix.EADDRNOTAVAIL {
+		if err := k.SetMulticastInterface(GroupRequest{Address: ipv4.Addr{10, 77, 0, 1}}); err != unix.EADDRNOTAVAIL {
 			t.Errorf("by address: %v", err)
 		}
 		check(t, k.SetMulticastInterface(GroupRequest{Interface: w.ifc.Index()}))

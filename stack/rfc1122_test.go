@@ -60,12 +60,12 @@ func TestQueriesNotAnswered(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		typ  uint8
-		dst  [4]byte
+		dst  ipv4.Addr
 	}{
 		{"information request", informationRequest, near4},
 		{"address mask request", maskRequest, near4},
-		{"timestamp, broadcast", icmp.Timestamp, [4]byte{10, 9, 0, 255}},
-		{"timestamp, limited broadcast", icmp.Timestamp, [4]byte{255, 255, 255, 255}},
+		{"timestamp, broadcast", icmp.Timestamp, ipv4.Addr{10, 9, 0, 255}},
+		{"timestamp, limited broadcast", icmp.Timestamp, ipv4.Addr{255, 255, 255, 255}},
 		{"timestamp, group", icmp.Timestamp, allHosts},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -113,8 +113,8 @@ func TestAllHostsFromTheStart(t *testing.T) {
 // TestQueriesAreHeardHoweverAddressed sends general queries to addresses of the host, the
 // second of an interface and one of loopback's among them, and to groups (RFC 3376, 4.1.12).
 func TestQueriesAreHeardHoweverAddressed(t *testing.T) {
-	second := [4]byte{10, 9, 0, 7}
-	for name, dst := range map[string][4]byte{"all hosts": allHosts, "the group": groupA, "the first address": near4, "the second address": second} {
+	second := ipv4.Addr{10, 9, 0, 7}
+	for name, dst := range map[string]ipv4.Addr{"all hosts": allHosts, "the group": groupA, "the first address": near4, "the second address": second} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *wire) {
 				check(t, w.ifc.AddAddress(netip.PrefixFrom(netip.AddrFrom4(second), 24)))

@@ -9,12 +9,12 @@ import (
 
 // flow is what a route is looked up for.
 type flow struct {
-	src, dst  [4]byte // src zero: to be chosen
-	device    int32   // 0: any
-	broadcast bool    // broadcast destinations are allowed
-	onLink    bool    // no gateway: MSG_DONTROUTE
-	anySource bool    // src need not be ours: IP_TRANSPARENT
-	self      bool    // dst was the zero address, see thisHost
+	src, dst  ipv4.Addr // src zero: to be chosen
+	device    int32     // 0: any
+	broadcast bool      // broadcast destinations are allowed
+	onLink    bool      // no gateway: MSG_DONTROUTE
+	anySource bool      // src need not be ours: IP_TRANSPARENT
+	self      bool      // dst was the zero address, see thisHost
 }
 
 // destination is the kind of address that a datagram goes to.
@@ -29,8 +29,8 @@ const (
 // hop is the answer: where a datagram to a destination leaves, and as whom.
 type hop struct {
 	ifc     *Interface
-	src     [4]byte
-	next    [4]byte // the neighbour: the gateway, or the destination itself
+	src     ipv4.Addr
+	next    ipv4.Addr // the neighbour: the gateway, or the destination itself
 	kind    destination
 	mtu     int
 	pathMTU int // learnt from ICMP, else mtu
@@ -43,7 +43,7 @@ type hop struct {
 }
 
 // loopbackAddr is this host, as itself.
-var loopbackAddr = [4]byte{127, 0, 0, 1}
+var loopbackAddr = ipv4.Addr{127, 0, 0, 1}
 
 // route finds the way to f.dst by the rules of Linux' ip_route_output_key:
 // own addresses by loopback, limited broadcast and multicast by the device or
@@ -52,11 +52,11 @@ var loopbackAddr = [4]byte{127, 0, 0, 1}
 // or blackhole route. EACCES: a broadcast that is not allowed.
 func (s *Stack) route(f flow) (hop, unix.Errno) {
 	net := s.net.Load()
-	if f.src != ([4]byte{}) && !net.isLocal(f.src) {
+	if !f.src.IsUnspecified() && !net.isLocal(f.src) {
 		switch {
-		case ipv4.IsMulticast(f.src) || ipv4.IsLimitedBroadcast(f.src):
+		case f.src.IsMulticast() || f.src.IsLimitedBroadcast():
 			return hop{}, unix.EINVAL
-		case !f.anySource, f.device == 0 && (ipv4.IsMulticast(f.dst) || ipv4.IsLimitedBroadcast(f.dst)):
+		case !f.anySource, f.device == 0 && (f.dst.IsMulticast() || f.dst.IsLimitedBroadcast()):
 			return hop{}, unix.ENETUNREACH // the latter for want of a device
 		}
 	}
@@ -69,8 +69,8 @@ func (s *Stack) route(f flow) (hop, unix.Errno) {
 		return net.localHop(f), 0
 	}
 	h := hop{next: f.dst, src: f.src}
-	limited := ipv4.IsLimitedBroadcast(f.dst)
-	if limited || ipv4.IsMulticast(f.dst) {
+	limited := f.dst.IsLimitedBroadcast()
+	if limited || f.dst.IsMulticast() {
 		if h.kind = toMulticast; limited {
 			h.kind = toBroadcast
 		}
@@ -83,9 +83,9 @@ func (s *Stack) route(f flow) (hop, unix.Errno) {
 	}
 	if !h.ifc.loopback { // loopback addresses stay on loopback
 		switch {
-		case ipv4.IsLoopback(f.src):
+		case f.src.IsLoopback():
 			return hop{}, unix.EINVAL
-		case ipv4.IsLoopback(f.dst): // by a gateway, or a route of the program's
+		case f.dst.IsLoopback(): // by a gateway, or a route of the program's
 			return hop{}, unix.EHOSTUNREACH
 		}
 	}
@@ -103,7 +103,7 @@ func (s *Stack) route(f flow) (hop, unix.Errno) {
 			h.pathMTU, h.mtuLocked = min(h.mtu, m), locked
 		}
 	}
-	if h.src == ([4]byte{}) {
+	if h.src.IsUnspecified() {
 		src, ok := ipv4.SelectSource(net.addresses, f.dst, h.next, int(h.ifc.index))
 		if !ok && h.kind == toUnicast {
 			return hop{}, unix.ENETUNREACH
@@ -117,13 +117,13 @@ func (s *Stack) route(f flow) (hop, unix.Errno) {
 // thisHost makes the zero address, as destination, the one that it stands for: the
 // source's, else the device's, else 127.0.0.1.
 func (n *network) thisHost(f *flow) {
-	if f.dst != ([4]byte{}) {
+	if !f.dst.IsUnspecified() {
 		return
 	}
-	if f.src == ([4]byte{}) && f.device != 0 {
-		f.src, _ = ipv4.SelectSource(n.addresses, f.dst, [4]byte{}, int(f.device))
+	if f.src.IsUnspecified() && f.device != 0 {
+		f.src, _ = ipv4.SelectSource(n.addresses, f.dst, ipv4.Addr{}, int(f.device))
 	}
-	if f.dst, f.self = f.src, true; f.dst == ([4]byte{}) {
+	if f.dst, f.self = f.src, true; f.dst.IsUnspecified() {
 		f.dst = loopbackAddr
 	}
 }
@@ -147,7 +147,7 @@ func (s *Stack) lookupRoute(n *network, f flow, h *hop) unix.Errno {
 	if e := r.Type.Errno(); e != 0 {
 		return e
 	}
-	if n.spares != nil && r.Gateway != ([4]byte{}) {
+	if n.spares != nil && !r.Gateway.IsUnspecified() {
 		r = s.choose(n, r, f.device)
 	}
 	if r.Type == ipv4.Broadcast {
@@ -156,10 +156,10 @@ func (s *Stack) lookupRoute(n *network, f flow, h *hop) unix.Errno {
 	if h.ifc = n.byIndex[int32(r.Iface)]; h.ifc == nil {
 		return unix.ENETUNREACH
 	}
-	if r.Gateway != ([4]byte{}) {
+	if !r.Gateway.IsUnspecified() {
 		h.next = r.Gateway
 	}
-	if h.src == ([4]byte{}) {
+	if h.src.IsUnspecified() {
 		h.src = r.Source
 	}
 	h.mtu = r.MTU
@@ -180,8 +180,8 @@ func (n *network) reaches(f flow) bool {
 
 // homeOf returns the interface that has an address, nil if none has: what is sent
 // to it from this host counts as having come in by that one (Linux' inet_iif).
-func (n *network) homeOf(addr [4]byte) *Interface {
-	if home := n.local[addr]; home != nil || !ipv4.IsLoopback(addr) {
+func (n *network) homeOf(addr ipv4.Addr) *Interface {
+	if home := n.local[addr]; home != nil || !addr.IsLoopback() {
 		return home
 	}
 	return n.loopback
@@ -189,7 +189,7 @@ func (n *network) homeOf(addr [4]byte) *Interface {
 
 // primaryOf returns the address that is preferred as source to one of our own: of a
 // secondary address it is the primary one of its subnet, which stands before it.
-func (n *network) primaryOf(addr [4]byte) [4]byte {
+func (n *network) primaryOf(addr ipv4.Addr) ipv4.Addr {
 	at := slices.IndexFunc(n.addresses, func(a ipv4.Address) bool { return a.IP() == addr })
 	if at < 0 || !n.addresses[at].Secondary {
 		return addr
@@ -207,8 +207,8 @@ func (n *network) primaryOf(addr [4]byte) [4]byte {
 func (n *network) localHop(f flow) hop {
 	src := f.src
 	switch {
-	case src != [4]byte{}:
-	case ipv4.IsLoopback(f.dst):
+	case !src.IsUnspecified():
+	case f.dst.IsLoopback():
 		src = loopbackAddr // the preferred source of the route to 127.0.0.0/8
 	default:
 		src = n.primaryOf(f.dst)
@@ -230,15 +230,15 @@ func (n *network) interfaceFor(f flow) *Interface {
 
 // interfaceWith returns the interface that has an address of ours, nil if none has it:
 // loopback has all of its network.
-func (n *network) interfaceWith(addr [4]byte) *Interface {
-	if ipv4.IsLoopback(addr) && n.isLocal(addr) {
+func (n *network) interfaceWith(addr ipv4.Addr) *Interface {
+	if addr.IsLoopback() && n.isLocal(addr) {
 		return n.loopback
 	}
 	return n.local[addr]
 }
 
 // pathOf returns what names the path to dst by this hop.
-func (h *hop) pathOf(dst [4]byte) ipv4.Path {
+func (h *hop) pathOf(dst ipv4.Addr) ipv4.Path {
 	return ipv4.Path{Dst: dst, Next: h.next, Iface: h.ifc.index}
 }
 

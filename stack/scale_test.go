@@ -2,6 +2,7 @@ package stack
 
 import (
 	"fmt"
+	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"runtime"
 	"testing"
@@ -16,7 +17,7 @@ import (
 var crowds = []int{10, 100_000}
 
 // hostAddr returns the n-th address of 10.0.0.0/8 that is neither near's nor far's.
-func hostAddr(n int) [4]byte { return [4]byte{10, byte(16 + n>>16), byte(n >> 8), byte(n)} }
+func hostAddr(n int) ipv4.Addr { return ipv4.Addr{10, byte(16 + n>>16), byte(n >> 8), byte(n)} }
 
 // crowdStack is a stack with 10.9.0.1/8 on a replay link.
 func crowdStack(b testing.TB) (*Stack, *replay, *Interface) {
@@ -61,7 +62,7 @@ func BenchmarkReceiveAmongSockets(b *testing.B) {
 			sockets[i] = udpSocket(b, s, netip.AddrPortFrom(netip.AddrFrom4(dst), port).String())
 			frames[i] = with(udpFrame(port, payload(64)), 30, dst[:]...)
 			repairIP(frames[i])
-			src := [4]byte{10, 9, 0, 2}
+			src := ipv4.Addr{10, 9, 0, 2}
 			udp.Put(frames[i][udpOffset:], src, dst, 7, port, 64)
 		}
 		buf := make([]byte, 2048)

@@ -73,7 +73,7 @@ func TestBroadcast(t *testing.T) {
 			for range 3 {
 				ks = append(ks, w.shared("0.0.0.0:9"))
 			}
-			dst := [4]byte{10, 9, 0, 255}
+			dst := ipv4.Addr{10, 9, 0, 255}
 			w.feed(ip(ipv4.Fields{Dst: dst}, datagram(far4, dst, 7, 9, []byte("all"))))
 			for _, k := range ks {
 				w.got(k, "all")
@@ -384,7 +384,7 @@ func TestConnectChangesTheSource(t *testing.T) {
 		addLink(t, w.s, a, "10.8.0.1/24")
 		k := w.socket("", "")
 		to := netip.MustParseAddrPort("10.9.0.2:7")
-		for _, want := range [][4]byte{near4, {10, 8, 0, 1}} {
+		for _, want := range []ipv4.Addr{near4, {10, 8, 0, 1}} {
 			if err := k.SendTo([]byte("x"), 0, NoDeadline, to); err != nil {
 				t.Fatal(err)
 			}

@@ -63,12 +63,12 @@ type Socket struct {
 
 	// mu guards what follows and makes configuration calls take turns.
 	mu        sync.Mutex
-	addr      [4]byte // bound to, or chosen by Connect
-	bound     [4]byte // bound to by Bind
-	source    [4]byte // what Connect chose to send from, of a socket bound to a broadcast or a group
+	addr      ipv4.Addr // bound to, or chosen by Connect
+	bound     ipv4.Addr // bound to by Bind
+	source    ipv4.Addr // what Connect chose to send from, of a socket bound to a broadcast or a group
 	port      uint16
 	userPort  bool // Bind named the port, so a disconnect keeps it
-	peer      [4]byte
+	peer      ipv4.Addr
 	peerPort  uint16
 	peerIf    int32 // see flowLocked
 	connected bool
@@ -283,7 +283,7 @@ func (k *Socket) Bind(local netip.AddrPort) error {
 	if k.port != 0 {
 		return unix.EINVAL
 	}
-	k.source = [4]byte{} // of an earlier connect
+	k.source = ipv4.Addr{} // of an earlier connect
 	if local.Port() == 0 && k.bindOpts.noPort.Load() {
 		k.addr, k.bound = addr, addr
 		return nil
@@ -297,7 +297,7 @@ func (k *Socket) Bind(local netip.AddrPort) error {
 }
 
 // bindLocked enters the socket into its table.
-func (k *Socket) bindLocked(addr [4]byte, port uint16) unix.Errno {
+func (k *Socket) bindLocked(addr ipv4.Addr, port uint16) unix.Errno {
 	k.s.lockReceive()
 	defer k.s.unlockReceive()
 	k.binding.Local, k.binding.LocalPort = addr, port
@@ -377,7 +377,7 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 		return e
 	}
 	src := k.bound
-	if src == ([4]byte{}) {
+	if src.IsUnspecified() {
 		src = rt.src
 	}
 	k.source, k.peerIf = rt.src, unicastIf
@@ -413,7 +413,7 @@ func (k *Socket) Disconnect() error {
 		return unix.EOPNOTSUPP
 	}
 	k.dropPaths()
-	k.peer, k.peerPort, k.connected = [4]byte{}, 0, false
+	k.peer, k.peerPort, k.connected = ipv4.Addr{}, 0, false
 	k.hasPeer.Store(false)
 	k.addr, k.device = k.bound, 0
 	if k.raw != nil {
@@ -683,9 +683,9 @@ func errorOf(e unix.Errno) error {
 }
 
 // as4 returns an IPv4 address, also one that is mapped into IPv6.
-func as4(a netip.Addr) ([4]byte, bool) {
+func as4(a netip.Addr) (ipv4.Addr, bool) {
 	if a = a.Unmap(); !a.Is4() {
-		return [4]byte{}, false
+		return ipv4.Addr{}, false
 	}
 	return a.As4(), true
 }

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"slices"
 	"sync"
@@ -65,7 +66,7 @@ func (s *Stack) solicitBy(k *Socket, f flow, dst netip.Addr, timeout time.Durati
 
 // A solicitation is somebody who waits for a neighbour.
 type solicitation struct {
-	next   [4]byte
+	next   ipv4.Addr
 	k      *Socket // nil: none
 	waiter *Waiter
 	answer atomic.Int32 // one of the following
@@ -114,14 +115,14 @@ func without(list []*solicitation, a *solicitation) []*solicitation {
 }
 
 // solicit waits for one neighbour. Who waits drives the links, as any receiver.
-func (i *Interface) solicit(a *solicitation, src [4]byte, deadline int64, flags SolicitFlags) error {
+func (i *Interface) solicit(a *solicitation, src ipv4.Addr, deadline int64, flags SolicitFlags) error {
 	i.neighMu.Lock()
 	if i.neigh.Solicit(i.s.clock.Now(), a.next, src) == nil {
 		i.neighMu.Unlock()
 		return unix.ENOBUFS
 	}
 	if i.solicitors == nil {
-		i.solicitors = make(map[[4]byte][]*solicitation)
+		i.solicitors = make(map[ipv4.Addr][]*solicitation)
 	}
 	i.solicitors[a.next] = append(i.solicitors[a.next], a)
 	i.postEventsLocked()
@@ -161,7 +162,7 @@ func (i *Interface) forget(a *solicitation) {
 }
 
 // makePermanent makes a resolved entry permanent.
-func (i *Interface) makePermanent(addr [4]byte) error {
+func (i *Interface) makePermanent(addr ipv4.Addr) error {
 	i.neighMu.Lock()
 	var mac link.MAC
 	ok := false
@@ -176,7 +177,7 @@ func (i *Interface) makePermanent(addr [4]byte) error {
 }
 
 // tellSolicitors ends the waits for one neighbour.
-func (i *Interface) tellSolicitors(addr [4]byte, ok bool) {
+func (i *Interface) tellSolicitors(addr ipv4.Addr, ok bool) {
 	i.neighMu.Lock()
 	list := i.solicitors[addr]
 	delete(i.solicitors, addr)

@@ -12,7 +12,7 @@ import (
 // forgedPing returns the frame of an echo request from an address of the link's, by
 // number, that nobody has.
 func forgedPing(n, size int) []byte {
-	f := ipv4.Fields{Protocol: ipv4.ProtocolICMP, Src: [4]byte{10, 9, byte(1 + n>>8), byte(n)}}
+	f := ipv4.Fields{Protocol: ipv4.ProtocolICMP, Src: ipv4.Addr{10, 9, byte(1 + n>>8), byte(n)}}
 	return ip(f, icmp.AppendEcho(nil, icmp.Echo, 1, 1, payload(size)))
 }
 
@@ -35,7 +35,7 @@ func TestForgedPingsCostNoDatagrams(t *testing.T) {
 			}
 		}
 		send := func(i int) {
-			to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, 0, byte(100 + i)}), 7)
+			to := netip.AddrPortFrom(netip.AddrFrom4(ipv4.Addr{10, 9, 0, byte(100 + i)}), 7)
 			if err := k.SendTo([]byte("first"), 0, NoDeadline, to); err != nil {
 				t.Fatal(err)
 			}
@@ -50,7 +50,7 @@ func TestForgedPingsCostNoDatagrams(t *testing.T) {
 		w.sent()
 		for i := range honest {
 			mac := link.MAC{2, 9, 9, 9, 9, byte(i)}
-			w.feed(arpPacket(nearMAC, 2, mac, [4]byte{10, 9, 0, byte(100 + i)}, nearMAC, near4))
+			w.feed(arpPacket(nearMAC, 2, mac, ipv4.Addr{10, 9, 0, byte(100 + i)}, nearMAC, near4))
 			if got := w.sentIP(); len(got) != 1 {
 				t.Errorf("neighbour %d was sent %d of 1 datagrams", i, len(got))
 			}

@@ -143,7 +143,7 @@ func TestTags(t *testing.T) {
 		{"raw", func() { sendTo(t, set(rawSocketOf(t, s, testProtocol)), payload(9), farAddr) }, []tag{both}},
 		{"raw, with a header", func() {
 			b := make([]byte, 30)
-			f := ipv4.Fields{TTL: 9, Protocol: testProtocol, Src: [4]byte{10, 9, 0, 1}, Dst: [4]byte{10, 9, 0, 2}}
+			f := ipv4.Fields{TTL: 9, Protocol: testProtocol, Src: ipv4.Addr{10, 9, 0, 1}, Dst: ipv4.Addr{10, 9, 0, 2}}
 			f.Put(b, 10)
 			sendTo(t, set(rawSocketOf(t, s, protocolRaw)), b, farAddr)
 		}, []tag{both}},

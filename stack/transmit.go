@@ -29,7 +29,7 @@ type outgoing struct {
 	one      []byte   // the payload,
 	bufs     [][]byte // or its pieces, if one is nil
 	n        int      // its length
-	dst      [4]byte
+	dst      ipv4.Addr
 	port     uint16
 	explicit bool // dst and port are given
 	segment  bool // of a payload that UDP_SEGMENT cuts, and not the first
@@ -285,7 +285,7 @@ func (o *outgoing) copyTo(dst []byte) {
 
 // pathSlot returns the place in txbuf.paths for a destination. The secret keeps a
 // stranger from choosing whose path his own pushes out.
-func pathSlot(id uint64, dst [4]byte, port uint16) int {
+func pathSlot(id uint64, dst ipv4.Addr, port uint16) int {
 	h := id*0x9e3779b97f4a7c15 + uint64(binary.LittleEndian.Uint32(dst[:]))<<16 + uint64(port)
 	return int(h * pathSecret >> (64 - pathBits))
 }
@@ -336,7 +336,7 @@ func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if o.n > maxDatagram && k.raw == nil {
 		return unix.EMSGSIZE
 	}
-	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 || spec.final != [4]byte{} || spec.self {
+	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 || !spec.final.IsUnspecified() || spec.self {
 		return k.sendAside(tx, o, &spec, flags)
 	}
 	if connected {
@@ -420,7 +420,7 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 		return spec, false, unix.EINVAL
 	}
 	spec.options, spec.tag, spec.later = k.sendExtras.options.Load(), k.tag(o), k.later(o)
-	if ipv4.IsMulticast(spec.dst) {
+	if spec.dst.IsMulticast() {
 		spec.ttl, spec.quiet = k.multicast.ttl, k.multicast.quiet
 	}
 	if o.opts != nil {
@@ -585,7 +585,7 @@ func (spec *pathSpec) routeBySource() unix.Errno {
 	if !ok {
 		return 0
 	}
-	if spec.dst == [4]byte{} {
+	if spec.dst.IsUnspecified() {
 		return unix.EINVAL
 	}
 	spec.dst, spec.final = hop, spec.dst

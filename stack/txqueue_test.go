@@ -3,6 +3,7 @@ package stack
 import (
 	"encoding/binary"
 	"errors"
+	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"slices"
 	"sync"
@@ -282,8 +283,8 @@ func TestWaysOutCostNothing(t *testing.T) {
 		u := udpSocket(t, w.s, "0.0.0.0:77")
 		for n := range 5 {
 			a, b := pipe.New(pipe.Options{})
-			i := addLink(t, w.s, a, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 8, byte(n), 1}), 24).String())
-			peer := netip.AddrFrom4([4]byte{10, 8, byte(n), 2})
+			i := addLink(t, w.s, a, netip.PrefixFrom(netip.AddrFrom4(ipv4.Addr{10, 8, byte(n), 1}), 24).String())
+			peer := netip.AddrFrom4(ipv4.Addr{10, 8, byte(n), 2})
 			check(t, i.SetNeighbour(peer, farMAC, arp.Permanent))
 			check(t, u.SendTo([]byte("by this one"), 0, NoDeadline, netip.AddrPortFrom(peer, 7)))
 			check(t, w.s.RemoveLink(i.Index()))

@@ -39,10 +39,10 @@ func (k *Socket) prepareWarmup() {
 	k.mu.Unlock()
 	w := &warmup{gen: gen, ifc: k.s.net.Load().warmInterface(local)}
 	if w.ifc != nil && port != 0 {
-		if local == ([4]byte{}) {
+		if local.IsUnspecified() {
 			local = k.s.net.Load().primary(w.ifc)
 		}
-		if peer == ([4]byte{}) {
+		if peer.IsUnspecified() {
 			peer, peerPort = local, discardPort
 			peer[3] ^= 1
 		}
@@ -58,15 +58,15 @@ const discardPort = 9
 
 // warmInterface returns the interface by which datagrams for local come, or the
 // first that has an address; nil if that is loopback.
-func (n *network) warmInterface(local [4]byte) *Interface {
-	if local != ([4]byte{}) {
+func (n *network) warmInterface(local ipv4.Addr) *Interface {
+	if !local.IsUnspecified() {
 		if i := n.local[local]; i != nil && !i.loopback {
 			return i
 		}
 		return nil
 	}
 	for _, i := range n.interfaces {
-		if !i.loopback && n.primary(i) != ([4]byte{}) {
+		if !i.loopback && !n.primary(i).IsUnspecified() {
 			return i
 		}
 	}
@@ -74,7 +74,7 @@ func (n *network) warmInterface(local [4]byte) *Interface {
 }
 
 // warmFrame returns the frame of a datagram from peer to local.
-func warmFrame(ifc *Interface, local, peer [4]byte, port, peerPort uint16) []byte {
+func warmFrame(ifc *Interface, local, peer ipv4.Addr, port, peerPort uint16) []byte {
 	b := make([]byte, headersLen+warmPayload)
 	mac := ifc.info.Load().HardwareAddr
 	copy(b, mac[:])

@@ -29,8 +29,8 @@ type wire struct {
 }
 
 var (
-	near4 = [4]byte{10, 9, 0, 1}
-	far4  = [4]byte{10, 9, 0, 2}
+	near4 = ipv4.Addr{10, 9, 0, 1}
+	far4  = ipv4.Addr{10, 9, 0, 2}
 )
 
 func newWire(t testing.TB, cfg Config) *wire {
@@ -227,10 +227,10 @@ func ip(f ipv4.Fields, payload []byte) []byte {
 	if f.TTL == 0 {
 		f.TTL = 64
 	}
-	if f.Src == ([4]byte{}) {
+	if f.Src.IsUnspecified() {
 		f.Src = far4
 	}
-	if f.Dst == ([4]byte{}) {
+	if f.Dst.IsUnspecified() {
 		f.Dst = near4
 	}
 	if f.Protocol == 0 {
@@ -243,7 +243,7 @@ func ip(f ipv4.Fields, payload []byte) []byte {
 }
 
 // datagram returns a UDP datagram with its header.
-func datagram(src, dst [4]byte, sport, dport uint16, data []byte) []byte {
+func datagram(src, dst ipv4.Addr, sport, dport uint16, data []byte) []byte {
 	b := make([]byte, udp.HeaderLen+len(data))
 	copy(b[udp.HeaderLen:], data)
 	udp.Put(b, src, dst, sport, dport, len(data))
@@ -270,7 +270,7 @@ func icmpError(typ, code uint8, rest uint32, quoted []byte) []byte {
 }
 
 // arpPacket returns the frame of an ARP packet.
-func arpPacket(dst link.MAC, op uint16, sha link.MAC, spa [4]byte, tha link.MAC, tpa [4]byte) []byte {
+func arpPacket(dst link.MAC, op uint16, sha link.MAC, spa ipv4.Addr, tha link.MAC, tpa ipv4.Addr) []byte {
 	b := make([]byte, 0, arp.Len)
 	b = binary.BigEndian.AppendUint16(b, arp.HardwareEthernet)
 	b = binary.BigEndian.AppendUint16(b, arp.ProtocolIPv4)

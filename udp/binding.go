@@ -1,5 +1,7 @@
 package udp
 
+import "github.com/outband/outband/ipv4"
+
 // A Binding is one socket's claim to a port. The socket fills in the exported
 // fields before Bind; from then until Unbind they are to be read only, and
 // change through the Table's methods. T is what Lookup returns, usually a
@@ -7,10 +9,10 @@ package udp
 type Binding[T any] struct {
 	Owner T
 	// Local is the address that datagrams must be for; zero takes all.
-	Local [4]byte
+	Local ipv4.Addr
 	// Remote and RemotePort are the connected peer, zero if there is none. Bind
 	// clears them.
-	Remote                [4]byte
+	Remote                ipv4.Addr
 	LocalPort, RemotePort uint16
 	// Device is the interface that datagrams must arrive on (SO_BINDTODEVICE);
 	// 0 takes all.

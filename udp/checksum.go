@@ -2,6 +2,7 @@ package udp
 
 import (
 	"encoding/binary"
+	"github.com/outband/outband/ipv4"
 
 	"github.com/outband/outband/internal/checksum"
 )
@@ -10,14 +11,14 @@ import (
 
 // PseudoSum returns the sum of the pseudo-header: addresses, protocol, and the
 // length in bytes of the UDP header and payload (RFC 768).
-func PseudoSum(src, dst [4]byte, length int) uint16 {
+func PseudoSum(src, dst ipv4.Addr, length int) uint16 {
 	return checksum.Fold(uint64(binary.BigEndian.Uint32(src[:])) +
 		uint64(binary.BigEndian.Uint32(dst[:])) + Protocol + uint64(length))
 }
 
 // PartialSum returns the sum of all that stays the same from datagram to
 // datagram of one path: the pseudo-header and the ports, without the lengths.
-func PartialSum(src, dst [4]byte, sport, dport uint16) uint32 {
+func PartialSum(src, dst ipv4.Addr, sport, dport uint16) uint32 {
 	return uint32(checksum.Fold(uint64(binary.BigEndian.Uint32(src[:])) +
 		uint64(binary.BigEndian.Uint32(dst[:])) + Protocol + uint64(sport) + uint64(dport)))
 }
@@ -37,7 +38,7 @@ func FinishChecksum(partial uint32, udpLen int, payloadSum uint16) uint16 {
 // VerifyChecksum reports whether the checksum of a datagram, cut to its length
 // as Parse returns it, is right. A field of 0 is right: the sender computed
 // none, and the receiver has to take the datagram (RFC 1122, 4.1.3.4).
-func VerifyChecksum(src, dst [4]byte, datagram []byte) bool {
+func VerifyChecksum(src, dst ipv4.Addr, datagram []byte) bool {
 	if datagram[6]|datagram[7] == 0 {
 		return true
 	}

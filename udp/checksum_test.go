@@ -2,6 +2,7 @@ package udp
 
 import (
 	"encoding/binary"
+	"github.com/outband/outband/ipv4"
 	"math/rand/v2"
 	"testing"
 
@@ -40,7 +41,7 @@ func randomBytes(r *rand.Rand, n int) []byte {
 }
 
 // pseudo returns the pseudo-header as bytes (RFC 768).
-func pseudo(src, dst [4]byte, n int) []byte {
+func pseudo(src, dst ipv4.Addr, n int) []byte {
 	b := append(append([]byte{}, src[:]...), dst[:]...)
 	return binary.BigEndian.AppendUint16(append(b, 0, Protocol), uint16(n))
 }
@@ -48,7 +49,7 @@ func pseudo(src, dst [4]byte, n int) []byte {
 func TestPseudoSum(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 5000 {
-		src, dst := [4]byte(randomBytes(r, 4)), [4]byte(randomBytes(r, 4))
+		src, dst := ipv4.Addr(randomBytes(r, 4)), ipv4.Addr(randomBytes(r, 4))
 		n := r.IntN(65536)
 		if got, want := PseudoSum(src, dst, n), slowSum(pseudo(src, dst, n), 0); got != want {
 			t.Fatalf("PseudoSum(%v, %v, %d) = %#04x, want %#04x", src, dst, n, got, want)
@@ -59,7 +60,7 @@ func TestPseudoSum(t *testing.T) {
 func TestFinishChecksumAgainstFullComputation(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for range 5000 {
-		src, dst := [4]byte(randomBytes(r, 4)), [4]byte(randomBytes(r, 4))
+		src, dst := ipv4.Addr(randomBytes(r, 4)), ipv4.Addr(randomBytes(r, 4))
 		sport, dport := uint16(r.Uint32()), uint16(r.Uint32())
 		payload := randomBytes(r, r.IntN(100))
 		d := make([]byte, HeaderLen+len(payload))
@@ -91,7 +92,7 @@ func TestFinishChecksumAgainstFullComputation(t *testing.T) {
 // The two values of zero: RFC 768 sends a computed 0 as 0xffff, and a field of
 // 0 means none was computed.
 func TestChecksumZero(t *testing.T) {
-	src, dst := [4]byte{10, 0, 0, 1}, [4]byte{10, 0, 0, 2}
+	src, dst := ipv4.Addr{10, 0, 0, 1}, ipv4.Addr{10, 0, 0, 2}
 	d := make([]byte, HeaderLen+2)
 	PutHeader(d, 1, 2, 2, 0)
 	// A payload that makes the sum of everything 0xffff, and so its
@@ -115,7 +116,7 @@ func TestChecksumZero(t *testing.T) {
 }
 
 func TestVerifyChecksumFindsEveryFlippedBit(t *testing.T) {
-	src, dst := [4]byte{192, 0, 2, 1}, [4]byte{192, 0, 2, 9}
+	src, dst := ipv4.Addr{192, 0, 2, 1}, ipv4.Addr{192, 0, 2, 9}
 	d := append(make([]byte, HeaderLen), "an odd number of payload bytes!"...)
 	Put(d, src, dst, 4000, 53, len(d)-HeaderLen)
 	for i := range d {
@@ -130,7 +131,7 @@ func TestVerifyChecksumFindsEveryFlippedBit(t *testing.T) {
 }
 
 func TestChecksumAllocatesNothing(t *testing.T) {
-	src, dst := [4]byte{192, 0, 2, 1}, [4]byte{192, 0, 2, 9}
+	src, dst := ipv4.Addr{192, 0, 2, 1}, ipv4.Addr{192, 0, 2, 9}
 	d, p := make([]byte, HeaderLen+64), make([]byte, 64)
 	if n := testing.AllocsPerRun(100, func() {
 		sum := checksum.CopySum(d[HeaderLen:], p)

@@ -2,13 +2,14 @@ package udp_test
 
 import (
 	"fmt"
+	"github.com/outband/outband/ipv4"
 
 	"github.com/outband/outband/udp"
 )
 
 // A datagram is written, and read as the other host does.
 func ExamplePut() {
-	src, dst := [4]byte{10, 9, 0, 1}, [4]byte{10, 9, 0, 2}
+	src, dst := ipv4.Addr{10, 9, 0, 1}, ipv4.Addr{10, 9, 0, 2}
 	b := append(make([]byte, udp.HeaderLen), "hello"...)
 	udp.Put(b, src, dst, 4000, 7, len("hello"))
 
@@ -24,7 +25,7 @@ func ExamplePut() {
 // The table finds the socket that a datagram is for: the one that fits it best.
 func ExampleTable() {
 	table := udp.NewTable[string](func() uint64 { return 4 }) // random numbers, of a program
-	here, peer := [4]byte{10, 9, 0, 1}, [4]byte{10, 9, 0, 2}
+	here, peer := ipv4.Addr{10, 9, 0, 1}, ipv4.Addr{10, 9, 0, 2}
 	server := &udp.Binding[string]{Owner: "server", LocalPort: 7, ReuseAddr: true}
 	client := &udp.Binding[string]{Owner: "client of the peer", Local: here, LocalPort: 7, ReuseAddr: true}
 	for _, b := range []*udp.Binding[string]{server, client} {

@@ -1,6 +1,10 @@
 package udp
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/ipv4"
+)
 
 // A group is the bindings that share an address, a port, a device and an owner
 // by SO_REUSEPORT. Linux' struct sock_reuseport.
@@ -85,7 +89,7 @@ func leaveGroup[T any](b *Binding[T]) {
 // member chooses from a group by a hash of the flow: as Linux'
 // reuseport_select_sock_by_hash the first from there on that is not connected,
 // and that prefers this CPU, if any member prefers one.
-func (t *Table[T]) member(g *group[T], dst [4]byte, dport uint16, src [4]byte, sport uint16) *Binding[T] {
+func (t *Table[T]) member(g *group[T], dst ipv4.Addr, dport uint16, src ipv4.Addr, sport uint16) *Binding[T] {
 	h := t.flow.even(peerKey(dst, dport, src, sport))
 	n := len(g.members)
 	at := int(scale(h, uint32(n)))

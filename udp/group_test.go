@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"github.com/outband/outband/ipv4"
 	"math/rand/v2"
 	"testing"
 
@@ -18,7 +19,7 @@ func groupOf(t *testing.T, n int) (*Table[int], []*Binding[int]) {
 	return table, members
 }
 
-var groupAddr = [4]byte{127, 0, 0, 1}
+var groupAddr = ipv4.Addr{127, 0, 0, 1}
 
 func bindMember(t *testing.T, table *Table[int], owner int) *Binding[int] {
 	t.Helper()
@@ -50,7 +51,7 @@ func TestProgramChoosesMember(t *testing.T) {
 	steer(0, 2, 0)
 	m[1] = bindMember(t, table, 11)
 	steer(0, 2, 11)
-	if e := table.Connect(m[2], groupAddr, [4]byte{127, 0, 0, 9}, 9); e != 0 {
+	if e := table.Connect(m[2], groupAddr, ipv4.Addr{127, 0, 0, 9}, 9); e != 0 {
 		t.Fatal(e)
 	}
 	steer(0, 11, 0)
@@ -94,7 +95,7 @@ func TestProgramBeforeBind(t *testing.T) {
 	if e := table.Bind(c); e != unix.EADDRINUSE {
 		t.Errorf("Bind with a program of its own: %v", e)
 	}
-	without := &Binding[int]{Owner: 4, Local: [4]byte{127, 0, 0, 2}, LocalPort: 7}
+	without := &Binding[int]{Owner: 4, Local: ipv4.Addr{127, 0, 0, 2}, LocalPort: 7}
 	if e := table.Bind(without); e != 0 {
 		t.Fatal(e)
 	}
@@ -112,7 +113,7 @@ func TestIncomingCPU(t *testing.T) {
 	to := func() map[int]bool {
 		all := make(map[int]bool)
 		for port := range uint16(200) {
-			if owner, ok := table.Lookup(groupAddr, 7, [4]byte{127, 0, 0, 9}, 1000+port, 1); ok {
+			if owner, ok := table.Lookup(groupAddr, 7, ipv4.Addr{127, 0, 0, 9}, 1000+port, 1); ok {
 				all[owner] = true
 			}
 		}
@@ -162,7 +163,7 @@ func TestGroupsAreEven(t *testing.T) {
 		s := secret{rnd.Uint64(), rnd.Uint64()}
 		var n [3]int
 		for port := range uint16(96) {
-			n[scale(s.even(peerKey([4]byte{10, 9, 0, 1}, 9, [4]byte{10, 9, 0, 2}, port)), 3)]++
+			n[scale(s.even(peerKey(ipv4.Addr{10, 9, 0, 1}, 9, ipv4.Addr{10, 9, 0, 2}, port)), 3)]++
 		}
 		if least := min(n[0], n[1], n[2]); least < 10 {
 			t.Fatalf("%v of 96 flows to each of three members, secret %x", n, s)

@@ -24,6 +24,7 @@ package udp
 
 import (
 	"encoding/binary"
+	"github.com/outband/outband/ipv4"
 
 	"github.com/outband/outband/internal/checksum"
 )
@@ -119,7 +120,7 @@ func PutHeader(b []byte, sport, dport uint16, payloadLen int, sum uint16) {
 // Put writes a header at b[0:8] for the payload that stands at
 // b[8:8+payloadLen] already, with its checksum. A checksum of 0 is written as
 // 0xffff (RFC 768). payloadLen is at most MaxPayload.
-func Put(b []byte, src, dst [4]byte, sport, dport uint16, payloadLen int) {
+func Put(b []byte, src, dst ipv4.Addr, sport, dport uint16, payloadLen int) {
 	sum := checksum.Sum(b[HeaderLen:HeaderLen+payloadLen], 0)
 	sum = FinishChecksum(PartialSum(src, dst, sport, dport), HeaderLen+payloadLen, sum)
 	PutHeader(b, sport, dport, payloadLen, sum)
@@ -128,6 +129,6 @@ func Put(b []byte, src, dst [4]byte, sport, dport uint16, payloadLen int) {
 // PutPartial writes a header at b[0:8] whose checksum a device or a peer's
 // kernel is to fill in: the field holds the pseudo-header's sum, to which the
 // sum of header and payload is still to be added. It does not read the payload.
-func PutPartial(b []byte, src, dst [4]byte, sport, dport uint16, payloadLen int) {
+func PutPartial(b []byte, src, dst ipv4.Addr, sport, dport uint16, payloadLen int) {
 	PutHeader(b, sport, dport, payloadLen, PseudoSum(src, dst, HeaderLen+payloadLen))
 }

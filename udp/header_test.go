@@ -3,6 +3,7 @@ package udp
 import (
 	"bytes"
 	"encoding/binary"
+	"github.com/outband/outband/ipv4"
 	"testing"
 )
 
@@ -68,11 +69,11 @@ func TestGetters(t *testing.T) {
 		t.Errorf("src %d dst %d length %d checksum %#x payload %q cause %v",
 			h.SrcPort(), h.DstPort(), h.Length(), h.Checksum(), payload, c)
 	}
-	if !VerifyChecksum([4]byte{10, 0, 0, 1}, [4]byte{10, 0, 0, 2}, h) {
+	if !VerifyChecksum(ipv4.Addr{10, 0, 0, 1}, ipv4.Addr{10, 0, 0, 2}, h) {
 		t.Error("the checksum is rejected")
 	}
 	b := append(make([]byte, HeaderLen), "hello"...)
-	Put(b, [4]byte{10, 0, 0, 1}, [4]byte{10, 0, 0, 2}, 40000, 7, 5)
+	Put(b, ipv4.Addr{10, 0, 0, 1}, ipv4.Addr{10, 0, 0, 2}, 40000, 7, 5)
 	if !bytes.Equal(b, captured) {
 		t.Errorf("Put wrote %x, want %x", b, captured)
 	}
@@ -108,7 +109,7 @@ func FuzzParse(f *testing.F) {
 		if len(h) < HeaderLen || len(h) > len(b) || h.Length() != len(h) || len(payload) != len(h)-HeaderLen {
 			t.Fatalf("header %d, payload %d of %d bytes", len(h), len(payload), len(b))
 		}
-		src, dst := [4]byte{10, 0, 0, 1}, [4]byte{10, 0, 0, 2}
+		src, dst := ipv4.Addr{10, 0, 0, 1}, ipv4.Addr{10, 0, 0, 2}
 		ok := VerifyChecksum(src, dst, h)
 		full := ^slowSum(append(pseudo(src, dst, len(h)), h...), 0) // 0 if right
 		if want := h.Checksum() == 0 || full == 0; ok != want {
@@ -124,7 +125,7 @@ func FuzzParse(f *testing.F) {
 }
 
 func BenchmarkReceiveHeader(b *testing.B) {
-	src, dst := [4]byte{10, 0, 0, 1}, [4]byte{10, 0, 0, 2}
+	src, dst := ipv4.Addr{10, 0, 0, 1}, ipv4.Addr{10, 0, 0, 2}
 	d := make([]byte, HeaderLen+64)
 	Put(d, src, dst, 1, 2, 64)
 	for b.Loop() {
@@ -136,7 +137,7 @@ func BenchmarkReceiveHeader(b *testing.B) {
 }
 
 func BenchmarkFinishChecksum(b *testing.B) {
-	p := PartialSum([4]byte{10, 0, 0, 1}, [4]byte{10, 0, 0, 2}, 1, 2)
+	p := PartialSum(ipv4.Addr{10, 0, 0, 1}, ipv4.Addr{10, 0, 0, 2}, 1, 2)
 	for b.Loop() {
 		sink = FinishChecksum(p, 72, sink)
 	}

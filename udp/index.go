@@ -2,6 +2,7 @@ package udp
 
 import (
 	"encoding/binary"
+	"github.com/outband/outband/ipv4"
 	"math/bits"
 )
 
@@ -11,12 +12,12 @@ type key struct {
 	ports uint32 // remote, local
 }
 
-func peerKey(local [4]byte, lport uint16, remote [4]byte, rport uint16) key {
+func peerKey(local ipv4.Addr, lport uint16, remote ipv4.Addr, rport uint16) key {
 	return key{uint64(binary.NativeEndian.Uint32(local[:]))<<32 | uint64(binary.NativeEndian.Uint32(remote[:])),
 		uint32(rport)<<16 | uint32(lport)}
 }
 
-func localKey(local [4]byte, lport uint16) key {
+func localKey(local ipv4.Addr, lport uint16) key {
 	return key{uint64(binary.NativeEndian.Uint32(local[:])) << 32, uint32(lport)}
 }
 

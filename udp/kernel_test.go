@@ -4,6 +4,7 @@ package udp
 
 import (
 	"errors"
+	"github.com/outband/outband/ipv4"
 	"math/rand/v2"
 	"runtime"
 	"testing"
@@ -112,7 +113,7 @@ func (l *lab) freePort() uint16 {
 }
 
 type addrPort struct {
-	addr [4]byte
+	addr ipv4.Addr
 	port uint16
 }
 
@@ -156,7 +157,7 @@ func describe(b *Binding[*kernelSock]) string {
 	return string(rune('0'+b.Local[3])) + s
 }
 
-var kernelLocals = [][4]byte{{}, {127, 0, 0, 1}, {127, 0, 0, 2}}
+var kernelLocals = []ipv4.Addr{{}, {127, 0, 0, 1}, {127, 0, 0, 2}}
 
 // configs returns every combination of address, options, device and owner.
 func (l *lab) configs(port uint16) []Binding[*kernelSock] {
@@ -236,7 +237,7 @@ func TestDeliveryAgainstKernel(t *testing.T) {
 	}
 	for i := range 2 {
 		s := d.socket(Binding[*kernelSock]{})
-		if err := unix.Bind(s.fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(8 + i)}, Port: 5000 + i}); err != nil {
+		if err := unix.Bind(s.fd, &unix.SockaddrInet4{Addr: ipv4.Addr{127, 0, 0, byte(8 + i)}, Port: 5000 + i}); err != nil {
 			t.Fatal(err)
 		}
 		d.senders = append(d.senders, s)
@@ -308,7 +309,7 @@ func (d *delivery) disconnect(s *kernelSock) {
 }
 
 func (d *delivery) sendToAll() {
-	for _, dst := range [][4]byte{{127, 0, 0, 1}, {127, 0, 0, 2}, {127, 0, 0, 3}} {
+	for _, dst := range []ipv4.Addr{{127, 0, 0, 1}, {127, 0, 0, 2}, {127, 0, 0, 3}} {
 		for _, sender := range d.senders {
 			from := d.name(sender)
 			for _, s := range d.socks {

@@ -1,5 +1,7 @@
 package udp
 
+import "github.com/outband/outband/ipv4"
+
 // Lookup returns the owner of the binding that a unicast datagram is for: from
 // src and sport, to dst and dport, arrived on interface dev. With source and
 // destination exchanged it finds the sender of a datagram that an ICMP error
@@ -15,7 +17,7 @@ package udp
 //
 // It is the hot path: no allocation, at most one probe of an index each for the
 // peer and the address.
-func (t *Table[T]) Lookup(dst [4]byte, dport uint16, src [4]byte, sport uint16, dev int32) (owner T, ok bool) {
+func (t *Table[T]) Lookup(dst ipv4.Addr, dport uint16, src ipv4.Addr, sport uint16, dev int32) (owner T, ok bool) {
 	f := t.flags[dport]
 	if f&hasConns != 0 {
 		if b := onDevice(t.peers.get(peerKey(dst, dport, src, sport)), dev); b != nil {
@@ -67,7 +69,7 @@ func onDevice[T any](head *Binding[T], dev int32) *Binding[T] {
 }
 
 // pick returns the best of a chain's bindings that have no whole peer.
-func (t *Table[T]) pick(c *chain[T], dst [4]byte, dport uint16, src [4]byte, sport uint16, dev int32) *Binding[T] {
+func (t *Table[T]) pick(c *chain[T], dst ipv4.Addr, dport uint16, src ipv4.Addr, sport uint16, dev int32) *Binding[T] {
 	b := c.ready.head
 	if c.special > 0 {
 		return t.pickByScore(b, dst, dport, src, sport, dev)
@@ -80,7 +82,7 @@ func (t *Table[T]) pick(c *chain[T], dst [4]byte, dport uint16, src [4]byte, spo
 }
 
 // pickByScore is pick where not all bindings score the same (udp4_lib_lookup2).
-func (t *Table[T]) pickByScore(head *Binding[T], dst [4]byte, dport uint16, src [4]byte, sport uint16, dev int32) *Binding[T] {
+func (t *Table[T]) pickByScore(head *Binding[T], dst ipv4.Addr, dport uint16, src ipv4.Addr, sport uint16, dev int32) *Binding[T] {
 	var best *Binding[T]
 	bestScore := -1
 	for b := head; b != nil; b = b.links[inReady].next {
@@ -120,7 +122,7 @@ func (t *Table[T]) pickByScore(head *Binding[T], dst [4]byte, dport uint16, src 
 // device, if it has one, is dev (__udp_is_mcast_sock). Whether the peer, if it has one,
 // is the source, and whether a socket is a member of the group, is for the caller to
 // ask. f must not change the table.
-func (t *Table[T]) Each(dst [4]byte, dport uint16, dev int32, f func(*Binding[T])) {
+func (t *Table[T]) Each(dst ipv4.Addr, dport uint16, dev int32, f func(*Binding[T])) {
 	s := t.ports[dport]
 	if s == nil {
 		return

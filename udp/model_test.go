@@ -2,6 +2,7 @@ package udp
 
 import (
 	"cmp"
+	"github.com/outband/outband/ipv4"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -18,7 +19,7 @@ type model struct {
 
 type modelSock struct {
 	id            int
-	local, remote [4]byte
+	local, remote ipv4.Addr
 	lport, rport  uint16
 	dev           int32
 	uid           uint32
@@ -107,14 +108,14 @@ func (m *model) unbind(sk *modelSock) {
 	m.socks = slices.DeleteFunc(m.socks, func(o *modelSock) bool { return o == sk })
 }
 
-func (m *model) setLocal(sk *modelSock, local [4]byte) {
+func (m *model) setLocal(sk *modelSock, local ipv4.Addr) {
 	if sk.local != local { // udp_lib_rehash
 		m.clock++
 		sk.local, sk.rank = local, m.clock
 	}
 }
 
-func (m *model) connect(sk *modelSock, local, remote [4]byte, rport uint16) {
+func (m *model) connect(sk *modelSock, local, remote ipv4.Addr, rport uint16) {
 	if sk.group != nil && sk.local == local {
 		sk.group.hadConns = true
 	}
@@ -124,7 +125,7 @@ func (m *model) connect(sk *modelSock, local, remote [4]byte, rport uint16) {
 	sk.remote, sk.rport, sk.established, sk.conn = remote, rport, true, m.clock
 }
 
-func (m *model) disconnect(sk *modelSock, local [4]byte) {
+func (m *model) disconnect(sk *modelSock, local ipv4.Addr) {
 	if sk.local != local {
 		sk.group.remove(sk)
 	}
@@ -134,15 +135,15 @@ func (m *model) disconnect(sk *modelSock, local [4]byte) {
 }
 
 type query struct {
-	dst   [4]byte
+	dst   ipv4.Addr
 	dport uint16
-	src   [4]byte
+	src   ipv4.Addr
 	sport uint16
 	dev   int32
 }
 
 // score is compute_score.
-func score(sk *modelSock, q query, daddr [4]byte) int {
+func score(sk *modelSock, q query, daddr ipv4.Addr) int {
 	if sk.lport != q.dport || sk.local != daddr {
 		return -1
 	}
@@ -170,7 +171,7 @@ func score(sk *modelSock, q query, daddr [4]byte) int {
 
 // lookup2 is udp4_lib_lookup2 in one chain, behind udp4_lib_lookup4, which finds
 // sockets with a whole peer before it. It returns all that may be chosen.
-func (m *model) lookup2(q query, daddr [4]byte) []*modelSock {
+func (m *model) lookup2(q query, daddr ipv4.Addr) []*modelSock {
 	byConn := slices.SortedFunc(slices.Values(m.socks), func(a, b *modelSock) int { return cmp.Compare(b.conn, a.conn) })
 	byRank := slices.SortedFunc(slices.Values(m.socks), func(a, b *modelSock) int { return cmp.Compare(b.rank, a.rank) })
 	var result []*modelSock
@@ -214,8 +215,8 @@ func isMcastSock(sk *modelSock, q query) bool {
 
 // Small worlds, so that random operations meet.
 var (
-	worldLocals  = [][4]byte{{}, {127, 0, 0, 1}, {127, 0, 0, 2}}
-	worldRemotes = [][4]byte{{10, 0, 0, 1}, {10, 0, 0, 2}}
+	worldLocals  = []ipv4.Addr{{}, {127, 0, 0, 1}, {127, 0, 0, 2}}
+	worldRemotes = []ipv4.Addr{{10, 0, 0, 1}, {10, 0, 0, 2}}
 	worldPorts   = []uint16{7, 8}
 	worldRports  = []uint16{0, 5, 6}
 	worldDevices = []int32{0, 1, 2}

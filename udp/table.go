@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"github.com/outband/outband/ipv4"
 	"iter"
 	"math/bits"
 
@@ -13,7 +14,7 @@ const (
 	DefaultPortHigh = 60999
 )
 
-var anyAddr [4]byte // 0.0.0.0, INADDR_ANY
+var anyAddr ipv4.Addr // 0.0.0.0, INADDR_ANY
 
 // A Table finds the socket that a datagram is for. It is not safe for
 // concurrent use: the stack's receive lock guards it.
@@ -140,7 +141,7 @@ func (t *Table[T]) Unbind(b *Binding[T]) {
 // peer only, and takes them before any binding that has none. A peer's port of 0
 // stands for all its ports. It leaves its SO_REUSEPORT group. EINVAL if b is not
 // bound or remote is 0.0.0.0.
-func (t *Table[T]) Connect(b *Binding[T], local, remote [4]byte, rport uint16) unix.Errno {
+func (t *Table[T]) Connect(b *Binding[T], local, remote ipv4.Addr, rport uint16) unix.Errno {
 	if b.slot == nil || remote == anyAddr {
 		return unix.EINVAL
 	}
@@ -161,7 +162,7 @@ func (t *Table[T]) Connect(b *Binding[T], local, remote [4]byte, rport uint16) u
 // A binding with SO_REUSEPORT is in a group again then. (In Linux it stays
 // out, and may take all that the group's members shared.) Linux also makes the
 // socket forget its device: the caller is to Rebind.
-func (t *Table[T]) Disconnect(b *Binding[T], local [4]byte) unix.Errno {
+func (t *Table[T]) Disconnect(b *Binding[T], local ipv4.Addr) unix.Errno {
 	if b.slot == nil {
 		return unix.EINVAL
 	}
@@ -220,7 +221,7 @@ func (t *Table[T]) SetReuse(b *Binding[T], addr, port bool) {
 }
 
 // move gives b, which is out of the lookup structures, another local address.
-func (t *Table[T]) move(b *Binding[T], local [4]byte) {
+func (t *Table[T]) move(b *Binding[T], local ipv4.Addr) {
 	if b.Local == local {
 		return
 	}

@@ -3,6 +3,7 @@ package udp
 import (
 	"encoding/binary"
 	"fmt"
+	"github.com/outband/outband/ipv4"
 	"math/rand/v2"
 	"testing"
 
@@ -10,8 +11,8 @@ import (
 )
 
 var (
-	loc  = [4]byte{10, 0, 0, 1}
-	peer = [4]byte{10, 0, 0, 2}
+	loc  = ipv4.Addr{10, 0, 0, 1}
+	peer = ipv4.Addr{10, 0, 0, 2}
 )
 
 func newTable() *Table[int] { return NewTable[int](rand.New(rand.NewPCG(41, 42)).Uint64) }
@@ -25,7 +26,7 @@ func mustBind(t testing.TB, table *Table[int], b *Binding[int]) *Binding[int] {
 }
 
 // addr returns the i-th address of 10.0.0.0/8.
-func addr(i int) (a [4]byte) {
+func addr(i int) (a ipv4.Addr) {
 	binary.BigEndian.PutUint32(a[:], 10<<24+uint32(i))
 	return a
 }
@@ -47,7 +48,7 @@ func TestMisuse(t *testing.T) {
 	if e := table.Bind(b); e != unix.EINVAL {
 		t.Errorf("second Bind: %v, want EINVAL", e)
 	}
-	if e := table.Connect(b, loc, [4]byte{}, 9); e != unix.EINVAL {
+	if e := table.Connect(b, loc, ipv4.Addr{}, 9); e != unix.EINVAL {
 		t.Errorf("Connect to 0.0.0.0: %v, want EINVAL", e)
 	}
 	table.Unbind(b)
@@ -69,7 +70,7 @@ func TestConnectedLife(t *testing.T) {
 	table := newTable()
 	b := mustBind(t, table, &Binding[int]{Owner: 1})
 	port := b.LocalPort
-	lookup := func(src [4]byte, sport uint16) bool {
+	lookup := func(src ipv4.Addr, sport uint16) bool {
 		_, ok := table.Lookup(loc, port, src, sport, 1)
 		return ok
 	}
@@ -87,7 +88,7 @@ func TestConnectedLife(t *testing.T) {
 	if !lookup(peer, 9) || !lookup(peer, 10) || lookup(addr(77), 9) {
 		t.Error("a peer's port 0 stands for all")
 	}
-	table.Disconnect(b, [4]byte{})
+	table.Disconnect(b, ipv4.Addr{})
 	if b.Connected() || !lookup(addr(77), 1) || b.LocalPort != port {
 		t.Error("a disconnected socket takes from anybody at its port")
 	}
@@ -347,7 +348,7 @@ func BenchmarkBindEphemeral(b *testing.B) {
 
 // match appends the owners of all bindings that a broadcast or multicast datagram is
 // for: each that Each yields, if it has no other peer than the source.
-func match[T any](t *Table[T], dst [4]byte, dport uint16, src [4]byte, sport uint16, dev int32, owners []T) []T {
+func match[T any](t *Table[T], dst ipv4.Addr, dport uint16, src ipv4.Addr, sport uint16, dev int32, owners []T) []T {
 	t.Each(dst, dport, dev, func(b *Binding[T]) {
 		if !b.Connected() || b.Remote == src && (b.RemotePort == 0 || b.RemotePort == sport) {
 			owners = append(owners, b.Owner)

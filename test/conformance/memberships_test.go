@@ -201,7 +201,7 @@ func wantGroupsOn(t testing.TB, e *lab.Endpoint, dev string, groups ...[4]byte) 
 	}
 	want := map[string]bool{}
 	for _, g := range groups {
-		mac := ipv4.MulticastMAC(g)
+		mac := ipv4.Addr(g).MulticastMAC()
 		want[net.HardwareAddr(mac[:]).String()] = true
 	}
 	for mac := range want {
@@ -271,7 +271,7 @@ func TestDeviceFilter(t *testing.T) {
 func TestGroupsOfOneHardwareAddress(t *testing.T) {
 	w := newWorld(t, setup{})
 	twin := [4]byte{239, 137, 1, 1} // 01:00:5e:09:01:01, as groupA
-	if ipv4.MulticastMAC(twin) != ipv4.MulticastMAC(groupA) {
+	if ipv4.Addr(twin).MulticastMAC() != ipv4.Addr(groupA).MulticastMAC() {
 		t.Fatal("not of one hardware address")
 	}
 	k, peer := w.member(7, groupA), kernelMember(t, w.far, 0)

@@ -415,7 +415,7 @@ func TestMulticastFromNowhere(t *testing.T) {
 	wire := s.far.Packet(t)
 	for _, g := range [][4]byte{groupA, local} {
 		f := ipv4.Fields{TTL: 1, Protocol: ipv4.ProtocolUDP, Dst: g}
-		mac := ipv4.MulticastMAC(g)
+		mac := ipv4.Addr(g).MulticastMAC()
 		b := datagram(f.Src, g, 9, 7, []byte("from 0.0.0.0 to "+netip.AddrFrom4(g).String()))
 		wire.Send(t, ethernet(mac, s.far.MAC, unix.ETH_P_IP, packet(f, b)))
 		s.show("from nowhere", s.sources(1), nil)

@@ -47,7 +47,7 @@ func (p *play) inject(device int, what string, frame []byte) {
 }
 
 // several reports whether an address may be that of several hosts.
-func several(dst [4]byte) bool { return ipv4.IsMulticast(dst) || dst[3] == 255 }
+func several(dst [4]byte) bool { return ipv4.Addr(dst).IsMulticast() || dst[3] == 255 }
 
 var frameKinds = []stepKind{
 	{name: "udp", weight: 30, do: func(p *play, _ *oracle.Sock, s *Step) {

@@ -116,7 +116,7 @@ func (q IGMPQuery) Frame(mac [6]byte) []byte {
 	if q.Version != 1 {
 		f.Options = ipv4.AppendRouterAlert(nil)
 	}
-	to := ipv4.MulticastMAC(dst)
+	to := ipv4.Addr(dst).MulticastMAC()
 	frame := slices.Concat(to[:], mac[:], []byte{8, 0}, make([]byte, f.HeaderLen()))
 	f.Put(frame[14:], len(b))
 	return append(frame, b...)

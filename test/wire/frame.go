@@ -49,8 +49,8 @@ func IP(device int, f ipv4.Fields, payload []byte) []byte {
 // macFor returns the hardware address for a destination.
 func macFor(device int, dst [4]byte) link.MAC {
 	switch {
-	case ipv4.IsMulticast(dst):
-		return ipv4.MulticastMAC(dst)
+	case ipv4.Addr(dst).IsMulticast():
+		return ipv4.Addr(dst).MulticastMAC()
 	case dst[3] == 255:
 		return link.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 	}
