@@ -24,7 +24,7 @@ type lateFrame struct {
 }
 
 // keep takes frames over, which stay the caller's.
-func (b *backlog) keep(k *Socket, to *txQueue, frames []link.TxFrame) {
+func (b *backlog) keep(k *Endpoint, to *txQueue, frames []link.TxFrame) {
 	b.mu.Lock()
 	to = k.sending.own.hold(k, to)
 	for _, f := range k.s.cloneFrames(frames) {
@@ -37,7 +37,7 @@ func (b *backlog) keep(k *Socket, to *txQueue, frames []link.TxFrame) {
 
 // caughtUp sends the backlog as far as there is room, and reports whether there is
 // none left.
-func (k *Socket) caughtUp() bool {
+func (k *Endpoint) caughtUp() bool {
 	if k.state.Load()&stateSendBehind == 0 {
 		return true
 	}
@@ -63,7 +63,7 @@ func (k *Socket) caughtUp() bool {
 
 // sendLocked sends frames while there is room, and returns those that have left or
 // never will, and how many of them were lost. b.mu is held.
-func (b *backlog) sendLocked(k *Socket) (loss uint64, done []lateFrame) {
+func (b *backlog) sendLocked(k *Endpoint) (loss uint64, done []lateFrame) {
 	var batch [txBatch]link.TxFrame
 	at := 0
 	for at < len(b.frames) {
@@ -90,7 +90,7 @@ func (b *backlog) sendLocked(k *Socket) (loss uint64, done []lateFrame) {
 }
 
 // behindOn returns the way out that the backlog waits for, nil if there is none.
-func (k *Socket) behindOn() *txQueue {
+func (k *Endpoint) behindOn() *txQueue {
 	b := &k.backlog
 	b.mu.Lock()
 	defer b.mu.Unlock()

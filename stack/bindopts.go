@@ -22,30 +22,30 @@ func (o *bindOptions) anyAddress() bool { return o.freebind.Load() || o.transpar
 
 // SetFreeBind lets Bind take an address that is not the stack's, or not yet
 // (IP_FREEBIND in ip(7)).
-func (k *Socket) SetFreeBind(on bool) { k.bindOpts.freebind.Store(on) }
+func (k *Endpoint) SetFreeBind(on bool) { k.bindOpts.freebind.Store(on) }
 
 // FreeBind returns what SetFreeBind set.
-func (k *Socket) FreeBind() bool { return k.bindOpts.freebind.Load() }
+func (k *Endpoint) FreeBind() bool { return k.bindOpts.freebind.Load() }
 
 // SetTransparent lets Bind take, and datagrams leave from, any address
 // (IP_TRANSPARENT in ip(7)).
-func (k *Socket) SetTransparent(on bool) { k.bindOpts.transparent.Store(on); k.dropPaths() }
+func (k *Endpoint) SetTransparent(on bool) { k.bindOpts.transparent.Store(on); k.dropPaths() }
 
 // Transparent returns what SetTransparent set.
-func (k *Socket) Transparent() bool { return k.bindOpts.transparent.Load() }
+func (k *Endpoint) Transparent() bool { return k.bindOpts.transparent.Load() }
 
 // SetBindNoPort makes Bind with port 0 take no port yet: Connect or the first
 // send does (IP_BIND_ADDRESS_NO_PORT in ip(7)).
-func (k *Socket) SetBindNoPort(on bool) { k.bindOpts.noPort.Store(on) }
+func (k *Endpoint) SetBindNoPort(on bool) { k.bindOpts.noPort.Store(on) }
 
 // BindNoPort returns what SetBindNoPort set.
-func (k *Socket) BindNoPort() bool { return k.bindOpts.noPort.Load() }
+func (k *Endpoint) BindNoPort() bool { return k.bindOpts.noPort.Load() }
 
 // SetUnicastInterface makes datagrams leave by an interface unless the socket is
 // bound to one (IP_UNICAST_IF); 0: any. What goes to the peer of a socket that is
 // connected already keeps its way. EADDRNOTAVAIL: no such interface. EINVAL:
 // the socket is bound to one, be it the same.
-func (k *Socket) SetUnicastInterface(index int) error {
+func (k *Endpoint) SetUnicastInterface(index int) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -63,12 +63,12 @@ func (k *Socket) SetUnicastInterface(index int) error {
 }
 
 // UnicastInterface returns what SetUnicastInterface set.
-func (k *Socket) UnicastInterface() int { return int(k.bindOpts.unicastIf.Load()) }
+func (k *Endpoint) UnicastInterface() int { return int(k.bindOpts.unicastIf.Load()) }
 
 // SetPortRange narrows the range that random ports come from
 // (IP_LOCAL_PORT_RANGE in ip(7)): the lowest in the low half, the highest in the
 // high half, 0 for as ever. EINVAL: the lowest is above the highest.
-func (k *Socket) SetPortRange(r uint32) error {
+func (k *Endpoint) SetPortRange(r uint32) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -80,12 +80,12 @@ func (k *Socket) SetPortRange(r uint32) error {
 }
 
 // PortRange returns what SetPortRange set.
-func (k *Socket) PortRange() uint32 { return k.bindOpts.portRange.Load() }
+func (k *Endpoint) PortRange() uint32 { return k.bindOpts.portRange.Load() }
 
 // flowLocked returns what a route from the socket to dst is looked up for, where
 // unicastIf is IP_UNICAST_IF's interface: as Linux keeps a peer's route, that of
 // when the socket was connected, for what goes to the peer.
-func (k *Socket) flowLocked(dst ipv4.Addr, unicastIf int32) flow {
+func (k *Endpoint) flowLocked(dst ipv4.Addr, unicastIf int32) flow {
 	f := flow{src: k.addr, dst: dst, device: k.device, broadcast: k.broadcast.Load(),
 		anySource: k.bindOpts.transparent.Load()} // IP_FREEBIND is for bind alone
 	if k.s.net.Load().receivesOnly(k.addr) {
@@ -99,7 +99,7 @@ func (k *Socket) flowLocked(dst ipv4.Addr, unicastIf int32) flow {
 
 // bindTable enters the socket into its table, with a port from its own range.
 // The receive lock is held.
-func (k *Socket) bindTable(t *udp.Table[*Socket]) unix.Errno {
+func (k *Endpoint) bindTable(t *udp.Table[*Endpoint]) unix.Errno {
 	r := k.bindOpts.portRange.Load()
 	if r == 0 || k.binding.LocalPort != 0 || k.proto != ipv4.ProtocolUDP {
 		return t.Bind(&k.binding)

@@ -77,7 +77,7 @@ func (tx *txbuf) finish() unix.Errno {
 }
 
 // finish sends what was built, whatever it takes. What it returns ends the call.
-func (k *Socket) finish(tx *txbuf, flags int, deadline int64) unix.Errno {
+func (k *Endpoint) finish(tx *txbuf, flags int, deadline int64) unix.Errno {
 	tx.flush()
 	for tx.failed != 0 {
 		if e := k.carryOn(tx, flags, deadline); e != 0 {
@@ -90,7 +90,7 @@ func (k *Socket) finish(tx *txbuf, flags int, deadline int64) unix.Errno {
 
 // carryOn decides what becomes of the frames that stopped at an error. 0: tx may be
 // flushed and built in again.
-func (k *Socket) carryOn(tx *txbuf, flags int, deadline int64) unix.Errno {
+func (k *Endpoint) carryOn(tx *txbuf, flags int, deadline int64) unix.Errno {
 	e := tx.failed
 	switch {
 	case e == unix.EAGAIN && k.moveAside(tx):
@@ -117,7 +117,7 @@ func (k *Socket) carryOn(tx *txbuf, flags int, deadline int64) unix.Errno {
 
 // giveUp ends a call that does not wait any longer. It returns 0 if nothing is left
 // of it to do.
-func (k *Socket) giveUp(tx *txbuf) unix.Errno {
+func (k *Endpoint) giveUp(tx *txbuf) unix.Errno {
 	if tx.midway {
 		n := tx.first()
 		k.backlog.keep(k, tx.to, tx.batch[:n])
@@ -134,7 +134,7 @@ func (k *Socket) giveUp(tx *txbuf) unix.Errno {
 }
 
 // takeBack forgets all that was built and has not left.
-func (k *Socket) takeBack(tx *txbuf) {
+func (k *Endpoint) takeBack(tx *txbuf) {
 	k.uncount(tx, tx.ends)
 	if len(tx.batch) > 0 {
 		tx.empty()
@@ -143,7 +143,7 @@ func (k *Socket) takeBack(tx *txbuf) {
 }
 
 // counted are the counters that datagrams of a socket enter when they are built.
-func (k *Socket) counted() []counter {
+func (k *Endpoint) counted() []counter {
 	switch {
 	case k.packet != nil:
 		return nil
@@ -157,7 +157,7 @@ func (k *Socket) counted() []counter {
 }
 
 // count counts a datagram that was built, whose last frame is the last in tx.
-func (k *Socket) count(tx *txbuf) {
+func (k *Endpoint) count(tx *txbuf) {
 	for _, c := range k.counted() {
 		tx.count[c].Add(1)
 	}
@@ -167,7 +167,7 @@ func (k *Socket) count(tx *txbuf) {
 }
 
 // uncount takes back what count did for datagrams that have not left.
-func (k *Socket) uncount(tx *txbuf, ends []frameEnd) {
+func (k *Endpoint) uncount(tx *txbuf, ends []frameEnd) {
 	n := uint64(0)
 	for _, f := range ends {
 		n += uint64(f.datagrams)
@@ -180,7 +180,7 @@ func (k *Socket) uncount(tx *txbuf, ends []frameEnd) {
 }
 
 // sendLoss returns the counter for what the device has dropped.
-func (k *Socket) sendLoss() counter {
+func (k *Endpoint) sendLoss() counter {
 	if k.proto == ipv4.ProtocolUDP {
 		return udpSndbufErrors
 	}
@@ -190,13 +190,13 @@ func (k *Socket) sendLoss() counter {
 // forgivesLoss reports whether a datagram that the device has dropped counts as
 // sent. In Linux that is for udp_send_skb, raw_sendmsg and raw_send_hdrinc to say;
 // ping and packet sockets are told always.
-func (k *Socket) forgivesLoss() bool {
+func (k *Endpoint) forgivesLoss() bool {
 	return k.packet == nil && k.proto != ipv4.ProtocolICMP && !k.recvErr.Load()
 }
 
 // flushOwned sends what the stack has built for k, nil for itself, outside of a call
 // of k's. What there is no room for goes to the backlog of k.
-func (tx *txbuf) flushOwned(k *Socket) {
+func (tx *txbuf) flushOwned(k *Endpoint) {
 	tx.flush()
 	for tx.failed != 0 {
 		switch {
@@ -215,7 +215,7 @@ func (tx *txbuf) flushOwned(k *Socket) {
 }
 
 // awaitRoom waits until there is room in q again. False: the call ends instead.
-func (k *Socket) awaitRoom(q *txQueue, flags int, deadline int64) bool {
+func (k *Endpoint) awaitRoom(q *txQueue, flags int, deadline int64) bool {
 	if flags&unix.MSG_DONTWAIT != 0 || k.state.Load()&stateSendEnds != 0 ||
 		deadline != never && k.s.clock.Now() >= deadline {
 		return false

@@ -20,7 +20,7 @@ type corked struct {
 
 // SetCork makes what is sent add up to one datagram, until it is turned off
 // again: then that is sent.
-func (k *Socket) SetCork(on bool) error {
+func (k *Endpoint) SetCork(on bool) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -37,11 +37,11 @@ func (k *Socket) SetCork(on bool) error {
 }
 
 // Cork reports whether SetCork is on.
-func (k *Socket) Cork() bool { return k.sendExtras.cork.Load() }
+func (k *Endpoint) Cork() bool { return k.sendExtras.cork.Load() }
 
 // collect adds o to the datagram that is being put together. If that is
 // complete, o becomes the whole of it, and done is true.
-func (k *Socket) collect(o *outgoing, flags int) (done bool, e unix.Errno) {
+func (k *Endpoint) collect(o *outgoing, flags int) (done bool, e unix.Errno) {
 	c := &k.corked
 	c.mu.Lock()
 	defer k.markSendExtras()
@@ -77,7 +77,7 @@ func (k *Socket) collect(o *outgoing, flags int) (done bool, e unix.Errno) {
 
 // corkTarget returns where the datagram that begins with o goes. Like Linux it
 // asks for all that can be wrong with that now, and not again at the end.
-func (k *Socket) corkTarget(o *outgoing, flags int) (to outgoing, e unix.Errno) {
+func (k *Endpoint) corkTarget(o *outgoing, flags int) (to outgoing, e unix.Errno) {
 	spec, _, e := k.spec(o, flags)
 	if e != 0 {
 		return outgoing{}, e

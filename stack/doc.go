@@ -33,7 +33,7 @@
 // # Locks, in the order in which they may be taken
 //
 //   - Stack.mu: configuration. Never on the way of a datagram.
-//   - Socket.mu: a socket's configuration; corked.mu, within it or alone: the datagram
+//   - Endpoint.mu: a socket's configuration; corked.mu, within it or alone: the datagram
 //     that a socket puts together. backlog.mu: what is left of a socket's messages, held
 //     while that is sent. ownQueues.mu, within that or alone: a socket's own ways out.
 //   - Stack.groupMu: changes of memberships.

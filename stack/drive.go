@@ -53,14 +53,14 @@ type receiver struct {
 	steering     bpf.View // what such a program runs on
 
 	// sink is where datagrams for sinkSocket go while nothing is queued.
-	sinkSocket *Socket
+	sinkSocket *Endpoint
 	sink       target
 
 	pending *flush // what is to do once the lock is released
 
 	header ipv4.Header // of the datagram at hand
 	tag    tag         // what it was sent with, if it is our own
-	match  []*Socket   // for datagrams to several sockets
+	match  []*Endpoint // for datagrams to several sockets
 	raws   *rawTable   // nil: there are no raw sockets
 	timed  int         // sockets that want to know when a datagram was taken
 	taken  int64       // when that was, of CLOCK_MONOTONIC
@@ -69,7 +69,7 @@ type receiver struct {
 // flush is what a batch leaves to do after the lock is released: sleepers to
 // wake and packets to send.
 type flush struct {
-	wake   []*Socket
+	wake   []*Endpoint
 	out    []outPacket
 	posted bool // something is in the outbox
 }
@@ -165,7 +165,7 @@ const (
 
 // spin looks for a datagram for k until there is one or the budget is spent.
 // t is nil if a datagram may not go straight to the caller (MSG_PEEK).
-func (s *Stack) spin(k *Socket, t *target, w *wait) verdict {
+func (s *Stack) spin(k *Endpoint, t *target, w *wait) verdict {
 	flags := uint64(lockHeld)
 	if w.budget > 0 {
 		flags |= lockSpinning
@@ -187,7 +187,7 @@ func (s *Stack) spin(k *Socket, t *target, w *wait) verdict {
 }
 
 // lead polls the links with the receive lock held, and releases it.
-func (s *Stack) lead(k *Socket, t *target, w *wait) verdict {
+func (s *Stack) lead(k *Endpoint, t *target, w *wait) verdict {
 	r := &s.rx
 	if t != nil {
 		r.sinkSocket = k
@@ -328,7 +328,7 @@ func (s *Stack) passLead() bool {
 // sleep waits until k may have a datagram, its state changes, a timer of the
 // stack is due, or the deadline is there. It returns true if it slept on the
 // descriptors, and so has a lead to pass on.
-func (s *Stack) sleep(k *Socket, deadline int64) (led bool) {
+func (s *Stack) sleep(k *Endpoint, deadline int64) (led bool) {
 	w := s.sleepers.pool.Get().(*waiter)
 	k.queue.addWaiter(w)
 	led = s.enter(w)
@@ -400,7 +400,7 @@ func (s *Stack) newWaiter() any {
 }
 
 // receive waits until deadline for a datagram for k and stores it in t.
-func (s *Stack) receive(k *Socket, t *target, flags int, deadline int64) unix.Errno {
+func (s *Stack) receive(k *Endpoint, t *target, flags int, deadline int64) unix.Errno {
 	peek := flags&unix.MSG_PEEK != 0
 	direct := t
 	if peek {
@@ -459,7 +459,7 @@ func (s *Stack) receive(k *Socket, t *target, flags int, deadline int64) unix.Er
 }
 
 // received ends a receive call: the lead is passed on, the spin budget learns.
-func (s *Stack) received(k *Socket, w *wait, led, slept bool) {
+func (s *Stack) received(k *Endpoint, w *wait, led, slept bool) {
 	if led {
 		s.passLead()
 	}

@@ -101,7 +101,7 @@ func (q *errorQueue) purge() {
 // TakeQueuedError takes the oldest entry of the error queue (MSG_ERRQUEUE); ok
 // is false if it is empty. As on Linux the pending error is then that of the
 // next ICMP error in the queue, if there is one.
-func (k *Socket) TakeQueuedError() (e QueuedError, ok bool) {
+func (k *Endpoint) TakeQueuedError() (e QueuedError, ok bool) {
 	e, next, ok := k.errors.pop()
 	switch {
 	case !ok:
@@ -117,11 +117,11 @@ func (k *Socket) TakeQueuedError() (e QueuedError, ok bool) {
 }
 
 // QueuedErrors returns how many entries the error queue has.
-func (k *Socket) QueuedErrors() int { return int(k.errors.n.Load()) }
+func (k *Endpoint) QueuedErrors() int { return int(k.errors.n.Load()) }
 
 // queueError appends to the error queue and wakes who waits. What finds no room is
 // counted.
-func (k *Socket) queueError(e QueuedError) {
+func (k *Endpoint) queueError(e QueuedError) {
 	if !k.errors.push(e, k.queue.limit.Load()) {
 		k.s.errorsLost.Add(1)
 		return
@@ -132,7 +132,7 @@ func (k *Socket) queueError(e QueuedError) {
 
 // localError reports a datagram that was too long to be sent, to a socket that
 // wants to know (ip_local_error in Linux).
-func (k *Socket) localError(errno unix.Errno, dst ipv4.Addr, port uint16, mtu int) {
+func (k *Endpoint) localError(errno unix.Errno, dst ipv4.Addr, port uint16, mtu int) {
 	if k.recvErr.Load() {
 		k.queueError(QueuedError{Errno: errno, Origin: unix.SO_EE_ORIGIN_LOCAL, Info: uint32(mtu), Dst: dst, DstPort: port})
 	}
@@ -141,7 +141,7 @@ func (k *Socket) localError(errno unix.Errno, dst ipv4.Addr, port uint16, mtu in
 // icmpError takes in an ICMP error about a datagram of the socket's, by the rules
 // of Linux' udp_err: without IP_RECVERR only hard errors count, and only on
 // connected sockets. It copies e's payload if it keeps it.
-func (k *Socket) icmpError(e QueuedError, hard bool) {
+func (k *Endpoint) icmpError(e QueuedError, hard bool) {
 	if !k.recvErr.Load() {
 		if hard && k.hasPeer.Load() {
 			k.setError(e.Errno)

@@ -43,7 +43,7 @@ type sendExtras struct {
 }
 
 // markExtras sets or clears a bit of state by whether anything needs it.
-func (k *Socket) markExtras(bit uint32, needed bool) {
+func (k *Endpoint) markExtras(bit uint32, needed bool) {
 	if needed {
 		k.state.Or(bit)
 	} else {
@@ -51,7 +51,7 @@ func (k *Socket) markExtras(bit uint32, needed bool) {
 	}
 }
 
-func (k *Socket) markReceiveExtras() {
+func (k *Endpoint) markReceiveExtras() {
 	x := &k.recvExtras
 	k.markExtras(stateRecvExtras, x.any())
 	if x.any() { // somebody else may have asked for something meanwhile
@@ -64,7 +64,7 @@ func (x *receiveExtras) any() bool {
 		x.steered.Load() || x.noteCPU.Load() || x.peeksAtOffset()
 }
 
-func (k *Socket) markSendExtras() {
+func (k *Endpoint) markSendExtras() {
 	x := &k.sendExtras
 	k.markExtras(stateSendExtras, x.segment.Load() > 0 || x.noCheck.Load() || x.options.Load() != nil ||
 		x.cork.Load() || x.onLink.Load() || k.corked.held.Load() || x.times.on.Load() ||
@@ -72,26 +72,26 @@ func (k *Socket) markSendExtras() {
 }
 
 // SetKeepOptions says whether Extra.Options is wanted.
-func (k *Socket) SetKeepOptions(on bool) { k.recvExtras.options.Store(on); k.markReceiveExtras() }
+func (k *Endpoint) SetKeepOptions(on bool) { k.recvExtras.options.Store(on); k.markReceiveExtras() }
 
 // SetKeepTags says whether Extra.Priority and Extra.Mark are wanted.
-func (k *Socket) SetKeepTags(on bool) { k.recvExtras.tags.Store(on); k.markReceiveExtras() }
+func (k *Endpoint) SetKeepTags(on bool) { k.recvExtras.tags.Store(on); k.markReceiveExtras() }
 
 // SetKeepDrops says whether Info.Drops is wanted.
-func (k *Socket) SetKeepDrops(on bool) { k.recvExtras.drops.Store(on); k.markReceiveExtras() }
+func (k *Endpoint) SetKeepDrops(on bool) { k.recvExtras.drops.Store(on); k.markReceiveExtras() }
 
 // SetGRO says whether the socket takes datagrams that were joined into one by
 // their sender or the device, with Info.SegmentSize (UDP_GRO in udp(7)).
-func (k *Socket) SetGRO(on bool) { k.recvExtras.gro.Store(on); k.markReceiveExtras() }
+func (k *Endpoint) SetGRO(on bool) { k.recvExtras.gro.Store(on); k.markReceiveExtras() }
 
 // GRO returns what SetGRO set.
-func (k *Socket) GRO() bool { return k.recvExtras.gro.Load() }
+func (k *Endpoint) GRO() bool { return k.recvExtras.gro.Load() }
 
 // SetFilter attaches a classic BPF program that sees each datagram from its
 // transport header on: it returns how many bytes of it to keep, 0 to drop it
 // (SO_ATTACH_FILTER in socket(7)). An empty program takes the filter away.
 // EINVAL: not a valid program.
-func (k *Socket) SetFilter(program []bpf.Instruction) error {
+func (k *Endpoint) SetFilter(program []bpf.Instruction) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -110,12 +110,12 @@ func (k *Socket) SetFilter(program []bpf.Instruction) error {
 }
 
 // Filtered reports whether a filter is attached.
-func (k *Socket) Filtered() bool { return k.recvExtras.filter.Load() != nil }
+func (k *Endpoint) Filtered() bool { return k.recvExtras.filter.Load() != nil }
 
 // accept looks at a datagram for a socket with receive extras: it returns whom
 // it is for, which may be another of the socket's group, and what of the data to
 // deliver, or false to drop it. The receive lock is held.
-func (s *Stack) accept(k *Socket, data []byte, in *Info) (to *Socket, keep []byte, ok bool) {
+func (s *Stack) accept(k *Endpoint, data []byte, in *Info) (to *Endpoint, keep []byte, ok bool) {
 	if to = s.steer(k, data, in); to != k && to.state.Load()&stateRecvExtras == 0 {
 		return to, data, true
 	}
@@ -124,7 +124,7 @@ func (s *Stack) accept(k *Socket, data []byte, in *Info) (to *Socket, keep []byt
 }
 
 // acceptExtras is accept when it is known whom the datagram is for.
-func (s *Stack) acceptExtras(k *Socket, data []byte, in *Info) ([]byte, bool) {
+func (s *Stack) acceptExtras(k *Endpoint, data []byte, in *Info) ([]byte, bool) {
 	x := &k.recvExtras
 	if x.noteCPU.Load() && k.hasPeer.Load() {
 		x.cpu.Store(link.CPU())
@@ -149,7 +149,7 @@ func (s *Stack) acceptExtras(k *Socket, data []byte, in *Info) ([]byte, bool) {
 
 // filterDatagram runs a filter, for which the header is put before the payload
 // again.
-func (s *Stack) filterDatagram(k *Socket, f *bpf.Program, data []byte, in *Info) ([]byte, bool) {
+func (s *Stack) filterDatagram(k *Endpoint, f *bpf.Program, data []byte, in *Info) ([]byte, bool) {
 	head := 0
 	if k.proto == ipv4.ProtocolUDP {
 		head = udp.HeaderLen
@@ -185,27 +185,27 @@ func (s *Stack) filterDatagram(k *Socket, f *bpf.Program, data []byte, in *Info)
 
 // SetSegment makes every send cut its payload into datagrams of n bytes, the
 // last maybe shorter (UDP_SEGMENT in udp(7)); 0 turns it off.
-func (k *Socket) SetSegment(n int) { k.sendExtras.segment.Store(int32(n)); k.markSendExtras() }
+func (k *Endpoint) SetSegment(n int) { k.sendExtras.segment.Store(int32(n)); k.markSendExtras() }
 
 // Segment returns what SetSegment set.
-func (k *Socket) Segment() int { return int(k.sendExtras.segment.Load()) }
+func (k *Endpoint) Segment() int { return int(k.sendExtras.segment.Load()) }
 
 // SetNoCheck sends UDP datagrams without a checksum (SO_NO_CHECK).
-func (k *Socket) SetNoCheck(on bool) { k.sendExtras.noCheck.Store(on); k.markSendExtras() }
+func (k *Endpoint) SetNoCheck(on bool) { k.sendExtras.noCheck.Store(on); k.markSendExtras() }
 
 // NoCheck returns what SetNoCheck set.
-func (k *Socket) NoCheck() bool { return k.sendExtras.noCheck.Load() }
+func (k *Endpoint) NoCheck() bool { return k.sendExtras.noCheck.Load() }
 
 // SetDontRoute sends only to hosts on a link (SO_DONTROUTE): ENETUNREACH for others.
-func (k *Socket) SetDontRoute(on bool) { k.sendExtras.onLink.Store(on); k.markSendExtras() }
+func (k *Endpoint) SetDontRoute(on bool) { k.sendExtras.onLink.Store(on); k.markSendExtras() }
 
 // DontRoute returns what SetDontRoute set.
-func (k *Socket) DontRoute() bool { return k.sendExtras.onLink.Load() }
+func (k *Endpoint) DontRoute() bool { return k.sendExtras.onLink.Load() }
 
 // SetOptions sets the IP options of what is sent (IP_OPTIONS); they are padded
 // to a multiple of 4 bytes. A datagram with a source route goes to its first hop.
 // EINVAL: over 40 bytes, or malformed.
-func (k *Socket) SetOptions(o []byte) error {
+func (k *Endpoint) SetOptions(o []byte) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -222,7 +222,7 @@ func (k *Socket) SetOptions(o []byte) error {
 }
 
 // Options returns what SetOptions set.
-func (k *Socket) Options() []byte {
+func (k *Endpoint) Options() []byte {
 	if o := k.sendExtras.options.Load(); o != nil {
 		return o.Bytes()
 	}
@@ -233,7 +233,7 @@ func (k *Socket) Options() []byte {
 // only (SO_BINDTOIFINDEX, SO_BINDTODEVICE); 0 takes the binding away. As on Linux
 // an index that no interface has is taken: sends say ENODEV until there is one.
 // EINVAL: not an index.
-func (k *Socket) SetDevice(index int) error {
+func (k *Endpoint) SetDevice(index int) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -260,7 +260,7 @@ func (k *Socket) SetDevice(index int) error {
 }
 
 // Device returns the index of the interface that the socket is bound to, or 0.
-func (k *Socket) Device() int {
+func (k *Endpoint) Device() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return int(k.device)
@@ -373,7 +373,7 @@ type MemInfo struct {
 }
 
 // MemInfo returns the socket's memory.
-func (k *Socket) MemInfo() MemInfo {
+func (k *Endpoint) MemInfo() MemInfo {
 	k.queue.mu.Lock()
 	charged := k.queue.charged
 	k.queue.mu.Unlock()

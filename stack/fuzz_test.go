@@ -174,7 +174,7 @@ type fuzzed struct {
 	ifc     *Interface
 	clock   *handClock
 	link    *checker
-	sockets []*Socket
+	sockets []*Endpoint
 }
 
 const (

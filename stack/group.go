@@ -71,7 +71,7 @@ type multicastOptions struct {
 	// for it, though others of the host are members (IP_MULTICAST_ALL is 0).
 	membersOnly atomic.Bool
 
-	// Guarded by Socket.mu.
+	// Guarded by Endpoint.mu.
 	ifIndex int32
 	ifAddr  ipv4.Addr
 	ttl     int32
@@ -136,7 +136,7 @@ func (o *multicastOptions) admits(group ipv4.Addr, index int32, src ipv4.Addr) b
 }
 
 // apply gives the flow of a multicast its device and source if it has none yet.
-// Socket.mu is held.
+// Endpoint.mu is held.
 func (o *multicastOptions) apply(f *flow) {
 	if !f.dst.IsMulticast() {
 		return
@@ -179,14 +179,14 @@ func (s *Stack) groupInterface(r GroupRequest) *Interface {
 // (IP_ADD_MEMBERSHIP, MCAST_JOIN_GROUP). EINVAL: not a group. ENODEV: no such
 // interface. EADDRINUSE: the socket is a member. ENOBUFS: it is in as many groups
 // as it may be (Config.MaxMemberships).
-func (k *Socket) JoinGroup(r GroupRequest) error {
+func (k *Endpoint) JoinGroup(r GroupRequest) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
 	return k.joinGroup(r, igmp.Exclude)
 }
 
-func (k *Socket) joinGroup(r GroupRequest, mode igmp.Mode) error {
+func (k *Endpoint) joinGroup(r GroupRequest, mode igmp.Mode) error {
 	if !r.Group.IsMulticast() {
 		return unix.EINVAL
 	}
@@ -221,7 +221,7 @@ func (k *Socket) joinGroup(r GroupRequest, mode igmp.Mode) error {
 // LeaveGroup ends a membership, whatever its sources (IP_DROP_MEMBERSHIP,
 // MCAST_LEAVE_GROUP). ENODEV: the request names no interface, and there is no route
 // to the group. EADDRNOTAVAIL: the socket is not a member.
-func (k *Socket) LeaveGroup(r GroupRequest) error {
+func (k *Endpoint) LeaveGroup(r GroupRequest) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -230,7 +230,7 @@ func (k *Socket) LeaveGroup(r GroupRequest) error {
 	return k.leaveGroupLocked(r)
 }
 
-func (k *Socket) leaveGroupLocked(r GroupRequest) error {
+func (k *Endpoint) leaveGroupLocked(r GroupRequest) error {
 	switch ifc := k.s.groupInterface(r); {
 	case ifc != nil:
 		r.Interface = int(ifc.index)
@@ -256,14 +256,14 @@ func (r *GroupRequest) names(m *groupMembership) bool {
 }
 
 // dropMembership takes a membership away. groupMu is held.
-func (k *Socket) dropMembership(m *groupMembership) {
+func (k *Endpoint) dropMembership(m *groupMembership) {
 	g := &k.multicast.groups
 	k.s.changeGroup(g, m, m.filter(), igmp.NotMember, func() { g.remove(m) })
 	m.ifc.exitGroup(m.group)
 }
 
 // dropGroups ends all memberships of a socket that is closed.
-func (k *Socket) dropGroups() {
+func (k *Endpoint) dropGroups() {
 	k.s.groupMu.Lock()
 	defer k.s.groupMu.Unlock()
 	for m := k.multicast.groups.latest; m != nil; m = m.older {
@@ -276,7 +276,7 @@ func (k *Socket) dropGroups() {
 // MCAST_JOIN_SOURCE_GROUP). EINVAL: the socket is a member for all sources but some.
 // EADDRNOTAVAIL: the source is there. ENOBUFS: too many (Config.MaxSources). Else as
 // JoinGroup.
-func (k *Socket) JoinSource(r GroupRequest, source ipv4.Addr) error {
+func (k *Endpoint) JoinSource(r GroupRequest, source ipv4.Addr) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -289,7 +289,7 @@ func (k *Socket) JoinSource(r GroupRequest, source ipv4.Addr) error {
 // LeaveSource undoes JoinSource (IP_DROP_SOURCE_MEMBERSHIP, MCAST_LEAVE_SOURCE_GROUP).
 // With the last source goes the membership. EADDRNOTAVAIL: the source is not there.
 // EINVAL: no membership of that kind.
-func (k *Socket) LeaveSource(r GroupRequest, source ipv4.Addr) error {
+func (k *Endpoint) LeaveSource(r GroupRequest, source ipv4.Addr) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -299,7 +299,7 @@ func (k *Socket) LeaveSource(r GroupRequest, source ipv4.Addr) error {
 // BlockSource drops what a source sends to a group (IP_BLOCK_SOURCE,
 // MCAST_BLOCK_SOURCE), of which the socket is a member for all other sources: else
 // EINVAL. EADDRNOTAVAIL: it is blocked. ENOBUFS: too many.
-func (k *Socket) BlockSource(r GroupRequest, source ipv4.Addr) error {
+func (k *Endpoint) BlockSource(r GroupRequest, source ipv4.Addr) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -308,7 +308,7 @@ func (k *Socket) BlockSource(r GroupRequest, source ipv4.Addr) error {
 
 // UnblockSource undoes BlockSource (IP_UNBLOCK_SOURCE, MCAST_UNBLOCK_SOURCE).
 // EADDRNOTAVAIL: it is not blocked. EINVAL: no membership of that kind.
-func (k *Socket) UnblockSource(r GroupRequest, source ipv4.Addr) error {
+func (k *Endpoint) UnblockSource(r GroupRequest, source ipv4.Addr) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -317,7 +317,7 @@ func (k *Socket) UnblockSource(r GroupRequest, source ipv4.Addr) error {
 
 // sourceMembership returns the membership whose sources are to be changed, in a
 // mode. One without sources ever takes the other mode. groupMu is held.
-func (k *Socket) sourceMembership(r GroupRequest, mode igmp.Mode) (*groupMembership, error) {
+func (k *Endpoint) sourceMembership(r GroupRequest, mode igmp.Mode) (*groupMembership, error) {
 	if !r.Group.IsMulticast() {
 		return nil, unix.EINVAL
 	}
@@ -335,7 +335,7 @@ func (k *Socket) sourceMembership(r GroupRequest, mode igmp.Mode) (*groupMembers
 	return m, nil
 }
 
-func (k *Socket) addSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) error {
+func (k *Endpoint) addSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) error {
 	k.s.groupMu.Lock()
 	defer k.s.groupMu.Unlock()
 	m, err := k.sourceMembership(r, mode)
@@ -351,7 +351,7 @@ func (k *Socket) addSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) err
 	return nil
 }
 
-func (k *Socket) removeSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) error {
+func (k *Endpoint) removeSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) error {
 	k.s.groupMu.Lock()
 	defer k.s.groupMu.Unlock()
 	m, err := k.sourceMembership(r, mode)
@@ -373,7 +373,7 @@ func (k *Socket) removeSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) 
 // MCAST_MSFILTER, RFC 3678). INCLUDE without sources leaves the group. EINVAL: no
 // group, no mode, or the socket is not a member. ENODEV: no such interface. ENOBUFS:
 // too many sources. f.Sources may be in any order, and is not kept.
-func (k *Socket) SetGroupFilter(r GroupRequest, f igmp.Filter) error {
+func (k *Endpoint) SetGroupFilter(r GroupRequest, f igmp.Filter) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -403,7 +403,7 @@ func (k *Socket) SetGroupFilter(r GroupRequest, f igmp.Filter) error {
 // GroupFilter returns the mode and the sources of a membership, in the order in
 // which they were given. EADDRNOTAVAIL: the socket is not a member. Else as
 // SetGroupFilter.
-func (k *Socket) GroupFilter(r GroupRequest) (igmp.Filter, error) {
+func (k *Endpoint) GroupFilter(r GroupRequest) (igmp.Filter, error) {
 	if k.Closed() {
 		return igmp.Filter{}, unix.EBADF
 	}
@@ -420,7 +420,7 @@ func (k *Socket) GroupFilter(r GroupRequest) (igmp.Filter, error) {
 }
 
 // filterLocked returns what a membership lets pass. groupMu is held.
-func (k *Socket) filterLocked(group ipv4.Addr, index int32) (igmp.Filter, error) {
+func (k *Endpoint) filterLocked(group ipv4.Addr, index int32) (igmp.Filter, error) {
 	m := k.multicast.groups.get(group, index)
 	if m == nil {
 		return igmp.Filter{}, unix.EADDRNOTAVAIL
@@ -429,7 +429,7 @@ func (k *Socket) filterLocked(group ipv4.Addr, index int32) (igmp.Filter, error)
 }
 
 // GroupFilterOn is GroupFilter for an interface's index.
-func (k *Socket) GroupFilterOn(group ipv4.Addr, index int) (igmp.Filter, error) {
+func (k *Endpoint) GroupFilterOn(group ipv4.Addr, index int) (igmp.Filter, error) {
 	if k.Closed() {
 		return igmp.Filter{}, unix.EBADF
 	}
@@ -442,10 +442,10 @@ func (k *Socket) GroupFilterOn(group ipv4.Addr, index int) (igmp.Filter, error) 
 }
 
 // MaxSources returns how many sources a membership may have (net.ipv4.igmp_max_msf).
-func (k *Socket) MaxSources() int { return k.s.maxSources }
+func (k *Endpoint) MaxSources() int { return k.s.maxSources }
 
 // setSources gives a membership other sources. groupMu is held.
-func (k *Socket) setSources(m *groupMembership, mode igmp.Mode, sources []ipv4.Addr, listed bool) {
+func (k *Endpoint) setSources(m *groupMembership, mode igmp.Mode, sources []ipv4.Addr, listed bool) {
 	old := m.filter()
 	now := groupMembership{mode: mode, sources: sources}
 	k.s.changeGroup(&k.multicast.groups, m, old, now.filter(), func() { m.mode, m.sources, m.listed = mode, sources, listed })
@@ -455,7 +455,7 @@ func (k *Socket) setSources(m *groupMembership, mode igmp.Mode, sources []ipv4.A
 // source address, unless the socket is bound to others (IP_MULTICAST_IF); the zero
 // request: as the routes say. EADDRNOTAVAIL: no such interface. EINVAL: the socket is
 // bound to another. The request's Group does not matter.
-func (k *Socket) SetMulticastInterface(r GroupRequest) error {
+func (k *Endpoint) SetMulticastInterface(r GroupRequest) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -484,7 +484,7 @@ func (k *Socket) SetMulticastInterface(r GroupRequest) error {
 }
 
 // MulticastInterface returns what SetMulticastInterface set.
-func (k *Socket) MulticastInterface() (index int, addr ipv4.Addr) {
+func (k *Endpoint) MulticastInterface() (index int, addr ipv4.Addr) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return int(k.multicast.ifIndex), k.multicast.ifAddr
@@ -492,7 +492,7 @@ func (k *Socket) MulticastInterface() (index int, addr ipv4.Addr) {
 
 // SetMulticastTTL sets the time to live of multicasts, 0 to 255: those with 0 do not
 // leave the host (IP_MULTICAST_TTL).
-func (k *Socket) SetMulticastTTL(ttl int) {
+func (k *Endpoint) SetMulticastTTL(ttl int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.multicast.ttl = int32(ttl)
@@ -500,7 +500,7 @@ func (k *Socket) SetMulticastTTL(ttl int) {
 }
 
 // MulticastTTL returns what SetMulticastTTL set, or 1.
-func (k *Socket) MulticastTTL() int {
+func (k *Endpoint) MulticastTTL() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return int(k.multicast.ttl)
@@ -508,7 +508,7 @@ func (k *Socket) MulticastTTL() int {
 
 // SetMulticastLoop says whether the stack's own sockets, this one among them, hear
 // the multicasts that the socket sends (IP_MULTICAST_LOOP).
-func (k *Socket) SetMulticastLoop(on bool) {
+func (k *Endpoint) SetMulticastLoop(on bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.multicast.quiet = !on
@@ -516,7 +516,7 @@ func (k *Socket) SetMulticastLoop(on bool) {
 }
 
 // MulticastLoop returns what SetMulticastLoop set, or true.
-func (k *Socket) MulticastLoop() bool {
+func (k *Endpoint) MulticastLoop() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return !k.multicast.quiet
@@ -525,7 +525,7 @@ func (k *Socket) MulticastLoop() bool {
 // SetMulticastAll says whether the socket receives datagrams to all groups that
 // anybody of the stack is a member of, not only to its own (IP_MULTICAST_ALL). Its
 // filters hold for its own groups in any case.
-func (k *Socket) SetMulticastAll(on bool) {
+func (k *Endpoint) SetMulticastAll(on bool) {
 	k.s.lockReceive()
 	defer k.s.unlockReceive()
 	k.multicast.membersOnly.Store(!on)
@@ -533,4 +533,4 @@ func (k *Socket) SetMulticastAll(on bool) {
 }
 
 // MulticastAll returns what SetMulticastAll set, or true.
-func (k *Socket) MulticastAll() bool { return !k.multicast.membersOnly.Load() }
+func (k *Endpoint) MulticastAll() bool { return !k.multicast.membersOnly.Load() }

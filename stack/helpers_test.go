@@ -53,7 +53,7 @@ func addLink(t testing.TB, s *Stack, l link.Link, prefix string) *Interface {
 }
 
 // udpSocket opens a UDP socket bound to addr:port; a zero addr is any.
-func udpSocket(t testing.TB, s *Stack, local string) *Socket {
+func udpSocket(t testing.TB, s *Stack, local string) *Endpoint {
 	t.Helper()
 	k, err := s.NewSocket(ipv4.ProtocolUDP)
 	if err != nil {
@@ -69,7 +69,7 @@ func udpSocket(t testing.TB, s *Stack, local string) *Socket {
 }
 
 // recv receives one datagram within a second.
-func recv(t testing.TB, k *Socket) ([]byte, Info) {
+func recv(t testing.TB, k *Endpoint) ([]byte, Info) {
 	t.Helper()
 	b := make([]byte, 65536)
 	n, info, err := k.Recv(b, 0, k.s.Deadline(time.Second))

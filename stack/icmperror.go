@@ -41,7 +41,7 @@ func (s *Stack) errorInput(a *arrival, m icmp.Message) {
 }
 
 // quotedSocket returns the socket that sent what is quoted, or so the quote says.
-func (s *Stack) quotedSocket(a *arrival, q *icmp.Quote) (k *Socket, ok bool) {
+func (s *Stack) quotedSocket(a *arrival, q *icmp.Quote) (k *Endpoint, ok bool) {
 	switch q.Protocol {
 	case ipv4.ProtocolUDP:
 		return s.udp.Lookup(q.Src, q.SrcPort(), q.Dst, q.DstPort(), a.ifc.index)
@@ -54,7 +54,7 @@ func (s *Stack) quotedSocket(a *arrival, q *icmp.Quote) (k *Socket, ok bool) {
 }
 
 // socketError tells a UDP or ping socket of an error (Linux' udp_err and ping_err).
-func (s *Stack) socketError(a *arrival, m icmp.Message, q *icmp.Quote, k *Socket) {
+func (s *Stack) socketError(a *arrival, m icmp.Message, q *icmp.Quote, k *Endpoint) {
 	errno, hard, ok := icmp.Errno(m.Type(), m.Code())
 	if k.proto == ipv4.ProtocolICMP {
 		errno, hard, ok = icmp.PingErrno(m.Type(), m.Code())
@@ -96,7 +96,7 @@ func (e *QueuedError) withQuoted(m icmp.Message, headers int) {
 // learnPathMTU takes in that the path by which a socket has sent what is quoted has
 // a smaller MTU (RFC 1191): of each way by which the socket sends there. Those who
 // send without regard to path MTUs learn none (Linux' ip_sk_accept_pmtu).
-func (s *Stack) learnPathMTU(q *icmp.Quote, mtu int, k *Socket) {
+func (s *Stack) learnPathMTU(q *icmp.Quote, mtu int, k *Endpoint) {
 	switch k.mtuDiscover.Load() {
 	case unix.IP_PMTUDISC_INTERFACE, unix.IP_PMTUDISC_OMIT:
 		return

@@ -330,7 +330,7 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 		return
 	}
 	if k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home); ok && len(data) > size {
-		one := [1]*Socket{s.steer(k, data, &in)}
+		one := [1]*Endpoint{s.steer(k, data, &in)}
 		if one[0].GRO() {
 			s.udpDeliverSuper(one[:], data, &in, size)
 			return
@@ -346,7 +346,7 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 
 // udpDeliverSuper gives a super-packet with segments of size bytes to each of some
 // sockets: whole if it has UDP_GRO, else cut.
-func (s *Stack) udpDeliverSuper(sockets []*Socket, data []byte, in *Info, size int) {
+func (s *Stack) udpDeliverSuper(sockets []*Endpoint, data []byte, in *Info, size int) {
 	r := &s.rx
 	if len(sockets) == 0 {
 		r.count[udpIgnoredMulti]++
@@ -397,7 +397,7 @@ func (s *Stack) udpDeliver(a *arrival, data []byte, in *Info) {
 
 // destinations returns the sockets that a broadcast or multicast is for, in memory
 // that holds until the next. The caller clears r.match, which may be that.
-func (s *Stack) destinations(a *arrival, in *Info) []*Socket {
+func (s *Stack) destinations(a *arrival, in *Info) []*Endpoint {
 	f := a.flow
 	if f == nil {
 		f = s.flowTo(in.To, in.ToPort, in.Interface)
@@ -420,7 +420,7 @@ func (r *receiver) forgetMatch() {
 }
 
 // deliverEach gives each socket its copy of a datagram.
-func (s *Stack) deliverEach(sockets []*Socket, data []byte, in *Info) {
+func (s *Stack) deliverEach(sockets []*Endpoint, data []byte, in *Info) {
 	if len(sockets) == 0 {
 		s.rx.count[udpIgnoredMulti]++
 		return
@@ -442,7 +442,7 @@ func (s *Stack) deliverEach(sockets []*Socket, data []byte, in *Info) {
 
 // deliver hands one datagram to a socket: to the leader's own buffer if that is
 // who waits for it, else to the queue. good and full are the counters.
-func (s *Stack) deliver(k *Socket, data []byte, in *Info, good, full counter) {
+func (s *Stack) deliver(k *Endpoint, data []byte, in *Info, good, full counter) {
 	r := &s.rx
 	if st := k.state.Load(); st&(stateClosed|stateRecvExtras) != 0 {
 		if st&stateClosed != 0 {

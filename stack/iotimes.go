@@ -43,7 +43,7 @@ func (s *Stack) DeadlineAt(monotonic int64) int64 {
 }
 
 // SetReceiveTimes says whether Info.Taken and Info.Delivered are wanted.
-func (k *Socket) SetReceiveTimes(on bool) {
+func (k *Endpoint) SetReceiveTimes(on bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if on == k.recvExtras.times.Load() || on && k.Closed() {
@@ -116,7 +116,7 @@ type txTimes struct {
 // SetTransmitTimes says whether the times of sent datagrams are recorded, for
 // TransmitTimes. Records of before are dropped. A datagram that waits for its
 // neighbour leaves later, and is not recorded.
-func (k *Socket) SetTransmitTimes(on bool) {
+func (k *Endpoint) SetTransmitTimes(on bool) {
 	x := &k.sendExtras.times
 	x.mu.Lock()
 	if on && x.ring == nil {
@@ -167,7 +167,7 @@ func (x *txTimes) pop(times []IOTimes) (n int, lost bool) {
 
 // sendTimed sends what is built in tx, and records when. queued says that the
 // datagram waits for its neighbour.
-func (k *Socket) sendTimed(tx *txbuf, o *outgoing, queued bool) unix.Errno {
+func (k *Endpoint) sendTimed(tx *txbuf, o *outgoing, queued bool) unix.Errno {
 	t := IOTimes{Queuing: k.s.Monotonic(), Delivery: o.began}
 	e := k.sendStamped(tx)
 	if e == 0 {
@@ -187,7 +187,7 @@ func (k *Socket) sendTimed(tx *txbuf, o *outgoing, queued bool) unix.Errno {
 // lost says that there were more than are kept since the last call. It waits as
 // Recv does, and after Shutdown, of either direction, returns none at once. EINVAL:
 // they are not recorded. EBADF: the socket is closed.
-func (k *Socket) TransmitTimes(times []IOTimes, flags int, deadline int64) (n int, lost bool, err error) {
+func (k *Endpoint) TransmitTimes(times []IOTimes, flags int, deadline int64) (n int, lost bool, err error) {
 	x := &k.sendExtras.times
 	for {
 		switch {
@@ -210,7 +210,7 @@ func (k *Socket) TransmitTimes(times []IOTimes, flags int, deadline int64) (n in
 }
 
 // timesWaiter returns what TransmitTimes waits with.
-func (k *Socket) timesWaiter() *Waiter {
+func (k *Endpoint) timesWaiter() *Waiter {
 	x := &k.sendExtras.times
 	if w := x.waiter.Load(); w != nil {
 		return w
@@ -223,7 +223,7 @@ func (k *Socket) timesWaiter() *Waiter {
 // Solicit is Stack.Solicit for the way that the socket's datagrams would take:
 // by the device and from the address that it is bound to, if it is. EBADF: the
 // socket is closed, or was meanwhile. EPIPE: it is shut down, in either direction.
-func (k *Socket) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
+func (k *Endpoint) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
 	if k.ended() {
 		return k.whyEnded()
 	}
@@ -237,11 +237,11 @@ func (k *Socket) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFla
 }
 
 // ended reports whether the socket was closed or shut down, whyEnded which.
-func (k *Socket) ended() bool {
+func (k *Endpoint) ended() bool {
 	return k.state.Load()&(stateShutRead|stateShutWrite|stateClosed) != 0
 }
 
-func (k *Socket) whyEnded() error {
+func (k *Endpoint) whyEnded() error {
 	if k.Closed() {
 		return unix.EBADF
 	}

@@ -63,7 +63,7 @@ func (n *network) usable(index int32) unix.Errno {
 
 // lostDevice returns what a route would have said to a datagram whose link says ENETDOWN:
 // the device went down, or away, and the stack has not been told yet.
-func (k *Socket) lostDevice() unix.Errno {
+func (k *Endpoint) lostDevice() unix.Errno {
 	if i := k.s.net.Load().byIndex[int32(k.Device())]; i != nil && i.link.Info().State == link.Gone {
 		return unix.ENODEV
 	}

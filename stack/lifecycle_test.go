@@ -84,7 +84,7 @@ func TestRemoveLinkWhileReadersWait(t *testing.T) {
 			err error
 		}
 		got := make(chan result, 2)
-		for _, k := range []*Socket{any, bound} {
+		for _, k := range []*Endpoint{any, bound} {
 			go func() {
 				p := make([]byte, 10)
 				n, _, err := k.Recv(p, 0, NoDeadline)

@@ -141,7 +141,7 @@ func floodGroupFlows(t *testing.T, w *wire) {
 
 // floodGroupFlowSockets has one group with more members than are remembered.
 func floodGroupFlowSockets(t *testing.T, w *wire) {
-	var all []*Socket
+	var all []*Endpoint
 	for range small.Sockets - 1 { // one is left for worksStill
 		k := udpSocket(t, w.s, "")
 		k.SetReuse(true, false)
@@ -193,7 +193,7 @@ func floodPool(t *testing.T, w *wire) {
 }
 
 func floodSockets(t *testing.T, w *wire) {
-	var all []*Socket
+	var all []*Endpoint
 	for {
 		k, err := w.s.NewSocket(ipv4.ProtocolUDP)
 		if err == unix.ENFILE {
@@ -253,7 +253,7 @@ func (w *wire) grewSoFar(name string) {
 }
 
 func floodSchedule(t *testing.T, w *wire) {
-	var all []*Socket
+	var all []*Endpoint
 	for range 3 {
 		k := w.timed(monotonic)
 		k.SetRecvErr(true)

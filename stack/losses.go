@@ -43,14 +43,14 @@ func (s *Stack) lost(i *Interface) uint64 {
 
 // lost returns how many frames that may have been for the socket links have lost. A
 // configuration that changes meanwhile may make it less for a moment: never below 0.
-func (k *Socket) lost() uint32 {
+func (k *Endpoint) lost() uint32 {
 	n := int64(k.s.lost(k.losses.from.Load()) - k.losses.base.Load())
 	return uint32(max(n, 0))
 }
 
 // loseFromLocked makes the losses of the interface of that index, or of all, the
 // socket's from now on. What was lost before stays as it is. The receive lock is held.
-func (k *Socket) loseFromLocked(index int32) {
+func (k *Endpoint) loseFromLocked(index int32) {
 	before := k.lost()
 	i := k.s.net.Load().byIndex[index]
 	k.losses.from.Store(i)
@@ -60,7 +60,7 @@ func (k *Socket) loseFromLocked(index int32) {
 // Drops returns how many datagrams the full receive queue and the socket's filter have
 // cost, and how many frames that may have been for it, or not, found no room in a
 // link's ring since it was opened: the most that the socket has lost. It wraps around.
-func (k *Socket) Drops() uint32 { return k.queue.drops.Load() + k.lost() }
+func (k *Endpoint) Drops() uint32 { return k.queue.drops.Load() + k.lost() }
 
 // storeNetworkLocked makes n the configuration. What the links of interfaces that are
 // not in it have lost stays counted. The receive lock is held.

@@ -29,7 +29,7 @@ type membership struct {
 // address of the device's, takes all frames too, as Linux does with a device that
 // cannot filter for several.
 // ENODEV: no such interface. EINVAL: not a hardware address of the interface's kind.
-func (k *Socket) AddMembership(m Membership) error {
+func (k *Endpoint) AddMembership(m Membership) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -63,7 +63,7 @@ func (k *Socket) AddMembership(m Membership) error {
 
 // DropMembership undoes AddMembership (PACKET_DROP_MEMBERSHIP). As on Linux,
 // dropping what was never added is no error.
-func (k *Socket) DropMembership(m Membership) error {
+func (k *Endpoint) DropMembership(m Membership) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -118,7 +118,7 @@ func modeOf(m Membership) (link.Mode, bool) {
 }
 
 // leave undoes Interface.member.
-func (k *Socket) leave(m Membership) {
+func (k *Endpoint) leave(m Membership) {
 	ifc := k.s.InterfaceByIndex(m.Interface)
 	if ifc == nil {
 		return // its link is closed
@@ -132,7 +132,7 @@ func (k *Socket) leave(m Membership) {
 }
 
 // leaveAllLocked drops all memberships of a socket that is closed. k.mu is held.
-func (k *Socket) leaveAllLocked() {
+func (k *Endpoint) leaveAllLocked() {
 	for _, m := range k.packet.memberships {
 		k.leave(m.Membership)
 	}

@@ -32,9 +32,9 @@ func groupFrame(group ipv4.Addr, port uint16, data []byte) []byte {
 
 // members makes sockets at port 9, each a member of one group: bound to it, or to
 // all addresses.
-func members(t testing.TB, s *Stack, ifc *Interface, groups, each int, bound bool) []*Socket {
+func members(t testing.TB, s *Stack, ifc *Interface, groups, each int, bound bool) []*Endpoint {
 	t.Helper()
-	var out []*Socket
+	var out []*Endpoint
 	for g := range groups {
 		for range each {
 			k, err := s.NewSocket(ipv4.ProtocolUDP)
@@ -96,7 +96,7 @@ func BenchmarkReceiveAmongGroups(b *testing.B) {
 			}
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				s, r, i := replayStackConfig(b, Config{MaxMemberships: n})
-				var sockets []*Socket
+				var sockets []*Endpoint
 				if one {
 					k := members(b, s, i, 1, 1, false)[0]
 					for g := 1; g < n; g++ {

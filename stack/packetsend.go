@@ -15,13 +15,13 @@ const vlanHeaderLen = 4
 // cooked one has no destination, and is refused but on loopback. ENXIO: no
 // interface. ENETDOWN: it is down. EMSGSIZE: longer than its MTU. EINVAL: no
 // frame at all.
-func (k *Socket) SendLink(p []byte, flags int, deadline int64, to *LinkAddr) error {
+func (k *Endpoint) SendLink(p []byte, flags int, deadline int64, to *LinkAddr) error {
 	o := outgoing{one: p, n: len(p), link: to}
 	return k.sendOne(&o, flags, deadline)
 }
 
 // sendFrame sends one frame of a packet socket (packet_snd in Linux).
-func (k *Socket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
+func (k *Endpoint) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 	ifc, proto := k.frameRoute(o)
 	if ifc == nil {
 		return unix.ENXIO
@@ -89,7 +89,7 @@ func (k *Socket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 
 // frameRoute returns the interface that a frame leaves by, nil if there is none,
 // and its protocol.
-func (k *Socket) frameRoute(o *outgoing) (*Interface, uint16) {
+func (k *Endpoint) frameRoute(o *outgoing) (*Interface, uint16) {
 	if o.link != nil {
 		return k.s.InterfaceByIndex(o.link.Interface), o.link.EtherType
 	}

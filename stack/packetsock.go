@@ -26,7 +26,7 @@ type packetSocket struct {
 	frames    atomic.Uint32 // seen since PacketStatistics
 	dropsSeen atomic.Uint32 // of the queue's drops, by PacketStatistics
 
-	// What follows is guarded by Socket.mu.
+	// What follows is guarded by Endpoint.mu.
 	proto       uint16 // EtherType in host order; 0: receives nothing
 	index       int32  // of the interface; 0: all, negative: it is gone
 	memberships []membership
@@ -34,7 +34,7 @@ type packetSocket struct {
 
 // A tap is a packet socket that receives.
 type tap struct {
-	socket *Socket
+	socket *Endpoint
 	proto  uint16
 	index  int32
 }
@@ -48,11 +48,11 @@ type tapTable struct {
 // NewPacketSocket makes a packet socket for the frames of an EtherType, in host
 // order: unix.ETH_P_ALL for all, 0 for none. A cooked one (SOCK_DGRAM) has
 // frames without their Ethernet header.
-func (s *Stack) NewPacketSocket(cooked bool, ethertype uint16) (*Socket, error) {
+func (s *Stack) NewPacketSocket(cooked bool, ethertype uint16) (*Endpoint, error) {
 	if s.Closed() {
 		return nil, unix.ENETDOWN
 	}
-	k, err := s.open(&Socket{packet: &packetSocket{cooked: cooked, proto: ethertype}})
+	k, err := s.open(&Endpoint{packet: &packetSocket{cooked: cooked, proto: ethertype}})
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (s *Stack) NewPacketSocket(cooked bool, ethertype uint16) (*Socket, error) 
 // from one interface, and send by it; 0 leaves the EtherType as it is, and index
 // 0 is all interfaces. ENODEV: there is no such interface. EINVAL: not a packet
 // socket. An interface that is down is ENETDOWN for the next call.
-func (k *Socket) BindLink(index int, ethertype uint16) error {
+func (k *Endpoint) BindLink(index int, ethertype uint16) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -107,7 +107,7 @@ type LinkAddr struct {
 
 // BoundLink returns what a packet socket is bound to, with the hardware address
 // of the interface; ifc is nil if it is bound to none (getsockname(2)).
-func (k *Socket) BoundLink() (a LinkAddr, ifc *Interface) {
+func (k *Endpoint) BoundLink() (a LinkAddr, ifc *Interface) {
 	if k.packet == nil {
 		return LinkAddr{}, nil
 	}
@@ -130,7 +130,7 @@ func (i *Interface) HardwareType() uint16 {
 
 // SetIgnoreOutgoing keeps what the stack sends from a packet socket
 // (PACKET_IGNORE_OUTGOING).
-func (k *Socket) SetIgnoreOutgoing(on bool) {
+func (k *Endpoint) SetIgnoreOutgoing(on bool) {
 	if k.packet == nil {
 		return
 	}
@@ -141,12 +141,12 @@ func (k *Socket) SetIgnoreOutgoing(on bool) {
 }
 
 // IgnoreOutgoing returns what SetIgnoreOutgoing set.
-func (k *Socket) IgnoreOutgoing() bool { return k.packet != nil && k.packet.ignoreOutgoing.Load() }
+func (k *Endpoint) IgnoreOutgoing() bool { return k.packet != nil && k.packet.ignoreOutgoing.Load() }
 
 // PacketStatistics returns how many frames a packet socket was to have since the
 // last call, and how many it lost to a full queue or, as Drops says, to a full ring
 // (PACKET_STATISTICS).
-func (k *Socket) PacketStatistics() (frames, drops uint32) {
+func (k *Endpoint) PacketStatistics() (frames, drops uint32) {
 	if k.packet == nil {
 		return 0, 0
 	}
@@ -155,7 +155,7 @@ func (k *Socket) PacketStatistics() (frames, drops uint32) {
 }
 
 // retapLocked brings the table of taps up to date with the socket. k.mu is held.
-func (k *Socket) retapLocked() {
+func (k *Endpoint) retapLocked() {
 	s, p := k.s, k.packet
 	s.tapMu.Lock()
 	defer s.tapMu.Unlock()
@@ -182,7 +182,7 @@ func (t *tapTable) add(o tap) {
 }
 
 // closePacket ends what a packet socket that is closed has begun.
-func (k *Socket) closePacket() {
+func (k *Endpoint) closePacket() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.retapLocked()
@@ -294,7 +294,7 @@ func (tx *txbuf) tap(t *tapTable) {
 
 // frameInfo returns what a packet socket gets of a frame, and what it is told of
 // it; false if its filter refuses the frame. It counts the frame.
-func (k *Socket) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *link.Meta) ([]byte, Info, bool) {
+func (k *Endpoint) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *link.Meta) ([]byte, Info, bool) {
 	data := frame
 	if k.packet.cooked {
 		data = frame[link.HeaderLen:]
@@ -329,7 +329,7 @@ func (k *Socket) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *lin
 
 // deliverFrame is deliver for a packet socket, which has nothing to accept. The
 // receive lock is held.
-func (s *Stack) deliverFrame(k *Socket, data []byte, in *Info) {
+func (s *Stack) deliverFrame(k *Endpoint, data []byte, in *Info) {
 	r := &s.rx
 	if k.recvExtras.times.Load() {
 		in.Taken, in.Delivered = r.taken, s.Monotonic()
@@ -349,7 +349,7 @@ func (s *Stack) deliverFrame(k *Socket, data []byte, in *Info) {
 }
 
 // queueFrame is deliverFrame for who does not hold the receive lock.
-func (tx *txbuf) queueFrame(k *Socket, data []byte, in *Info) {
+func (tx *txbuf) queueFrame(k *Endpoint, data []byte, in *Info) {
 	if k.recvExtras.times.Load() {
 		in.Delivered = tx.s.Monotonic()
 		in.Taken = in.Delivered

@@ -16,7 +16,7 @@ import (
 // testEtherType is an EtherType that nobody has (IEEE 802, 9.2.3).
 const testEtherType = 0x88b5
 
-func packetSocketOf(t testing.TB, s *Stack, cooked bool, ethertype uint16) *Socket {
+func packetSocketOf(t testing.TB, s *Stack, cooked bool, ethertype uint16) *Endpoint {
 	t.Helper()
 	k, err := s.NewPacketSocket(cooked, ethertype)
 	if err != nil {
@@ -188,7 +188,7 @@ func TestPacketSendRefused(t *testing.T) {
 	to := &LinkAddr{Interface: p.nearIfc.Index(), EtherType: testEtherType, Addr: broadcastMAC}
 	tests := []struct {
 		name string
-		k    *Socket
+		k    *Endpoint
 		n    int
 		to   *LinkAddr
 		want error

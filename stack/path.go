@@ -75,7 +75,7 @@ type pathSpec struct {
 }
 
 // makePath fills in p for the spec, all but the neighbour, with the socket's way out.
-func (k *Socket) makePath(p *path, spec *pathSpec) unix.Errno {
+func (k *Endpoint) makePath(p *path, spec *pathSpec) unix.Errno {
 	e := k.s.makePath(p, spec)
 	if e == 0 {
 		p.queue = k.wayOut(p.ifc)

@@ -17,19 +17,19 @@ const recvPlain = 1 << 30
 // datagram after datagram, which each such call moves on by what it returns; a
 // call that takes datagrams moves it back, to 0 at least. Negative: MSG_PEEK looks
 // at the beginning, as ever.
-func (k *Socket) SetPeekOffset(off int32) {
+func (k *Endpoint) SetPeekOffset(off int32) {
 	k.recvExtras.peek.Store(int64(off) + 1)
 	k.markReceiveExtras()
 }
 
 // PeekOffset returns where MSG_PEEK begins; -1 if SetPeekOffset was never called.
-func (k *Socket) PeekOffset() int32 { return int32(k.recvExtras.peek.Load() - 1) }
+func (k *Endpoint) PeekOffset() int32 { return int32(k.recvExtras.peek.Load() - 1) }
 
 // peeksAtOffset reports whether receive calls have to look at the offset.
 func (x *receiveExtras) peeksAtOffset() bool { return x.peek.Load() > 0 }
 
 // movePeek adds n bytes to the offset, as Linux' sk_peek_offset_bwd does.
-func (k *Socket) movePeek(n int) {
+func (k *Endpoint) movePeek(n int) {
 	for {
 		was := k.recvExtras.peek.Load()
 		if was <= 0 || k.recvExtras.peek.CompareAndSwap(was, 1+int64(max(int32(was-1+int64(n)), 0))) {
@@ -60,7 +60,7 @@ func (t *target) returned(flags int) (n int) {
 }
 
 // receiveAtOffset is receive for a socket with a peek offset.
-func (s *Stack) receiveAtOffset(k *Socket, t *target, flags int, deadline int64) unix.Errno {
+func (s *Stack) receiveAtOffset(k *Endpoint, t *target, flags int, deadline int64) unix.Errno {
 	if flags&unix.MSG_PEEK == 0 {
 		e := s.receive(k, t, flags|recvPlain, deadline)
 		if e == 0 {
@@ -97,7 +97,7 @@ func (s *Stack) receiveAtOffset(k *Socket, t *target, flags int, deadline int64)
 }
 
 // peekOnce peeks if there is something at the offset, or an error.
-func (k *Socket) peekOnce(t *target, flags int) (e unix.Errno, done bool) {
+func (k *Endpoint) peekOnce(t *target, flags int) (e unix.Errno, done bool) {
 	if k.state.Load()&stateClosed != 0 {
 		return unix.EBADF, true
 	}

@@ -38,14 +38,14 @@ type rawSocket struct {
 // rawTable holds the raw sockets by protocol. It is guarded by the receive lock.
 type rawTable struct {
 	n       int
-	sockets [maxWireProtocol + 1][]*Socket
+	sockets [maxWireProtocol + 1][]*Endpoint
 }
 
 // NewRawSocket makes a raw socket for an IP protocol (raw(7)): it receives
 // every datagram of that protocol, with its IP header, and sends some.
 // IPPROTO_RAW begins with SetHeaderIncluded. EPROTONOSUPPORT: 0. EINVAL: not a
 // protocol.
-func (s *Stack) NewRawSocket(proto int) (*Socket, error) {
+func (s *Stack) NewRawSocket(proto int) (*Endpoint, error) {
 	if s.Closed() {
 		return nil, unix.ENETDOWN
 	}
@@ -55,7 +55,7 @@ func (s *Stack) NewRawSocket(proto int) (*Socket, error) {
 	case proto == 0:
 		return nil, unix.EPROTONOSUPPORT
 	}
-	k, err := s.open(&Socket{raw: &rawSocket{proto: uint16(proto)}, port: uint16(proto)})
+	k, err := s.open(&Endpoint{raw: &rawSocket{proto: uint16(proto)}, port: uint16(proto)})
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (s *Stack) NewRawSocket(proto int) (*Socket, error) {
 }
 
 // enterRawLocked lets a raw socket receive. The receive lock is held.
-func (s *Stack) enterRawLocked(k *Socket) {
+func (s *Stack) enterRawLocked(k *Endpoint) {
 	if k.raw.proto > maxWireProtocol {
 		return
 	}
@@ -84,14 +84,14 @@ func (s *Stack) enterRawLocked(k *Socket) {
 }
 
 // leaveRawLocked undoes enterRawLocked. The receive lock is held.
-func (s *Stack) leaveRawLocked(k *Socket) {
+func (s *Stack) leaveRawLocked(k *Endpoint) {
 	if !k.raw.entered {
 		return
 	}
 	r := &s.rx
 	k.raw.entered = false
 	list := &r.raws.sockets[k.raw.proto]
-	*list = slices.DeleteFunc(*list, func(other *Socket) bool { return other == k })
+	*list = slices.DeleteFunc(*list, func(other *Endpoint) bool { return other == k })
 	if r.raws.n--; r.raws.n == 0 {
 		r.raws = nil
 	}
@@ -99,7 +99,7 @@ func (s *Stack) leaveRawLocked(k *Socket) {
 
 // bindRawLocked is Bind for a raw socket, which may be bound again until it is
 // connected. k.mu is held.
-func (k *Socket) bindRawLocked(addr ipv4.Addr) unix.Errno {
+func (k *Endpoint) bindRawLocked(addr ipv4.Addr) unix.Errno {
 	if k.connected {
 		return unix.EINVAL
 	}
@@ -117,7 +117,7 @@ func (k *Socket) bindRawLocked(addr ipv4.Addr) unix.Errno {
 // disconnectRawLocked dissolves the association with the peer. As on Linux the
 // socket loses its address and, for good, its protocol: it receives nothing any
 // more. k.mu is held.
-func (k *Socket) disconnectRawLocked() {
+func (k *Endpoint) disconnectRawLocked() {
 	k.addr, k.bound, k.port = ipv4.Addr{}, ipv4.Addr{}, 0
 	k.s.lockReceive()
 	k.raw.local, k.raw.peer, k.raw.device = ipv4.Addr{}, ipv4.Addr{}, 0
@@ -129,7 +129,7 @@ func (k *Socket) disconnectRawLocked() {
 // (IP_HDRINCL): its length and checksum are filled in always, its
 // identification and source address if they are zero. ENOPROTOOPT: not a raw
 // socket.
-func (k *Socket) SetHeaderIncluded(on bool) error {
+func (k *Endpoint) SetHeaderIncluded(on bool) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -141,12 +141,12 @@ func (k *Socket) SetHeaderIncluded(on bool) error {
 }
 
 // HeaderIncluded returns what SetHeaderIncluded set.
-func (k *Socket) HeaderIncluded() bool { return k.raw != nil && k.raw.headerIncluded.Load() }
+func (k *Endpoint) HeaderIncluded() bool { return k.raw != nil && k.raw.headerIncluded.Load() }
 
 // SetNoDefragment keeps fragments that the socket sends from being put together
 // before they leave (IP_NODEFRAG in ip(7)). The stack never does that, so either
 // setting is what is done. ENOPROTOOPT: not a raw socket.
-func (k *Socket) SetNoDefragment(on bool) error {
+func (k *Endpoint) SetNoDefragment(on bool) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -158,11 +158,11 @@ func (k *Socket) SetNoDefragment(on bool) error {
 }
 
 // NoDefragment returns what SetNoDefragment set.
-func (k *Socket) NoDefragment() bool { return k.raw != nil && k.raw.noDefragment.Load() }
+func (k *Endpoint) NoDefragment() bool { return k.raw != nil && k.raw.noDefragment.Load() }
 
 // SetICMPFilter sets which types of ICMP messages are not received: bit n is type
 // n (ICMP_FILTER in raw(7)). EOPNOTSUPP: not a raw socket of ICMP.
-func (k *Socket) SetICMPFilter(types uint32) error {
+func (k *Endpoint) SetICMPFilter(types uint32) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -174,7 +174,7 @@ func (k *Socket) SetICMPFilter(types uint32) error {
 }
 
 // ICMPFilter returns what SetICMPFilter set.
-func (k *Socket) ICMPFilter() (uint32, error) {
+func (k *Endpoint) ICMPFilter() (uint32, error) {
 	if k.Closed() {
 		return 0, unix.EBADF
 	}
@@ -259,7 +259,7 @@ func (s *Stack) rawErrors(a *arrival, m icmp.Message, q *icmp.Quote, known bool)
 // asRaw returns an error about a datagram as a raw socket is told of it: with all
 // behind the IP header, or the header too if the socket has written it. For
 // another socket it is e itself.
-func (k *Socket) asRaw(e QueuedError, datagram []byte) QueuedError {
+func (k *Endpoint) asRaw(e QueuedError, datagram []byte) QueuedError {
 	if k.raw == nil {
 		return e
 	}
@@ -272,7 +272,7 @@ func (k *Socket) asRaw(e QueuedError, datagram []byte) QueuedError {
 
 // sendWithHeader sends a datagram whose IP header is the caller's (raw_send_hdrinc
 // in Linux). It goes where the address says, whatever the header does.
-func (k *Socket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+func (k *Endpoint) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
 	switch mtu := p.ifc.info.Load().MTU; {
 	case o.n > mtu:
 		k.localError(unix.EMSGSIZE, spec.dst, spec.dstPort, mtu)
@@ -299,7 +299,7 @@ func (k *Socket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing)
 }
 
 // completeHeader fills in what the caller may leave out of a header of hlen bytes.
-func (k *Socket) completeHeader(p *path, b []byte, hlen int) {
+func (k *Endpoint) completeHeader(p *path, b []byte, hlen int) {
 	if ipv4.Addr(b[12:]).IsUnspecified() {
 		copy(b[12:16], p.hop.src[:])
 	}
@@ -314,7 +314,7 @@ func (k *Socket) completeHeader(p *path, b []byte, hlen int) {
 
 // sendDatagramOf sends an IP datagram as it is along a path. One that is longer
 // than the path's MTU is cut into fragments if its header permits.
-func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Socket, message int) unix.Errno {
+func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Endpoint, message int) unix.Errno {
 	if len(b) > p.mtu() {
 		h, payload, c := ipv4.Parse(b)
 		if c != ipv4.CauseNone || h.DontFragment() {

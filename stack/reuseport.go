@@ -22,7 +22,7 @@ import (
 //
 // EINVAL: not a valid program; the socket was bound without SO_REUSEPORT, or is
 // not bound and has not got it.
-func (k *Socket) AttachReusePort(program []bpf.Instruction) error {
+func (k *Endpoint) AttachReusePort(program []bpf.Instruction) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -50,7 +50,7 @@ func (k *Socket) AttachReusePort(program []bpf.Instruction) error {
 // DetachReusePort takes the program of the socket's group away
 // (SO_DETACH_REUSEPORT_BPF in socket(7)). ENOENT: there is none. EINVAL: the
 // socket has not got SO_REUSEPORT.
-func (k *Socket) DetachReusePort() error {
+func (k *Endpoint) DetachReusePort() error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -64,7 +64,7 @@ func (k *Socket) DetachReusePort() error {
 
 // steeredLocked has datagrams for the socket looked at by its group's program, if
 // there is one. The receive lock is held.
-func (k *Socket) steeredLocked() {
+func (k *Endpoint) steeredLocked() {
 	if k.proto == ipv4.ProtocolUDP && k.binding.Steered() {
 		k.recvExtras.steered.Store(true)
 		k.markReceiveExtras()
@@ -73,7 +73,7 @@ func (k *Socket) steeredLocked() {
 
 // steer returns whom a datagram is for that was found to be for k. The receive
 // lock is held.
-func (s *Stack) steer(k *Socket, data []byte, in *Info) *Socket {
+func (s *Stack) steer(k *Endpoint, data []byte, in *Info) *Endpoint {
 	if s.rx.chosen || !k.recvExtras.steered.Load() {
 		return k
 	}
@@ -103,7 +103,7 @@ func (s *Stack) newProgram(code []bpf.Instruction) (udp.Program, unix.Errno) {
 // if the thread that takes it in runs on a CPU (SO_INCOMING_CPU in socket(7)):
 // that is whoever drives the stack then, a receiver or the housekeeper. A negative
 // number prefers none.
-func (k *Socket) SetIncomingCPU(cpu int32) {
+func (k *Endpoint) SetIncomingCPU(cpu int32) {
 	k.recvExtras.cpu.Store(cpu)
 	if k.proto == protocolNone {
 		return
@@ -119,7 +119,7 @@ func (k *Socket) SetIncomingCPU(cpu int32) {
 // the CPU on which its last datagram was taken in; -1: there is none. To spare
 // others the question, datagrams are looked at for it only from the first call
 // on.
-func (k *Socket) IncomingCPU() int32 {
+func (k *Endpoint) IncomingCPU() int32 {
 	x := &k.recvExtras
 	if k.hasPeer.Load() && !x.noteCPU.Load() {
 		x.noteCPU.Store(true)

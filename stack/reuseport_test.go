@@ -11,9 +11,9 @@ import (
 )
 
 // groupSockets binds n sockets to 10.9.0.1:9 with SO_REUSEPORT.
-func groupSockets(t *testing.T, s *Stack, n int) []*Socket {
+func groupSockets(t *testing.T, s *Stack, n int) []*Endpoint {
 	t.Helper()
-	var g []*Socket
+	var g []*Endpoint
 	for range n {
 		k, err := s.NewSocket(ipv4.ProtocolUDP)
 		check(t, err)
@@ -27,7 +27,7 @@ func groupSockets(t *testing.T, s *Stack, n int) []*Socket {
 
 // holder returns the number of the socket that has a datagram, and takes it; -1:
 // none has.
-func holder(g []*Socket) int {
+func holder(g []*Endpoint) int {
 	for i, k := range g {
 		if _, _, err := k.Recv(nil, unix.MSG_DONTWAIT, NoDeadline); err == nil {
 			return i
@@ -43,7 +43,7 @@ var byFirstByte = []bpf.Instruction{bpf.LoadAbsolute{Off: 0, Size: 1}, bpf.RetA{
 func TestSteeredGroupHasExtras(t *testing.T) {
 	s, r, _ := replayStack(t)
 	g := groupSockets(t, s, 2)
-	extras := func(k *Socket) bool { return k.state.Load()&stateRecvExtras != 0 }
+	extras := func(k *Endpoint) bool { return k.state.Load()&stateRecvExtras != 0 }
 	check(t, g[0].AttachReusePort(raw(t, byFirstByte)))
 	g = append(g, groupSockets(t, s, 1)...)
 	for i, k := range g {

@@ -16,7 +16,7 @@ type rooms struct {
 	done   sync.WaitGroup
 
 	mu      sync.Mutex // a leaf
-	waiting map[*Socket]*txQueue
+	waiting map[*Endpoint]*txQueue
 	blocked map[*roomWait]int // how many calls wait with each
 	running bool
 	closed  bool
@@ -24,12 +24,12 @@ type rooms struct {
 
 func (r *rooms) init(s *Stack) {
 	r.s, r.poller = s, link.NewPoller()
-	r.waiting = make(map[*Socket]*txQueue)
+	r.waiting = make(map[*Endpoint]*txQueue)
 	r.blocked = make(map[*roomWait]int)
 }
 
 // arm has k told when there is room in to.
-func (r *rooms) arm(k *Socket, to *txQueue) {
+func (r *rooms) arm(k *Endpoint, to *txQueue) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := r.waiting[k]; ok || r.closed {
@@ -79,7 +79,7 @@ func (r *rooms) run() {
 // take takes out the sockets for which there is room; those whose links cannot tell
 // too, if guess is set. It returns what to sleep on for the others, nil if nobody
 // waits any more, and whether any of the links cannot tell.
-func (r *rooms) take(guess bool) (sockets []*Socket, links []link.Pollable, timed bool) {
+func (r *rooms) take(guess bool) (sockets []*Endpoint, links []link.Pollable, timed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	links = []link.Pollable{}
@@ -114,7 +114,7 @@ func (r *rooms) close() {
 
 // roomAgain sends what the socket has left to send, and tells of room if that leaves
 // any.
-func (k *Socket) roomAgain() {
+func (k *Endpoint) roomAgain() {
 	if !k.caughtUp() {
 		if to := k.behindOn(); to != nil {
 			k.s.rooms.arm(k, to)
@@ -139,7 +139,7 @@ type roomWait struct {
 }
 
 // sleepForRoom waits until there may be room, or the call has to end.
-func (k *Socket) sleepForRoom(to *txQueue, deadline int64) {
+func (k *Endpoint) sleepForRoom(to *txQueue, deadline int64) {
 	if to.room == nil {
 		time.Sleep(busyPause)
 		return
@@ -156,7 +156,7 @@ func (k *Socket) sleepForRoom(to *txQueue, deadline int64) {
 }
 
 // block returns what to wait with; nil: the stack is closed.
-func (k *Socket) block(to *txQueue) *roomWait {
+func (k *Endpoint) block(to *txQueue) *roomWait {
 	r := &k.s.rooms
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -184,7 +184,7 @@ func (k *Socket) block(to *txQueue) *roomWait {
 
 // unblock is what follows on block. The last one out of a socket that is closed
 // gives back what waiting took.
-func (k *Socket) unblock(w *roomWait) {
+func (k *Endpoint) unblock(w *roomWait) {
 	r := &k.s.rooms
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -199,7 +199,7 @@ func (k *Socket) unblock(w *roomWait) {
 
 // endWaits wakes the calls that wait for room; of a socket that is closed it gives
 // back what waiting took.
-func (k *Socket) endWaits() {
+func (k *Endpoint) endWaits() {
 	r := &k.s.rooms
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 )
 
 // shared opens a socket with SO_REUSEADDR.
-func (w *wire) shared(local string) *Socket {
+func (w *wire) shared(local string) *Endpoint {
 	w.t.Helper()
 	k := w.socket("", "")
 	k.SetReuse(true, false)
@@ -69,7 +69,7 @@ func TestBroadcast(t *testing.T) {
 	}
 	t.Run("received by all", func(t *testing.T) {
 		bubble(t, func(t *testing.T, w *wire) {
-			var ks []*Socket
+			var ks []*Endpoint
 			for range 3 {
 				ks = append(ks, w.shared("0.0.0.0:9"))
 			}

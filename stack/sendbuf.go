@@ -36,7 +36,7 @@ func (b *sendBuffer) wake() {
 }
 
 // chargeSend counts a frame that begins to wait.
-func (k *Socket) chargeSend(frame int) {
+func (k *Endpoint) chargeSend(frame int) {
 	if k.sending.charged.Add(chargeFrame(frame)) >= k.sending.limit.Load() {
 		k.markSendFull()
 	}
@@ -44,7 +44,7 @@ func (k *Socket) chargeSend(frame int) {
 
 // unchargeSend takes back what chargeSend counted: the frame has left, or never
 // will. As in Linux' sock_def_write_space nobody is told before half is free.
-func (k *Socket) unchargeSend(frame int) {
+func (k *Endpoint) unchargeSend(frame int) {
 	k.sending.charged.Add(-chargeFrame(frame))
 	k.markSendFull()
 	if k.writable() {
@@ -55,7 +55,7 @@ func (k *Socket) unchargeSend(frame int) {
 
 // markSendFull sets or clears stateSendFull by what is charged. Whoever changes
 // what it depends on calls it after that, so that the last one is right.
-func (k *Socket) markSendFull() {
+func (k *Endpoint) markSendFull() {
 	b := &k.sending
 	for {
 		full := b.charged.Load() >= b.limit.Load()
@@ -67,10 +67,10 @@ func (k *Socket) markSendFull() {
 }
 
 // sendFull reports whether a send has to wait for space.
-func (k *Socket) sendFull() bool { return k.state.Load()&stateSendFull != 0 }
+func (k *Endpoint) sendFull() bool { return k.state.Load()&stateSendFull != 0 }
 
 // noSpace is for a send that sendFull refuses.
-func (k *Socket) noSpace() unix.Errno {
+func (k *Endpoint) noSpace() unix.Errno {
 	k.sending.missed.Store(true)
 	return unix.EAGAIN
 }
@@ -78,10 +78,10 @@ func (k *Socket) noSpace() unix.Errno {
 // TakeMissed reports whether somebody has wanted to send, or asked if it is
 // possible, and could not, since it was last called: who is told of space by a
 // signal is told then only (SOCKWQ_ASYNC_NOSPACE in Linux).
-func (k *Socket) TakeMissed() bool { return k.sending.missed.Swap(false) }
+func (k *Endpoint) TakeMissed() bool { return k.sending.missed.Swap(false) }
 
 // noRoom is for a send for which there was no room in a device.
-func (k *Socket) noRoom(to *txQueue) {
+func (k *Endpoint) noRoom(to *txQueue) {
 	k.sending.missed.Store(true)
 	k.sending.full.Store(to)
 	if k.watched() {
@@ -90,17 +90,17 @@ func (k *Socket) noRoom(to *txQueue) {
 }
 
 // writable reports what EPOLLOUT does: Linux' sock_writeable.
-func (k *Socket) writable() bool { return k.writableHere() && k.stuckOn() == nil }
+func (k *Endpoint) writable() bool { return k.writableHere() && k.stuckOn() == nil }
 
 // writableHere is writable as far as it is known without asking a device.
-func (k *Socket) writableHere() bool {
+func (k *Endpoint) writableHere() bool {
 	b := &k.sending
 	return b.charged.Load()+1 < b.limit.Load()>>1 && k.state.Load()&stateSendBehind == 0
 }
 
 // stuckOn returns a way out in whose device there is no room for the socket, nil if
 // there is none.
-func (k *Socket) stuckOn() *txQueue {
+func (k *Endpoint) stuckOn() *txQueue {
 	b := &k.sending
 	for q := range b.own.all {
 		if !q.hasRoom() {
@@ -127,7 +127,7 @@ func (k *Socket) stuckOn() *txQueue {
 }
 
 // missing notes that somebody wants to hear of room.
-func (k *Socket) missing() {
+func (k *Endpoint) missing() {
 	k.sending.missed.Store(true)
 	to := k.sending.full.Load()
 	if behind := k.behindOn(); behind != nil {
@@ -140,7 +140,7 @@ func (k *Socket) missing() {
 
 // sent tells who watches the socket that a datagram has left: as on Linux,
 // where its memory is free then, that is an edge for EPOLLOUT.
-func (k *Socket) sent() {
+func (k *Endpoint) sent() {
 	switch {
 	case !k.watched():
 	case k.writableHere() && k.sending.full.Load() == nil && k.sending.own.list.Load() == nil || k.writable():
@@ -151,7 +151,7 @@ func (k *Socket) sent() {
 }
 
 // armFull has those who watch the socket told when the device that is full has room.
-func (k *Socket) armFull() {
+func (k *Endpoint) armFull() {
 	if to := k.stuckOn(); to != nil {
 		k.s.rooms.arm(k, to)
 	} else if k.writable() { // meanwhile
@@ -162,7 +162,7 @@ func (k *Socket) armFull() {
 
 // pause waits until a send that found the send buffer full may be tried again. It
 // returns false if the call ends instead.
-func (k *Socket) pause(flags int, deadline int64) bool {
+func (k *Endpoint) pause(flags int, deadline int64) bool {
 	if flags&unix.MSG_DONTWAIT != 0 || k.state.Load()&stateSendEnds != 0 ||
 		deadline != never && k.s.clock.Now() >= deadline {
 		return false
@@ -180,7 +180,7 @@ func (k *Socket) pause(flags int, deadline int64) bool {
 
 // whyNot returns what a send says that ended without having sent anything, and
 // without waiting or while it did.
-func (k *Socket) whyNot() unix.Errno {
+func (k *Endpoint) whyNot() unix.Errno {
 	switch st := k.state.Load(); {
 	case st&stateClosed != 0:
 		return unix.EBADF
@@ -195,7 +195,7 @@ func (k *Socket) whyNot() unix.Errno {
 }
 
 // spaceWaiter returns what senders wait with.
-func (k *Socket) spaceWaiter() *Waiter {
+func (k *Endpoint) spaceWaiter() *Waiter {
 	b := &k.sending
 	if w := b.space.Load(); w != nil {
 		return w
@@ -207,7 +207,7 @@ func (k *Socket) spaceWaiter() *Waiter {
 
 // SetSendBuffer sets how much may wait to be sent, in the bytes that Linux would
 // charge: about twice the payload's (SO_SNDBUF).
-func (k *Socket) SetSendBuffer(n int) {
+func (k *Endpoint) SetSendBuffer(n int) {
 	k.sending.limit.Store(int64(n))
 	if n != defaultSndbuf {
 		k.separate() // what all use has a size of its own
@@ -223,13 +223,13 @@ func (k *Socket) SetSendBuffer(n int) {
 }
 
 // SendBuffer returns what SetSendBuffer set.
-func (k *Socket) SendBuffer() int { return int(k.sending.limit.Load()) }
+func (k *Endpoint) SendBuffer() int { return int(k.sending.limit.Load()) }
 
 // SendQueued returns how much is charged for what waits to be sent, in the stack and in
 // the device (SIOCOUTQ in udp(7)). Of what the socket has sent by a way out that others
 // use too it knows no more than what all have there, and nothing once it has its own:
 // that it gets with the first call.
-func (k *Socket) SendQueued() int {
+func (k *Endpoint) SendQueued() int {
 	n := k.sendQueued()
 	if list := k.sending.own.shares.Load(); list != nil {
 		for _, i := range *list {
@@ -242,7 +242,7 @@ func (k *Socket) SendQueued() int {
 }
 
 // sendQueued is SendQueued, of which the socket does not notice anything.
-func (k *Socket) sendQueued() int {
+func (k *Endpoint) sendQueued() int {
 	n := int(k.sending.charged.Load())
 	for q := range k.sending.own.all {
 		n += q.room.Queued()

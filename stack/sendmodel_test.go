@@ -71,7 +71,7 @@ func (l *ledger) settle(first uint32, n int, err error) {
 
 // A sendProgram is one socket and who sends by it.
 type sendProgram struct {
-	k   *Socket
+	k   *Endpoint
 	rng *rand.Rand
 	l   *ledger
 	ifc int
@@ -211,7 +211,7 @@ func newSendWorld(t *testing.T, refuse fault.Refusals, caps link.Caps) *sendWorl
 
 // program opens a socket of a kind.
 func (w *sendWorld) program(kind string, seed uint64) *sendProgram {
-	var k *Socket
+	var k *Endpoint
 	var err error
 	peer := netip.AddrPortFrom(farAddr, 7)
 	switch kind {
@@ -394,10 +394,10 @@ func playSendModel(t *testing.T, refuse fault.Refusals, caps link.Caps, seed uin
 }
 
 // socketsOpen returns the open sockets.
-func (s *Stack) socketsOpen() []*Socket {
+func (s *Stack) socketsOpen() []*Endpoint {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []*Socket
+	var out []*Endpoint
 	for k := range s.sockets {
 		out = append(out, k)
 	}

@@ -12,11 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Socket is a datagram socket of a stack: UDP, ICMP echo ("ping socket",
+// Socket is the endpoint of any kind of socket.
+type Socket = Endpoint
+
+// An Endpoint is a datagram socket of a stack: UDP, ICMP echo ("ping socket",
 // icmp(7)), raw (raw(7)) or packet (packet(7)). It has what sockets of every interface need; BSD calls, options and
 // flags are package sockapi's. All methods may be called by any goroutines at
 // once. Errors are unix.Errno values, those of Linux' socket calls.
-type Socket struct {
+type Endpoint struct {
 	s     *Stack
 	proto uint8
 	id    uint64 // never used twice
@@ -50,7 +53,7 @@ type Socket struct {
 	scheduled int
 
 	// binding is guarded by the receive lock.
-	binding udp.Binding[*Socket]
+	binding udp.Binding[*Endpoint]
 
 	ttl         atomic.Int32 // -1: the stack's default
 	tos         atomic.Int32
@@ -83,7 +86,7 @@ type Socket struct {
 // packet sockets.
 const protocolNone = 0
 
-// Bits of Socket.state.
+// Bits of Endpoint.state.
 const (
 	stateError     = 1 << iota // err holds a pending error
 	stateShutRead              // no more receiving
@@ -108,18 +111,18 @@ const (
 
 // NewSocket makes a socket for proto: ipv4.ProtocolUDP or ipv4.ProtocolICMP,
 // else EPROTONOSUPPORT.
-func (s *Stack) NewSocket(proto uint8) (*Socket, error) {
+func (s *Stack) NewSocket(proto uint8) (*Endpoint, error) {
 	if s.Closed() {
 		return nil, unix.ENETDOWN
 	}
 	if proto != ipv4.ProtocolUDP && proto != ipv4.ProtocolICMP {
 		return nil, unix.EPROTONOSUPPORT
 	}
-	return s.open(&Socket{proto: proto})
+	return s.open(&Endpoint{proto: proto})
 }
 
 // open gives a socket what each kind of socket has, and enters it in the stack.
-func (s *Stack) open(k *Socket) (*Socket, error) {
+func (s *Stack) open(k *Endpoint) (*Endpoint, error) {
 	k.s, k.id = s, s.socketIDs.Add(1)
 	k.binding.Owner = k
 	k.pathKey.Store(k.id)
@@ -145,7 +148,7 @@ func (s *Stack) open(k *Socket) (*Socket, error) {
 }
 
 // table returns the table in which the socket's port or ident stands.
-func (k *Socket) table() *udp.Table[*Socket] {
+func (k *Endpoint) table() *udp.Table[*Endpoint] {
 	if k.proto == ipv4.ProtocolICMP {
 		return k.s.pings
 	}
@@ -153,13 +156,13 @@ func (k *Socket) table() *udp.Table[*Socket] {
 }
 
 // ready reports whether a receive call would not have to wait.
-func (k *Socket) ready() bool {
+func (k *Endpoint) ready() bool {
 	return k.queue.n.Load() > 0 || k.state.Load()&stateReceive != 0
 }
 
 // setState sets bits and wakes everybody who waits. events are those that who
 // watches is told of.
-func (k *Socket) setState(bits, events uint32) {
+func (k *Endpoint) setState(bits, events uint32) {
 	k.state.Or(bits)
 	k.queue.wakeAll()
 	k.sending.wake()
@@ -172,14 +175,14 @@ func (k *Socket) setState(bits, events uint32) {
 }
 
 // setError makes e the socket's pending error: the next call returns it, once.
-func (k *Socket) setError(e unix.Errno) {
+func (k *Endpoint) setError(e unix.Errno) {
 	k.err.Store(int32(e))
 	k.setState(stateError, unix.EPOLLERR)
 }
 
 // TakeError returns the pending error and clears it (SO_ERROR, socket(7)); 0
 // if there is none.
-func (k *Socket) TakeError() unix.Errno {
+func (k *Endpoint) TakeError() unix.Errno {
 	if k.state.Load()&stateError == 0 {
 		return 0
 	}
@@ -191,7 +194,7 @@ func (k *Socket) TakeError() unix.Errno {
 
 // interrupted looks at what ends a wait. It returns done if the call ends,
 // with the error or, after a shutdown, with an empty datagram.
-func (k *Socket) interrupted(t *target, patient bool) (e unix.Errno, done bool) {
+func (k *Endpoint) interrupted(t *target, patient bool) (e unix.Errno, done bool) {
 	st := k.state.Load()
 	switch {
 	case st&stateClosed != 0:
@@ -213,7 +216,7 @@ func (k *Socket) interrupted(t *target, patient bool) (e unix.Errno, done bool) 
 // of the stack's clock (Deadline makes one): EAGAIN after that, or at once
 // with MSG_DONTWAIT. MSG_PEEK leaves the datagram queued. After Shutdown it
 // returns 0 bytes. A pending error is returned first. p is not kept.
-func (k *Socket) Recv(p []byte, flags int, deadline int64) (n int, info Info, err error) {
+func (k *Endpoint) Recv(p []byte, flags int, deadline int64) (n int, info Info, err error) {
 	t := target{one: p}
 	if e := k.s.receive(k, &t, flags, deadline); e != 0 {
 		return 0, Info{}, e
@@ -223,7 +226,7 @@ func (k *Socket) Recv(p []byte, flags int, deadline int64) (n int, info Info, er
 
 // RecvMessages receives at least one datagram, as Recv does, and as many more
 // as are there, into msgs, and returns how many.
-func (k *Socket) RecvMessages(msgs []Message, flags int, deadline int64) (int, error) {
+func (k *Endpoint) RecvMessages(msgs []Message, flags int, deadline int64) (int, error) {
 	if len(msgs) == 0 {
 		if k.Closed() {
 			return 0, unix.EBADF
@@ -257,7 +260,7 @@ const NoDeadline = int64(never)
 // ident of a ping socket. Port 0 takes a random free one (RFC 6056), the zero
 // address all addresses. EADDRNOTAVAIL: not an address of the stack's. EINVAL:
 // bound already. EADDRINUSE: somebody has it.
-func (k *Socket) Bind(local netip.AddrPort) error {
+func (k *Endpoint) Bind(local netip.AddrPort) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -297,7 +300,7 @@ func (k *Socket) Bind(local netip.AddrPort) error {
 }
 
 // bindLocked enters the socket into its table.
-func (k *Socket) bindLocked(addr ipv4.Addr, port uint16) unix.Errno {
+func (k *Endpoint) bindLocked(addr ipv4.Addr, port uint16) unix.Errno {
 	k.s.lockReceive()
 	defer k.s.unlockReceive()
 	k.binding.Local, k.binding.LocalPort = addr, port
@@ -313,7 +316,7 @@ func (k *Socket) bindLocked(addr ipv4.Addr, port uint16) unix.Errno {
 }
 
 // autobind gives the socket a port if it has none, for sending.
-func (k *Socket) autobind() unix.Errno {
+func (k *Endpoint) autobind() unix.Errno {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.autobindLocked()
@@ -321,9 +324,9 @@ func (k *Socket) autobind() unix.Errno {
 
 // Autobind gives the socket a port if it has none: Linux does so before it looks
 // at what is to be sent.
-func (k *Socket) Autobind() { _ = k.autobind() } // the send that comes to nothing says why
+func (k *Endpoint) Autobind() { _ = k.autobind() } // the send that comes to nothing says why
 
-func (k *Socket) autobindLocked() unix.Errno {
+func (k *Endpoint) autobindLocked() unix.Errno {
 	if k.port != 0 || k.proto == protocolNone {
 		return 0
 	}
@@ -337,7 +340,7 @@ func (k *Socket) autobindLocked() unix.Errno {
 }
 
 // ported reports whether the socket has the port that sending takes.
-func (k *Socket) ported() bool {
+func (k *Endpoint) ported() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.port != 0 || k.proto == protocolNone
@@ -346,7 +349,7 @@ func (k *Socket) ported() bool {
 // Connect sets the peer: Send goes there, and only its datagrams are received.
 // It chooses the source address by the route. ENETUNREACH: there is no route.
 // EACCES: a broadcast address, without SetBroadcast.
-func (k *Socket) Connect(peer netip.AddrPort) error {
+func (k *Endpoint) Connect(peer netip.AddrPort) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -403,7 +406,7 @@ func (k *Socket) Connect(peer netip.AddrPort) error {
 // Disconnect dissolves the association with the peer (connect(2) with
 // AF_UNSPEC), if there is one. As on Linux a port that the system chose is given
 // up, and the socket is bound to no device any more.
-func (k *Socket) Disconnect() error {
+func (k *Endpoint) Disconnect() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.state.Load()&stateClosed != 0 {
@@ -437,7 +440,7 @@ func (k *Socket) Disconnect() error {
 
 // LocalAddr returns the address and port that the socket is bound to; zeros if
 // it is not (getsockname(2)).
-func (k *Socket) LocalAddr() netip.AddrPort {
+func (k *Endpoint) LocalAddr() netip.AddrPort {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return netip.AddrPortFrom(netip.AddrFrom4(k.addr), k.port)
@@ -445,7 +448,7 @@ func (k *Socket) LocalAddr() netip.AddrPort {
 
 // RemoteAddr returns the peer; ok is false if there is none (getpeername(2)). As
 // for Linux a peer whose port is 0 is none.
-func (k *Socket) RemoteAddr() (peer netip.AddrPort, ok bool) {
+func (k *Endpoint) RemoteAddr() (peer netip.AddrPort, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return netip.AddrPortFrom(netip.AddrFrom4(k.peer), k.peerPort), k.connected && k.peerPort != 0
@@ -454,7 +457,7 @@ func (k *Socket) RemoteAddr() (peer netip.AddrPort, ok bool) {
 // Shutdown ends receiving, sending or both (shutdown(2)), and wakes who waits.
 // ENOTCONN if the socket has no peer: then it takes effect all the same, as on
 // Linux. EINVAL for another value of how.
-func (k *Socket) Shutdown(how int) error {
+func (k *Endpoint) Shutdown(how int) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -483,7 +486,7 @@ func (k *Socket) Shutdown(how int) error {
 }
 
 // Close ends the socket. Every call that waits on it returns EBADF.
-func (k *Socket) Close() error {
+func (k *Endpoint) Close() error {
 	if k.state.Or(stateClosed)&stateClosed != 0 {
 		return unix.EBADF
 	}
@@ -521,10 +524,10 @@ func (k *Socket) Close() error {
 
 // SetTTL sets the time to live of unicast datagrams, 1 to 255; -1 is the default, 64,
 // and so is 0, which is never sent (RFC 1122, 3.2.1.7).
-func (k *Socket) SetTTL(ttl int) { k.ttl.Store(int32(ttl)); k.dropPaths() }
+func (k *Endpoint) SetTTL(ttl int) { k.ttl.Store(int32(ttl)); k.dropPaths() }
 
 // TTL returns what SetTTL set, or the default.
-func (k *Socket) TTL() int {
+func (k *Endpoint) TTL() int {
 	if v := k.ttl.Load(); v >= 0 {
 		return int(v)
 	}
@@ -533,29 +536,29 @@ func (k *Socket) TTL() int {
 
 // SetTOS sets the type-of-service octet (RFC 2474, RFC 3168), and the priority that
 // goes with it: see TOSPriority.
-func (k *Socket) SetTOS(tos int) {
+func (k *Endpoint) SetTOS(tos int) {
 	k.tos.Store(int32(tos))
 	k.SetPriority(TOSPriority(uint8(tos)))
 }
 
 // TOS returns the type-of-service octet.
-func (k *Socket) TOS() int { return int(k.tos.Load()) }
+func (k *Endpoint) TOS() int { return int(k.tos.Load()) }
 
 // SetMTUDiscover sets one of unix.IP_PMTUDISC_* (ip(7)).
-func (k *Socket) SetMTUDiscover(mode int) { k.mtuDiscover.Store(int32(mode)); k.dropPaths() }
+func (k *Endpoint) SetMTUDiscover(mode int) { k.mtuDiscover.Store(int32(mode)); k.dropPaths() }
 
 // MTUDiscover returns what SetMTUDiscover set.
-func (k *Socket) MTUDiscover() int { return int(k.mtuDiscover.Load()) }
+func (k *Endpoint) MTUDiscover() int { return int(k.mtuDiscover.Load()) }
 
 // SetBroadcast permits sending to broadcast addresses.
-func (k *Socket) SetBroadcast(on bool) { k.broadcast.Store(on); k.dropPaths() }
+func (k *Endpoint) SetBroadcast(on bool) { k.broadcast.Store(on); k.dropPaths() }
 
 // Broadcast reports whether sending to broadcast addresses is permitted.
-func (k *Socket) Broadcast() bool { return k.broadcast.Load() }
+func (k *Endpoint) Broadcast() bool { return k.broadcast.Load() }
 
 // SetRecvErr asks for all ICMP errors, the transient ones too (IP_RECVERR, ip(7)).
 // Turned off, it drops what is in the error queue.
-func (k *Socket) SetRecvErr(on bool) {
+func (k *Endpoint) SetRecvErr(on bool) {
 	k.recvErr.Store(on)
 	if !on {
 		k.errors.purge()
@@ -565,41 +568,41 @@ func (k *Socket) SetRecvErr(on bool) {
 
 // SetRecvExtension asks for where in an ICMP error's payload its extensions are
 // (IP_RECVERR_RFC4884 in ip(7)).
-func (k *Socket) SetRecvExtension(on bool) { k.recvExtension.Store(on) }
+func (k *Endpoint) SetRecvExtension(on bool) { k.recvExtension.Store(on) }
 
 // RecvExtension returns what SetRecvExtension set.
-func (k *Socket) RecvExtension() bool { return k.recvExtension.Load() }
+func (k *Endpoint) RecvExtension() bool { return k.recvExtension.Load() }
 
 // SetSelectErrors makes an error, and what is in the error queue, EPOLLPRI too
 // (SO_SELECT_ERR_QUEUE in socket(7)).
-func (k *Socket) SetSelectErrors(on bool) {
+func (k *Endpoint) SetSelectErrors(on bool) {
 	k.selectErrors.Store(on)
 	k.changed(unix.EPOLLERR)
 }
 
 // SelectErrors returns what SetSelectErrors set.
-func (k *Socket) SelectErrors() bool { return k.selectErrors.Load() }
+func (k *Endpoint) SelectErrors() bool { return k.selectErrors.Load() }
 
 // RecvErr returns what SetRecvErr set.
-func (k *Socket) RecvErr() bool { return k.recvErr.Load() }
+func (k *Endpoint) RecvErr() bool { return k.recvErr.Load() }
 
 // SetReceiveBuffer sets how much may be queued, in the bytes that Linux would
 // charge: about twice the payload's.
-func (k *Socket) SetReceiveBuffer(n int) { k.queue.limit.Store(int64(n)) }
+func (k *Endpoint) SetReceiveBuffer(n int) { k.queue.limit.Store(int64(n)) }
 
 // ReceiveBuffer returns what SetReceiveBuffer set.
-func (k *Socket) ReceiveBuffer() int { return int(k.queue.limit.Load()) }
+func (k *Endpoint) ReceiveBuffer() int { return int(k.queue.limit.Load()) }
 
 // SetSpin sets the socket's own spin budget: a duration or one of SpinAdaptive,
 // SpinNever and SpinAlways.
-func (k *Socket) SetSpin(d time.Duration) {
+func (k *Endpoint) SetSpin(d time.Duration) {
 	k.spin.fixed.Store(int64(d))
 	k.spin.own.Store(true)
 }
 
 // Spin returns the socket's spin budget now: a duration or SpinNever or
 // SpinAlways.
-func (k *Socket) Spin() time.Duration {
+func (k *Endpoint) Spin() time.Duration {
 	switch b := k.spin.budget(k.s); b {
 	case never:
 		return SpinAlways
@@ -611,14 +614,14 @@ func (k *Socket) Spin() time.Duration {
 }
 
 // Cookie returns a number that no other socket of the stack ever has (SO_COOKIE).
-func (k *Socket) Cookie() uint64 { return k.id }
+func (k *Endpoint) Cookie() uint64 { return k.id }
 
 // Closed reports whether the socket was closed.
-func (k *Socket) Closed() bool { return k.state.Load()&stateClosed != 0 }
+func (k *Endpoint) Closed() bool { return k.state.Load()&stateClosed != 0 }
 
 // KeepError makes err, an errno other than EAGAIN, the pending error again: the
 // call that got it has something else to return.
-func (k *Socket) KeepError(err error) {
+func (k *Endpoint) KeepError(err error) {
 	if e, ok := err.(unix.Errno); ok && e != unix.EAGAIN && e != unix.EBADF {
 		k.setError(e)
 	}
@@ -626,7 +629,7 @@ func (k *Socket) KeepError(err error) {
 
 // PathMTU returns the MTU in bytes of the path to the peer as it is known now
 // (IP_MTU, ip(7)): ENOTCONN if there is no peer.
-func (k *Socket) PathMTU() (int, error) {
+func (k *Endpoint) PathMTU() (int, error) {
 	if k.Closed() {
 		return 0, unix.EBADF
 	}
@@ -646,7 +649,7 @@ func (k *Socket) PathMTU() (int, error) {
 }
 
 // SetReuse sets SO_REUSEADDR and SO_REUSEPORT for a later Bind.
-func (k *Socket) SetReuse(addr, port bool) {
+func (k *Endpoint) SetReuse(addr, port bool) {
 	if k.proto == protocolNone {
 		return // there is nothing to share
 	}
@@ -658,17 +661,17 @@ func (k *Socket) SetReuse(addr, port bool) {
 }
 
 // NextLen returns the length of the oldest queued datagram (FIONREAD, udp(7)).
-func (k *Socket) NextLen() (int, bool) { return k.queue.firstLen() }
+func (k *Endpoint) NextLen() (int, bool) { return k.queue.firstLen() }
 
 // Readable reports whether a receive call would return at once, from the error
 // queue or else: poll(2) would tell of one or the other.
-func (k *Socket) Readable() bool { return k.ready() || k.errors.n.Load() > 0 }
+func (k *Endpoint) Readable() bool { return k.ready() || k.errors.n.Load() > 0 }
 
 // RenewPaths has routes and neighbours looked up anew for what is sent from now on.
-func (k *Socket) RenewPaths() { k.dropPaths() }
+func (k *Endpoint) RenewPaths() { k.dropPaths() }
 
 // dropPaths forgets the socket's cached paths: an option changed what they would be.
-func (k *Socket) dropPaths() {
+func (k *Endpoint) dropPaths() {
 	k.pathKey.Store(k.s.socketIDs.Add(1))
 	k.path.Store(nil)
 	k.warmup.Store(nil)

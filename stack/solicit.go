@@ -35,7 +35,7 @@ func (s *Stack) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFlag
 
 // solicitBy is Solicit for a flow with a source or a device of its own. k is the
 // socket whose end ends the wait, or nil.
-func (s *Stack) solicitBy(k *Socket, f flow, dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
+func (s *Stack) solicitBy(k *Endpoint, f flow, dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
 	ip, ok := as4(dst)
 	switch {
 	case s.Closed():
@@ -67,7 +67,7 @@ func (s *Stack) solicitBy(k *Socket, f flow, dst netip.Addr, timeout time.Durati
 // A solicitation is somebody who waits for a neighbour.
 type solicitation struct {
 	next   ipv4.Addr
-	k      *Socket // nil: none
+	k      *Endpoint // nil: none
 	waiter *Waiter
 	answer atomic.Int32 // one of the following
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Values of Config.Spin and Socket.SetSpin beside a fixed budget.
+// Values of Config.Spin and Endpoint.SetSpin beside a fixed budget.
 const (
 	// SpinAdaptive spins shortly where datagrams come quickly and not at all
 	// where they do not: the default.

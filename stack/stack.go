@@ -54,8 +54,8 @@ type Stack struct {
 
 	rx      receiver
 	flows   groupFlows
-	udp     *udp.Table[*Socket] // guarded by the receive lock, as are
-	pings   *udp.Table[*Socket]
+	udp     *udp.Table[*Endpoint] // guarded by the receive lock, as are
+	pings   *udp.Table[*Endpoint]
 	reasm   *ipv4.Reassembler
 	limiter *icmp.Limiter
 
@@ -110,7 +110,7 @@ type Stack struct {
 	randAt int
 
 	// groupMu makes changes of memberships take turns. It is taken before the receive
-	// lock, and after Socket.mu or without it.
+	// lock, and after Endpoint.mu or without it.
 	groupMu                    sync.Mutex
 	maxMemberships, maxSources int
 
@@ -118,7 +118,7 @@ type Stack struct {
 	mu        sync.Mutex
 	closed    bool
 	lastIndex int
-	sockets   map[*Socket]struct{}
+	sockets   map[*Endpoint]struct{}
 }
 
 // New makes a stack with a loopback interface "lo" that has 127.0.0.1/8. Close
@@ -133,7 +133,7 @@ func New(cfg Config) (*Stack, error) {
 		poller:      link.NewPoller(),
 		closing:     make(chan struct{}),
 		given:       make(chan struct{}),
-		sockets:     make(map[*Socket]struct{}),
+		sockets:     make(map[*Endpoint]struct{}),
 	}
 	s.limits = cfg.Limits.complete()
 	s.receiveMemory.limit = int64(s.limits.ReceiveBytes)
@@ -151,8 +151,8 @@ func New(cfg Config) (*Stack, error) {
 	var key [16]byte
 	rand.Read(key[:])
 	s.ident = ipv4.NewIdentifier(key)
-	s.udp = udp.NewTable[*Socket](s.random)
-	s.pings = udp.NewTable[*Socket](s.random)
+	s.udp = udp.NewTable[*Endpoint](s.random)
+	s.pings = udp.NewTable[*Endpoint](s.random)
 	s.udp.SetCPUSource(link.CPU)
 	if cfg.ICMP == (icmp.LimiterConfig{}) {
 		cfg.ICMP = icmp.DefaultLimiterConfig()
@@ -233,7 +233,7 @@ func (s *Stack) Close() error {
 		return nil
 	}
 	defer close(s.given)
-	sockets := make([]*Socket, 0, len(s.sockets))
+	sockets := make([]*Endpoint, 0, len(s.sockets))
 	for k := range s.sockets {
 		sockets = append(sockets, k)
 	}
@@ -315,7 +315,7 @@ type SocketInfo struct {
 // Sockets returns all open sockets.
 func (s *Stack) Sockets() []SocketInfo {
 	s.mu.Lock()
-	sockets := make([]*Socket, 0, len(s.sockets))
+	sockets := make([]*Endpoint, 0, len(s.sockets))
 	for k := range s.sockets {
 		sockets = append(sockets, k)
 	}

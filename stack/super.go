@@ -23,7 +23,7 @@ const (
 
 // superRun returns how many of msgs, from the first on, can go in one
 // super-packet, and along which path.
-func (k *Socket) superRun(tx *txbuf, msgs []OutMessage) (int, *path) {
+func (k *Endpoint) superRun(tx *txbuf, msgs []OutMessage) (int, *path) {
 	if len(msgs) < minSuper || k.state.Load()&stateSend != 0 || k.proto != ipv4.ProtocolUDP {
 		return 0, nil
 	}
@@ -57,7 +57,7 @@ func (k *Socket) superRun(tx *txbuf, msgs []OutMessage) (int, *path) {
 
 // sendSuper builds the super-packet of msgs, all of them. base is the index of
 // the first in its call.
-func (k *Socket) sendSuper(tx *txbuf, p *path, msgs []OutMessage, base int) unix.Errno {
+func (k *Endpoint) sendSuper(tx *txbuf, p *path, msgs []OutMessage, base int) unix.Errno {
 	total := 0
 	for i := range msgs {
 		total += msgs[i].len()
@@ -78,7 +78,7 @@ func (k *Socket) sendSuper(tx *txbuf, p *path, msgs []OutMessage, base int) unix
 
 // addSuper queues the super-packet that b has the payload of, to be cut into datagrams
 // of size bytes. message is the last that it completes.
-func (k *Socket) addSuper(tx *txbuf, p *path, b []byte, size, message int) {
+func (k *Endpoint) addSuper(tx *txbuf, p *path, b []byte, size, message int) {
 	total := len(b) - headersLen
 	n := (total + size - 1) / size
 	p.putSuper(k.s, b, total, n)
@@ -92,7 +92,7 @@ func (k *Socket) addSuper(tx *txbuf, p *path, b []byte, size, message int) {
 
 // sendSegmentsWhole sends a payload that UDP_SEGMENT cuts as one super-packet. It
 // reports whether it has; if not, they have to go one by one.
-func (k *Socket) sendSegmentsWhole(tx *txbuf, p *path, spec *pathSpec, o *outgoing, size int) (bool, unix.Errno) {
+func (k *Endpoint) sendSegmentsWhole(tx *txbuf, p *path, spec *pathSpec, o *outgoing, size int) (bool, unix.Errno) {
 	if !k.staysWhole(p, spec, o) {
 		return false, 0
 	}
@@ -118,7 +118,7 @@ func (k *Socket) sendSegmentsWhole(tx *txbuf, p *path, spec *pathSpec, o *outgoi
 
 // staysWhole reports whether a payload that UDP_SEGMENT cuts may leave uncut: where
 // plain datagrams may be put together too.
-func (k *Socket) staysWhole(p *path, spec *pathSpec, o *outgoing) bool {
+func (k *Endpoint) staysWhole(p *path, spec *pathSpec, o *outgoing) bool {
 	x := &k.sendExtras
 	stamped := x.stamps.flags.Load()&txStampRecord != 0 || o.opts != nil && o.opts.Timestamping != 0
 	return p.ifc.info.Load().Caps&link.CapGSO != 0 && !p.slow && p.later == nil &&

@@ -19,20 +19,20 @@ type tags struct{ priority, mark atomic.Uint32 }
 
 // SetPriority sets the priority of what is sent, for the queueing disciplines and
 // VLAN devices below the link (SO_PRIORITY in socket(7)). SetTOS sets it too.
-func (k *Socket) SetPriority(p uint32) { k.tags.priority.Store(p); k.dropPaths() }
+func (k *Endpoint) SetPriority(p uint32) { k.tags.priority.Store(p); k.dropPaths() }
 
 // Priority returns what SetPriority or SetTOS set.
-func (k *Socket) Priority() uint32 { return k.tags.priority.Load() }
+func (k *Endpoint) Priority() uint32 { return k.tags.priority.Load() }
 
 // SetMark sets the mark of what is sent, for the packet filters below the link
 // (SO_MARK in socket(7)). The stack's own routes do not look at it.
-func (k *Socket) SetMark(mark uint32) { k.tags.mark.Store(mark); k.dropPaths() }
+func (k *Endpoint) SetMark(mark uint32) { k.tags.mark.Store(mark); k.dropPaths() }
 
 // Mark returns what SetMark set.
-func (k *Socket) Mark() uint32 { return k.tags.mark.Load() }
+func (k *Endpoint) Mark() uint32 { return k.tags.mark.Load() }
 
 // tag returns the tag of a datagram.
-func (k *Socket) tag(o *outgoing) tag {
+func (k *Endpoint) tag(o *outgoing) tag {
 	t := tag{priority: k.tags.priority.Load(), mark: k.tags.mark.Load()}
 	if o.opts != nil {
 		o.opts.tag(&t)
@@ -81,7 +81,7 @@ func (tx *txbuf) tagLast(t tag) {
 
 // addAlong is add for a frame of a socket's that goes along a path, with what goes
 // with it. One that has a time of its own is scheduled instead.
-func (tx *txbuf) addAlong(p *path, frame []byte, owner *Socket, message int) unix.Errno {
+func (tx *txbuf) addAlong(p *path, frame []byte, owner *Endpoint, message int) unix.Errno {
 	if p.later != nil {
 		return tx.addLater(p.ifc, frame, tx.waiting(owner, p.tag, p.later), message)
 	}
@@ -108,7 +108,7 @@ func (tx *txbuf) addLater(ifc *Interface, frame []byte, w waitingFrame, message 
 }
 
 // sendBeside is sendFast for paths that are not like most.
-func (k *Socket) sendBeside(tx *txbuf, p *path, o *outgoing, flags int) unix.Errno {
+func (k *Endpoint) sendBeside(tx *txbuf, p *path, o *outgoing, flags int) unix.Errno {
 	if p.slow {
 		return k.sendSlow(tx, o, flags)
 	}

@@ -60,8 +60,8 @@ func tagStack(t *testing.T, caps link.Caps) (*Stack, *tagLink, *Interface) {
 func TestTags(t *testing.T) {
 	far := netip.AddrPortFrom(farAddr, 7)
 	s, l, ifc := tagStack(t, link.CapChecksum|link.CapGSO)
-	connected := func(k *Socket) *Socket { check(t, k.Connect(far)); return k }
-	udp := func() *Socket { return udpSocket(t, s, "") }
+	connected := func(k *Endpoint) *Endpoint { check(t, k.Connect(far)); return k }
+	udp := func() *Endpoint { return udpSocket(t, s, "") }
 	messages := func(sizes []int, opts ...*SendOptions) []OutMessage {
 		m := make([]OutMessage, len(sizes))
 		for i, n := range sizes {
@@ -72,7 +72,7 @@ func TestTags(t *testing.T) {
 		}
 		return m
 	}
-	send := func(k *Socket, sizes []int, opts ...*SendOptions) {
+	send := func(k *Endpoint, sizes []int, opts ...*SendOptions) {
 		t.Helper()
 		m := messages(sizes, opts...)
 		if n, err := k.SendMessages(m, 0, NoDeadline); n != len(m) || err != nil {
@@ -80,7 +80,7 @@ func TestTags(t *testing.T) {
 		}
 	}
 	both := tag{priority: 5, mark: 9}
-	set := func(k *Socket) *Socket { k.SetPriority(5); k.SetMark(9); return k }
+	set := func(k *Endpoint) *Endpoint { k.SetPriority(5); k.SetMark(9); return k }
 	for _, tt := range []struct {
 		name string
 		run  func()
@@ -235,7 +235,7 @@ func TestTagsReceived(t *testing.T) {
 		if _, in := recv(t, quiet); in.Extra != nil {
 			t.Errorf("%v: told %+v to who did not ask", tt, in.Extra)
 		}
-		for name, k := range map[string]*Socket{"UDP": rx, "packet": packets} {
+		for name, k := range map[string]*Endpoint{"UDP": rx, "packet": packets} {
 			_, in := recv(t, k)
 			for k == packets && in.Type == link.Outgoing {
 				_, in = recv(t, k)

@@ -46,13 +46,13 @@ type outgoing struct {
 // allows; EPIPE after Shutdown; ENETUNREACH: no route, or the device is down; ENODEV:
 // the device that the socket is bound to is gone; EAGAIN: the device is busy, and
 // MSG_DONTWAIT was given or the deadline has passed.
-func (k *Socket) Send(p []byte, flags int, deadline int64) error {
+func (k *Endpoint) Send(p []byte, flags int, deadline int64) error {
 	o := outgoing{one: p, n: len(p)}
 	return k.sendOne(&o, flags, deadline)
 }
 
 // SendTo is Send to an address of the caller's choice.
-func (k *Socket) SendTo(p []byte, flags int, deadline int64, to netip.AddrPort) error {
+func (k *Endpoint) SendTo(p []byte, flags int, deadline int64, to netip.AddrPort) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -64,7 +64,7 @@ func (k *Socket) SendTo(p []byte, flags int, deadline int64, to netip.AddrPort) 
 	return k.sendOne(&o, flags, deadline)
 }
 
-func (k *Socket) sendOne(o *outgoing, flags int, deadline int64) error {
+func (k *Endpoint) sendOne(o *outgoing, flags int, deadline int64) error {
 	tx := k.s.acquireTx(k.id)
 	tx.deadline = deadline
 	e := k.send(tx, o, flags)
@@ -84,7 +84,7 @@ func (k *Socket) sendOne(o *outgoing, flags int, deadline int64) error {
 
 // sentSlow does what a sent datagram rarely needs: loopback's delivery, and
 // patience with a busy device.
-func (k *Socket) sentSlow(tx *txbuf, o *outgoing, e unix.Errno, flags int, deadline int64) unix.Errno {
+func (k *Endpoint) sentSlow(tx *txbuf, o *outgoing, e unix.Errno, flags int, deadline int64) unix.Errno {
 	for {
 		if tx.failed != 0 { // it was built
 			e = k.finish(tx, flags, deadline)
@@ -101,7 +101,7 @@ func (k *Socket) sentSlow(tx *txbuf, o *outgoing, e unix.Errno, flags int, deadl
 }
 
 // endSend leaves tx as it found it, and returns what the call does.
-func (k *Socket) endSend(tx *txbuf, e unix.Errno) unix.Errno {
+func (k *Endpoint) endSend(tx *txbuf, e unix.Errno) unix.Errno {
 	if len(tx.batch) > 0 {
 		k.takeBack(tx) // part of a message that could not be built
 	}
@@ -122,7 +122,7 @@ func (k *Socket) endSend(tx *txbuf, e unix.Errno) unix.Errno {
 // SendMessages sends datagrams in order with as few system calls as the link
 // can, and returns how many were sent. The error, one of Send's, is what stopped
 // it before the first; nil if any was sent.
-func (k *Socket) SendMessages(msgs []OutMessage, flags int, deadline int64) (int, error) {
+func (k *Endpoint) SendMessages(msgs []OutMessage, flags int, deadline int64) (int, error) {
 	if k.Closed() {
 		return 0, unix.EBADF
 	}
@@ -143,7 +143,7 @@ func (k *Socket) SendMessages(msgs []OutMessage, flags int, deadline int64) (int
 
 // orClosed returns EBADF if the socket was closed meanwhile, whatever else that has
 // brought about, and else e.
-func (k *Socket) orClosed(e unix.Errno) unix.Errno {
+func (k *Endpoint) orClosed(e unix.Errno) unix.Errno {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -151,7 +151,7 @@ func (k *Socket) orClosed(e unix.Errno) unix.Errno {
 }
 
 // sendMessages is SendMessages with tx.
-func (k *Socket) sendMessages(tx *txbuf, msgs []OutMessage, flags int, deadline int64) unix.Errno {
+func (k *Endpoint) sendMessages(tx *txbuf, msgs []OutMessage, flags int, deadline int64) unix.Errno {
 	for i := 0; i < len(msgs); {
 		n, e := k.build(tx, msgs[i:], i, flags)
 		switch {
@@ -178,7 +178,7 @@ func (k *Socket) sendMessages(tx *txbuf, msgs []OutMessage, flags int, deadline 
 
 // build builds the frames of the first of msgs, or of as many as go in one
 // super-packet, and returns of how many. base is the index of the first.
-func (k *Socket) build(tx *txbuf, msgs []OutMessage, base, flags int) (int, unix.Errno) {
+func (k *Endpoint) build(tx *txbuf, msgs []OutMessage, base, flags int) (int, unix.Errno) {
 	if run, p := k.superRun(tx, msgs); run > 0 && flags&sendAsideFlags == 0 {
 		return run, k.sendSuper(tx, p, msgs[:run], base)
 	}
@@ -210,7 +210,7 @@ const sendAsideFlags = unix.MSG_OOB | unix.MSG_MORE | unix.MSG_DONTROUTE | unix.
 
 // send builds the frames of one datagram in tx. Hot: a connected socket's
 // datagram takes no lock and allocates nothing.
-func (k *Socket) send(tx *txbuf, o *outgoing, flags int) unix.Errno {
+func (k *Endpoint) send(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if flags&sendAsideFlags != 0 || o.opts != nil || o.n > maxDatagram {
 		return k.sendSlow(tx, o, flags)
 	}
@@ -227,7 +227,7 @@ func (k *Socket) send(tx *txbuf, o *outgoing, flags int) unix.Errno {
 
 // cachedPath returns the path that the socket took to a destination before, nil
 // if there is none. It may not hold any more.
-func (k *Socket) cachedPath(tx *txbuf, o *outgoing) *path {
+func (k *Endpoint) cachedPath(tx *txbuf, o *outgoing) *path {
 	if !o.explicit {
 		return k.path.Load()
 	}
@@ -241,7 +241,7 @@ func (k *Socket) cachedPath(tx *txbuf, o *outgoing) *path {
 
 // sendFast builds the frame of a datagram that goes in one piece along a path
 // that holds.
-func (k *Socket) sendFast(tx *txbuf, p *path, o *outgoing) unix.Errno {
+func (k *Endpoint) sendFast(tx *txbuf, p *path, o *outgoing) unix.Errno {
 	b, e := tx.room(p.queue, headersLen+o.n)
 	if e != 0 {
 		return e
@@ -295,7 +295,7 @@ var pathSecret = rand.Uint64() | 1
 
 // sendSlow sends what the fast way cannot: the first datagram to a destination,
 // fragments, broadcasts, pings, what has options of its own, and all errors.
-func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
+func (k *Endpoint) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if k.state.Load()&stateClosed != 0 {
 		return unix.EBADF
 	}
@@ -347,7 +347,7 @@ func (k *Socket) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 
 // sendToPeer sends along the socket's own path, which is made anew if it does
 // not hold. key is the socket's before spec was made.
-func (k *Socket) sendToPeer(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix.Errno {
+func (k *Endpoint) sendToPeer(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix.Errno {
 	p := k.path.Load()
 	if p != nil && p.holds(k.s) {
 		return k.sendAlong(tx, p, spec, o)
@@ -368,7 +368,7 @@ func (k *Socket) sendToPeer(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) 
 }
 
 // sendTo sends along a path that is kept in tx.
-func (k *Socket) sendTo(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix.Errno {
+func (k *Endpoint) sendTo(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix.Errno {
 	c := &tx.paths[pathSlot(key, spec.dst, spec.dstPort)]
 	p := &c.path
 	if c.socket != key || p.dst != spec.dst || p.dstPort != spec.dstPort || !p.holds(k.s) {
@@ -382,7 +382,7 @@ func (k *Socket) sendTo(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix
 }
 
 // sendAside sends along a path for this one datagram.
-func (k *Socket) sendAside(tx *txbuf, o *outgoing, spec *pathSpec, flags int) unix.Errno {
+func (k *Endpoint) sendAside(tx *txbuf, o *outgoing, spec *pathSpec, flags int) unix.Errno {
 	var p path
 	if e := k.makePath(&p, spec); e != 0 {
 		return e
@@ -397,7 +397,7 @@ func (k *Socket) sendAside(tx *txbuf, o *outgoing, spec *pathSpec, flags int) un
 }
 
 // spec returns what a datagram's path depends on.
-func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e unix.Errno) {
+func (k *Endpoint) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e unix.Errno) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	spec = pathSpec{
@@ -438,7 +438,7 @@ func (k *Socket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e 
 }
 
 // sendAlong sends a datagram along a path that was just made.
-func (k *Socket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+func (k *Endpoint) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
 	if k.raw != nil && !k.HeaderIncluded() {
 		// Linux' raw_sendmsg asks neither for a pending error nor for a shutdown.
 		if !p.ifc.info.Load().State.Enabled() {
@@ -478,7 +478,7 @@ func (k *Socket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix
 
 // checkLength returns EMSGSIZE, and tells the error queue, if a datagram is longer
 // than it may be.
-func (k *Socket) checkLength(p *path, spec *pathSpec, o *outgoing) unix.Errno {
+func (k *Endpoint) checkLength(p *path, spec *pathSpec, o *outgoing) unix.Errno {
 	options := spec.optionsLen()
 	limit := maxDatagram - options
 	if k.proto == ipv4.ProtocolUDP {
@@ -496,7 +496,7 @@ func (k *Socket) checkLength(p *path, spec *pathSpec, o *outgoing) unix.Errno {
 }
 
 // sendDatagram sends one datagram along a path.
-func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+func (k *Endpoint) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
 	if e := k.checkLength(p, spec, o); e != 0 {
 		return e
 	}
@@ -525,7 +525,7 @@ func (k *Socket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 }
 
 // stampSent sends what is built if the datagram's time is wanted.
-func (k *Socket) stampSent(tx *txbuf, o *outgoing) unix.Errno {
+func (k *Endpoint) stampSent(tx *txbuf, o *outgoing) unix.Errno {
 	if o.opts != nil {
 		o.opts.Queued = tx.queued
 	}
@@ -544,7 +544,7 @@ func (k *Socket) stampSent(tx *txbuf, o *outgoing) unix.Errno {
 }
 
 // transportPayload returns the UDP datagram or ICMP message in a buffer of the pool's.
-func (k *Socket) transportPayload(p *path, spec *pathSpec, o *outgoing) ([]byte, unix.Errno) {
+func (k *Endpoint) transportPayload(p *path, spec *pathSpec, o *outgoing) ([]byte, unix.Errno) {
 	if k.proto == ipv4.ProtocolUDP {
 		b := k.s.pool.get(udp.HeaderLen + o.n)
 		sum := o.copySum(b[udp.HeaderLen:])
@@ -611,7 +611,7 @@ func (spec *pathSpec) optionsLen() int {
 
 // segment returns the size of the datagrams that a payload is cut into, 0 if it
 // is not.
-func (k *Socket) segment(o *outgoing) int {
+func (k *Endpoint) segment(o *outgoing) int {
 	if o.opts != nil && o.opts.Segment != 0 {
 		return max(o.opts.Segment, 0)
 	}
@@ -622,7 +622,7 @@ func (k *Socket) segment(o *outgoing) int {
 const maxSegments = 128
 
 // sendSegments sends a payload as datagrams of size bytes each (UDP_SEGMENT).
-func (k *Socket) sendSegments(tx *txbuf, p *path, spec *pathSpec, o *outgoing, size int) unix.Errno {
+func (k *Endpoint) sendSegments(tx *txbuf, p *path, spec *pathSpec, o *outgoing, size int) unix.Errno {
 	switch {
 	case size > p.maxData:
 		return unix.EMSGSIZE

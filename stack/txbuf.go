@@ -28,7 +28,7 @@ type txbuf struct {
 	tapped int // frames of batch that taps have had
 	// owner, flags and deadline are those of the call, for what has to wait in the
 	// middle of it; owner is nil on the fast way, which has nothing of the kind.
-	owner    *Socket
+	owner    *Endpoint
 	flags    int
 	deadline int64
 	own      bool // who sends is the one who empties the outbox

@@ -98,7 +98,7 @@ func (o *ownQueues) of(i *Interface) *txQueue {
 // none: what is sent from now on goes by it. It is the interface's own if there is no
 // other to be had. It takes system calls, and must not be called with the receive lock
 // held.
-func (k *Socket) ownQueue(i *Interface) *txQueue {
+func (k *Endpoint) ownQueue(i *Interface) *txQueue {
 	o := &k.sending.own
 	if q := o.of(i); q != nil {
 		return q
@@ -210,7 +210,7 @@ func (o *ownQueues) all(yield func(*txQueue) bool) {
 
 // hold marks the socket as behind, which keeps its ways out from being given back, and
 // returns the way out to be behind on: what all use, if they have been already.
-func (o *ownQueues) hold(k *Socket, to *txQueue) *txQueue {
+func (o *ownQueues) hold(k *Endpoint, to *txQueue) *txQueue {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	k.state.Or(stateSendBehind)
@@ -222,7 +222,7 @@ func (o *ownQueues) hold(k *Socket, to *txQueue) *txQueue {
 
 // close gives the ways out of a closed socket back, unless it is behind: then that is
 // for whoever has caught up.
-func (o *ownQueues) close(k *Socket) {
+func (o *ownQueues) close(k *Endpoint) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed || k.state.Load()&stateSendBehind != 0 {
@@ -241,7 +241,7 @@ func (o *ownQueues) close(k *Socket) {
 }
 
 // separate has the socket send by ways out of its own from now on.
-func (k *Socket) separate() {
+func (k *Endpoint) separate() {
 	if k.sending.apart.Swap(true) {
 		return
 	}
@@ -249,7 +249,7 @@ func (k *Socket) separate() {
 }
 
 // wayOut returns the socket's way out of an interface.
-func (k *Socket) wayOut(i *Interface) *txQueue {
+func (k *Endpoint) wayOut(i *Interface) *txQueue {
 	if k.sending.apart.Load() {
 		return k.ownQueue(i)
 	}
@@ -262,7 +262,7 @@ func (k *Socket) wayOut(i *Interface) *txQueue {
 
 // moveAside is for a send that has found a way out full: if that was one which others
 // use too, the socket gets its own, and true says that what is left may go by that.
-func (k *Socket) moveAside(tx *txbuf) bool {
+func (k *Endpoint) moveAside(tx *txbuf) bool {
 	if k == nil || len(tx.batch) == 0 || tx.to != tx.to.ifc.queue || tx.to.ifc.sharers.Load() < 2 {
 		return false
 	}

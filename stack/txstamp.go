@@ -28,7 +28,7 @@ const (
 // 0 on when it is turned on; OPT_TSONLY leaves the frame out of the entry. Of a
 // datagram in fragments the first is stamped, of one of UDP_SEGMENT the first too.
 // What waits for its neighbour is stamped when it leaves.
-func (k *Socket) SetTimestamping(flags uint32) {
+func (k *Endpoint) SetTimestamping(flags uint32) {
 	x := &k.sendExtras.stamps
 	if old := x.flags.Swap(flags); flags&^old&unix.SOF_TIMESTAMPING_OPT_ID != 0 {
 		x.key.Store(0)
@@ -45,7 +45,7 @@ type sentStamp struct {
 
 // beginStamp finds out if a datagram is to be stamped, and numbers it. dropStamp
 // or stampSent ends what it begins.
-func (k *Socket) beginStamp(tx *txbuf, o *outgoing) {
+func (k *Endpoint) beginStamp(tx *txbuf, o *outgoing) {
 	x := &k.sendExtras.stamps
 	flags := x.flags.Load()
 	if o.opts != nil && o.opts.Timestamping != 0 {
@@ -64,7 +64,7 @@ func (k *Socket) beginStamp(tx *txbuf, o *outgoing) {
 }
 
 // dropStamp gives the number of a datagram back that is not sent.
-func (k *Socket) dropStamp(tx *txbuf, o *outgoing) {
+func (k *Endpoint) dropStamp(tx *txbuf, o *outgoing) {
 	if tx.stamp.flags&unix.SOF_TIMESTAMPING_OPT_ID != 0 && (o.opts == nil || !o.opts.HasStampID) {
 		k.sendExtras.stamps.key.Add(^uint32(0))
 	}
@@ -80,7 +80,7 @@ func (tx *txbuf) stampFrame(frame []byte) {
 
 // sendStamped sends what is built in tx, and stamps the datagram in it if that is
 // wanted.
-func (k *Socket) sendStamped(tx *txbuf) unix.Errno {
+func (k *Endpoint) sendStamped(tx *txbuf) unix.Errno {
 	st := tx.stamp
 	tx.stamp = sentStamp{}
 	if st.flags&txStampFlags == 0 {
@@ -96,7 +96,7 @@ func (k *Socket) sendStamped(tx *txbuf) unix.Errno {
 
 // tellStamp puts the time stamps of a datagram into the error queue: when it was
 // handed to the device, and when that had taken it.
-func (k *Socket) tellStamp(st *sentStamp, before, after int64) {
+func (k *Endpoint) tellStamp(st *sentStamp, before, after int64) {
 	e := QueuedError{Errno: unix.ENOMSG, Origin: unix.SO_EE_ORIGIN_TIMESTAMPING, Data: st.key, Payload: st.frame}
 	if st.flags&unix.SOF_TIMESTAMPING_TX_SCHED != 0 {
 		e.Info, e.Time = unix.SCM_TSTAMP_SCHED, before

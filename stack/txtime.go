@@ -44,10 +44,10 @@ type TxTime struct {
 }
 
 // SetTxTime lets datagrams have times (SO_TXTIME): see SendOptions.TxTime.
-func (k *Socket) SetTxTime(t TxTime) { k.sendExtras.txTime.Store(&t) }
+func (k *Endpoint) SetTxTime(t TxTime) { k.sendExtras.txTime.Store(&t) }
 
 // TxTime returns what SetTxTime set; ok is false if nothing did.
-func (k *Socket) TxTime() (t TxTime, ok bool) {
+func (k *Endpoint) TxTime() (t TxTime, ok bool) {
 	if p := k.sendExtras.txTime.Load(); p != nil {
 		return *p, true
 	}
@@ -62,7 +62,7 @@ type later struct {
 }
 
 // later returns when a datagram is to leave; nil: now.
-func (k *Socket) later(o *outgoing) *later {
+func (k *Endpoint) later(o *outgoing) *later {
 	t := k.sendExtras.txTime.Load()
 	if o.opts == nil || o.opts.TxTime == 0 || t == nil {
 		return nil
@@ -163,7 +163,7 @@ const lingerTime = 1e9
 func (f *scheduled) late(now int64) bool { return f.later.due > now+lingerTime }
 
 // unschedule drops what a socket that was closed has scheduled for long after.
-func (k *Socket) unschedule() {
+func (k *Endpoint) unschedule() {
 	s := k.s
 	q := &s.schedule
 	q.mu.Lock()

@@ -20,14 +20,14 @@ import (
 func (w *wire) at(d time.Duration) uint64 { return uint64(w.s.Monotonic() + int64(d)) }
 
 // sendAt sends a datagram to 10.9.0.2:7 with a time.
-func (w *wire) sendAt(k *Socket, p []byte, t uint64) error {
+func (w *wire) sendAt(k *Endpoint, p []byte, t uint64) error {
 	m := []OutMessage{{Buffers: [][]byte{p}, To: netip.AddrPortFrom(farAddr, 7), Options: &SendOptions{TxTime: t}}}
 	_, err := k.SendMessages(m, unix.MSG_DONTWAIT, NoDeadline)
 	return err
 }
 
 // timed returns a socket whose datagrams may have times.
-func (w *wire) timed(t TxTime) *Socket {
+func (w *wire) timed(t TxTime) *Endpoint {
 	k := w.socket("", "")
 	k.SetTxTime(t)
 	return k
@@ -102,7 +102,7 @@ func TestScheduledKinds(t *testing.T) {
 		segmented.SetSegment(10)
 		for _, tt := range []struct {
 			name    string
-			k       *Socket
+			k       *Endpoint
 			payload []byte
 			frames  int
 		}{
@@ -315,7 +315,7 @@ func TestScheduledBounds(t *testing.T) {
 			t.Errorf("%d of %d left, %d bytes charged", got, n, k.SendQueued())
 		}
 		other := w.timed(monotonic)
-		for _, k := range []*Socket{k, other} {
+		for _, k := range []*Endpoint{k, other} {
 			k.SetSendBuffer(1 << 30)
 			for range w.s.limits.ScheduledPerSocket {
 				check(t, w.sendAt(k, nil, w.at(time.Hour)))

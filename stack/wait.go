@@ -167,7 +167,7 @@ func (g *Waiter) Wait(deadline int64) bool {
 	return ok
 }
 
-// SetSpin sets the Waiter's own spin budget, as Socket.SetSpin does.
+// SetSpin sets the Waiter's own spin budget, as Endpoint.SetSpin does.
 func (g *Waiter) SetSpin(d time.Duration) {
 	g.spin.fixed.Store(int64(d))
 	g.spin.own.Store(true)

@@ -11,7 +11,7 @@ import (
 // A waitingFrame is the owner of a frame that waits, and what goes with the frame
 // when it leaves.
 type waitingFrame struct {
-	socket *Socket
+	socket *Endpoint
 	stamp  sentStamp
 	tag    tag
 	later  *later // nil: it leaves as soon as it can
@@ -19,7 +19,7 @@ type waitingFrame struct {
 
 // ownerFor returns what a frame that begins to wait belongs to: the socket, if there
 // is no more to say. The first frame of a datagram takes the datagram's stamp.
-func (tx *txbuf) ownerFor(k *Socket, p *path) any {
+func (tx *txbuf) ownerFor(k *Endpoint, p *path) any {
 	if tx.stamp.flags&txStampFlags == 0 && !p.tagged() && p.later == nil {
 		return k
 	}
@@ -28,16 +28,16 @@ func (tx *txbuf) ownerFor(k *Socket, p *path) any {
 }
 
 // waiting takes all that goes with a frame of a datagram.
-func (tx *txbuf) waiting(k *Socket, t tag, l *later) waitingFrame {
+func (tx *txbuf) waiting(k *Endpoint, t tag, l *later) waitingFrame {
 	o := waitingFrame{k, tx.stamp, t, l}
 	tx.stamp = sentStamp{}
 	return o
 }
 
 // ownerOf returns the socket that a waiting frame belongs to, nil if there is none.
-func ownerOf(p *arp.Pending) *Socket {
+func ownerOf(p *arp.Pending) *Endpoint {
 	switch o := p.Owner.(type) {
-	case *Socket:
+	case *Endpoint:
 		return o
 	case *waitingFrame:
 		return o.socket
@@ -76,14 +76,14 @@ func (i *Interface) sendStampedFrame(tx *txbuf, o *waitingFrame, frame []byte) {
 }
 
 // sendFrame is addOwned for a frame of the pool's, which it gives back.
-func (i *Interface) sendFrame(tx *txbuf, k *Socket, frame []byte, t tag) {
+func (i *Interface) sendFrame(tx *txbuf, k *Endpoint, frame []byte, t tag) {
 	i.addOwned(tx, k, frame, t)
 	i.s.pool.put(frame)
 }
 
 // addOwned sends a copy of a frame for a socket, nil for the stack itself. What
 // begins with beginOwned ends with endOwned.
-func (i *Interface) addOwned(tx *txbuf, k *Socket, frame []byte, t tag) {
+func (i *Interface) addOwned(tx *txbuf, k *Endpoint, frame []byte, t tag) {
 	if tx.owner != k {
 		tx.flushOwned(tx.owner)
 		tx.owner = k

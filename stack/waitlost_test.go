@@ -11,7 +11,7 @@ import (
 )
 
 // waiters have a datagram of each kind wait for 10.9.0.2, of so many frames in all.
-func waiters(t *testing.T, w *wire) (all []*Socket, frames int) {
+func waiters(t *testing.T, w *wire) (all []*Endpoint, frames int) {
 	one := w.socket("", "10.9.0.2:7")
 	w.send(one, []byte("x"))
 	parts := w.socket("", "10.9.0.2:7")
@@ -20,7 +20,7 @@ func waiters(t *testing.T, w *wire) (all []*Socket, frames int) {
 	raw.SetRecvErr(true)
 	sendTo(t, raw, []byte("x"), netip.AddrFrom4(far4))
 	one.SetRecvErr(true)
-	return []*Socket{one, parts, raw}, 1 + 3 + 1
+	return []*Endpoint{one, parts, raw}, 1 + 3 + 1
 }
 
 // TestMACChangeWhileWaiting: what waits for a neighbour leaves from the hardware address

@@ -29,7 +29,7 @@ type warmup struct {
 const warmPayload = 64
 
 // prepareWarmup makes the socket's frame if it has none that fits.
-func (k *Socket) prepareWarmup() {
+func (k *Endpoint) prepareWarmup() {
 	gen := k.s.gen.config.Load()
 	if w := k.warmup.Load(); w != nil && w.gen == gen || k.proto != ipv4.ProtocolUDP {
 		return
@@ -87,7 +87,7 @@ func warmFrame(ifc *Interface, local, peer ipv4.Addr, port, peerPort uint16) []b
 
 // warm takes k's frame through the receive path. The receive lock is held by the
 // caller, who leads for k, and whose sink is empty.
-func (s *Stack) warm(k *Socket) {
+func (s *Stack) warm(k *Endpoint) {
 	w := k.warmup.Load()
 	if w == nil || w.ifc == nil || k.state.Load()&(stateRecvExtras|stateReceive) != 0 || k.queue.n.Load() != 0 {
 		return

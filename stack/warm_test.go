@@ -14,16 +14,16 @@ import (
 func TestWarmingLeavesNoTrace(t *testing.T) {
 	tests := []struct {
 		name  string
-		setup func(t *testing.T, s *Stack, k *Socket)
+		setup func(t *testing.T, s *Stack, k *Endpoint)
 		warms bool
 	}{
-		{"bound", func(*testing.T, *Stack, *Socket) {}, true},
-		{"connected", func(t *testing.T, _ *Stack, k *Socket) {
+		{"bound", func(*testing.T, *Stack, *Endpoint) {}, true},
+		{"connected", func(t *testing.T, _ *Stack, k *Endpoint) {
 			if err := k.Connect(netip.AddrPortFrom(farAddr, 7)); err != nil {
 				t.Fatal(err)
 			}
 		}, true},
-		{"one of a group", func(t *testing.T, s *Stack, k *Socket) {
+		{"one of a group", func(t *testing.T, s *Stack, k *Endpoint) {
 			for range 3 {
 				other, err := s.NewSocket(ipv4.ProtocolUDP)
 				if err != nil {
@@ -41,7 +41,7 @@ func TestWarmingLeavesNoTrace(t *testing.T) {
 				}
 			}
 		}, true},
-		{"with a filter for what is received", func(_ *testing.T, _ *Stack, k *Socket) { k.SetKeepDrops(true) }, false},
+		{"with a filter for what is received", func(_ *testing.T, _ *Stack, k *Endpoint) { k.SetKeepDrops(true) }, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

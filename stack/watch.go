@@ -17,10 +17,10 @@ const (
 )
 
 // A Watch is somebody who wants to know when a socket's events change. Its
-// fields are set before Socket.Watch, and not changed while it is in force.
+// fields are set before Endpoint.Watch, and not changed while it is in force.
 type Watch struct {
 	// Notify is called when some of the events may have begun to hold: it looks
-	// for itself with Socket.Events. It reports whether it has made somebody
+	// for itself with Endpoint.Events. It reports whether it has made somebody
 	// run. It is called on any goroutine, must return at once, and may neither
 	// send nor receive nor call Watch or Unwatch: the socket's list of
 	// watches is locked.
@@ -33,7 +33,7 @@ type Watch struct {
 	Exclusive bool
 
 	next, prev *Watch
-	on         *Socket // nil: not in force; guarded by the socket's watches
+	on         *Endpoint // nil: not in force; guarded by the socket's watches
 }
 
 // watches are those who watch a socket. As in Linux' wait queues the exclusive
@@ -45,7 +45,7 @@ type watches struct {
 
 // Watch has w told of the socket's events, from now on until Unwatch or Close.
 // EBADF: the socket is closed.
-func (k *Socket) Watch(w *Watch) error {
+func (k *Endpoint) Watch(w *Watch) error {
 	l := &k.watches
 	l.mu.Lock()
 	if w.on == k { // it is in force
@@ -77,14 +77,14 @@ func (k *Socket) Watch(w *Watch) error {
 
 // Unwatch takes w out. Notify is not running, and will not be called, when it
 // returns. It does nothing if w is not in force.
-func (k *Socket) Unwatch(w *Watch) {
+func (k *Endpoint) Unwatch(w *Watch) {
 	l := &k.watches
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.removeLocked(k, w)
 }
 
-func (l *watches) removeLocked(k *Socket, w *Watch) {
+func (l *watches) removeLocked(k *Endpoint, w *Watch) {
 	if w.on != k {
 		return
 	}
@@ -100,10 +100,10 @@ func (l *watches) removeLocked(k *Socket, w *Watch) {
 }
 
 // watched reports whether anybody watches. Hot.
-func (k *Socket) watched() bool { return k.watches.head.Load() != nil }
+func (k *Endpoint) watched() bool { return k.watches.head.Load() != nil }
 
 // changed tells who watches the socket that events may have begun to hold.
-func (k *Socket) changed(events uint32) {
+func (k *Endpoint) changed(events uint32) {
 	if k.watched() {
 		k.watches.tell(events)
 	}
@@ -120,7 +120,7 @@ func (l *watches) tell(events uint32) {
 }
 
 // unwatchAll ends all watches of a socket that is closed.
-func (k *Socket) unwatchAll() {
+func (k *Endpoint) unwatchAll() {
 	l := &k.watches
 	for {
 		l.mu.Lock()
@@ -139,11 +139,11 @@ func (k *Socket) unwatchAll() {
 
 // Events returns what holds of the socket now, as poll(2) would report it: the
 // rules are those of Linux' datagram_poll.
-func (k *Socket) Events() uint32 { return k.EventsOf(EventsAll) }
+func (k *Endpoint) Events() uint32 { return k.EventsOf(EventsAll) }
 
 // EventsOf is Events for who wants to know of some events only; others may be missing.
 // To know whether there is room in a device takes a system call.
-func (k *Socket) EventsOf(want uint32) uint32 {
+func (k *Endpoint) EventsOf(want uint32) uint32 {
 	var ev uint32
 	st := k.state.Load()
 	if st&stateError != 0 || k.errors.n.Load() > 0 {
@@ -174,7 +174,7 @@ func (k *Socket) EventsOf(want uint32) uint32 {
 // SetTaken has f called whenever a datagram has been taken from the queue, or the
 // pending error: the socket may not be readable any more, of which a Watch is not
 // told. The rules for f are those for Watch.Notify; nil takes it away.
-func (k *Socket) SetTaken(f func()) {
+func (k *Endpoint) SetTaken(f func()) {
 	if f == nil {
 		k.onTaken.Store(nil)
 		return
@@ -182,7 +182,7 @@ func (k *Socket) SetTaken(f func()) {
 	k.onTaken.Store(&f)
 }
 
-func (k *Socket) taken() {
+func (k *Endpoint) taken() {
 	if f := k.onTaken.Load(); f != nil {
 		(*f)()
 	}
@@ -195,7 +195,7 @@ func (s *Stack) WaitElsewhere(n int32) { s.elsewhere.Add(n) }
 // WaitElsewhere says that the socket's owner waits for it outside of the stack,
 // told by a Watch, so that somebody else has to drive the links meanwhile, at
 // once and not after the while that the housekeeper else gives receivers.
-func (k *Socket) WaitElsewhere(on bool) {
+func (k *Endpoint) WaitElsewhere(on bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if on == k.elsewhere || on && k.Closed() {

@@ -166,7 +166,7 @@ func changes(a, b Stats) map[string]uint64 {
 }
 
 // socket opens a UDP socket, connected if peer is not "".
-func (w *wire) socket(local, peer string) *Socket {
+func (w *wire) socket(local, peer string) *Endpoint {
 	w.t.Helper()
 	k := udpSocket(w.t, w.s, local)
 	if peer != "" {
@@ -178,7 +178,7 @@ func (w *wire) socket(local, peer string) *Socket {
 }
 
 // send sends by a connected socket.
-func (w *wire) send(k *Socket, data []byte) {
+func (w *wire) send(k *Endpoint, data []byte) {
 	w.t.Helper()
 	if err := k.Send(data, 0, NoDeadline); err != nil {
 		w.t.Fatalf("Send of %d bytes: %v", len(data), err)
@@ -186,14 +186,14 @@ func (w *wire) send(k *Socket, data []byte) {
 }
 
 // try receives what is there already.
-func try(k *Socket) (string, error) {
+func try(k *Endpoint) (string, error) {
 	b := make([]byte, 65536)
 	n, _, err := k.Recv(b, unix.MSG_DONTWAIT, NoDeadline)
 	return string(b[:n]), err
 }
 
 // got fails unless the datagram is there.
-func (w *wire) got(k *Socket, want string) {
+func (w *wire) got(k *Endpoint, want string) {
 	w.t.Helper()
 	if s, err := try(k); err != nil || s != want {
 		w.t.Fatalf("Recv: %d bytes, %v; want %d bytes", len(s), err, len(want))
@@ -201,7 +201,7 @@ func (w *wire) got(k *Socket, want string) {
 }
 
 // empty fails unless nothing is there.
-func (w *wire) empty(k *Socket) {
+func (w *wire) empty(k *Endpoint) {
 	w.t.Helper()
 	if s, err := try(k); err != unix.EAGAIN {
 		w.t.Fatalf("Recv: %d bytes, %v; want EAGAIN", len(s), err)
