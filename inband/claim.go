@@ -9,6 +9,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/internal/namespace"
 )
 
 // A keeper keeps the kernel's IP layer off datagrams to addresses that are a
@@ -53,7 +55,7 @@ type tcxClaim struct {
 	addresses *ebpf.Map
 	program   *ebpf.Program
 	attached  link.Link
-	space     space // where the device is
+	space     *namespace.Namespace // where the device is
 }
 
 // tcxTags is how many tags in a frame a tcxClaim looks through: the verifier wants to see
@@ -73,7 +75,7 @@ const (
 // namespace. EPERM: CAP_BPF or CAP_NET_ADMIN is missing, as in every unprivileged
 // user namespace; other errors mean a kernel without TCX (before 6.6).
 func newTCXClaim() (*tcxClaim, error) {
-	here, err := currentSpace()
+	here, err := namespace.Current()
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +147,7 @@ func (c *tcxClaim) Kind() string { return "tcx" }
 func (c *tcxClaim) Attach(ifindex int, _ string) error {
 	c.detach()
 	// bpf(2) looks for the device in the thread's namespace.
-	return c.space.do(func() error { return c.attach(ifindex) })
+	return c.space.Do(func() error { return c.attach(ifindex) })
 }
 
 // attach puts the claim on a device of the calling thread's namespace.
@@ -201,5 +203,5 @@ func (c *tcxClaim) Close() {
 	if c.addresses != nil {
 		c.addresses.Close()
 	}
-	c.space.close()
+	c.space.Close()
 }

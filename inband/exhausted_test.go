@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/internal/netlab"
 )
 
 // descriptors returns how many the process has open.
@@ -76,7 +78,7 @@ func limited(limit uint64, f func() error) error {
 }
 
 // without runs f on a thread without some capabilities, which ends with it.
-func without(t *testing.T, ns *Namespace, f func(), caps ...uint) {
+func without(t *testing.T, ns *netlab.Namespace, f func(), caps ...uint) {
 	t.Helper()
 	failed := make(chan error)
 	go func() {

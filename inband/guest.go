@@ -12,6 +12,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/internal/namespace"
 )
 
 // A Guest is the standing of a stack of its own on the host whose device it uses: which
@@ -20,7 +22,7 @@ import (
 //
 // Its methods may be called by several goroutines at once.
 type Guest struct {
-	space   space
+	space   *namespace.Namespace
 	events  *nl.NetlinkSocket
 	queries *netlink.Handle
 	ask     *nl.SocketHandle // for what netlink.Handle has no call for
@@ -65,7 +67,7 @@ type reservation struct {
 func NewGuest(o GuestOptions) (*Guest, error) {
 	g := &Guest{options: o, quit: make(chan struct{}), reserved: map[[4]byte]*reservation{}}
 	var err error
-	if g.space, err = currentSpace(); err != nil {
+	if g.space, err = namespace.Current(); err != nil {
 		return nil, err
 	}
 	// Events first: what happens from here on is not missed.
@@ -327,5 +329,5 @@ func (g *Guest) shut() {
 	if g.ask != nil {
 		g.ask.Close()
 	}
-	g.space.close()
+	g.space.Close()
 }

@@ -11,18 +11,20 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/internal/netlab"
 )
 
 // guestLab is a host with eth0 (10.9.0.1/24), whose cable ends at peer0 in another
 // namespace.
 type guestLab struct {
 	t          *testing.T
-	host, peer *Namespace
+	host, peer *netlab.Namespace
 }
 
 func newGuestLab(t *testing.T) *guestLab {
 	lb := &guestLab{t, newNamespaceT(t), newNamespaceT(t)}
-	must(t, lb.host.AddVeth(Veth{Name: "eth0", PeerName: "peer0", Peer: lb.peer}))
+	must(t, lb.host.AddVeth(netlab.Veth{Name: "eth0", PeerName: "peer0", Peer: lb.peer}))
 	must(t, lb.host.SetUp("lo"))
 	must(t, lb.host.SetUp("eth0"))
 	must(t, lb.peer.SetUp("peer0"))
@@ -251,7 +253,7 @@ func TestKeepers(t *testing.T) {
 		seen("given up", true, ours)
 		must(t, k.Set([][4]byte{ours}))
 		must(t, lb.host.DeleteDevice("eth0"))
-		must(t, lb.host.AddVeth(Veth{Name: "eth0", PeerName: "peer0", Peer: lb.peer}))
+		must(t, lb.host.AddVeth(netlab.Veth{Name: "eth0", PeerName: "peer0", Peer: lb.peer}))
 		must(t, lb.host.SetUp("eth0"))
 		must(t, lb.peer.SetUp("peer0"))
 		d, err = lb.host.Device("eth0")

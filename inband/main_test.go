@@ -6,7 +6,24 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/outband/outband/internal/netlab"
 )
+
+// childMark in the environment makes this test binary do one task and end.
+const childMark = "OUTBAND_INBAND_TEST"
+
+func child() int {
+	switch os.Getenv(childMark) {
+	case "squat":
+		return squat()
+	case "reserve":
+		return reserveInChild()
+	case "late":
+		return reserveLate()
+	}
+	return 2
+}
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childMark) != "" {
@@ -19,7 +36,7 @@ func TestMain(m *testing.M) {
 // machine that promises them (CI) that is a failure.
 func needLab(t *testing.T) {
 	t.Helper()
-	if CanMakeLabs() {
+	if HasCapability(netlab.Capabilities...) {
 		return
 	}
 	if os.Getenv("CI") != "" {
@@ -28,10 +45,10 @@ func needLab(t *testing.T) {
 	t.Skip("needs CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW: run as root")
 }
 
-func newNamespaceT(t *testing.T) *Namespace {
+func newNamespaceT(t *testing.T) *netlab.Namespace {
 	t.Helper()
 	needLab(t)
-	n, err := NewNamespace()
+	n, err := netlab.NewNamespace()
 	if err != nil {
 		t.Fatal(err)
 	}

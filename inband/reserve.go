@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/internal/namespace"
 )
 
 // What others see of a reservation is a packet socket on the device that receives nothing
@@ -32,14 +34,14 @@ const (
 
 // A holders is a guest's sockets for reservations.
 type holders struct {
-	space space
+	space *namespace.Namespace
 	diag  *nl.SocketHandle
 	spare []int
 }
 
 // open makes what reserving takes, in the calling thread's network namespace. What cannot
 // be had is done without: then nobody is kept from an address.
-func (h *holders) open(s space) {
+func (h *holders) open(s *namespace.Namespace) {
 	h.space = s
 	if diag, err := nl.Subscribe(unix.NETLINK_INET_DIAG); err == nil {
 		h.diag = &nl.SocketHandle{Socket: diag}
@@ -59,7 +61,7 @@ func openHolder() (int, error) {
 // get returns a socket, -1 if none can be had. Spares are for when there are no others.
 func (h *holders) get() int {
 	fd := -1
-	if err := h.space.do(func() (err error) { fd, err = openHolder(); return err }); err == nil {
+	if err := h.space.Do(func() (err error) { fd, err = openHolder(); return err }); err == nil {
 		return fd
 	}
 	last := len(h.spare) - 1

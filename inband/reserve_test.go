@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/internal/netlab"
 )
 
 // reserved is the address of these tests.
@@ -228,7 +230,7 @@ func TestReserveWithoutPrivileges(t *testing.T) {
 // without the mark.
 func TestReserveElsewhere(t *testing.T) {
 	lb := newGuestLab(t)
-	must(t, lb.host.AddVeth(Veth{Name: "eth1", PeerName: "peer1", Peer: lb.peer}))
+	must(t, lb.host.AddVeth(netlab.Veth{Name: "eth1", PeerName: "peer1", Peer: lb.peer}))
 	other, err := lb.host.Device("eth1")
 	must(t, err)
 	first := lb.guest(GuestOptions{NoClaim: true})
@@ -251,7 +253,7 @@ func TestReserveOnNewDevice(t *testing.T) {
 	g := lb.guest(GuestOptions{NoClaim: true})
 	must(t, g.Reserve(reserved))
 	must(t, lb.host.DeleteDevice("eth0"))
-	must(t, lb.host.AddVeth(Veth{Name: "eth0", PeerName: "peer0", Peer: lb.peer}))
+	must(t, lb.host.AddVeth(netlab.Veth{Name: "eth0", PeerName: "peer0", Peer: lb.peer}))
 	d, err := lb.host.Device("eth0")
 	must(t, err)
 	g.Attach(d.Index, "eth0")

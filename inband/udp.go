@@ -18,8 +18,7 @@ type UDP struct {
 	fd int
 }
 
-// OpenUDP opens a socket, in the calling thread's network namespace (see
-// [Namespace.Do]), and binds it. Port 0 asks for an ephemeral port.
+// OpenUDP opens a socket, in the calling thread's network namespace, and binds it. Port 0 asks for an ephemeral port.
 func OpenUDP(local netip.AddrPort) (*UDP, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

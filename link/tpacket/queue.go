@@ -139,7 +139,7 @@ func (l *Link) newQueue() (*queue, error) {
 	if !l.tx.gate.enter() { // the namespace is given back with the link
 		return nil, unix.ENETDOWN
 	}
-	err := inSpace(l.space, func() (err error) {
+	err := l.space.Do(func() (err error) {
 		info := l.Info()
 		ifi := &net.Interface{Index: info.Index, Name: info.Name}
 		if q.fd, err = openTx(ifi, true, &l.opts); err == nil && !kernelHasPriorityMessage() {

@@ -8,9 +8,10 @@ import (
 	"syscall"
 
 	"github.com/mdlayher/packet"
-	"github.com/vishvananda/netns"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/internal/namespace"
 )
 
 // step names the step that failed. It returns nil for nil.
@@ -37,46 +38,12 @@ func inNetNS(path string, f func() error) error {
 		defer runtime.UnlockOSThread()
 		return f()
 	}
-	there, err := netns.GetFromPath(path)
+	there, err := namespace.Open(path)
 	if err != nil {
-		return step("NetNS "+path, err)
+		return step("NetNS", err)
 	}
 	defer there.Close()
-	return inSpace(there, f)
-}
-
-// inSpace runs f on a thread that is in a network namespace: the calling one if it is
-// there, which takes no privilege.
-func inSpace(there netns.NsHandle, f func() error) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if here, err := netns.Get(); err == nil {
-		defer here.Close()
-		if here.Equal(there) {
-			return f()
-		}
-	}
-	result := make(chan error, 1)
-	go func() {
-		// A thread of its own: if it cannot come back, it ends with the
-		// goroutine, instead of going on in the wrong namespace.
-		runtime.LockOSThread()
-		here, err := netns.Get()
-		if err != nil {
-			result <- step("network namespace", err)
-			return
-		}
-		defer here.Close()
-		if err := netns.Set(there); err != nil {
-			result <- step("setns", needs("CAP_SYS_ADMIN", err))
-			return
-		}
-		result <- f()
-		if netns.Set(here) == nil {
-			runtime.UnlockOSThread()
-		}
-	}()
-	return <-result
+	return there.Do(f)
 }
 
 // ethPAll is ETH_P_ALL as sll_protocol wants it, in network byte order.

@@ -6,10 +6,10 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/namespace"
 	"github.com/outband/outband/link"
 )
 
@@ -31,7 +31,7 @@ type Link struct {
 	quit   chan struct{} // closed by Close
 	guest  *inband.Guest // nil on a loopback device
 	opts   Options
-	space  netns.NsHandle // the network namespace of the device; 0 or below: none
+	space  *namespace.Namespace // of the device
 
 	mu       sync.Mutex // guards what follows, and descriptors against Close
 	control  control
@@ -83,8 +83,8 @@ func (l *Link) open(name string, o *Options) error {
 	if l.filters, err = o.filters(); err != nil {
 		return invalid("filter: %v", err)
 	}
-	if l.space, err = netns.Get(); err != nil {
-		return step("network namespace", err)
+	if l.space, err = namespace.Current(); err != nil {
+		return err
 	}
 	if err := l.life.open(name); err != nil {
 		return err
@@ -225,9 +225,7 @@ func (l *Link) shut() {
 	}
 	l.tx.room.close()
 	l.rx.close()
-	if l.space > 0 {
-		l.space.Close()
-	}
+	l.space.Close()
 	// To close a packet socket takes the kernel a grace period of RCU, tens of
 	// milliseconds: all wait for the same one.
 	var wg sync.WaitGroup

@@ -12,6 +12,7 @@ import (
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link/pipe"
 	"github.com/outband/outband/stack"
@@ -75,7 +76,7 @@ func newKernelARP(t testing.TB) (*kernelARP, *lab.Packet) {
 		check(t, h.SetSysctl("net/ipv4/conf/"+conf+"/arp_ignore", "0"))
 	}
 	check(t, h.SetSysctl("net/ipv4/neigh/"+h.Name+"/locktime", "6000")) // hundredths of a second
-	check(t, h.AddVeth(inband.Veth{Name: "beside0", PeerName: "beside1", Peer: l.Far().Namespace}))
+	check(t, h.AddVeth(netlab.Veth{Name: "beside0", PeerName: "beside1", Peer: l.Far().Namespace}))
 	check(t, h.AddAddress("beside0", arpBeside))
 	check(t, h.SetUp("beside0"))
 	check(t, h.AddAddress("lo", arpOnLo))

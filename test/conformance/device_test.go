@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/tpacket"
@@ -166,7 +167,7 @@ func exchange(t *testing.T, w *world, k *stack.Socket, peer *inband.UDP, r *read
 func deletePair(w *world) { check(w.t, w.near.DeleteDevice(w.near.Name)) }
 
 func recreatePair(w *world) {
-	check(w.t, w.near.AddVeth(inband.Veth{Name: w.near.Name, PeerName: w.far.Name, Peer: w.far.Namespace,
+	check(w.t, w.near.AddVeth(netlab.Veth{Name: w.near.Name, PeerName: w.far.Name, Peer: w.far.Namespace,
 		MAC: w.near.MAC, PeerMAC: w.far.MAC}))
 	check(w.t, w.far.AddAddress(w.far.Name, w.far.Prefix()))
 	check(w.t, w.far.SetUp(w.far.Name))

@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/outband/outband/inband"
 	"github.com/outband/outband/internal/checksum"
+	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/link/tpacket"
 	"github.com/outband/outband/stack"
 	"github.com/outband/outband/test/lab"
@@ -55,12 +55,12 @@ func newForwarder(t *testing.T, o tpacket.Options, without ...int) *forwarder {
 	t.Helper()
 	l := lab.New(t, lab.Config{Kernel: lab.Far})
 	f := &forwarder{t: t, host: l.Near()}
-	other, err := inband.NewNamespace()
+	other, err := netlab.NewNamespace()
 	check(t, err)
 	t.Cleanup(func() { check(t, other.Close()) })
 	near1 := &lab.Endpoint{Namespace: f.host.Namespace, Name: "near1", MAC: [6]byte{2, 0, 10, 8, 0, 1}}
 	far1 := &lab.Endpoint{Namespace: other, Name: "far1", Addr: netip.MustParseAddr("10.8.0.2"), MAC: [6]byte{2, 0, 10, 8, 0, 2}}
-	check(t, f.host.AddVeth(inband.Veth{Name: near1.Name, PeerName: far1.Name, Peer: other, MAC: near1.MAC, PeerMAC: far1.MAC}))
+	check(t, f.host.AddVeth(netlab.Veth{Name: near1.Name, PeerName: far1.Name, Peer: other, MAC: near1.MAC, PeerMAC: far1.MAC}))
 	check(t, far1.AddAddress(far1.Name, far1.Prefix()))
 	check(t, f.host.SetUp(near1.Name))
 	check(t, far1.SetUp(far1.Name))

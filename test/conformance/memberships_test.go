@@ -10,13 +10,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outband/outband/inband"
+	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/tpacket"
 	"github.com/outband/outband/stack"
 	"github.com/outband/outband/test/lab"
-	"golang.org/x/sys/unix"
 )
 
 // Memberships through all that can happen to a device, and what the device is told.
@@ -57,7 +58,7 @@ func TestMembershipsWhenDeviceComesBack(t *testing.T) {
 			return p
 		}},
 		{"made again", deletePair, link.Gone, func(w *world) *lab.Packet {
-			check(w.t, w.near.AddVeth(inband.Veth{Name: w.near.Name, PeerName: w.far.Name, Peer: w.far.Namespace,
+			check(w.t, w.near.AddVeth(netlab.Veth{Name: w.near.Name, PeerName: w.far.Name, Peer: w.far.Namespace,
 				MAC: w.near.MAC, PeerMAC: w.far.MAC}))
 			check(w.t, w.far.AddAddress(w.far.Name, w.far.Prefix()))
 			check(w.t, w.far.SetUp(w.far.Name))

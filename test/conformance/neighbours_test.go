@@ -9,6 +9,7 @@ import (
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack"
 	"github.com/outband/outband/test/lab"
@@ -29,7 +30,7 @@ func (w *world) neighbour(addr netip.Addr) (n stack.Neighbour, ok bool) {
 }
 
 // kernelNeighbour returns the kernel's entry for us.
-func (w *world) kernelNeighbour() (n inband.Neighbour, ok bool) {
+func (w *world) kernelNeighbour() (n netlab.Neighbour, ok bool) {
 	w.t.Helper()
 	all, err := w.far.Neighbours(w.far.Name)
 	check(w.t, err)

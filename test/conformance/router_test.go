@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/icmp"
-	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack"
 	"github.com/outband/outband/test/lab"
@@ -29,14 +29,14 @@ type routed struct {
 
 func newRouted(t *testing.T) *routed {
 	w := newWorld(t, setup{})
-	ns, err := inband.NewNamespace()
+	ns, err := netlab.NewNamespace()
 	check(t, err)
 	t.Cleanup(func() { check(t, ns.Close()) })
 	r := &routed{world: w,
 		wan:    &lab.Endpoint{Namespace: w.far.Namespace, Name: "wan0", Addr: netip.MustParseAddr("10.10.0.1")},
 		server: &lab.Endpoint{Namespace: ns, Name: "srv0", Addr: netip.MustParseAddr("10.10.0.2")},
 	}
-	check(t, w.far.AddVeth(inband.Veth{Name: r.wan.Name, PeerName: r.server.Name, Peer: ns, MTU: narrow}))
+	check(t, w.far.AddVeth(netlab.Veth{Name: r.wan.Name, PeerName: r.server.Name, Peer: ns, MTU: narrow}))
 	for _, e := range []*lab.Endpoint{r.wan, r.server} {
 		check(t, e.AddAddress(e.Name, e.Prefix()))
 		check(t, e.SetUp(e.Name))

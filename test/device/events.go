@@ -4,7 +4,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 )
 
 // An event is something that happens to the near end's device, and its end.
@@ -13,7 +13,7 @@ type event struct {
 	begin, end func(h *host)
 	// is tells what the device is like meanwhile; told, the same of what the stack of
 	// ours is told, nil: no other.
-	is, told func(h *host, d inband.Device) bool
+	is, told func(h *host, d netlab.Device) bool
 	carries  bool // datagrams get through meanwhile
 }
 
@@ -29,16 +29,16 @@ var events = []event{
 	{name: "down",
 		begin: func(h *host) { check(h.t, h.near.SetDown(h.near.Name)) },
 		end:   func(h *host) { check(h.t, h.near.SetUp(h.near.Name)) },
-		is:    func(_ *host, d inband.Device) bool { return d.Index != 0 && !d.Up }},
+		is:    func(_ *host, d netlab.Device) bool { return d.Index != 0 && !d.Up }},
 	{name: "no carrier",
 		begin: func(h *host) { check(h.t, h.far.SetDown(h.far.Name)) },
 		end:   func(h *host) { check(h.t, h.far.SetUp(h.far.Name)) },
-		is:    func(_ *host, d inband.Device) bool { return d.Up && !d.Running }},
+		is:    func(_ *host, d netlab.Device) bool { return d.Up && !d.Running }},
 	{name: "dormant", carries: true,
 		begin: func(h *host) { h.dormant(true) },
 		end:   func(h *host) { h.dormant(false) },
-		is:    func(_ *host, d inband.Device) bool { return d.Up && !d.Running },
-		told:  func(_ *host, d inband.Device) bool { return d.Up && d.Running }},
+		is:    func(_ *host, d netlab.Device) bool { return d.Up && !d.Running },
+		told:  func(_ *host, d netlab.Device) bool { return d.Up && d.Running }},
 	{name: deleted, begin: remove, is: absent,
 		end: func(h *host) { h.makeAgain(h.index) }},
 	{name: deletedElse, begin: remove, is: absent,
@@ -46,7 +46,7 @@ var events = []event{
 	{name: "renamed", carries: true,
 		begin: func(h *host) { h.rename(h.near.Name, renamed) },
 		end:   func(h *host) { h.rename(renamed, h.near.Name) },
-		is:    func(_ *host, d inband.Device) bool { return d.Name == renamed && d.Running }},
+		is:    func(_ *host, d netlab.Device) bool { return d.Name == renamed && d.Running }},
 	{name: moved, is: absent,
 		begin: func(h *host) { check(h.t, h.near.MoveDevice(h.near.Name, h.away)) },
 		end: func(h *host) {
@@ -56,25 +56,25 @@ var events = []event{
 	{name: "smaller MTU", carries: true,
 		begin: func(h *host) { check(h.t, h.near.SetMTU(h.near.Name, smallMTU)) },
 		end:   func(h *host) { check(h.t, h.near.SetMTU(h.near.Name, 1500)) },
-		is:    func(_ *host, d inband.Device) bool { return d.MTU == smallMTU }},
+		is:    func(_ *host, d netlab.Device) bool { return d.MTU == smallMTU }},
 	{name: "another MAC address", carries: true,
 		begin: func(h *host) { check(h.t, h.near.SetHardwareAddr(h.near.Name, otherMAC)) },
 		end:   func(h *host) { check(h.t, h.near.SetHardwareAddr(h.near.Name, h.near.MAC)) },
-		is:    func(_ *host, d inband.Device) bool { return d.HardwareAddr == otherMAC }},
+		is:    func(_ *host, d netlab.Device) bool { return d.HardwareAddr == otherMAC }},
 }
 
 func remove(h *host) { check(h.t, h.near.DeleteDevice(h.near.Name)) }
 
-func absent(_ *host, d inband.Device) bool { return d.Index == 0 }
+func absent(_ *host, d netlab.Device) bool { return d.Index == 0 }
 
 // asBefore is what the device is like when all is over.
-func asBefore(h *host, d inband.Device) bool {
+func asBefore(h *host, d netlab.Device) bool {
 	return d.Name == h.near.Name && d.Up && d.Running && d.MTU == 1500 && d.HardwareAddr == h.near.MAC
 }
 
 // makeAgain makes the pair of devices again, the near one with an index.
 func (h *host) makeAgain(index int) {
-	check(h.t, h.near.AddVeth(inband.Veth{Name: h.near.Name, PeerName: h.far.Name, Peer: h.far.Namespace,
+	check(h.t, h.near.AddVeth(netlab.Veth{Name: h.near.Name, PeerName: h.far.Name, Peer: h.far.Namespace,
 		MTU: 1500, Index: index, MAC: h.near.MAC, PeerMAC: h.far.MAC}))
 	check(h.t, h.far.SetSysctl("net/ipv4/neigh/"+h.far.Name+"/locktime", "0"))
 	check(h.t, h.far.AddAddress(h.far.Name, h.far.Prefix()))

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/sockapi"
 	"github.com/outband/outband/stack"
 	"github.com/outband/outband/test/lab"
@@ -19,14 +19,14 @@ type host struct {
 	t         testing.TB
 	name      string
 	near, far *lab.Endpoint
-	away      *inband.Namespace // where the device goes when it is moved
+	away      *netlab.Namespace // where the device goes when it is moved
 	index     int               // of the device, as sockets name it
 	work      [2]chan func()    // threads in the namespaces of both ends
 	kernel    *sockapi.API      // sockets of the kernel's, at both ends
 	ours      *sockapi.API      // ours at the near end, nil if that is the kernel's
 	// taken reports whether the device is like that, and a stack of ours has been told
 	// what told says.
-	taken func(is, told func(inband.Device) bool) bool
+	taken func(is, told func(netlab.Device) bool) bool
 	prober
 }
 
@@ -41,7 +41,7 @@ func newHost(t testing.TB, name string, kernel lab.Kernel) *host {
 	t.Helper()
 	l := lab.New(t, lab.Config{Kernel: kernel})
 	h := &host{t: t, name: name, near: l.Near(), far: l.Far()}
-	away, err := inband.NewNamespace()
+	away, err := netlab.NewNamespace()
 	check(t, err)
 	t.Cleanup(func() { check(t, away.Close()) })
 	h.away = away
@@ -101,13 +101,13 @@ func (h *host) API(end oracle.Host) *sockapi.API {
 func (h *host) BufferMax() (receive, send int) { return 212992, 212992 }
 
 // await waits until the device is as an event has it, and the host's stack knows.
-func (h *host) await(what string, is, told func(*host, inband.Device) bool) {
+func (h *host) await(what string, is, told func(*host, netlab.Device) bool) {
 	h.t.Helper()
 	if told == nil {
 		told = is
 	}
-	with := func(f func(*host, inband.Device) bool) func(inband.Device) bool {
-		return func(d inband.Device) bool { return f(h, d) }
+	with := func(f func(*host, netlab.Device) bool) func(netlab.Device) bool {
+		return func(d netlab.Device) bool { return f(h, d) }
 	}
 	eventually(h.t, h.name+": "+what, func() bool { return h.taken(with(is), with(told)) })
 }

@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/test/lab"
 )
 
@@ -14,7 +14,7 @@ import (
 func newKernel(t testing.TB) *host {
 	t.Helper()
 	h := newHost(t, "Linux", lab.All)
-	h.taken = func(is, _ func(inband.Device) bool) bool { return h.deviceIs(h.near.Namespace, is) }
+	h.taken = func(is, _ func(netlab.Device) bool) bool { return h.deviceIs(h.near.Namespace, is) }
 	h.configure()
 	h.probe(t, h)
 	return h
@@ -22,7 +22,7 @@ func newKernel(t testing.TB) *host {
 
 // deviceIs reports whether the near end's device, whatever it is called, is like that.
 // One that is not there has no index.
-func (h *host) deviceIs(at *inband.Namespace, is func(inband.Device) bool) bool {
+func (h *host) deviceIs(at *netlab.Namespace, is func(netlab.Device) bool) bool {
 	for _, name := range []string{h.near.Name, renamed} {
 		d, err := at.Device(name)
 		if err == nil {
@@ -32,7 +32,7 @@ func (h *host) deviceIs(at *inband.Namespace, is func(inband.Device) bool) bool 
 			check(h.t, err)
 		}
 	}
-	return is(inband.Device{})
+	return is(netlab.Device{})
 }
 
 // configure is what an administrator's daemon does once a device is there and up:

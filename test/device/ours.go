@@ -4,7 +4,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/tpacket"
@@ -51,7 +51,7 @@ func newOurs(t testing.TB) *host {
 	check(t, ifc.AddAddress(h.near.Prefix()))
 	check(t, st.AddRoute(ipv4.Route{Prefix: beyond, Gateway: h.far.Addr.As4()}))
 	h.ours = sockapi.New(st)
-	h.taken = func(is, told func(inband.Device) bool) bool {
+	h.taken = func(is, told func(netlab.Device) bool) bool {
 		// Both: an event may still be on its way.
 		return told(deviceOf(w.told.Load())) && h.deviceIs(h.near.Namespace, is)
 	}
@@ -60,10 +60,10 @@ func newOurs(t testing.TB) *host {
 }
 
 // deviceOf returns what a link says as the kernel says it.
-func deviceOf(i *link.Info) inband.Device {
+func deviceOf(i *link.Info) netlab.Device {
 	if i.State == link.Gone {
-		return inband.Device{}
+		return netlab.Device{}
 	}
-	return inband.Device{Name: i.Name, Index: i.Index, MTU: i.MTU, HardwareAddr: i.HardwareAddr,
+	return netlab.Device{Name: i.Name, Index: i.Index, MTU: i.MTU, HardwareAddr: i.HardwareAddr,
 		Up: i.State != link.Down, Running: i.State == link.Up}
 }

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 )
 
 // Bits is the prefix length of the lab's network, 10.9.0.0/24.
@@ -60,12 +61,12 @@ type Lab struct {
 	Ends []*Endpoint
 	// Hub is the namespace of the bridge br0, whose ports are named after the
 	// ends' devices with "p-" before; nil without a bridge.
-	Hub *inband.Namespace
+	Hub *netlab.Namespace
 }
 
 // An Endpoint is one end of a lab: a namespace with one device.
 type Endpoint struct {
-	*inband.Namespace
+	*netlab.Namespace
 	Name   string     // of the device: near0, far0, end2, ...
 	Addr   netip.Addr // 10.9.0.1, 10.9.0.2, ...: the kernel's, or free for a stack
 	MAC    [6]byte    // of the device: 02:00:0a:09:00:01, ...
@@ -90,7 +91,7 @@ func New(t testing.TB, c Config) *Lab {
 		l.joinByBridge(t, c)
 	} else {
 		near, far := l.Near(), l.Far()
-		check(t, near.AddVeth(inband.Veth{Name: near.Name, PeerName: far.Name, Peer: far.Namespace,
+		check(t, near.AddVeth(netlab.Veth{Name: near.Name, PeerName: far.Name, Peer: far.Namespace,
 			MTU: c.MTU, MAC: near.MAC, PeerMAC: far.MAC}))
 	}
 	for _, e := range l.Ends {
@@ -149,7 +150,7 @@ func (l *Lab) joinByBridge(t testing.TB, c Config) {
 	check(t, l.Hub.SetUp("br0"))
 	for _, e := range l.Ends {
 		port := "p-" + e.Name
-		check(t, e.AddVeth(inband.Veth{Name: e.Name, PeerName: port, Peer: l.Hub, MTU: c.MTU, MAC: e.MAC}))
+		check(t, e.AddVeth(netlab.Veth{Name: e.Name, PeerName: port, Peer: l.Hub, MTU: c.MTU, MAC: e.MAC}))
 		check(t, l.Hub.AddPort("br0", port))
 		check(t, l.Hub.SetUp(port))
 	}
@@ -181,9 +182,9 @@ func (e *Endpoint) In(t testing.TB, fn func() error) {
 }
 
 // namespace makes a namespace that lasts as long as the test.
-func namespace(t testing.TB) *inband.Namespace {
+func namespace(t testing.TB) *netlab.Namespace {
 	t.Helper()
-	n, err := inband.NewNamespace()
+	n, err := netlab.NewNamespace()
 	check(t, err)
 	t.Cleanup(func() {
 		if err := n.Close(); err != nil {
@@ -196,7 +197,7 @@ func namespace(t testing.TB) *inband.Namespace {
 // Need skips the test, or fails it in CI, if this process cannot make labs.
 func Need(t testing.TB) {
 	t.Helper()
-	if inband.CanMakeLabs() {
+	if inband.HasCapability(netlab.Capabilities...) {
 		return
 	}
 	const why = "needs CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW: run as root, or under unshare -rn"

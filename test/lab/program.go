@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 )
 
 // NeedProgram skips the test, or fails it in CI, if a program is not installed.
@@ -29,7 +29,7 @@ func NeedProgram(t testing.TB, name string) string {
 
 // Output runs a program in a namespace until it ends, and returns what it prints.
 // The test fails if it fails.
-func Output(t testing.TB, at *inband.Namespace, name string, args ...string) []byte {
+func Output(t testing.TB, at *netlab.Namespace, name string, args ...string) []byte {
 	t.Helper()
 	out, err := TryOutput(at, name, args...)
 	if err != nil {
@@ -40,7 +40,7 @@ func Output(t testing.TB, at *inband.Namespace, name string, args ...string) []b
 
 // TryOutput is Output for programs that may fail; what they print then is all that
 // they print.
-func TryOutput(at *inband.Namespace, name string, args ...string) (out []byte, err error) {
+func TryOutput(at *netlab.Namespace, name string, args ...string) (out []byte, err error) {
 	cmd := exec.Command(name, args...)
 	var text, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &text, &complaints
@@ -56,7 +56,7 @@ func TryOutput(at *inband.Namespace, name string, args ...string) (out []byte, e
 // Start starts a program in a namespace that runs until the test is over. It is ended
 // by SIGTERM then, and killed if that does not help. What it has printed is
 // logged if the test fails.
-func Start(t testing.TB, at *inband.Namespace, name string, args ...string) *exec.Cmd {
+func Start(t testing.TB, at *netlab.Namespace, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	var out bytes.Buffer

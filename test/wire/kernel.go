@@ -13,7 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/sockapi"
 	"github.com/outband/outband/stack"
 	"github.com/outband/outband/test/lab"
@@ -64,7 +64,7 @@ func cable(t testing.TB, kernel lab.Kernel) (*lab.Lab, [2]port) {
 	t.Helper()
 	l := lab.New(t, lab.Config{Kernel: kernel})
 	near, far := l.Near(), l.Far()
-	check(t, near.AddVeth(inband.Veth{Name: devices[1], PeerName: "far1", Peer: far.Namespace, MTU: 1500,
+	check(t, near.AddVeth(netlab.Veth{Name: devices[1], PeerName: "far1", Peer: far.Namespace, MTU: 1500,
 		MAC: nearMAC[1], PeerMAC: farMAC[1]}))
 	for _, name := range []string{devices[1]} {
 		check(t, near.SetUp(name))

@@ -9,15 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outband/outband/cmd/outband/internal/cpu"
 	"github.com/outband/outband/cmd/outband/internal/wire"
-	"github.com/outband/outband/inband"
 	"github.com/outband/outband/test/lab"
 )
 
 // pins returns CPUs for two ends, or none on a machine with one.
 func pins(t *testing.T) []int {
 	t.Helper()
-	cpus, err := inband.CPUs()
+	cpus, err := cpu.All()
 	if err != nil {
 		t.Fatal(err)
 	}

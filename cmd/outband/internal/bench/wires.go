@@ -4,8 +4,8 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/outband/outband/cmd/outband/internal/cpu"
 	"github.com/outband/outband/cmd/outband/internal/wire"
-	"github.com/outband/outband/inband"
 )
 
 // A place is where an end is opened: the device of the namespace in which the
@@ -24,12 +24,7 @@ func (p place) local() netip.AddrPort { return netip.AddrPortFrom(p.Local.Addr()
 func (p place) peer() netip.AddrPort  { return netip.AddrPortFrom(p.Peer, port) }
 
 // pin ties the calling goroutine to the place's CPU, if it has one.
-func (p place) pin() error {
-	if p.CPU < 0 {
-		return nil
-	}
-	return inband.PinThread(p.CPU)
-}
+func (p place) pin() error { return cpu.Pin(p.CPU) }
 
 // places returns where the two ends are opened. cpus are theirs, or empty.
 func places(w *wire.Wire, cpus []int) (near, far place) {

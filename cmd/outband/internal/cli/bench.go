@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/outband/outband/cmd/outband/internal/bench"
-	"github.com/outband/outband/inband"
+	"github.com/outband/outband/cmd/outband/internal/cpu"
 )
 
 func (a *app) bench() *cobra.Command {
@@ -56,7 +56,7 @@ func (f *benchFlags) ends() []int {
 	if f.cpus.set {
 		return f.cpus.cpus
 	}
-	if cpus, err := inband.CPUs(); err == nil && len(cpus) >= 2 {
+	if cpus, err := cpu.All(); err == nil && len(cpus) >= 2 {
 		return cpus[:2]
 	}
 	return nil

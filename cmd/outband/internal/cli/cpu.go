@@ -2,44 +2,25 @@ package cli
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 
-	"github.com/outband/outband/inband"
+	"github.com/outband/outband/cmd/outband/internal/cpu"
 )
 
 // pin ties the calling thread to a CPU; -1: to none.
-func pin(cpu int) error {
-	if cpu < 0 {
+func pin(n int) error {
+	if n < 0 {
 		return nil
 	}
-	if err := usableCPU(cpu); err != nil {
+	if err := usableCPU(n); err != nil {
 		return err
 	}
-	return inband.PinThread(cpu)
+	return cpu.Pin(n)
 }
 
 // usableCPU says which CPUs there are if this one is not among them.
-func usableCPU(cpu int) error {
-	all, err := inband.CPUs()
-	if err != nil || slices.Contains(all, cpu) {
-		return err
+func usableCPU(n int) error {
+	if err := cpu.Usable(n); err != nil {
+		return fmt.Errorf("--cpu %d: %w", n, err)
 	}
-	return fmt.Errorf("--cpu %d: must be one of those that this process may use: %s", cpu, ranges(all))
-}
-
-// ranges writes ascending numbers as the kernel lists CPUs: 0-3,8.
-func ranges(all []int) string {
-	var words []string
-	for i := 0; i < len(all); {
-		first := i
-		for i++; i < len(all) && all[i] == all[i-1]+1; i++ {
-		}
-		if word := fmt.Sprint(all[first]); i-first == 1 {
-			words = append(words, word)
-		} else {
-			words = append(words, fmt.Sprintf("%s-%d", word, all[i-1]))
-		}
-	}
-	return strings.Join(words, ",")
+	return nil
 }

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/cmd/outband/internal/demo"
-	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/test/lab"
 )
 
@@ -150,7 +150,7 @@ func TestDemoJSON(t *testing.T) {
 func userNamespaces() bool {
 	cmd := exec.Command("/proc/self/exe", "--version")
 	cmd.Env = append(os.Environ(), commandMark+"=1")
-	inband.EnterUserNamespace(cmd)
+	netlab.EnterUserNamespace(cmd)
 	return cmd.Run() == nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/test/lab"
 )
 
@@ -33,7 +34,7 @@ var outages = []outageCase{
 		begin: func(t *testing.T, l *lab.Lab) { check(t, l.Near().DeleteDevice("near0")) },
 		end: func(t *testing.T, l *lab.Lab) {
 			near, far := l.Near(), l.Far()
-			check(t, near.AddVeth(inband.Veth{Name: "near0", PeerName: "far0", Peer: far.Namespace, MAC: near.MAC, PeerMAC: far.MAC}))
+			check(t, near.AddVeth(netlab.Veth{Name: "near0", PeerName: "far0", Peer: far.Namespace, MAC: near.MAC, PeerMAC: far.MAC}))
 			check(t, far.AddAddress("far0", far.Prefix()))
 			check(t, far.SetUp("far0"))
 			check(t, near.SetUp("near0"))

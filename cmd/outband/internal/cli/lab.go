@@ -3,21 +3,20 @@ package cli
 import (
 	"fmt"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 )
 
 // inLab runs fn with the privileges that network namespaces take: in this
 // process if it has them, else by running the whole command again in a user
 // namespace.
 func (a *app) inLab(fn func() error) error {
-	if inband.CanMakeLabs() {
+	if inband.HasCapability(netlab.Capabilities...) {
 		return fn()
 	}
-	code, err := inband.InUserNamespace()
+	code, err := netlab.InUserNamespace()
 	if err != nil {
-		return needs{[]int{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_NET_RAW},
+		return needs{netlab.Capabilities,
 			fmt.Errorf("cannot make network namespaces: %w", err)}
 	}
 	if code != 0 {

@@ -219,14 +219,6 @@ func TestCPUFlag(t *testing.T) {
 	}
 }
 
-func TestRanges(t *testing.T) {
-	for want, all := range map[string][]int{"": nil, "3": {3}, "0-1": {0, 1}, "0,2-4,9": {0, 2, 3, 4, 9}} {
-		if got := ranges(all); got != want {
-			t.Errorf("%v: %q, want %q", all, got, want)
-		}
-	}
-}
-
 // TestInterruptedProbe has Ctrl-C come while the address is asked for.
 func TestInterruptedProbe(t *testing.T) {
 	l, near := half(t)

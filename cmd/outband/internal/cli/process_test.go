@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/test/lab"
 )
 
@@ -60,7 +60,7 @@ func (s *stream) String() string {
 
 // start starts the command in a namespace, or, if at is nil, where the test is.
 // change may be nil.
-func start(t *testing.T, at *inband.Namespace, change func(*exec.Cmd), args ...string) *process {
+func start(t *testing.T, at *netlab.Namespace, change func(*exec.Cmd), args ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command("/proc/self/exe", args...), out: newStream(), err: newStream(), done: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), commandMark+"=1")

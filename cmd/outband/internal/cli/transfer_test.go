@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/test/lab"
 )
 
@@ -111,7 +112,7 @@ func TestEchoSurvivesItsDevice(t *testing.T) {
 	change(l.Near().SetUp("near0"))
 	echoed("after down and up")
 	change(l.Near().DeleteDevice("near0"))
-	change(l.Near().AddVeth(inband.Veth{Name: "near0", PeerName: "far0", Peer: l.Far().Namespace}))
+	change(l.Near().AddVeth(netlab.Veth{Name: "near0", PeerName: "far0", Peer: l.Far().Namespace}))
 	change(l.Far().AddAddress("far0", l.Far().Prefix()))
 	change(l.Far().SetUp("far0"))
 	change(l.Near().SetUp("near0"))

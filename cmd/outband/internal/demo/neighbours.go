@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/cmd/outband/internal/wire"
-	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/sockapi"
 )
 
@@ -49,7 +49,7 @@ func (d *demo) kernelResolves(ctx context.Context) (string, error) {
 	}
 }
 
-func find(all []inband.Neighbour) *inband.Neighbour {
+func find(all []netlab.Neighbour) *netlab.Neighbour {
 	for i := range all {
 		if all[i].Addr == wire.NearAddr.Addr() {
 			return &all[i]

@@ -8,7 +8,7 @@ import (
 	"net/netip"
 	"os/exec"
 
-	"github.com/outband/outband/inband"
+	"github.com/outband/outband/internal/netlab"
 )
 
 // The names of the two devices.
@@ -37,7 +37,7 @@ type Wire struct {
 
 // An End is one namespace and its device.
 type End struct {
-	*inband.Namespace
+	*netlab.Namespace
 	Device string
 	Addr   netip.Prefix
 	Kernel bool // whether the kernel has Addr on the device
@@ -46,11 +46,11 @@ type End struct {
 // New makes a wire. kernelNear and kernelFar say at which ends the kernel has
 // the address; elsewhere it is left to a stack of ours.
 func New(kernelNear, kernelFar bool) (*Wire, error) {
-	near, err := inband.NewNamespace()
+	near, err := netlab.NewNamespace()
 	if err != nil {
 		return nil, err
 	}
-	far, err := inband.NewNamespace()
+	far, err := netlab.NewNamespace()
 	if err != nil {
 		near.Close()
 		return nil, err
@@ -59,7 +59,7 @@ func New(kernelNear, kernelFar bool) (*Wire, error) {
 		Near: &End{Namespace: near, Device: NearDevice, Addr: NearAddr, Kernel: kernelNear},
 		Far:  &End{Namespace: far, Device: FarDevice, Addr: FarAddr, Kernel: kernelFar},
 	}
-	err = near.AddVeth(inband.Veth{Name: NearDevice, PeerName: FarDevice, Peer: far, MAC: NearMAC, PeerMAC: FarMAC})
+	err = near.AddVeth(netlab.Veth{Name: NearDevice, PeerName: FarDevice, Peer: far, MAC: NearMAC, PeerMAC: FarMAC})
 	if err := errors.Join(err, w.Near.up(), w.Far.up()); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}

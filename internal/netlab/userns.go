@@ -1,4 +1,4 @@
-package inband
+package netlab
 
 import (
 	"errors"
@@ -11,38 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// CapabilityName returns a capability's name as capabilities(7) writes it.
-func CapabilityName(capability int) string {
-	switch capability {
-	case unix.CAP_NET_ADMIN:
-		return "CAP_NET_ADMIN"
-	case unix.CAP_NET_RAW:
-		return "CAP_NET_RAW"
-	case unix.CAP_SYS_ADMIN:
-		return "CAP_SYS_ADMIN"
-	case unix.CAP_BPF:
-		return "CAP_BPF"
-	}
-	return fmt.Sprintf("capability %d", capability)
-}
-
-// HasCapability reports whether the calling thread has a capability
-// (unix.CAP_NET_RAW, ...) in effect, in its own user namespace.
-func HasCapability(capability int) bool {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData // version 3 has two words of 32 capabilities
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return false
-	}
-	return data[capability/32].Effective&(1<<(capability%32)) != 0
-}
-
-// CanMakeLabs reports whether this process may make network namespaces, devices
-// in them, and packet sockets there, without a user namespace of its own.
-func CanMakeLabs() bool {
-	return HasCapability(unix.CAP_SYS_ADMIN) && HasCapability(unix.CAP_NET_ADMIN) && HasCapability(unix.CAP_NET_RAW)
-}
 
 // userNamespaceMark is in the environment of a process that InUserNamespace
 // started.

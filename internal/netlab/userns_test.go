@@ -1,34 +1,27 @@
-package inband
+package netlab
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/outband/outband/inband"
 )
 
 // childMark in the environment makes this test binary do one task and end.
-const childMark = "OUTBAND_INBAND_TEST"
+const childMark = "OUTBAND_NETLAB_TEST"
 
 func child() int {
 	switch os.Getenv(childMark) {
-	case "squat":
-		return squat()
-	case "reserve":
-		return reserveInChild()
-	case "late":
-		return reserveLate()
 	case "report":
-		fmt.Printf("uid %d labs %t\n", os.Getuid(), CanMakeLabs())
+		fmt.Printf("uid %d labs %t\n", os.Getuid(), inband.HasCapability(Capabilities...))
 		return 0
 	case "reexec":
 		if os.Getenv(userNamespaceMark) != "" {
-			fmt.Printf("inner uid %d labs %t\n", os.Getuid(), CanMakeLabs())
+			fmt.Printf("inner uid %d labs %t\n", os.Getuid(), inband.HasCapability(Capabilities...))
 			return 3
 		}
 		code, err := InUserNamespace()
@@ -75,31 +68,5 @@ func TestInUserNamespaceOnlyOnce(t *testing.T) {
 	must(t, err)
 	if string(out) != "refused: true\n" {
 		t.Errorf("output: %q", out)
-	}
-}
-
-func TestHasCapability(t *testing.T) {
-	// /proc says the same in its own words: the effective set in hexadecimal.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	status, err := os.ReadFile("/proc/thread-self/status")
-	must(t, err)
-	_, rest, _ := strings.Cut(string(status), "CapEff:\t")
-	var effective uint64
-	_, err = fmt.Sscanf(rest, "%x", &effective)
-	must(t, err)
-	for _, c := range []int{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_SYS_ADMIN, unix.CAP_BPF} {
-		if got, want := HasCapability(c), effective>>c&1 != 0; got != want {
-			t.Errorf("%s: %t, /proc says %t", CapabilityName(c), got, want)
-		}
-	}
-}
-
-func TestCapabilityName(t *testing.T) {
-	if got := CapabilityName(unix.CAP_NET_RAW); got != "CAP_NET_RAW" {
-		t.Error(got)
-	}
-	if got := CapabilityName(99); got != "capability 99" {
-		t.Error(got)
 	}
 }

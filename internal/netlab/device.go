@@ -1,10 +1,9 @@
-package inband
+package netlab
 
 import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 
 	"github.com/vishvananda/netlink"
@@ -123,54 +122,6 @@ func (n *Namespace) Device(name string) (d Device, err error) {
 	return d, err
 }
 
-// AddAddress gives a device an IPv4 address with its prefix length, and with it
-// the route to its network.
-func (n *Namespace) AddAddress(name string, p netip.Prefix) error {
-	return n.onDevice(name, "add address "+p.String(), func(h *netlink.Handle, l netlink.Link) error {
-		return h.AddrAdd(l, &netlink.Addr{IPNet: ipNet(p)})
-	})
-}
-
-// RemoveAddress takes an address from a device.
-func (n *Namespace) RemoveAddress(name string, p netip.Prefix) error {
-	return n.onDevice(name, "remove address "+p.String(), func(h *netlink.Handle, l netlink.Link) error {
-		return h.AddrDel(l, &netlink.Addr{IPNet: ipNet(p)})
-	})
-}
-
-// Addresses returns a device's IPv4 addresses.
-func (n *Namespace) Addresses(name string) (prefixes []netip.Prefix, err error) {
-	err = n.onDevice(name, "list addresses", func(h *netlink.Handle, l netlink.Link) error {
-		addrs, err := h.AddrList(l, netlink.FAMILY_V4)
-		for _, a := range addrs {
-			ip, _ := netip.AddrFromSlice(a.IP.To4())
-			bits, _ := a.Mask.Size()
-			prefixes = append(prefixes, netip.PrefixFrom(ip, bits))
-		}
-		return err
-	})
-	return prefixes, err
-}
-
-// AddRoute adds an IPv4 route by way of a gateway, which must be on a network
-// that is reached already.
-func (n *Namespace) AddRoute(to netip.Prefix, gateway netip.Addr) error {
-	err := n.netlink(func(h *netlink.Handle) error {
-		return h.RouteAdd(&netlink.Route{Dst: ipNet(to), Gw: gateway.AsSlice()})
-	})
-	if err != nil {
-		return fmt.Errorf("add route %s via %s: %w", to, gateway, err)
-	}
-	return nil
-}
-
-// AddLinkRoute adds an IPv4 route to what is on a device's link, a group among it.
-func (n *Namespace) AddLinkRoute(name string, to netip.Prefix) error {
-	return n.onDevice(name, "add route to "+to.String(), func(h *netlink.Handle, l netlink.Link) error {
-		return h.RouteAdd(&netlink.Route{Dst: ipNet(to), LinkIndex: l.Attrs().Index, Scope: netlink.SCOPE_LINK})
-	})
-}
-
 // DisableIPv6 turns IPv6 off on a device, so that the kernel sends nothing on
 // it unasked. It does nothing on a kernel without IPv6.
 func (n *Namespace) DisableIPv6(name string) error {
@@ -189,34 +140,7 @@ func (n *Namespace) DisableIPv6(name string) error {
 	})
 }
 
-// SetSysctl writes a setting below /proc/sys, such as "net/ipv4/ip_forward", as
-// the namespace has it.
-func (n *Namespace) SetSysctl(key, value string) error {
-	return n.Do(func() error { return os.WriteFile("/proc/sys/"+key, []byte(value), 0) })
-}
-
-// ReadFile reads a file below /proc/thread-self, such as "net/snmp", as it is
-// in the namespace.
-func (n *Namespace) ReadFile(name string) (data []byte, err error) {
-	err = n.Do(func() error {
-		data, err = os.ReadFile("/proc/thread-self/" + name)
-		return err
-	})
-	return data, err
-}
-
-// netlink runs fn with a route netlink socket in the namespace.
-func (n *Namespace) netlink(fn func(*netlink.Handle) error) error {
-	return n.Do(func() error {
-		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-		if err != nil {
-			return fmt.Errorf("netlink: %w", err)
-		}
-		defer h.Close()
-		return fn(h)
-	})
-}
-
+// onDevice runs fn with a route netlink socket and a device of the namespace.
 func (n *Namespace) onDevice(name, what string, fn func(*netlink.Handle, netlink.Link) error) error {
 	err := n.netlink(func(h *netlink.Handle) error {
 		l, err := h.LinkByName(name)
@@ -236,8 +160,4 @@ func noDevice(err error) error {
 		return unix.ENODEV
 	}
 	return err
-}
-
-func ipNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }

@@ -1,7 +1,8 @@
-package inband
+package namespace
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"strings"
@@ -19,8 +20,27 @@ func netnsOf(t *testing.T) string {
 	return name
 }
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newNamespace makes a namespace, where that is permitted: as root, and so in CI.
+func newNamespace(t *testing.T) *Namespace {
+	t.Helper()
+	n, err := New()
+	if errors.Is(err, unix.EPERM) && os.Getenv("CI") == "" {
+		t.Skip("needs CAP_SYS_ADMIN: run as root")
+	}
+	must(t, err)
+	t.Cleanup(func() { must(t, n.Close()) })
+	return n
+}
+
 func TestDoEntersAndRestores(t *testing.T) {
-	n := newNamespaceT(t)
+	n := newNamespace(t)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	before := netnsOf(t)
@@ -38,7 +58,7 @@ func TestDoEntersAndRestores(t *testing.T) {
 }
 
 func TestDoReturnsError(t *testing.T) {
-	n := newNamespaceT(t)
+	n := newNamespace(t)
 	want := errors.New("of fn")
 	if err := n.Do(func() error { return want }); err != want {
 		t.Errorf("got %v", err)
@@ -46,7 +66,7 @@ func TestDoReturnsError(t *testing.T) {
 }
 
 func TestDoPassesPanicOn(t *testing.T) {
-	n := newNamespaceT(t)
+	n := newNamespace(t)
 	defer func() {
 		if r := recover(); r != "of fn" {
 			t.Errorf("recovered %v", r)
@@ -57,7 +77,7 @@ func TestDoPassesPanicOn(t *testing.T) {
 }
 
 func TestDoPassesGoexitOn(t *testing.T) {
-	n := newNamespaceT(t)
+	n := newNamespace(t)
 	returned := true
 	done := make(chan struct{})
 	go func() {
@@ -72,7 +92,7 @@ func TestDoPassesGoexitOn(t *testing.T) {
 }
 
 func TestNoThreadStaysInside(t *testing.T) {
-	n := newNamespaceT(t)
+	n := newNamespace(t)
 	home := netnsOf(t)
 	var wg sync.WaitGroup
 	for i := range 16 {
@@ -97,36 +117,27 @@ func TestNoThreadStaysInside(t *testing.T) {
 	}
 }
 
-func TestNamedNamespace(t *testing.T) {
-	needLab(t)
-	name := "outband-test-" + strings.ToLower(t.Name())
-	n, err := NewNamedNamespace(name)
-	must(t, err)
-	path := "/run/netns/" + name
-	again, err := OpenNamespace(path)
+func TestOpen(t *testing.T) {
+	n := newNamespace(t)
+	again, err := Open(fmt.Sprintf("/proc/self/fd/%d", n.FD()))
 	must(t, err)
 	var a, b string
 	must(t, n.Do(func() error { a = netnsOf(t); return nil }))
 	must(t, again.Do(func() error { b = netnsOf(t); return nil }))
 	if a != b {
-		t.Errorf("by handle %s, by name %s", a, b)
+		t.Errorf("by handle %s, by path %s", a, b)
 	}
 	must(t, again.Close())
-	must(t, n.Close())
-	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%s is still there: %v", path, err)
-	}
 }
 
-func TestOpenNamespaceMissing(t *testing.T) {
-	if _, err := OpenNamespace("/run/netns/there-is-none"); !errors.Is(err, unix.ENOENT) {
+func TestOpenMissing(t *testing.T) {
+	if _, err := Open("/run/netns/there-is-none"); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestCurrentNamespace(t *testing.T) {
-	needLab(t)
-	n, err := CurrentNamespace()
+func TestCurrent(t *testing.T) {
+	n, err := Current()
 	must(t, err)
 	defer n.Close()
 	var inside string
@@ -134,4 +145,45 @@ func TestCurrentNamespace(t *testing.T) {
 	if home := netnsOf(t); inside != home {
 		t.Errorf("current is %s, handle leads to %s", home, inside)
 	}
+}
+
+// TestDoWhereItIs has a thread that is there already, and may not enter any namespace.
+func TestDoWhereItIs(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	n, err := Current()
+	must(t, err)
+	defer n.Close()
+	outside := unix.Gettid()
+	must(t, n.Do(func() error {
+		if inside := unix.Gettid(); inside != outside {
+			t.Errorf("Do ran on thread %d, not on %d, which is there", inside, outside)
+		}
+		return nil
+	}))
+}
+
+// TestDoWithoutPrivilege has the error say what is missing.
+func TestDoWithoutPrivilege(t *testing.T) {
+	n := newNamespace(t)
+	failed := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: threads that this one starts have no capability either
+		failed <- func() error {
+			h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+			var none [2]unix.CapUserData
+			if err := unix.Capset(&h, &none[0]); err != nil {
+				return err
+			}
+			return n.enter(func() error { return nil })
+		}()
+	}()
+	if err := <-failed; !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "CAP_SYS_ADMIN") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCloseNil(t *testing.T) {
+	var n *Namespace
+	must(t, n.Close())
 }
