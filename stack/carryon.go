@@ -3,6 +3,7 @@ package stack
 import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/counter"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,7 +26,7 @@ import (
 func (tx *txbuf) fail(n int, err error) unix.Errno {
 	tx.shift(n)
 	if tx.failed = toErrno(err); tx.failed != unix.EAGAIN { // which loses nothing
-		tx.count[dropLinkError].Add(1)
+		tx.count[counter.DropLinkError].Add(1)
 	}
 	return tx.failed
 }
@@ -143,16 +144,16 @@ func (k *Endpoint) takeBack(tx *txbuf) {
 }
 
 // counted are the counters that datagrams of a socket enter when they are built.
-func (k *Endpoint) counted() []counter {
+func (k *Endpoint) counted() []counter.Kind {
 	switch {
 	case k.packet != nil:
 		return nil
 	case k.proto == ipv4.ProtocolUDP:
-		return []counter{udpOutDatagrams}
+		return []counter.Kind{counter.UDPOutDatagrams}
 	case k.proto == ipv4.ProtocolICMP:
-		return []counter{ipOutRequests, icmpOutMsgs, icmpOutEchos}
+		return []counter.Kind{counter.IPOutRequests, counter.ICMPOutMsgs, counter.ICMPOutEchos}
 	default:
-		return []counter{ipOutRequests}
+		return []counter.Kind{counter.IPOutRequests}
 	}
 }
 
@@ -180,11 +181,11 @@ func (k *Endpoint) uncount(tx *txbuf, ends []frameEnd) {
 }
 
 // sendLoss returns the counter for what the device has dropped.
-func (k *Endpoint) sendLoss() counter {
+func (k *Endpoint) sendLoss() counter.Kind {
 	if k.proto == ipv4.ProtocolUDP {
-		return udpSndbufErrors
+		return counter.UDPSndbufErrors
 	}
-	return otherSndbufErrors
+	return counter.OtherSndbufErrors
 }
 
 // forgivesLoss reports whether a datagram that the device has dropped counts as

@@ -8,6 +8,7 @@ import (
 	"github.com/outband/outband/bpf"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/counter"
 	"golang.org/x/sys/unix"
 )
 
@@ -41,13 +42,13 @@ const (
 type receiver struct {
 	lock   receiveLock
 	batch  [batchSize]link.Frame
-	count  *counters // &counters but while warming
-	now    int64     // the clock when a leader looked last
-	rounds uint32    // calls of pump
-	led    bool      // pump was called since the lock was taken
+	count  *counter.Set // &counters but while warming
+	now    int64        // the clock when a leader looked last
+	rounds uint32       // calls of pump
+	led    bool         // pump was called since the lock was taken
 
-	counters     counters
-	warmCounters counters // what does not count: see warm.go
+	counters     counter.Set
+	warmCounters counter.Set // what does not count: see warm.go
 	warming      bool
 	chosen       bool     // whom a datagram is for: SO_REUSEPORT's programs are not asked
 	steering     bpf.View // what such a program runs on
@@ -90,7 +91,7 @@ func (s *Stack) unlockReceive() {
 		f := r.pending
 		r.pending = s.flushes.Get().(*flush)
 		if len(f.out) > 0 {
-			r.count[ipOutDiscards] += uint64(s.postPackets(f.out))
+			r.count[counter.IPOutDiscards] += uint64(s.postPackets(f.out))
 			clear(f.out)
 			f.out, f.posted = f.out[:0], true
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/outband/outband/bpf"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -172,9 +173,9 @@ func (s *Stack) filterDatagram(k *Endpoint, f *bpf.Program, data []byte, in *Inf
 	keep := int(min(f.Run(&v), uint32(len(b))))
 	if keep == 0 {
 		k.queue.drops.Add(1)
-		s.rx.count[dropFilter]++
+		s.rx.count[counter.DropFilter]++
 		if k.proto == ipv4.ProtocolUDP {
-			s.rx.count[udpInErrors]++ // as Linux' udp_queue_rcv_one_skb
+			s.rx.count[counter.UDPInErrors]++ // as Linux' udp_queue_rcv_one_skb
 		}
 		return nil, false
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link/fault"
 	"github.com/outband/outband/link/pipe"
+	"github.com/outband/outband/stack/internal/counter"
 )
 
 func TestReassemblyTimesOut(t *testing.T) {
@@ -74,7 +75,7 @@ func TestReassemblyExpiryIsSeenByTheNextFragment(t *testing.T) {
 	s.inputFrame(i, ip(ipv4.Fields{ID: 2, FragmentOffset: 8}, nil)) // malformed: no data
 	out := slices.Clone(s.rx.pending.out)
 	s.unlockReceive()
-	if len(out) != 1 || out[0].counter != icmpOutTimeExcds {
+	if len(out) != 1 || out[0].counter != counter.ICMPOutTimeExcds {
 		t.Fatalf("%d messages, want one of time exceeded", len(out))
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -127,17 +128,17 @@ func mend(b []byte, flags byte) {
 // outcomes returns how many ends the counters say that frames came to: each
 // frame has one, but for the several datagrams of a super-packet and the several
 // sockets that a broadcast is for.
-func outcomes(a, b *counters) uint64 {
-	d := func(cs ...counter) (n uint64) {
+func outcomes(a, b *counter.Set) uint64 {
+	d := func(cs ...counter.Kind) (n uint64) {
 		for _, c := range cs {
 			n += b[c] - a[c]
 		}
 		return n
 	}
-	return d(dropShortFrame, dropVLAN, dropOtherHost, dropTruncatedFrame, dropEtherType, arpIn, dropNoMember, igmpInMsgs) +
-		d(ipInHdrErrors, ipInAddrErrors, ipInTruncatedPkts, ipInUnknownProtos, ipInDiscards) +
-		d(ipReasmReqds) - d(ipReasmOKs) +
-		d(udpInDatagrams, udpInErrors, udpNoPorts, udpIgnoredMulti, dropGSO, icmpInMsgs)
+	return d(counter.DropShortFrame, counter.DropVLAN, counter.DropOtherHost, counter.DropTruncatedFrame, counter.DropEtherType, counter.ARPIn, counter.DropNoMember, counter.IGMPInMsgs) +
+		d(counter.IPInHdrErrors, counter.IPInAddrErrors, counter.IPInTruncatedPkts, counter.IPInUnknownProtos, counter.IPInDiscards) +
+		d(counter.IPReasmReqds) - d(counter.IPReasmOKs) +
+		d(counter.UDPInDatagrams, counter.UDPInErrors, counter.UDPNoPorts, counter.UDPIgnoredMulti, counter.DropGSO, counter.ICMPInMsgs)
 }
 
 // FuzzStackFrames feeds a whole stack with frames. Whatever they are, it does not
@@ -259,7 +260,7 @@ func (z *fuzzed) feed(b []byte, flags byte) {
 	memory := s.reasm.Stats().Memory
 	s.unlockReceive()
 	switch n := outcomes(&before, &after); {
-	case n == 0, n > 1 && f.GSO == link.GSONone && after[ipInBcastPkts]+after[ipInMcastPkts] == before[ipInBcastPkts]+before[ipInMcastPkts]:
+	case n == 0, n > 1 && f.GSO == link.GSONone && after[counter.IPInBcastPkts]+after[counter.IPInMcastPkts] == before[counter.IPInBcastPkts]+before[counter.IPInMcastPkts]:
 		z.t.Fatalf("%d ends of frame %x (flags %#x)", n, b, flags)
 	}
 	if memory > fuzzMemory {

@@ -6,6 +6,7 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/counter"
 )
 
 // All in this file that takes an arrival runs with the receive lock held.
@@ -13,17 +14,17 @@ import (
 // icmpInput processes an ICMP message.
 func (s *Stack) icmpInput(a *arrival, b []byte) {
 	r := &s.rx
-	r.count[icmpInMsgs]++
+	r.count[counter.ICMPInMsgs]++
 	m, c := icmp.Parse(b)
 	if c != icmp.CauseNone {
-		if r.count[icmpInErrors]++; c == icmp.CauseChecksum {
-			r.count[icmpInCsumErrors]++
+		if r.count[counter.ICMPInErrors]++; c == icmp.CauseChecksum {
+			r.count[counter.ICMPInCsumErrors]++
 		}
 		return
 	}
 	r.count[typeCounters[min(int(m.Type()), len(typeCounters)-1)]]++
 	if a.kind != toUnicast && !icmp.MayBroadcast(m.Type()) {
-		r.count[icmpInErrors]++
+		r.count[counter.ICMPInErrors]++
 		return
 	}
 	switch m.Type() {
@@ -37,24 +38,24 @@ func (s *Stack) icmpInput(a *arrival, b []byte) {
 		s.errorInput(a, m) // routes are the user's: a redirect is told of at most
 	default:
 		if !icmp.Known(m.Type()) {
-			r.count[icmpInErrors]++
+			r.count[counter.ICMPInErrors]++
 		}
 	}
 }
 
 // typeCounters are the counters of the messages of each type; the last one is that
 // of all other types.
-var typeCounters = func() (all [icmp.Timestamp + 2]counter) {
+var typeCounters = func() (all [icmp.Timestamp + 2]counter.Kind) {
 	for i := range all {
-		all[i] = icmpInOther
+		all[i] = counter.ICMPInOther
 	}
-	all[icmp.Echo] = icmpInEchos
-	all[icmp.Timestamp] = icmpInTimestamps
-	all[icmp.EchoReply] = icmpInEchoReps
-	all[icmp.DestinationUnreachable] = icmpInDestUnreachs
-	all[icmp.TimeExceeded] = icmpInTimeExcds
-	all[icmp.ParameterProblem] = icmpInParmProbs
-	all[icmp.Redirect] = icmpInRedirects
+	all[icmp.Echo] = counter.ICMPInEchos
+	all[icmp.Timestamp] = counter.ICMPInTimestamps
+	all[icmp.EchoReply] = counter.ICMPInEchoReps
+	all[icmp.DestinationUnreachable] = counter.ICMPInDestUnreachs
+	all[icmp.TimeExceeded] = counter.ICMPInTimeExcds
+	all[icmp.ParameterProblem] = counter.ICMPInParmProbs
+	all[icmp.Redirect] = counter.ICMPInRedirects
 	return all
 }()
 
@@ -62,7 +63,7 @@ var typeCounters = func() (all [icmp.Timestamp + 2]counter) {
 // (icmp_echo_ignore_broadcasts) it does not answer broadcasts and multicasts.
 func (s *Stack) echo(a *arrival, m icmp.Message) {
 	if a.kind != toUnicast {
-		s.rx.count[icmpInErrors]++
+		s.rx.count[counter.ICMPInErrors]++
 		return
 	}
 	options, ok := replyOptions(a)
@@ -70,13 +71,13 @@ func (s *Stack) echo(a *arrival, m icmp.Message) {
 		return
 	}
 	b := icmp.AppendEchoReply(s.pool.get(len(m))[:0], m)
-	s.reply(a, b, a.h.TOS(), options, icmpOutEchoReps)
+	s.reply(a, b, a.h.TOS(), options, counter.ICMPOutEchoReps)
 }
 
 // timestamp answers a timestamp request.
 func (s *Stack) timestamp(a *arrival, m icmp.Message) {
 	if a.kind != toUnicast || len(m) < icmp.TimestampLen {
-		s.rx.count[icmpInErrors]++
+		s.rx.count[counter.ICMPInErrors]++
 		return
 	}
 	options, ok := replyOptions(a)
@@ -84,7 +85,7 @@ func (s *Stack) timestamp(a *arrival, m icmp.Message) {
 		return
 	}
 	b := icmp.AppendTimestampReply(s.pool.get(icmp.TimestampLen)[:0], m, timeOfDay())
-	s.reply(a, b, a.h.TOS(), options, icmpOutTimestampReps)
+	s.reply(a, b, a.h.TOS(), options, counter.ICMPOutTimestampReps)
 }
 
 // timeOfDay returns milliseconds since midnight UT (RFC 792, "Timestamp").
@@ -113,7 +114,7 @@ func replyOptions(a *arrival) (options []byte, ok bool) {
 
 // reply leaves an ICMP message, in the pool's memory, to be sent to the source
 // of a datagram, with IP options or nil. It is counted as c once there is a way.
-func (s *Stack) reply(a *arrival, b []byte, tos uint8, options []byte, c counter) {
+func (s *Stack) reply(a *arrival, b []byte, tos uint8, options []byte, c counter.Kind) {
 	r := &s.rx
 	r.pending.out = append(r.pending.out, outPacket{src: a.dst, dst: a.src, counter: c,
 		packet: packet{proto: ipv4.ProtocolICMP, tos: tos, ttl: defaultTTL, options: options, payload: b}})
@@ -128,20 +129,20 @@ func (s *Stack) pingDeliver(a *arrival, m icmp.Message) {
 	if !ok {
 		return
 	}
-	s.deliver(k, m, &in, icmpInDelivers, icmpRcvbufErrors)
+	s.deliver(k, m, &in, counter.ICMPInDelivers, counter.ICMPRcvbufErrors)
 }
 
 // icmpKind is an error that the stack sends.
 type icmpKind struct {
 	typ, code uint8
-	counter   counter
+	counter   counter.Kind
 }
 
 var (
-	errPortUnreachable     = icmpKind{icmp.DestinationUnreachable, icmp.CodePort, icmpOutDestUnreachs}
-	errProtocolUnreachable = icmpKind{icmp.DestinationUnreachable, icmp.CodeProtocol, icmpOutDestUnreachs}
-	errReassemblyTime      = icmpKind{icmp.TimeExceeded, icmp.CodeReassembly, icmpOutTimeExcds}
-	errParameterProblem    = icmpKind{icmp.ParameterProblem, icmp.CodePointer, icmpOutParmProbs}
+	errPortUnreachable     = icmpKind{icmp.DestinationUnreachable, icmp.CodePort, counter.ICMPOutDestUnreachs}
+	errProtocolUnreachable = icmpKind{icmp.DestinationUnreachable, icmp.CodeProtocol, counter.ICMPOutDestUnreachs}
+	errReassemblyTime      = icmpKind{icmp.TimeExceeded, icmp.CodeReassembly, counter.ICMPOutTimeExcds}
+	errParameterProblem    = icmpKind{icmp.ParameterProblem, icmp.CodePointer, counter.ICMPOutParmProbs}
 )
 
 // sendError answers a datagram with an ICMP error if the rules permit one.
@@ -162,7 +163,7 @@ func (s *Stack) sendErrorAbout(a *arrival, kind icmpKind, rest uint32, datagram 
 		return
 	}
 	if !a.ifc.loopback && !s.limiter.Allow(s.clock.Now(), t.Src, kind.typ) {
-		r.count[icmpOutRateLimited]++
+		r.count[counter.ICMPOutRateLimited]++
 		return
 	}
 	b := icmp.AppendError(s.pool.get(icmp.HeaderLen + icmp.MaxQuote)[:0], kind.typ, kind.code, rest, datagram)

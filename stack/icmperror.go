@@ -3,6 +3,7 @@ package stack
 import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -21,8 +22,8 @@ func (s *Stack) errorInput(a *arrival, m icmp.Message) {
 	}
 	q, ok := icmp.ParseQuote(m)
 	if !ok {
-		r.count[icmpInErrors]++
-		r.count[dropICMPUnvalidated]++
+		r.count[counter.ICMPInErrors]++
+		r.count[counter.DropICMPUnvalidated]++
 		return
 	}
 	k, ok := s.quotedSocket(a, &q)
@@ -33,10 +34,10 @@ func (s *Stack) errorInput(a *arrival, m icmp.Message) {
 		return
 	}
 	if q.Protocol == ipv4.ProtocolUDP || q.Protocol == unix.IPPROTO_TCP {
-		r.count[icmpInErrors]++ // as the transport protocols of Linux do
+		r.count[counter.ICMPInErrors]++ // as the transport protocols of Linux do
 	}
 	if !raw {
-		r.count[dropICMPUnvalidated]++
+		r.count[counter.DropICMPUnvalidated]++
 	}
 }
 

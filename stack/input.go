@@ -6,6 +6,7 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -20,24 +21,24 @@ const vlanIDMask = 0x0fff
 func (s *Stack) input(ifc *Interface, f *link.Frame) {
 	r := &s.rx
 	if len(f.Data) < link.HeaderLen {
-		r.count[dropShortFrame]++
+		r.count[counter.DropShortFrame]++
 		return
 	}
 	if t := s.taps.Load(); t != nil {
 		s.tapInput(t, ifc, f)
 	}
 	if f.VLAN && f.VLANTCI&vlanIDMask != 0 {
-		r.count[dropVLAN]++
+		r.count[counter.DropVLAN]++
 		return
 	}
 	if f.Type == link.OtherHost || f.Type == link.Outgoing {
-		r.count[dropOtherHost]++
+		r.count[counter.DropOtherHost]++
 		return
 	}
 	etherType := binary.BigEndian.Uint16(f.Data[12:])
 	if etherType == unix.ETH_P_8021Q || etherType == unix.ETH_P_8021AD {
 		if !untag(f) {
-			r.count[dropVLAN]++
+			r.count[counter.DropVLAN]++
 			return
 		}
 		etherType = binary.BigEndian.Uint16(f.Data[12:])
@@ -45,7 +46,7 @@ func (s *Stack) input(ifc *Interface, f *link.Frame) {
 	switch etherType {
 	case unix.ETH_P_IP:
 		if f.WireLen > len(f.Data) {
-			r.count[dropTruncatedFrame]++
+			r.count[counter.DropTruncatedFrame]++
 			return
 		}
 		s.ipv4Input(ifc, f.Data[link.HeaderLen:], &f.Meta, ifc.loopback)
@@ -54,7 +55,7 @@ func (s *Stack) input(ifc *Interface, f *link.Frame) {
 			ifc.arpInput(f)
 		}
 	default:
-		r.count[dropEtherType]++
+		r.count[counter.DropEtherType]++
 	}
 }
 
@@ -97,8 +98,8 @@ type arrival struct {
 // is from ourselves, so that our address as source is in order.
 func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 	r := &s.rx
-	r.count[ipInReceives]++
-	r.count[ipInOctets] += uint64(len(b))
+	r.count[counter.IPInReceives]++
+	r.count[counter.IPInOctets] += uint64(len(b))
 	h, payload, c := ipv4.Parse(b)
 	if c != ipv4.CauseNone {
 		s.badHeader(c)
@@ -137,20 +138,20 @@ func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 	raw := r.raws != nil && s.rawInput(&a, payload)
 	switch h.Protocol() {
 	case ipv4.ProtocolUDP:
-		r.count[ipInDelivers]++
+		r.count[counter.IPInDelivers]++
 		s.udpInput(&a, payload)
 	case ipv4.ProtocolICMP:
-		r.count[ipInDelivers]++
+		r.count[counter.IPInDelivers]++
 		s.icmpInput(&a, payload)
 	case ipv4.ProtocolIGMP:
-		r.count[ipInDelivers]++
+		r.count[counter.IPInDelivers]++
 		s.igmpInput(&a, payload)
 	default:
 		if raw {
-			r.count[ipInDelivers]++
+			r.count[counter.IPInDelivers]++
 			return
 		}
-		r.count[ipInUnknownProtos]++
+		r.count[counter.IPInUnknownProtos]++
 		s.sendError(&a, errProtocolUnreachable, 0)
 	}
 }
@@ -160,12 +161,12 @@ func (s *Stack) badHeader(c ipv4.Cause) {
 	r := &s.rx
 	switch c {
 	case ipv4.CauseBadChecksum:
-		r.count[ipInCsumErrors]++
-		r.count[ipInHdrErrors]++
+		r.count[counter.IPInCsumErrors]++
+		r.count[counter.IPInHdrErrors]++
 	case ipv4.CauseTruncated:
-		r.count[ipInTruncatedPkts]++
+		r.count[counter.IPInTruncatedPkts]++
 	default:
-		r.count[ipInHdrErrors]++
+		r.count[counter.IPInHdrErrors]++
 	}
 }
 
@@ -181,17 +182,17 @@ func (s *Stack) acceptable(net *network, a *arrival, payload []byte, src, dst ip
 	switch c := ipv4.CheckMartian(src, dst, a.h.Protocol(), a.ifc.loopback); c {
 	case ipv4.CauseNone:
 	case ipv4.CauseDestinationZero, ipv4.CauseDestinationLoopback:
-		r.count[dropMartianDestination]++
-		r.count[ipInAddrErrors]++
+		r.count[counter.DropMartianDestination]++
+		r.count[counter.IPInAddrErrors]++
 		return false
 	default:
-		r.count[dropMartianSource]++
-		r.count[ipInAddrErrors]++
+		r.count[counter.DropMartianSource]++
+		r.count[counter.IPInAddrErrors]++
 		return false
 	}
 	if net.lastByte[src[3]] && !own && (net.isLocal(src) || net.isBroadcast(src)) {
-		r.count[dropOwnSource]++
-		r.count[ipInAddrErrors]++
+		r.count[counter.DropOwnSource]++
+		r.count[counter.IPInAddrErrors]++
 		return false
 	}
 	switch {
@@ -199,7 +200,7 @@ func (s *Stack) acceptable(net *network, a *arrival, payload []byte, src, dst ip
 		return true
 	case net.isBroadcast(dst):
 		a.kind = toBroadcast
-		r.count[ipInBcastPkts]++
+		r.count[counter.IPInBcastPkts]++
 		return true
 	case dst.IsMulticast():
 		return s.groupAcceptable(a, payload)
@@ -207,8 +208,8 @@ func (s *Stack) acceptable(net *network, a *arrival, payload []byte, src, dst ip
 	if a.ifc.loopback {
 		return true // as on Linux: who sends it there means us
 	}
-	r.count[ipInAddrErrors]++
-	r.count[dropForward]++
+	r.count[counter.IPInAddrErrors]++
+	r.count[counter.DropForward]++
 	return false
 }
 
@@ -218,7 +219,7 @@ func (s *Stack) groupAcceptable(a *arrival, payload []byte) bool {
 	r := &s.rx
 	a.kind = toMulticast
 	if a.flow = s.findFlow(a, payload); a.flow != nil && a.flow.plain {
-		r.count[ipInMcastPkts]++
+		r.count[counter.IPInMcastPkts]++
 		return true
 	}
 	src := a.src
@@ -227,12 +228,12 @@ func (s *Stack) groupAcceptable(a *arrival, payload []byte) bool {
 	}
 	if !a.ifc.inGroup(a.dst, src) {
 		if a.ifc.loopback {
-			r.count[ipInMcastPkts]++ // as in Linux, where it keeps the route that it left by
+			r.count[counter.IPInMcastPkts]++ // as in Linux, where it keeps the route that it left by
 		}
-		r.count[dropNoMember]++
+		r.count[counter.DropNoMember]++
 		return false
 	}
-	r.count[ipInMcastPkts]++
+	r.count[counter.IPInMcastPkts]++
 	return true
 }
 
@@ -242,14 +243,14 @@ func (s *Stack) groupAcceptable(a *arrival, payload []byte) bool {
 func (s *Stack) optionsAcceptable(a *arrival) bool {
 	set, pointer, c := ipv4.ParseOptions(a.h.Options())
 	if c != ipv4.CauseNone {
-		s.rx.count[ipInHdrErrors]++
-		s.rx.count[dropOptions]++
+		s.rx.count[counter.IPInHdrErrors]++
+		s.rx.count[counter.DropOptions]++
 		s.sendError(a, errParameterProblem, icmp.PointerRest(pointer))
 		return false
 	}
 	if set.SourceRoute != 0 {
-		s.rx.count[dropOptions]++
-		s.rx.count[ipInAddrErrors]++
+		s.rx.count[counter.DropOptions]++
+		s.rx.count[counter.IPInAddrErrors]++
 		return false
 	}
 	if set.RecordRoute|set.Timestamp != 0 {
@@ -267,7 +268,7 @@ func (s *Stack) reassemble(a *arrival, payload []byte) (datagram []byte, done bo
 	datagram, done, c := s.reasm.Input(now, a.h, payload, int(a.ifc.index))
 	s.timers.set(s.reasmTimer, s.reasm.Deadline())
 	if c != ipv4.CauseNone {
-		s.rx.count[dropFragment]++
+		s.rx.count[counter.DropFragment]++
 	}
 	return datagram, done
 }
@@ -300,13 +301,13 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 	r := &s.rx
 	uh, data, c := udp.Parse(b)
 	if c != udp.CauseNone {
-		r.count[udpInErrors]++
+		r.count[counter.UDPInErrors]++
 		return
 	}
 	if a.meta.Checksum == link.ChecksumUnknown || a.frag != 0 && a.meta.Checksum == link.ChecksumValid {
 		if !udp.VerifyChecksum(a.src, a.dst, uh) {
-			r.count[udpInCsumErrors]++
-			r.count[udpInErrors]++
+			r.count[counter.UDPInCsumErrors]++
+			r.count[counter.UDPInErrors]++
 			return
 		}
 	}
@@ -321,7 +322,7 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 	}
 	size := int(a.meta.GSOSize)
 	if a.meta.GSO != link.GSOUDP || size == 0 {
-		r.count[dropGSO]++
+		r.count[counter.DropGSO]++
 		return
 	}
 	if a.kind != toUnicast {
@@ -349,7 +350,7 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 func (s *Stack) udpDeliverSuper(sockets []*Endpoint, data []byte, in *Info, size int) {
 	r := &s.rx
 	if len(sockets) == 0 {
-		r.count[udpIgnoredMulti]++
+		r.count[counter.UDPIgnoredMulti]++
 		return
 	}
 	r.chosen = true
@@ -364,7 +365,7 @@ func (s *Stack) udpDeliverSuper(sockets []*Endpoint, data []byte, in *Info, size
 			if its.Len = n; gro {
 				its.SegmentSize = uint16(size)
 			}
-			s.deliver(k, rest[:n], &its, udpInDatagrams, udpRcvbufErrors)
+			s.deliver(k, rest[:n], &its, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 			rest = rest[n:]
 			more = len(rest) > 0
 		}
@@ -377,7 +378,7 @@ func (s *Stack) udpDeliver(a *arrival, data []byte, in *Info) {
 	r := &s.rx
 	if a.flow != nil && a.flow.some == nil && len(a.flow.all) == 1 {
 		r.chosen = true
-		s.deliver(a.flow.all[0], data, in, udpInDatagrams, udpRcvbufErrors)
+		s.deliver(a.flow.all[0], data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 		r.chosen = false
 		return
 	}
@@ -388,11 +389,11 @@ func (s *Stack) udpDeliver(a *arrival, data []byte, in *Info) {
 	}
 	k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home)
 	if !ok {
-		r.count[udpNoPorts]++
+		r.count[counter.UDPNoPorts]++
 		s.sendError(a, errPortUnreachable, 0)
 		return
 	}
-	s.deliver(k, data, in, udpInDatagrams, udpRcvbufErrors)
+	s.deliver(k, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 }
 
 // destinations returns the sockets that a broadcast or multicast is for, in memory
@@ -422,7 +423,7 @@ func (r *receiver) forgetMatch() {
 // deliverEach gives each socket its copy of a datagram.
 func (s *Stack) deliverEach(sockets []*Endpoint, data []byte, in *Info) {
 	if len(sockets) == 0 {
-		s.rx.count[udpIgnoredMulti]++
+		s.rx.count[counter.UDPIgnoredMulti]++
 		return
 	}
 	r := &s.rx
@@ -430,23 +431,23 @@ func (s *Stack) deliverEach(sockets []*Endpoint, data []byte, in *Info) {
 	last := len(sockets) - 1
 	for _, k := range sockets[:last] {
 		if k.state.Load()&stateRecvExtras == 0 {
-			s.deliver(k, data, in, udpInDatagrams, udpRcvbufErrors)
+			s.deliver(k, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 			continue
 		}
 		its := *in // which accept may change
-		s.deliver(k, data, &its, udpInDatagrams, udpRcvbufErrors)
+		s.deliver(k, data, &its, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 	}
-	s.deliver(sockets[last], data, in, udpInDatagrams, udpRcvbufErrors)
+	s.deliver(sockets[last], data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 	r.chosen = false
 }
 
 // deliver hands one datagram to a socket: to the leader's own buffer if that is
 // who waits for it, else to the queue. good and full are the counters.
-func (s *Stack) deliver(k *Endpoint, data []byte, in *Info, good, full counter) {
+func (s *Stack) deliver(k *Endpoint, data []byte, in *Info, good, full counter.Kind) {
 	r := &s.rx
 	if st := k.state.Load(); st&(stateClosed|stateRecvExtras) != 0 {
 		if st&stateClosed != 0 {
-			r.count[ipInDiscards]++
+			r.count[counter.IPInDiscards]++
 			return
 		}
 		var keep bool
@@ -465,8 +466,8 @@ func (s *Stack) deliver(k *Endpoint, data []byte, in *Info, good, full counter) 
 	ok, wake := k.queue.push(&s.pool, data, in)
 	if !ok {
 		r.count[full]++
-		if full == udpRcvbufErrors {
-			r.count[udpInErrors]++
+		if full == counter.UDPRcvbufErrors {
+			r.count[counter.UDPInErrors]++
 		}
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/igmp"
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/counter"
 	"golang.org/x/sys/unix"
 )
 
@@ -298,7 +299,7 @@ func floodTxBuffers(t *testing.T, w *wire) {
 		all = append(all, w.s.acquireTx(i))
 	}
 	for i, tx := range all {
-		tx.count[udpOutDatagrams].Add(1)
+		tx.count[counter.UDPOutDatagrams].Add(1)
 		w.s.releaseTx(tx, uint64(i))
 	}
 	if n := len(w.s.txAll); n > before+txSlots+small.TxBuffers {

@@ -6,6 +6,7 @@ import (
 	"github.com/outband/outband/igmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/counter"
 	"golang.org/x/sys/unix"
 )
 
@@ -121,7 +122,7 @@ func (i *Interface) sendIGMP(t *igmp.Transmit) {
 	b[n], b[n+1] = unix.ETH_P_IP>>8, unix.ETH_P_IP&0xff
 	n = link.HeaderLen + f.Put(b[link.HeaderLen:], len(t.Message))
 	copy(b[n:], t.Message)
-	s.rx.count[igmpOutMsgs]++
+	s.rx.count[counter.IGMPOutMsgs]++
 	s.rx.pending.out = append(s.rx.pending.out, outPacket{ifc: i, frame: b})
 }
 
@@ -147,7 +148,7 @@ func (s *Stack) hearsOwn(i *Interface, group, src ipv4.Addr) bool {
 
 // igmpInput processes an IGMP message. The receive lock is held.
 func (s *Stack) igmpInput(a *arrival, b []byte) {
-	s.rx.count[igmpInMsgs]++
+	s.rx.count[counter.IGMPInMsgs]++
 	if a.ifc.loopback {
 		return
 	}

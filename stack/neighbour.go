@@ -7,6 +7,7 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -75,7 +76,7 @@ func (i *Interface) enqueue(tx *txbuf, entry *arp.Entry, p arp.Pending) {
 	deadline := i.neigh.Deadline()
 	i.neighMu.Unlock()
 	if full {
-		tx.count[dropNeighbourQueue].Add(1)
+		tx.count[counter.DropNeighbourQueue].Add(1)
 		uncharge(&dropped)
 		i.s.pool.put(dropped.Frame)
 	}
@@ -88,7 +89,7 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 	s := i.s
 	switch ev.Kind {
 	case arp.Transmit:
-		tx.count[arpOut].Add(1)
+		tx.count[counter.ARPOut].Add(1)
 		i.sendFrame(tx, nil, s.arpFrame(i, ev.Dst, ev.Packet[:]), tag{})
 	case arp.Flush:
 		own := i.info.Load().HardwareAddr // it may have changed meanwhile
@@ -97,21 +98,21 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 		uncharge(&ev.Pending)
 		i.sendWaited(tx, &ev.Pending)
 	case arp.Discard:
-		tx.count[dropNeighbourQueue].Add(1)
+		tx.count[counter.DropNeighbourQueue].Add(1)
 		s.pool.put(ev.Pending.Frame)
 	case arp.Purged:
-		tx.count[dropNeighbourFailed].Add(1)
+		tx.count[counter.DropNeighbourFailed].Add(1)
 		uncharge(&ev.Pending)
 		s.pool.put(ev.Pending.Frame)
 	case arp.Unreachable:
-		tx.count[dropNeighbourFailed].Add(1)
+		tx.count[counter.DropNeighbourFailed].Add(1)
 		uncharge(&ev.Pending)
 		if k := ownerOf(&ev.Pending); k != nil {
 			k.icmpError(k.asRaw(unreachable(ev.Pending.Frame), ev.Pending.Frame[link.HeaderLen:]), false)
 		}
 		s.pool.put(ev.Pending.Frame)
 	case arp.Conflict:
-		tx.count[arpConflicts].Add(1)
+		tx.count[counter.ARPConflicts].Add(1)
 		if !i.probes || !i.probed(ev.Addr, false, ev.MAC) {
 			i.tell(Event{Kind: AddressConflict, Addr: netip.AddrFrom4(ev.Addr), MAC: ev.MAC})
 		}
@@ -171,7 +172,7 @@ func (h arpHost) Source(target ipv4.Addr) ipv4.Addr {
 // arpInput takes in an ARP packet. The receive lock is held.
 func (i *Interface) arpInput(f *link.Frame) {
 	r := &i.s.rx
-	r.count[arpIn]++
+	r.count[counter.ARPIn]++
 	i.neighMu.Lock()
 	i.neigh.InputTo(i.s.clock.Now(), f.Data[link.HeaderLen:], link.MAC(f.Data[6:12]), link.MAC(f.Data[:6]))
 	i.afterReceiveLocked()

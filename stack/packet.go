@@ -7,6 +7,7 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/counter"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,16 +26,16 @@ type packet struct {
 // outPacket is a packet that the receive side has to send, once its lock is
 // released.
 type outPacket struct {
-	ifc      *Interface // for frame
-	frame    []byte     // a whole frame, the pool's; or
-	src, dst ipv4.Addr  // an ICMP message, whose bytes are the pool's,
-	counter  counter    // and what it counts as
+	ifc      *Interface   // for frame
+	frame    []byte       // a whole frame, the pool's; or
+	src, dst ipv4.Addr    // an ICMP message, whose bytes are the pool's,
+	counter  counter.Kind // and what it counts as
 	packet
 }
 
 // isError reports whether an ICMP message is an error, and no answer.
 func (o *outPacket) isError() bool {
-	return o.counter != icmpOutEchoReps && o.counter != icmpOutTimestampReps
+	return o.counter != counter.ICMPOutEchoReps && o.counter != counter.ICMPOutTimestampReps
 }
 
 // giveBack gives the packet's memory back.
@@ -74,7 +75,7 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, pkt *packet) unix
 	}
 	var g ipv4.Fragmenter
 	if g.Reset(f, payload, p.mtu()) != ipv4.CauseNone {
-		tx.count[ipFragFails].Add(1)
+		tx.count[counter.IPFragFails].Add(1)
 		return unix.EMSGSIZE
 	}
 	tx.queued = !ok
@@ -113,8 +114,8 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, pkt *packet) unix
 		tx.sent = message + 1
 	}
 	if fragments > 1 {
-		tx.count[ipFragOKs].Add(1)
-		tx.count[ipFragCreates].Add(uint64(fragments))
+		tx.count[counter.IPFragOKs].Add(1)
+		tx.count[counter.IPFragCreates].Add(uint64(fragments))
 	}
 	if p.heard {
 		if e := tx.finish(); e != 0 {
@@ -172,9 +173,9 @@ func (s *Stack) sendAll(out []outPacket) {
 		if o.frame != nil {
 			o.ifc.addOwned(tx, nil, o.frame, tag{})
 		} else if e := s.sendReply(tx, o); e != 0 {
-			tx.count[ipOutDiscards].Add(1)
+			tx.count[counter.IPOutDiscards].Add(1)
 			if e == unix.ENETUNREACH {
-				tx.count[ipOutNoRoutes].Add(1)
+				tx.count[counter.IPOutNoRoutes].Add(1)
 			}
 		}
 		o.giveBack(&s.pool)
@@ -205,8 +206,8 @@ func (s *Stack) sendReply(tx *txbuf, o *outPacket) unix.Errno {
 		o.payload = icmp.Shorten(o.payload, n) // an error is one packet
 	}
 	o.message = -1
-	tx.count[ipOutRequests].Add(1)
-	tx.count[icmpOutMsgs].Add(1)
+	tx.count[counter.IPOutRequests].Add(1)
+	tx.count[counter.ICMPOutMsgs].Add(1)
 	tx.count[o.counter].Add(1)
 	return s.sendPacket(tx, p, &o.packet)
 }

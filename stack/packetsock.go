@@ -7,6 +7,7 @@ import (
 
 	"github.com/outband/outband/bpf"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/counter"
 	"golang.org/x/sys/unix"
 )
 
@@ -253,7 +254,7 @@ func (s *Stack) tapInput(t *tapTable, ifc *Interface, f *link.Frame) {
 			continue
 		}
 		in.Type = typ
-		s.rx.count[packetInFrames]++
+		s.rx.count[counter.PacketInFrames]++
 		s.deliverFrame(o.socket, data, &in)
 	}
 }
@@ -340,7 +341,7 @@ func (s *Stack) deliverFrame(k *Endpoint, data []byte, in *Info) {
 	}
 	ok, wake := k.queue.push(&s.pool, data, in)
 	if !ok {
-		r.count[packetRcvbufErrors]++
+		r.count[counter.PacketRcvbufErrors]++
 		return
 	}
 	if wake || k.watched() {
@@ -356,7 +357,7 @@ func (tx *txbuf) queueFrame(k *Endpoint, data []byte, in *Info) {
 	}
 	ok, wake := k.queue.push(&tx.s.pool, data, in)
 	if !ok {
-		tx.count[packetRcvbufErrors].Add(1)
+		tx.count[counter.PacketRcvbufErrors].Add(1)
 		return
 	}
 	if wake {

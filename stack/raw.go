@@ -10,6 +10,7 @@ import (
 	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/counter"
 	"golang.org/x/sys/unix"
 )
 
@@ -221,7 +222,7 @@ func (s *Stack) rawInput(a *arrival, payload []byte) (taken bool) {
 		if len(payload) >= 4 {
 			in.ToPort = binary.BigEndian.Uint16(payload[2:]) // where all protocols with ports have it
 		}
-		s.deliver(k, datagram, &in, rawInDatagrams, rawRcvbufErrors)
+		s.deliver(k, datagram, &in, counter.RawInDatagrams, counter.RawRcvbufErrors)
 	}
 	return taken
 }
@@ -318,7 +319,7 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Endpoint, me
 	if len(b) > p.mtu() {
 		h, payload, c := ipv4.Parse(b)
 		if c != ipv4.CauseNone || h.DontFragment() {
-			tx.count[ipFragFails].Add(1)
+			tx.count[counter.IPFragFails].Add(1)
 			return unix.EMSGSIZE
 		}
 		f := h.Fields()

@@ -13,6 +13,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/loopback"
+	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/udp"
 )
 
@@ -95,7 +96,7 @@ type Stack struct {
 	txMu   sync.Mutex
 	txAll  []*txbuf
 	txFree []*txbuf
-	txGone counters // of the txbufs that were given up
+	txGone counter.Set // of the txbufs that were given up
 
 	errorsLost atomic.Uint64 // by full error queues
 	lostBefore atomic.Uint64 // by links that are no more

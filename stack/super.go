@@ -5,6 +5,7 @@ import (
 
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -87,7 +88,7 @@ func (k *Endpoint) addSuper(tx *txbuf, p *path, b []byte, size, message int) {
 		tx.tagLast(p.tag)
 	}
 	tx.ends[len(tx.ends)-1].datagrams = int32(n)
-	tx.count[udpOutDatagrams].Add(uint64(n))
+	tx.count[counter.UDPOutDatagrams].Add(uint64(n))
 }
 
 // sendSegmentsWhole sends a payload that UDP_SEGMENT cuts as one super-packet. It

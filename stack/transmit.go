@@ -9,6 +9,7 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -253,7 +254,7 @@ func (k *Endpoint) sendFast(tx *txbuf, p *path, o *outgoing) unix.Errno {
 	p.putUDP(b, o.n, id, o.copySum(b[headersLen:]))
 	tx.add(b, o.message)
 	tx.ends[len(tx.ends)-1].datagrams = 1
-	tx.count[udpOutDatagrams].Add(1)
+	tx.count[counter.UDPOutDatagrams].Add(1)
 	return 0
 }
 

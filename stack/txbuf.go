@@ -5,6 +5,7 @@ import (
 
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/counter"
 	"golang.org/x/sys/unix"
 )
 
@@ -42,7 +43,7 @@ type txbuf struct {
 	options [ipv4.MaxOptionsLen]byte
 	paths   [1 << pathBits]cachedPath
 	copied  path // of a socket's that had ceased to hold
-	count   [numCounters]atomic.Uint64
+	count   [counter.Num]atomic.Uint64
 	from    uint64 // the packet socket whose frames batch has, 0 for none,
 	proto   uint16 // and the protocol that it says they are of
 }
@@ -116,7 +117,7 @@ func (s *Stack) releaseTx(tx *txbuf, id uint64) {
 }
 
 // addTransmitCounters adds the senders' counters to sum.
-func (s *Stack) addTransmitCounters(sum *counters) {
+func (s *Stack) addTransmitCounters(sum *counter.Set) {
 	s.txMu.Lock()
 	defer s.txMu.Unlock()
 	for i, n := range s.txGone {
@@ -127,7 +128,7 @@ func (s *Stack) addTransmitCounters(sum *counters) {
 			sum[i] += tx.count[i].Load()
 		}
 	}
-	sum[ipOutRequests] += sum[udpOutDatagrams]
+	sum[counter.IPOutRequests] += sum[counter.UDPOutDatagrams]
 }
 
 // room returns n bytes to build a frame for q in, followed by add. What was built

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/stack/internal/counter"
 )
 
 // Scheduled sending (SO_TXTIME). A datagram with a time of its own is built at
@@ -117,10 +119,10 @@ func (s *Stack) scheduleFrame(tx *txbuf, ifc *Interface, w waitingFrame, frame [
 	f := &scheduled{waitingFrame: w, ifc: ifc, frame: frame}
 	if f.later.due < s.clock.Now() {
 		if fresh {
-			tx.count[dropTxTimeInvalid].Add(1)
+			tx.count[counter.DropTxTimeInvalid].Add(1)
 			f.drop(unix.EINVAL, unix.SO_EE_CODE_TXTIME_INVALID_PARAM)
 		} else {
-			tx.count[dropTxTimeMissed].Add(1)
+			tx.count[counter.DropTxTimeMissed].Add(1)
 			f.drop(unix.ECANCELED, unix.SO_EE_CODE_TXTIME_MISSED)
 		}
 		return unix.ENOBUFS
@@ -130,7 +132,7 @@ func (s *Stack) scheduleFrame(tx *txbuf, ifc *Interface, w waitingFrame, frame [
 	k := f.socket
 	if len(q.heap) >= s.limits.Scheduled || k.scheduled >= s.limits.ScheduledPerSocket || k.Closed() && f.late(s.clock.Now()) {
 		q.mu.Unlock()
-		tx.count[dropTxTimeFull].Add(1)
+		tx.count[counter.DropTxTimeFull].Add(1)
 		s.pool.put(frame)
 		return unix.ENOBUFS
 	}
@@ -141,7 +143,7 @@ func (s *Stack) scheduleFrame(tx *txbuf, ifc *Interface, w waitingFrame, frame [
 	heap.Push(&q.heap, f)
 	s.timers.set(q.timer, q.heap[0].later.due)
 	q.mu.Unlock()
-	tx.count[txTimeScheduled].Add(1)
+	tx.count[counter.TxTimeScheduled].Add(1)
 	return 0
 }
 
@@ -219,7 +221,7 @@ func (s *Stack) sendScheduled(frames []*scheduled) {
 	for _, f := range frames {
 		f.socket.unchargeSend(len(f.frame))
 		if f.later.due < latest {
-			tx.count[dropTxTimeMissed].Add(1)
+			tx.count[counter.DropTxTimeMissed].Add(1)
 			f.drop(unix.ECANCELED, unix.SO_EE_CODE_TXTIME_MISSED)
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/counter"
 	"golang.org/x/sys/unix"
 )
 
@@ -72,7 +73,7 @@ func TestWarmingLeavesNoTrace(t *testing.T) {
 				t.Errorf("%d frames were sent", n)
 			}
 			s.lockReceive()
-			warmed := s.rx.warmCounters[ipInReceives] > 0
+			warmed := s.rx.warmCounters[counter.IPInReceives] > 0
 			s.unlockReceive()
 			if warmed != tt.warms {
 				t.Errorf("warmed: %v, want %v", warmed, tt.warms)
