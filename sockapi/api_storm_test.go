@@ -85,8 +85,8 @@ func (s *storm) open(r *rand.Rand) *Socket {
 	if err != nil {
 		return nil
 	}
-	n.rcvTimeout.Store(int64(time.Millisecond))
-	n.sndTimeout.Store(int64(time.Millisecond))
+	stackOf(n).rcvTimeout.Store(int64(time.Millisecond))
+	stackOf(n).sndTimeout.Store(int64(time.Millisecond))
 	return n
 }
 
@@ -133,7 +133,7 @@ func (s *storm) call(r *rand.Rand) {
 	case n < 16:
 		g.any(socket)
 	case n < 24:
-		g.any(socket.oob)
+		g.any(oobOf(socket))
 	case n < 28:
 		g.any(s.epolls[r.IntN(len(s.epolls))].Load())
 	case n < 31:

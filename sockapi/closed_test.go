@@ -53,7 +53,8 @@ func argument(t reflect.Type, kind string) reflect.Value {
 		p := reflect.New(t.Elem())
 		switch v := p.Interface().(type) {
 		case *Socket:
-			v.api, v.oob = New(nil), new(stack.Socket)
+			v.api = New(nil)
+			v.backend = &stackSocket{api: v.api, k: new(stack.Socket)}
 		case *unix.Timespec:
 			v.Sec = 1 << 40
 		case *Msghdr:

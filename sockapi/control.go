@@ -34,7 +34,7 @@ const (
 const wantTimes = wantTimestamp | wantTimestampNS | wantTimestamping
 
 // control stores the control messages for a datagram, in Linux' order.
-func (s *Socket) control(w *controlWriter, in *stack.Info) {
+func (s *stackSocket) control(w *controlWriter, in *stack.Info) {
 	if s.isPacket() {
 		s.packetControl(w, in, s.wants.Load())
 		return
@@ -43,14 +43,14 @@ func (s *Socket) control(w *controlWriter, in *stack.Info) {
 }
 
 // controlOf is control for a choice of what the socket wants.
-func (s *Socket) controlOf(w *controlWriter, in *stack.Info, wants uint32) {
+func (s *stackSocket) controlOf(w *controlWriter, in *stack.Info, wants uint32) {
 	if wants&wantTimes != 0 {
 		s.putTime(w, in, wants)
 	}
 	if wants&wantDrops != 0 && in.Drops != 0 {
 		w.putInt(unix.SOL_SOCKET, unix.SO_RXQ_OVFL, int(in.Drops))
 	}
-	if wants&(wantMark|wantPriority) != 0 && !s.ping() { // Linux does not look for them there
+	if wants&(wantMark|wantPriority) != 0 && !s.isPing() { // Linux does not look for them there
 		putTags(w, in, wants)
 	}
 	if wants&wantGRO != 0 && in.SegmentSize != 0 {
@@ -105,9 +105,9 @@ func putReturnOptions(w *controlWriter, in *stack.Info) {
 // putPktInfo stores struct in_pktinfo: where a datagram arrived, local (the
 // address that an answer comes from) and its destination. What came over
 // loopback has arrived at the interface that has the address.
-func (s *Socket) putPktInfo(w *controlWriter, in *stack.Info, local [4]byte) {
+func (s *stackSocket) putPktInfo(w *controlWriter, in *stack.Info, local [4]byte) {
 	var data [12]byte
-	if s.ping() {
+	if s.isPing() {
 		local = [4]byte{} // Linux does not look for it here
 	}
 	binary.NativeEndian.PutUint32(data[:], uint32(in.Home))
@@ -126,7 +126,7 @@ func putInet(b []byte, ip [4]byte, port uint16) {
 // putTime stores the time stamps that the socket wants. A datagram without one,
 // since its link makes none, is stamped now, as Linux does when stamping was
 // turned on after its arrival.
-func (s *Socket) putTime(w *controlWriter, in *stack.Info, wants uint32) {
+func (s *stackSocket) putTime(w *controlWriter, in *stack.Info, wants uint32) {
 	ns := in.Time
 	if in.Clock == link.ClockNone {
 		ns = time.Now().UnixNano()
@@ -190,7 +190,7 @@ func putTimespec(b []byte, ns int64) {
 
 // parseControl makes send options of control messages (ip_cmsg_send and
 // udp_cmsg_send in Linux). EINVAL for what is malformed, unknown or out of range.
-func (s *Socket) parseControl(control []byte, o *stack.SendOptions) error {
+func (s *stackSocket) parseControl(control []byte, o *stack.SendOptions) error {
 	for len(control) >= cmsgHeaderLen {
 		c, rest, ok := NextCmsg(control)
 		if !ok {
@@ -264,7 +264,7 @@ const scmTSOptID = 81
 
 // parseSocketControl takes SO_TIMESTAMPING, with transmit flags only, the number
 // that the stamps are to have, SO_PRIORITY, SO_MARK and SCM_TXTIME.
-func (s *Socket) parseSocketControl(c Cmsg, o *stack.SendOptions) error {
+func (s *stackSocket) parseSocketControl(c Cmsg, o *stack.SendOptions) error {
 	switch c.Type {
 	case unix.SCM_RIGHTS, unix.SCM_CREDENTIALS:
 		return nil // AF_UNIX's: Linux passes over them
@@ -281,7 +281,7 @@ func (s *Socket) parseSocketControl(c Cmsg, o *stack.SendOptions) error {
 		}
 		o.StampID, o.HasStampID = uint32(c.Int()), true
 	case unix.SCM_TXTIME:
-		if _, on := s.oob.TxTime(); !on || len(c.Data) != 8 {
+		if _, on := s.k.TxTime(); !on || len(c.Data) != 8 {
 			return unix.EINVAL
 		}
 		o.TxTime = binary.NativeEndian.Uint64(c.Data)

@@ -48,7 +48,7 @@ type Epoll struct {
 
 	// ctl guards what is watched, and makes collectors take turns.
 	ctl     sync.Mutex
-	sockets map[*Socket]*epollItem
+	sockets map[*stackSocket]*epollItem
 	inner   map[*Epoll]*epollItem
 	kernel  kernelEpoll
 
@@ -60,7 +60,7 @@ type Epoll struct {
 // An epollItem is one watched socket or Epoll.
 type epollItem struct {
 	e      *Epoll
-	socket *Socket // or
+	socket *stackSocket // or
 	inner  *Epoll
 	watch  stack.Watch
 	// events are what is asked for, with epollPrivate; changed with ctl held.
@@ -84,7 +84,7 @@ const epollExclusiveOK = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLERR | unix.EPO
 // takes, which is nothing of the kernel's while no kernel descriptor is in it. The
 // stack's Close closes it too. ENETDOWN: the stack is closed.
 func (a *API) EpollCreate() (*Epoll, error) {
-	e := &Epoll{api: a, sockets: make(map[*Socket]*epollItem)}
+	e := &Epoll{api: a, sockets: make(map[*stackSocket]*epollItem)}
 	e.kernel.init()
 	if a.st.Closed() {
 		return nil, unix.ENETDOWN
@@ -101,14 +101,11 @@ func (a *API) EpollCreate() (*Epoll, error) {
 // is not, in it. EINVAL: an unknown op, or EPOLLEXCLUSIVE where it may not be.
 // EXDEV: a socket of another stack.
 func (e *Epoll) Ctl(op int, s *Socket, ev EpollEvent) error {
-	if s.oob == nil {
-		if !s.kernel.acquire() {
-			return unix.EBADF
-		}
-		defer s.kernel.release()
-		return e.CtlFd(op, s.kernel.fd, ev)
-	}
-	if s.oob.Closed() || e.closed() {
+	return s.epollCtl(e, op, ev)
+}
+
+func (s *stackSocket) epollCtl(e *Epoll, op int, ev EpollEvent) error {
+	if s.k.Closed() || e.closed() {
 		return unix.EBADF
 	}
 	if s.api.st != e.api.st {
@@ -133,7 +130,7 @@ func (e *Epoll) Ctl(op int, s *Socket, ev EpollEvent) error {
 	case unix.EPOLL_CTL_MOD:
 		return e.modifyLocked(it, ev)
 	default:
-		s.oob.Unwatch(&it.watch)
+		s.k.Unwatch(&it.watch)
 		e.removeLocked(it)
 		return nil
 	}
@@ -165,7 +162,7 @@ func mayCtl(op int, it *epollItem) error {
 // asked returns what an item asks for: errors and hang-ups always.
 func asked(events uint32) uint32 { return events&^unix.EPOLLWAKEUP | unix.EPOLLERR | unix.EPOLLHUP }
 
-func (e *Epoll) addSocketLocked(s *Socket, ev EpollEvent) error {
+func (e *Epoll) addSocketLocked(s *stackSocket, ev EpollEvent) error {
 	it := &epollItem{e: e, socket: s, data: ev.Data}
 	it.events.Store(asked(ev.Events))
 	it.watch.Exclusive = ev.Events&unix.EPOLLEXCLUSIVE != 0
@@ -175,7 +172,7 @@ func (e *Epoll) addSocketLocked(s *Socket, ev EpollEvent) error {
 	if e.fd.on.Load() {
 		s.tellTaken(it, e.settle)
 	}
-	if err := s.oob.Watch(&it.watch); err != nil {
+	if err := s.k.Watch(&it.watch); err != nil {
 		e.removeLocked(it)
 		return err
 	}
@@ -237,7 +234,7 @@ func (it *epollItem) poll() uint32 {
 		}
 		return want & stack.EventsIn
 	default:
-		return want & it.socket.oob.EventsOf(want)
+		return want & it.socket.k.EventsOf(want)
 	}
 }
 
@@ -279,7 +276,7 @@ func (e *Epoll) Close() error {
 	e.ctl.Lock()
 	e.closeFDLocked()
 	for s, it := range e.sockets {
-		s.oob.Unwatch(&it.watch)
+		s.k.Unwatch(&it.watch)
 		e.ready.remove(it)
 	}
 	for _, it := range e.inner {

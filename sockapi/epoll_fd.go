@@ -163,7 +163,7 @@ type takers struct {
 
 // tellTaken has f called for who whenever something has been taken from the
 // socket, by the rules of stack.Socket.SetTaken; nil ends that.
-func (s *Socket) tellTaken(who any, f func()) {
+func (s *stackSocket) tellTaken(who any, f func()) {
 	t := &s.takers
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -180,13 +180,13 @@ func (s *Socket) tellTaken(who any, f func()) {
 	}
 	t.list.Store(&list)
 	if len(list) == 0 {
-		s.oob.SetTaken(nil)
+		s.k.SetTaken(nil)
 		return
 	}
-	s.oob.SetTaken(s.taken)
+	s.k.SetTaken(s.taken)
 }
 
-func (s *Socket) taken() {
+func (s *stackSocket) taken() {
 	for _, t := range *s.takers.list.Load() {
 		t.f()
 	}

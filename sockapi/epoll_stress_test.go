@@ -77,7 +77,7 @@ func TestEpollNoLostWakeups(t *testing.T) {
 				case <-done:
 				case <-time.After(20 * time.Second):
 					for _, s := range socks {
-						t.Logf("%d drops, events %#x", s.oob.Drops(), s.oob.Events())
+						t.Logf("%d drops, events %#x", oobOf(s).Drops(), oobOf(s).Events())
 					}
 					t.Fatalf("stands still after %d of %d", got.Load(), sockets*each)
 				}

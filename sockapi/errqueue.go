@@ -12,31 +12,29 @@ import (
 // payload of the datagram that the error is about, its destination as the
 // name, and a struct sock_extended_err with the offender in a control message.
 // EAGAIN if the queue is empty.
-func (s *Socket) recvError(m *Msghdr, flags int) (int, error) {
-	if s.oob.Closed() {
-		return 0, unix.EBADF
+func (s *stackSocket) recvError(iov [][]byte, control []byte, flags int) (received, error) {
+	if s.k.Closed() {
+		return received{}, unix.EBADF
 	}
-	e, ok := s.oob.TakeQueuedError()
+	e, ok := s.k.TakeQueuedError()
 	if !ok {
-		return 0, unix.EAGAIN
+		return received{}, unix.EAGAIN
 	}
-	n := 0
-	for _, b := range m.Iov {
-		n += copy(b, e.Payload[n:])
+	r := received{flags: unix.MSG_ERRQUEUE | flags&unix.MSG_CMSG_CLOEXEC}
+	for _, b := range iov {
+		r.n += copy(b, e.Payload[r.n:])
 	}
-	m.Flags = unix.MSG_ERRQUEUE | flags&unix.MSG_CMSG_CLOEXEC
-	if n < len(e.Payload) {
-		m.Flags |= unix.MSG_TRUNC
+	if r.n < len(e.Payload) {
+		r.flags |= unix.MSG_TRUNC
 	}
-	m.Name = Sockaddr{}
 	if e.Origin != unix.SO_EE_ORIGIN_TIMESTAMPING && e.Origin != unix.SO_EE_ORIGIN_TXTIME {
-		m.Name = Inet4(e.Dst, e.DstPort)
+		r.name = Inet4(e.Dst, e.DstPort)
 	}
-	w := controlWriter{buf: m.Control}
+	w := controlWriter{buf: control}
 	s.putErrorControl(&w, &e)
-	m.ControlLen = w.n
-	m.Flags |= w.flags
-	return n, nil // with MSG_TRUNC too
+	r.controlLen = w.n
+	r.flags |= w.flags
+	return r, nil // its length is what was copied, with MSG_TRUNC too
 }
 
 // extendedErrLen is the length of struct sock_extended_err with the offender's
@@ -44,7 +42,7 @@ func (s *Socket) recvError(m *Msghdr, flags int) (int, error) {
 const extendedErrLen = 16 + 16
 
 // putErrorControl stores the control messages of an error.
-func (s *Socket) putErrorControl(w *controlWriter, e *stack.QueuedError) {
+func (s *stackSocket) putErrorControl(w *controlWriter, e *stack.QueuedError) {
 	wants := s.wants.Load()
 	if e.Origin == unix.SO_EE_ORIGIN_TIMESTAMPING {
 		if s.timestamping.Load()&unix.SOF_TIMESTAMPING_SOFTWARE != 0 {

@@ -47,9 +47,6 @@ const (
 	oobSendFlags = unix.MSG_DONTWAIT | unix.MSG_DONTROUTE | unix.MSG_CONFIRM | unix.MSG_NOSIGNAL | MSG_PROBE
 )
 
-// solicitTimeout is how long Solicit waits: EVL's net/ipv4_solicit_timeout.
-const solicitTimeout = 5 * time.Second
-
 // Date returns the time of CLOCK_MONOTONIC in d from now, for OobRecvmsg and
 // OobSendmsg.
 func (a *API) Date(d time.Duration) *unix.Timespec {
@@ -70,14 +67,6 @@ func (a *API) deadlineAt(date *unix.Timespec) (int64, error) {
 	return a.st.DeadlineAt(date.Nano()), nil
 }
 
-// expired returns ETIMEDOUT for EAGAIN if that is why a call has ended.
-func (a *API) expired(err error, flags int, deadline int64) error {
-	if err == unix.EAGAIN && flags&unix.MSG_DONTWAIT == 0 && deadline != stack.NoDeadline && a.st.Deadline(0) >= deadline {
-		return unix.ETIMEDOUT
-	}
-	return err
-}
-
 // OobRecvmsg receives one datagram, scattered over m.Iov (EVL's oob_recvmsg). It
 // waits until deadline, a time of CLOCK_MONOTONIC (see [API.Date]); nil: without
 // end. Flags: MSG_DONTWAIT, MSG_PEEK, and MSG_TIMESTAMP, which see at
@@ -93,39 +82,15 @@ func (s *Socket) OobRecvmsg(m *Msghdr, deadline *unix.Timespec, flags int) (int,
 	if flags&^oobRecvFlags != 0 {
 		return 0, s.orClosed(unix.EINVAL)
 	}
-	if s.oob == nil {
-		return s.oobRecvKernel(m, deadline, flags)
-	}
 	end, err := s.api.deadlineAt(deadline)
 	if err != nil {
 		return 0, s.orClosed(err)
 	}
-	flags |= int(s.nonblock.Load())
-	if flags&MSG_TIMESTAMP != 0 {
-		return s.recvTransmitTimes(m, end, flags)
+	r, err := s.oobRecvmsg(m.Iov, m.Control, flags, end)
+	if err != nil {
+		return 0, err
 	}
-	timed := s.oobTimes.Load()&EVL_SOF_TIMESTAMP_RX != 0 && len(m.Control) > 0
-	switch {
-	case timed && len(m.Control) < IOTimesLen:
-		return 0, s.orClosed(unix.EINVAL)
-	case len(m.Iov) > maxBuffers:
-		return 0, s.orClosed(unix.EMSGSIZE)
-	}
-	b := s.api.batch(1)
-	defer s.api.release(b)
-	b.in[0].Buffers = m.Iov
-	if _, err := s.oob.RecvMessages(b.in[:1], flags&recvStackFlags, end); err != nil {
-		return 0, s.api.expired(err, flags, end)
-	}
-	if !timed {
-		return s.storeMessage(m, &b.in[0], 0), nil
-	}
-	control := m.Control
-	m.Control = nil
-	n := s.storeMessage(m, &b.in[0], 0)
-	m.Control, m.Flags = control, m.Flags&^unix.MSG_CTRUNC
-	m.ControlLen = s.putReceiveTimes(control, &b.in[0].Info)
-	return n, nil
+	return r.store(m), nil
 }
 
 // OobSendmsg sends one datagram gathered from m.Iov to m.Name, or to the peer
@@ -140,44 +105,21 @@ func (s *Socket) OobRecvmsg(m *Msghdr, deadline *unix.Timespec, flags int) (int,
 // was given. EDESTADDRREQ: there is neither a name nor a peer. EINVAL: the name's
 // address or port is zero. Others as for Sendmsg. Hot path: no allocation.
 func (s *Socket) OobSendmsg(m *Msghdr, deadline *unix.Timespec, flags int) (int, error) {
-	if flags&^oobSendFlags != 0 || s.nowhere(m.Name) {
+	if flags&^oobSendFlags != 0 || s.nowhere(&m.Name) {
 		return 0, s.orClosed(unix.EINVAL)
-	}
-	if s.oob == nil {
-		return s.oobSendKernel(m, deadline, flags)
 	}
 	end, err := s.api.deadlineAt(deadline)
 	if err != nil {
 		return 0, s.orClosed(err)
 	}
-	flags |= int(s.nonblock.Load())
-	b := s.api.batch(1)
-	defer s.api.release(b)
-	n, err := b.fill(s, 0, m)
-	if err != nil {
-		return 0, s.orClosed(err)
-	}
-	const asks = MSG_PROBE | unix.MSG_DONTROUTE
-	if out := &b.out[0]; flags&asks != 0 {
-		if out.Options == nil {
-			b.opts[0] = stack.SendOptions{}
-			out.Options = &b.opts[0]
-		}
-		out.Options.Direct = flags&unix.MSG_DONTROUTE != 0
-	}
-	if _, err := s.oob.SendMessages(b.out[:1], flags&sendStackFlags&^unix.MSG_DONTROUTE, end); err != nil {
-		return 0, s.api.expired(err, flags, end)
-	}
-	if flags&MSG_PROBE != 0 && b.opts[0].Queued {
-		return 0, unix.EINPROGRESS
-	}
-	return n, nil
+	return s.oobSendmsg(m.Name, m.Iov, m.Control, flags, end)
 }
 
 // nowhere reports whether a name is one that EVL does not send to.
-func (s *Socket) nowhere(name Sockaddr) bool {
-	return name.Family == unix.AF_INET && s.domain == unix.AF_INET &&
-		(name.IP4() == [4]byte{} || name.Port == 0 && s.proto == unix.IPPROTO_UDP)
+func (s *Socket) nowhere(name *Sockaddr) bool {
+	k := s.is()
+	return name.Family == unix.AF_INET && k.domain == unix.AF_INET &&
+		(name.IP4() == [4]byte{} || name.Port == 0 && k.proto == unix.IPPROTO_UDP)
 }
 
 // OobRead receives one datagram into p, without end of time (EVL's oob_read).
@@ -204,14 +146,4 @@ func (s *Socket) OobWrite(p []byte) (int, error) {
 // EVL_NEIGH_MAYROUTE is not given. EINVAL: unknown flags. EAFNOSUPPORT: not IPv4.
 // ENETUNREACH: no route. EOPNOTSUPP: an in-band socket, whose neighbours are the
 // kernel's.
-func (s *Socket) Solicit(peer Sockaddr, flags int) error {
-	switch {
-	case s.oob == nil:
-		return s.orClosed(unix.EOPNOTSUPP)
-	case s.oob.Closed():
-		return unix.EBADF
-	case peer.Family != unix.AF_INET:
-		return unix.EAFNOSUPPORT
-	}
-	return s.oob.Solicit(peer.AddrPort().Addr(), solicitTimeout, stack.SolicitFlags(flags))
-}
+func (s *Socket) Solicit(peer Sockaddr, flags int) error { return s.solicit(peer, flags) }

@@ -77,21 +77,21 @@ func putIOTimes(b []byte, t stack.IOTimes, flags uint32) {
 
 func init() {
 	options[optionKey{unix.SOL_SOCKET, SO_TIMESTAMP_OOB}] = integer(
-		func(s *Socket) int { return int(s.oobTimes.Load()) },
-		func(s *Socket, v int) error {
+		func(s *stackSocket) int { return int(s.oobTimes.Load()) },
+		func(s *stackSocket, v int) error {
 			if v&^EVL_SOF_TIMESTAMPS != 0 {
 				return unix.EINVAL
 			}
 			s.oobTimes.Store(uint32(v))
-			s.oob.SetReceiveTimes(v&EVL_SOF_TIMESTAMP_RX != 0)
-			s.oob.SetTransmitTimes(v&EVL_SOF_TIMESTAMP_TX != 0)
+			s.k.SetReceiveTimes(v&EVL_SOF_TIMESTAMP_RX != 0)
+			s.k.SetTransmitTimes(v&EVL_SOF_TIMESTAMP_TX != 0)
 			return nil
 		})
 }
 
 // putReceiveTimes stores a datagram's times, and returns how many bytes: none if it
 // came before they were asked for.
-func (s *Socket) putReceiveTimes(control []byte, in *stack.Info) int {
+func (s *stackSocket) putReceiveTimes(control []byte, in *stack.Info) int {
 	if in.Delivered == 0 {
 		return 0
 	}
@@ -104,39 +104,38 @@ const timesAtOnce = 16
 
 // recvTransmitTimes is OobRecvmsg with MSG_TIMESTAMP. A record that does not fit
 // whole in a buffer is left for the next.
-func (s *Socket) recvTransmitTimes(m *Msghdr, end int64, flags int) (int, error) {
+func (s *stackSocket) recvTransmitTimes(iov [][]byte, end int64, flags int) (received, error) {
 	room := 0
-	for _, b := range m.Iov {
+	for _, b := range iov {
 		room += len(b) / IOTimesLen
 	}
 	if room == 0 {
-		return 0, s.orClosed(unix.EINVAL)
+		return received{}, s.orClosed(unix.EINVAL)
 	}
-	m.Name, m.Flags, m.ControlLen = Sockaddr{}, MSG_TIMESTAMP, 0
-	asked, total := s.oobTimes.Load(), 0
+	r, asked := received{flags: MSG_TIMESTAMP}, s.oobTimes.Load()
 	var times [timesAtOnce]stack.IOTimes
-	for _, b := range m.Iov {
+	for _, b := range iov {
 		for len(b) >= IOTimesLen {
-			n, lost, err := s.oob.TransmitTimes(times[:min(len(b)/IOTimesLen, timesAtOnce)], flags, end)
+			n, lost, err := s.k.TransmitTimes(times[:min(len(b)/IOTimesLen, timesAtOnce)], flags, end)
 			if err != nil {
-				if total > 0 {
-					return total, nil
+				if r.n > 0 {
+					return r, nil
 				}
-				return 0, s.api.expired(err, flags, end)
+				return received{}, s.api.expired(err, flags, end)
 			}
 			if n == 0 && !lost { // shut down
-				return total, nil
+				return r, nil
 			}
 			if lost {
-				m.Flags |= unix.MSG_TRUNC
+				r.flags |= unix.MSG_TRUNC
 			}
 			for _, t := range times[:n] {
 				putIOTimes(b, t, asked)
 				b = b[IOTimesLen:]
-				total += IOTimesLen
+				r.n += IOTimesLen
 			}
 			flags |= unix.MSG_DONTWAIT
 		}
 	}
-	return total, nil
+	return r, nil
 }

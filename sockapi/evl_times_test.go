@@ -127,7 +127,7 @@ func TestTransmitTimes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := s.oob.Events(); got&unix.EPOLLIN == 0 {
+	if got := oobOf(s).Events(); got&unix.EPOLLIN == 0 {
 		t.Errorf("events %#x do not tell of the records", got)
 	}
 	got, flags, err := transmitTimes(t, s, 100)
@@ -141,7 +141,7 @@ func TestTransmitTimes(t *testing.T) {
 		}
 		last = r.Device
 	}
-	if got := s.oob.Events(); got&unix.EPOLLIN != 0 {
+	if got := oobOf(s).Events(); got&unix.EPOLLIN != 0 {
 		t.Errorf("events %#x, but all records are read", got)
 	}
 	const many = 300

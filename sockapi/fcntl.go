@@ -1,14 +1,6 @@
 package sockapi
 
-import (
-	"unsafe"
-
-	"golang.org/x/sys/unix"
-)
-
-// Flags of F_SETFL that an out-of-band socket takes, beside O_NONBLOCK and
-// O_ASYNC: as on Linux' sockets they say something about files only.
-const statusKept = unix.O_APPEND | unix.O_NOATIME
+import "golang.org/x/sys/unix"
 
 // Fcntl is fcntl(2) with an integer argument. Out-of-band:
 //
@@ -23,95 +15,44 @@ const statusKept = unix.O_APPEND | unix.O_NOATIME
 //     kernel's. EINVAL: without it.
 //
 // EINVAL for others. An in-band socket takes all that the kernel knows.
-func (s *Socket) Fcntl(cmd, arg int) (int, error) {
-	if s.oob == nil {
-		return s.kernel.fcntl(cmd, arg)
-	}
-	if s.oob.Closed() {
-		return -1, unix.EBADF
-	}
+func (s *Socket) Fcntl(cmd, arg int) (int, error) { return s.fcntl(cmd, arg) }
+
+// Types of a FileOwner (fcntl(2)).
+const (
+	F_OWNER_TID  = 0 // a thread
+	F_OWNER_PID  = 1 // a process
+	F_OWNER_PGRP = 2 // a process group
+)
+
+// A FileOwner is who gets a socket's signals (struct f_owner_ex in fcntl(2)).
+type FileOwner struct {
+	Type int32 // F_OWNER_TID, F_OWNER_PID or F_OWNER_PGRP
+	PID  int32 // its number; 0: nobody
+}
+
+// FcntlOwner is fcntl(2) with unix.F_SETOWN_EX, which takes who gets the signals
+// from owner, or unix.F_GETOWN_EX, which stores it there; PID is 0 if it is gone.
+// EINVAL: another command, or no such type. ESRCH: there is no such thread,
+// process or group.
+func (s *Socket) FcntlOwner(cmd int, owner *FileOwner) error {
 	switch cmd {
-	case unix.F_GETFL:
-		return s.statusFlags(), nil
-	case unix.F_SETFL:
-		return setResult(s.setStatusFlags(arg))
-	case unix.F_SETOWN:
-		return setResult(s.setOwner(arg))
-	case unix.F_GETOWN:
-		return s.getOwner().number(), nil
-	case unix.F_SETSIG:
-		return setResult(s.setSignal(arg))
-	case unix.F_GETSIG:
-		return s.getSignal(), nil
-	case unix.F_GETFD:
-		return unix.FD_CLOEXEC, nil
-	case unix.F_SETFD:
-		if arg&unix.FD_CLOEXEC == 0 {
-			return -1, unix.EINVAL
+	case unix.F_SETOWN_EX:
+		return s.setOwner(*owner)
+	case unix.F_GETOWN_EX:
+		o, err := s.owner()
+		if err == nil {
+			*owner = o
 		}
-		return 0, nil
+		return err
 	default:
-		return -1, unix.EINVAL
+		return s.orClosed(unix.EINVAL)
 	}
 }
 
-// setResult is what fcntl(2) returns for what sets something.
-func setResult(err error) (int, error) {
-	if err != nil {
-		return -1, err
+// number is what F_GETOWN returns: a group's is negative.
+func (o FileOwner) number() int {
+	if o.Type == F_OWNER_PGRP {
+		return -int(o.PID)
 	}
-	return 0, nil
-}
-
-func (s *Socket) statusFlags() int {
-	flags := unix.O_RDWR | int(s.status.Load())
-	if s.nonblock.Load() != 0 {
-		flags |= unix.O_NONBLOCK
-	}
-	if s.isAsync() {
-		flags |= unix.O_ASYNC
-	}
-	return flags
-}
-
-func (s *Socket) setStatusFlags(flags int) error {
-	if flags&unix.O_DIRECT != 0 {
-		return unix.EINVAL
-	}
-	s.setAsync(flags&unix.O_ASYNC != 0)
-	s.status.Store(int32(flags & statusKept))
-	return s.SetNonblock(flags&unix.O_NONBLOCK != 0)
-}
-
-// fcntl makes the call on the descriptor. F_GETOWN goes by way of F_GETOWN_EX,
-// since a group's negative number would look like an errno.
-func (k *kernelSocket) fcntl(cmd, arg int) (int, error) {
-	if !k.acquire() {
-		return -1, unix.EBADF
-	}
-	defer k.release()
-	if cmd == unix.F_GETOWN {
-		return k.getOwner()
-	}
-	n, _, e := unix.Syscall(unix.SYS_FCNTL, uintptr(k.fd), uintptr(cmd), uintptr(arg))
-	if e != 0 {
-		return -1, e
-	}
-	return int(n), nil
-}
-
-func (k *kernelSocket) getOwner() (int, error) {
-	var owner FileOwner
-	if err := k.owner(unix.F_GETOWN_EX, &owner); err != nil {
-		return -1, err
-	}
-	return owner.number(), nil
-}
-
-// owner is F_SETOWN_EX or F_GETOWN_EX. The descriptor is held.
-func (k *kernelSocket) owner(cmd int, o *FileOwner) error {
-	if _, _, e := unix.Syscall(unix.SYS_FCNTL, uintptr(k.fd), uintptr(cmd), uintptr(unsafe.Pointer(o))); e != 0 {
-		return e
-	}
-	return nil
+	return int(o.PID)
 }

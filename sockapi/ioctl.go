@@ -2,9 +2,6 @@ package sockapi
 
 import (
 	"encoding/binary"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 // Requests of ioctl(2) that golang.org/x/sys/unix has no names for
@@ -34,42 +31,7 @@ const (
 //
 // Errors: ENOTTY: another request. EFAULT: arg is too short. ENODEV: no such
 // interface. EADDRNOTAVAIL: it has no address. ENOENT: there was no datagram.
-func (s *Socket) Ioctl(req uint, arg []byte) (n int, err error) {
-	if s.oob == nil {
-		return s.kernel.ioctl(req, arg)
-	}
-	if s.oob.Closed() {
-		return 0, unix.EBADF
-	}
-	switch req {
-	case FIONREAD, unix.SIOCOUTQ:
-		if s.typ == unix.SOCK_DGRAM && s.proto == unix.IPPROTO_ICMP {
-			return 0, unix.ENOTTY // Linux' ping sockets know neither
-		}
-		return storeInt(arg, s.queued(req))
-	case unix.SIOCGSTAMP, unix.SIOCGSTAMP_NEW:
-		return s.ioctlStamp(arg, false)
-	case unix.SIOCGSTAMPNS, unix.SIOCGSTAMPNS_NEW:
-		return s.ioctlStamp(arg, true)
-	case FIOGETOWN, unix.SIOCGPGRP:
-		return storeInt(arg, s.getOwner().number())
-	case FIONBIO, FIOASYNC, FIOSETOWN, unix.SIOCSPGRP:
-		return 0, s.ioctlSet(req, arg)
-	case unix.SIOCGIFCONF:
-		return s.api.ifconf(arg), nil
-	case unix.SIOCGIFNAME, unix.SIOCGIFFLAGS, unix.SIOCGIFADDR, unix.SIOCGIFDSTADDR, unix.SIOCGIFBRDADDR,
-		unix.SIOCGIFNETMASK, unix.SIOCGIFMTU, unix.SIOCGIFHWADDR, unix.SIOCGIFINDEX:
-		if len(arg) < ifreqLen {
-			return 0, unix.EFAULT
-		}
-		if err := s.api.ifreq(req, (*ifreq)(arg)); err != nil {
-			return 0, err
-		}
-		return ifreqLen, nil
-	default:
-		return 0, unix.ENOTTY
-	}
-}
+func (s *Socket) Ioctl(req uint, arg []byte) (n int, err error) { return s.ioctl(req, arg) }
 
 // IoctlInt is Ioctl for a request that returns an int.
 func (s *Socket) IoctlInt(req uint) (int, error) {
@@ -86,78 +48,4 @@ func (s *Socket) IoctlSetInt(req uint, v int) error {
 	binary.NativeEndian.PutUint32(b[:], uint32(v))
 	_, err := s.Ioctl(req, b[:])
 	return err
-}
-
-func storeInt(arg []byte, v int) (int, error) {
-	if len(arg) < 4 {
-		return 0, unix.EFAULT
-	}
-	binary.NativeEndian.PutUint32(arg, uint32(v))
-	return 4, nil
-}
-
-// queued returns how much there is to receive, or is still to be sent.
-func (s *Socket) queued(req uint) int {
-	if req == unix.SIOCOUTQ {
-		return s.oob.SendQueued()
-	}
-	n, _ := s.oob.NextLen()
-	return n
-}
-
-// ioctlSet sets what Fcntl sets too.
-func (s *Socket) ioctlSet(req uint, arg []byte) error {
-	if len(arg) < 4 {
-		return unix.EFAULT
-	}
-	v := int(int32(binary.NativeEndian.Uint32(arg)))
-	switch req {
-	case FIONBIO:
-		return s.SetNonblock(v != 0)
-	case FIOASYNC:
-		s.setAsync(v != 0)
-		return nil
-	default:
-		return s.setOwner(v)
-	}
-}
-
-// ioctlScratch is more than any request without a size in its number reads or
-// writes, but for those with a pointer in them.
-const ioctlScratch = 256
-
-// ioctl makes the call with a copy of arg, behind which there is room for what
-// the kernel might write if it is too short.
-func (k *kernelSocket) ioctl(req uint, arg []byte) (int, error) {
-	if !k.acquire() {
-		return 0, unix.EBADF
-	}
-	defer k.release()
-	if req == unix.SIOCGIFCONF {
-		return k.ifconf(arg)
-	}
-	size := max(ioctlScratch, len(arg), int(req>>16&0x3fff)) // _IOC_SIZE
-	b := make([]byte, size)
-	copy(b, arg)
-	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(k.fd), uintptr(req), uintptr(unsafe.Pointer(&b[0]))); e != 0 {
-		return 0, e
-	}
-	return copy(arg, b), nil
-}
-
-// ifconf fills buf with structs ifreq.
-func (k *kernelSocket) ifconf(buf []byte) (int, error) {
-	var conf struct { // struct ifconf
-		n   int32
-		buf *byte
-	}
-	conf.n, conf.buf = int32(len(buf)), unsafe.SliceData(buf)
-	if buf == nil {
-		conf.buf = nil
-	}
-	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(k.fd), unix.SIOCGIFCONF, uintptr(unsafe.Pointer(&conf)))
-	if e != 0 {
-		return 0, e
-	}
-	return int(conf.n), nil
 }

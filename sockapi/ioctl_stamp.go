@@ -59,7 +59,7 @@ func (p *stamp) ask() (int64, error) {
 }
 
 // ioctlStamp stores the time as a struct timeval or timespec.
-func (s *Socket) ioctlStamp(arg []byte, nano bool) (int, error) {
+func (s *stackSocket) ioctlStamp(arg []byte, nano bool) (int, error) {
 	if len(arg) < timevalLen {
 		return 0, unix.EFAULT
 	}

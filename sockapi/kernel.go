@@ -1,47 +1,22 @@
 package sockapi
 
 import (
-	"sync/atomic"
-	"time"
+	"unsafe"
 
+	"github.com/outband/outband/sockapi/internal/kernel"
+	"github.com/outband/outband/stack"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
-// A kernelSocket is an in-band socket: a file descriptor, and the system calls
-// on it. Nothing is between the caller and the kernel: arguments, results,
-// flags, addresses and errnos are its own, so that it is also what out-of-band
-// sockets are compared with.
-//
-// The descriptor never is in Go's netpoller. A call that waits, waits in the
-// system call, as it would in C, and holds a thread for as long.
-//
-// # Signals
-//
-// A program in Go gets signals that it did not ask for. The runtime has the
-// kernel restart what they interrupt (SA_RESTART); what Linux does not restart,
-// because the socket has a time-out (signal(7)), is called again here. That
-// starts SO_RCVTIMEO and SO_SNDTIMEO anew, so that an interrupted call may last
-// up to twice as long, and no longer, than its time-out. EINTR is never
-// returned.
-//
-// # Close
-//
-// Linux' close does not wake those who wait on a descriptor, and gives its
-// number to the next who opens a file. Here the number stays the socket's until
-// the last call has left, and [kernelSocket.wake] has them leave.
+// A kernelSocket is an in-band socket. Nothing is between the caller and the kernel:
+// arguments, results, flags, addresses and errnos are its own, so that it is also
+// what out-of-band sockets are compared with.
 type kernelSocket struct {
-	fd     int
-	domain int
-	// calls counts the calls in flight, with closing added by close.
-	calls atomic.Int64
-	// timed is whether the socket has had a time-out.
-	timed atomic.Bool
-	// lent are the time-outs that wake has set.
-	lent []int
+	kind
+	api *API
+	k   *kernel.Socket
 }
-
-// closing is added to calls when a socket is closed.
-const closing = 1 << 62
 
 // kernelTypeFlags are the flags in a socket's type that the kernel knows.
 const kernelTypeFlags = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
@@ -53,97 +28,157 @@ func (a *API) openKernel(domain, typ, proto int) (*Socket, error) {
 	if e != 0 {
 		return nil, e
 	}
-	return a.inband(int(fd), domain, typ, proto), nil
+	return a.inband(kernel.New(int(fd), domain), kind{domain, typ, proto}), nil
 }
 
-// inband makes a Socket of a descriptor.
-func (a *API) inband(fd, domain, typ, proto int) *Socket {
-	return &Socket{
-		api:    a,
-		kernel: &kernelSocket{fd: fd, domain: domain},
-		domain: domain, typ: typ &^ kernelTypeFlags, proto: proto,
-	}
+// inband makes a Socket of one of the kernel's.
+func (a *API) inband(k *kernel.Socket, is kind) *Socket {
+	is.typ &^= kernelTypeFlags
+	return &Socket{&kernelSocket{kind: is, api: a, k: k}, a}
 }
 
-// acquire begins a call: until release the descriptor is the socket's. It
-// reports false, for EBADF, if the socket is closed.
-func (k *kernelSocket) acquire() bool {
-	for {
-		n := k.calls.Load()
-		if n >= closing {
-			return false
+// Socketpair opens two in-band sockets connected with each other
+// (socketpair(2)), which only AF_UNIX has: EOPNOTSUPP for others.
+func (a *API) Socketpair(domain, typ, proto int) ([2]*Socket, error) {
+	if typ&SOCK_OOB != 0 {
+		// As Linux does, what is wrong with the sockets comes first.
+		s, err := a.Socket(domain, typ, proto)
+		if err != nil {
+			return [2]*Socket{}, err
 		}
-		if k.calls.CompareAndSwap(n, n+1) {
-			return true
-		}
+		_ = s.Close()
+		return [2]*Socket{}, unix.EOPNOTSUPP
 	}
-}
-
-// release ends a call. The last one of a closing socket gives the descriptor back.
-func (k *kernelSocket) release() {
-	if k.calls.Add(-1) == closing {
-		k.restoreTimeouts()
-		_ = unix.Close(k.fd) // Close has returned, or is about to return nil
-	}
-}
-
-// close closes the socket. Calls that wait on it return EBADF, and have
-// returned when close does, so that its port is free.
-func (k *kernelSocket) close() error {
-	n := k.calls.Load()
-	for n < closing && !k.calls.CompareAndSwap(n, n+closing+1) { // a call of its own
-		n = k.calls.Load()
-	}
-	switch {
-	case n >= closing:
-		return unix.EBADF
-	case n == 0: // nobody else is in a call, nor ever will be
-		k.calls.Add(-1)
-		return unix.Close(k.fd)
-	}
-	k.wake(ownThreads)
-	return nil
-}
-
-// An interruption decides whether a call that a signal interrupted is made
-// again.
-type interruption struct {
-	k      *kernelSocket
-	option int // SO_RCVTIMEO or SO_SNDTIMEO
-	began  time.Time
-}
-
-// begin starts an operation that waits as the option says.
-func (k *kernelSocket) begin(option int) interruption {
-	i := interruption{k: k, option: option}
-	if k.timed.Load() {
-		i.began = time.Now()
-	}
-	return i
-}
-
-// result returns what a call's errno means: EINTR to call again, EBADF if the
-// socket has been closed, or timeout if its time-out has passed meanwhile.
-func (i *interruption) result(e, timeout unix.Errno) unix.Errno {
-	switch {
-	case e != unix.EINTR:
-		return e
-	case i.k.calls.Load() >= closing:
-		return unix.EBADF
-	case i.began.IsZero():
-		return e
-	}
-	tv, err := unix.GetsockoptTimeval(i.k.fd, unix.SOL_SOCKET, i.option)
-	if err == nil && tv.Nano() != 0 && time.Since(i.began) >= time.Duration(tv.Nano()) {
-		return timeout
-	}
-	return e
-}
-
-// failed returns an errno as an error.
-func failed(e unix.Errno) error {
+	var fds [2]int32
+	_, _, e := unix.Syscall6(unix.SYS_SOCKETPAIR, uintptr(domain), uintptr(typ|unix.SOCK_CLOEXEC), uintptr(proto),
+		uintptr(unsafe.Pointer(&fds)), 0, 0)
 	if e != 0 {
-		return e
+		return [2]*Socket{}, e
 	}
-	return nil
+	is := kind{domain, typ, proto}
+	return [2]*Socket{
+		a.inband(kernel.New(int(fds[0]), domain), is),
+		a.inband(kernel.New(int(fds[1]), domain), is),
+	}, nil
 }
+
+func (s *kernelSocket) outOfBand() bool { return false }
+
+func (s *kernelSocket) closed() bool { return s.k.Closed() }
+
+func (s *kernelSocket) setNonblock(on bool) error { return s.k.SetNonblock(on) }
+
+func (s *kernelSocket) bind(local Sockaddr) error {
+	var buf kernel.Name
+	n := local.encode((*[addrSize]byte)(&buf))
+	return s.k.Bind(buf[:n])
+}
+
+func (s *kernelSocket) connect(peer Sockaddr) error {
+	var buf kernel.Name
+	n := peer.encode((*[addrSize]byte)(&buf))
+	return s.k.Connect(buf[:n])
+}
+
+func (s *kernelSocket) getsockname() (Sockaddr, error) {
+	var buf kernel.Name
+	n, err := s.k.Getsockname(&buf)
+	return decoded(&buf, n, err)
+}
+
+func (s *kernelSocket) getpeername() (Sockaddr, error) {
+	var buf kernel.Name
+	n, err := s.k.Getpeername(&buf)
+	return decoded(&buf, n, err)
+}
+
+// decoded returns the address in name, unless there was an error.
+func decoded(name *kernel.Name, n int, err error) (Sockaddr, error) {
+	if err != nil {
+		return Sockaddr{}, err
+	}
+	return decodeSockaddr((*[addrSize]byte)(name), n), nil
+}
+
+func (s *kernelSocket) listen(backlog int) error { return s.k.Listen(backlog) }
+
+func (s *kernelSocket) accept(flags int) (*Socket, Sockaddr, error) {
+	var buf kernel.Name
+	c, n, err := s.k.Accept(flags, &buf)
+	if err != nil {
+		return nil, Sockaddr{}, err
+	}
+	return s.api.inband(c, s.kind), decodeSockaddr((*[addrSize]byte)(&buf), n), nil
+}
+
+func (s *kernelSocket) shutdown(how int) error { return s.k.Shutdown(how) }
+
+func (s *kernelSocket) close() error { return s.k.Close() }
+
+func (s *kernelSocket) setsockopt(level, name int, value []byte) error {
+	return s.k.Setsockopt(level, name, value)
+}
+
+func (s *kernelSocket) getsockopt(level, name int, value []byte) (int, error) {
+	return s.k.Getsockopt(level, name, value)
+}
+
+func (s *kernelSocket) attachFilter(program []bpf.RawInstruction) error {
+	return s.k.AttachProgram(unix.SO_ATTACH_FILTER, program)
+}
+
+func (s *kernelSocket) attachReusePort(program []bpf.RawInstruction) error {
+	return s.k.AttachProgram(unix.SO_ATTACH_REUSEPORT_CBPF, program)
+}
+
+func (s *kernelSocket) fcntl(cmd, arg int) (int, error) {
+	if cmd != unix.F_GETOWN {
+		return s.k.Fcntl(cmd, arg)
+	}
+	o, err := s.owner()
+	if err != nil {
+		return -1, err
+	}
+	return o.number(), nil
+}
+
+func (s *kernelSocket) owner() (FileOwner, error) {
+	o, err := s.k.Owner()
+	return FileOwner(o), err
+}
+
+func (s *kernelSocket) setOwner(o FileOwner) error { return s.k.SetOwner(kernel.Owner(o)) }
+
+func (s *kernelSocket) ioctl(req uint, arg []byte) (int, error) { return s.k.Ioctl(req, arg) }
+
+func (s *kernelSocket) pollFD() (int, error) {
+	if s.k.Closed() {
+		return -1, unix.EBADF
+	}
+	return s.k.FD(), nil
+}
+
+func (s *kernelSocket) epollCtl(e *Epoll, op int, ev EpollEvent) error {
+	fd, err := s.holdFD()
+	if err != nil {
+		return err
+	}
+	defer s.releaseFD()
+	return e.CtlFd(op, fd, ev)
+}
+
+func (s *kernelSocket) holdFD() (int, error) {
+	if !s.k.Acquire() {
+		return -1, unix.EBADF
+	}
+	return s.k.FD(), nil
+}
+
+func (s *kernelSocket) releaseFD() { s.k.Release() }
+
+// events and watch are not for the kernel's sockets: their descriptors tell.
+func (s *kernelSocket) events(uint32) uint32 { return 0 }
+
+func (s *kernelSocket) watch(*stack.Watch) bool { return false }
+
+func (s *kernelSocket) unwatch(*stack.Watch) {}

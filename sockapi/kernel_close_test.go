@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outband/outband/sockapi/internal/kernel"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,11 +16,11 @@ import (
 func awaitWaiters(t testing.TB, fd, n int) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); runtime.Gosched() {
-		tasks, err := os.ReadDir(ownThreads)
-		ok(t, ownThreads, err)
+		tasks, err := os.ReadDir(kernel.OwnThreads)
+		ok(t, kernel.OwnThreads, err)
 		waiting := 0
 		for _, task := range tasks {
-			if call, err := os.ReadFile(ownThreads + "/" + task.Name() + "/syscall"); err == nil && waitsOn(call, fd) {
+			if call, err := os.ReadFile(kernel.OwnThreads + "/" + task.Name() + "/syscall"); err == nil && kernel.WaitsOn(call, fd) {
 				waiting++
 			} else if os.IsPermission(err) {
 				t.Skip("may not see what threads wait for")
@@ -84,7 +85,7 @@ func TestCloseWakes(t *testing.T) {
 			for range waiters {
 				go func() { errs <- tt.call(s) }()
 			}
-			awaitWaiters(t, s.kernel.fd, waiters)
+			awaitWaiters(t, kernelOf(s).FD(), waiters)
 			start := time.Now()
 			ok(t, "Close", s.Close())
 			for range waiters {
@@ -109,22 +110,9 @@ func TestCloseWakesSender(t *testing.T) {
 	want(t, "Send", err, unix.EAGAIN)
 	done := make(chan error)
 	go func() { _, err := pair[0].Send(b, 0); done <- err }()
-	awaitWaiters(t, pair[0].kernel.fd, 1)
+	awaitWaiters(t, kernelOf(pair[0]).FD(), 1)
 	ok(t, "Close", pair[0].Close())
 	want(t, "Send", <-done, unix.EBADF)
-}
-
-func TestCloseWakesWithoutProc(t *testing.T) {
-	s := inband(t, inbandAPI(t), unix.AF_INET, unix.SOCK_DGRAM, 0)
-	done := make(chan error)
-	go func() { done <- recv1(s) }()
-	awaitWaiters(t, s.kernel.fd, 1)
-	s.kernel.calls.Add(closing + 1)
-	s.kernel.wake(t.TempDir() + "/none")
-	want(t, "Recv", <-done, nil) // what a shutdown gives: nothing
-	for s.kernel.calls.Load() != closing {
-		runtime.Gosched()
-	}
 }
 
 func TestCloseFreesPort(t *testing.T) {
@@ -134,7 +122,7 @@ func TestCloseFreesPort(t *testing.T) {
 	done := make(chan error)
 	for range 50 {
 		go func() { done <- recv1(s) }()
-		awaitWaiters(t, s.kernel.fd, 1)
+		awaitWaiters(t, kernelOf(s).FD(), 1)
 		ok(t, "Close", s.Close())
 		next, err := a.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 		ok(t, "Socket", err)
@@ -149,13 +137,13 @@ func TestCloseFreesPort(t *testing.T) {
 func TestCloseLeavesOthers(t *testing.T) {
 	a := inbandAPI(t)
 	s, peer := inband(t, a, unix.AF_INET, unix.SOCK_DGRAM, 0), inband(t, a, unix.AF_INET, unix.SOCK_DGRAM, 0)
-	fd, err := unix.FcntlInt(uintptr(s.kernel.fd), unix.F_DUPFD_CLOEXEC, 0)
+	fd, err := unix.FcntlInt(uintptr(kernelOf(s).FD()), unix.F_DUPFD_CLOEXEC, 0)
 	ok(t, "dup", err)
 	defer unix.Close(fd)
 	to := sockname(t, s)
 	done := make(chan error)
 	go func() { done <- recv1(s) }()
-	awaitWaiters(t, s.kernel.fd, 1)
+	awaitWaiters(t, kernelOf(s).FD(), 1)
 	ok(t, "Close", s.Close())
 	want(t, "Recv", <-done, unix.EBADF)
 	_, err = peer.Sendto([]byte("x"), 0, to)
@@ -278,12 +266,12 @@ func TestCloseAmongBystanders(t *testing.T) {
 func TestCloseLeavesTimeouts(t *testing.T) {
 	s := inband(t, inbandAPI(t), unix.AF_INET, unix.SOCK_DGRAM, 0)
 	ok(t, "SO_SNDTIMEO", s.SetsockoptTimeval(unix.SOL_SOCKET, unix.SO_SNDTIMEO, time.Minute))
-	fd, err := unix.FcntlInt(uintptr(s.kernel.fd), unix.F_DUPFD_CLOEXEC, 0)
+	fd, err := unix.FcntlInt(uintptr(kernelOf(s).FD()), unix.F_DUPFD_CLOEXEC, 0)
 	ok(t, "dup", err)
 	defer unix.Close(fd)
 	done := make(chan error)
 	go func() { done <- recv1(s) }()
-	awaitWaiters(t, s.kernel.fd, 1)
+	awaitWaiters(t, kernelOf(s).FD(), 1)
 	ok(t, "Close", s.Close())
 	want(t, "Recv", <-done, unix.EBADF)
 	for option, want := range map[int]int64{unix.SO_RCVTIMEO: 0, unix.SO_SNDTIMEO: 60} {
@@ -301,8 +289,8 @@ func TestSignalsDoNotInterrupt(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- recv1(s) }()
 		for range 20 {
-			awaitWaiters(t, s.kernel.fd, 1)
-			interruptThreads(ownThreads, s.kernel.fd)
+			awaitWaiters(t, kernelOf(s).FD(), 1)
+			kernel.InterruptThreads(kernel.OwnThreads, kernelOf(s).FD())
 		}
 		_, err := peer.Sendto([]byte("x"), 0, sockname(t, s))
 		ok(t, "Sendto", err)
@@ -327,22 +315,7 @@ func TestSignalsDoNotProlong(t *testing.T) {
 			}
 			return
 		default:
-			interruptThreads(ownThreads, s.kernel.fd)
-		}
-	}
-}
-
-func TestWaitsOn(t *testing.T) {
-	for call, want := range map[string]bool{
-		"45 0x7 0xc000 0x1 0x0 0x0 0x0 0x7ffd 0x46\n": true,
-		"45 0x8 0x7 0x1 0x0 0x0 0x0 0x7ffd 0x46\n":    false,
-		"running\n":         false,
-		"-1 0x7ffd 0x46\n":  false,
-		"":                  false,
-		"45 seven 0x7 0x46": false,
-	} {
-		if got := waitsOn([]byte(call), 7); got != want {
-			t.Errorf("waitsOn(%q) = %v", call, got)
+			kernel.InterruptThreads(kernel.OwnThreads, kernelOf(s).FD())
 		}
 	}
 }

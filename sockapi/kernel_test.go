@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outband/outband/sockapi/internal/kernel"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -271,13 +272,13 @@ func TestInbandFlags(t *testing.T) {
 		"FD_CLOEXEC": {unix.F_GETFD, unix.FD_CLOEXEC},
 		"O_NONBLOCK": {unix.F_GETFL, unix.O_NONBLOCK},
 	} {
-		v, err := unix.FcntlInt(uintptr(s.kernel.fd), flag.cmd, 0)
+		v, err := unix.FcntlInt(uintptr(kernelOf(s).FD()), flag.cmd, 0)
 		if err != nil || v&flag.bit == 0 {
 			t.Errorf("%s is not set: %#x, %v", name, v, err)
 		}
 	}
-	if s.typ != unix.SOCK_DGRAM {
-		t.Errorf("type %#x", s.typ)
+	if s.is().typ != unix.SOCK_DGRAM {
+		t.Errorf("type %#x", s.is().typ)
 	}
 }
 
@@ -326,10 +327,10 @@ func TestInbandMessages(t *testing.T) {
 
 	// More buffers than fit the stack, and more than Linux takes.
 	many := Msghdr{Name: sockname(t, there)}
-	for range 3 * fewBuffers {
+	for range 3 * kernel.FewBuffers {
 		many.Iov = append(many.Iov, []byte("x"))
 	}
-	if n, err := here.Sendmsg(&many, 0); n != 3*fewBuffers || err != nil {
+	if n, err := here.Sendmsg(&many, 0); n != 3*kernel.FewBuffers || err != nil {
 		t.Errorf("Sendmsg of many: %d, %v", n, err)
 	}
 	for range 1025 {

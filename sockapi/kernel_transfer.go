@@ -1,160 +1,167 @@
 package sockapi
 
 import (
-	"unsafe"
+	"time"
 
+	"github.com/outband/outband/sockapi/internal/kernel"
+	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
 
-// fewBuffers is how many buffers of a message cost no allocation.
-const fewBuffers = 8
+func (s *kernelSocket) recv(p []byte, flags int) (int, error) {
+	var from kernel.Name
+	n, _, err := s.k.Recvfrom(p, flags, &from)
+	return n, err
+}
 
-// recvfrom receives into p. Hot path: no allocation (but for the path of an
-// AF_UNIX source).
-func (k *kernelSocket) recvfrom(p []byte, flags int) (int, Sockaddr, error) {
-	if !k.acquire() {
-		return 0, Sockaddr{}, unix.EBADF
+// recvfrom costs no allocation but for the path of an AF_UNIX source.
+func (s *kernelSocket) recvfrom(p []byte, flags int) (int, Sockaddr, error) {
+	var from kernel.Name
+	n, size, err := s.k.Recvfrom(p, flags, &from)
+	if err != nil {
+		return 0, Sockaddr{}, err
 	}
-	defer k.release()
-	var from [addrSize]byte
-	i := k.begin(unix.SO_RCVTIMEO)
-	for {
-		size := uint32(addrSize)
-		n, _, e := unix.Syscall6(unix.SYS_RECVFROM, uintptr(k.fd),
-			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags),
-			uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&size)))
-		switch e = i.result(e, unix.EAGAIN); e {
-		case 0:
-			return int(n), decodeSockaddr(&from, int(size)), nil
-		case unix.EINTR:
-		default:
-			return 0, Sockaddr{}, e
+	return n, decodeSockaddr((*[addrSize]byte)(&from), size), nil
+}
+
+func (s *kernelSocket) recvmsg(iov [][]byte, control []byte, flags int) (received, error) {
+	var from kernel.Name
+	r, err := s.k.Recvmsg(iov, control, flags, &from)
+	if err != nil {
+		return received{}, err
+	}
+	return receivedOf(&r, &from), nil
+}
+
+// receivedOf returns what the kernel says of a message from an address.
+func receivedOf(r *kernel.Result, from *kernel.Name) received {
+	return received{
+		n:          r.N,
+		name:       decodeSockaddr((*[addrSize]byte)(from), r.Name),
+		controlLen: r.ControlLen,
+		flags:      r.Flags,
+	}
+}
+
+func (s *kernelSocket) recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration) (int, error) {
+	b := kernel.NewBatch(len(msgs), buffersOf(msgs))
+	defer b.Free()
+	for i := range msgs {
+		b.SetReceive(i, msgs[i].Hdr.Iov, msgs[i].Hdr.Control)
+	}
+	n, err := s.k.Recvmmsg(b, flags, timeout)
+	for i := range msgs[:n] {
+		result := b.Received(i)
+		r := receivedOf(&result, b.Name(i))
+		msgs[i].Len = r.store(&msgs[i].Hdr)
+	}
+	return n, err
+}
+
+// buffersOf returns how many buffers messages have together.
+func buffersOf(msgs []Mmsghdr) int {
+	n := 0
+	for i := range msgs {
+		n += len(msgs[i].Hdr.Iov)
+	}
+	return n
+}
+
+func (s *kernelSocket) send(p []byte, flags int) (int, error) { return s.k.Sendto(p, flags, nil) }
+
+func (s *kernelSocket) sendto(p []byte, flags int, to Sockaddr) (int, error) {
+	if to.IsZero() {
+		return s.k.Sendto(p, flags, nil)
+	}
+	var buf kernel.Name
+	n := to.encode((*[addrSize]byte)(&buf))
+	return s.k.Sendto(p, flags, buf[:n])
+}
+
+func (s *kernelSocket) sendmsg(to Sockaddr, iov [][]byte, control []byte, flags int) (int, error) {
+	if to.IsZero() {
+		return s.k.Sendmsg(nil, iov, control, flags)
+	}
+	var buf kernel.Name
+	n := to.encode((*[addrSize]byte)(&buf))
+	return s.k.Sendmsg(buf[:n], iov, control, flags)
+}
+
+func (s *kernelSocket) sendmmsg(msgs []Mmsghdr, flags int) (int, error) {
+	msgs = msgs[:min(len(msgs), kernel.MaxMessages)]
+	b := kernel.NewBatch(len(msgs), buffersOf(msgs))
+	defer b.Free()
+	for i := range msgs {
+		m, name := &msgs[i].Hdr, 0
+		if !m.Name.IsZero() {
+			name = m.Name.encode((*[addrSize]byte)(b.Name(i)))
 		}
+		b.SetSend(i, name, m.Iov, m.Control)
 	}
+	n, err := s.k.Sendmmsg(b, flags)
+	for i := range msgs[:n] {
+		msgs[i].Len = b.Sent(i)
+	}
+	return n, err
 }
 
-// sendto sends p to an address, or with the zero one without. Hot path: no
-// allocation.
-func (k *kernelSocket) sendto(p []byte, flags int, to Sockaddr) (int, error) {
-	if !k.acquire() {
-		return 0, unix.EBADF
+// EVL's calls. Without a deadline they wait in the kernel's call; with one in
+// ppoll(2), between attempts that do not wait.
+
+// oobSlice is how long a ppoll(2) lasts at most: until then a Close from elsewhere
+// goes unnoticed.
+const oobSlice = 20 * time.Millisecond
+
+// oobRecvmsg has no times of what was sent.
+func (s *kernelSocket) oobRecvmsg(iov [][]byte, control []byte, flags int, end int64) (r received, err error) {
+	if flags&MSG_TIMESTAMP != 0 {
+		return r, s.orClosed(unix.EINVAL)
 	}
-	defer k.release()
-	var buf [addrSize]byte
-	var name *[addrSize]byte
-	size := 0
-	if !to.IsZero() {
-		name, size = &buf, to.encode(&buf)
+	err = s.until(end, flags, unix.POLLIN, func(wait int) error {
+		r, err = s.recvmsg(iov, control, flags|wait)
+		return err
+	})
+	return r, err
+}
+
+// oobSendmsg asks for nothing by MSG_PROBE, which has another meaning for the kernel:
+// it answers for its neighbours.
+func (s *kernelSocket) oobSendmsg(to Sockaddr, iov [][]byte, control []byte, flags int, end int64) (n int, err error) {
+	err = s.until(end, flags, unix.POLLOUT, func(wait int) error {
+		n, err = s.sendmsg(to, iov, control, flags&^MSG_PROBE|wait)
+		return err
+	})
+	return n, err
+}
+
+// until makes attempts until one has not had to wait, or the deadline is there.
+// attempt is given MSG_DONTWAIT or 0.
+func (s *kernelSocket) until(end int64, flags int, events int16, attempt func(wait int) error) error {
+	wait := unix.MSG_DONTWAIT
+	if end == stack.NoDeadline {
+		wait = 0
 	}
-	i := k.begin(unix.SO_SNDTIMEO)
 	for {
-		n, _, e := unix.Syscall6(unix.SYS_SENDTO, uintptr(k.fd),
-			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags),
-			uintptr(unsafe.Pointer(name)), uintptr(size))
-		switch e = i.result(e, unix.EAGAIN); e {
-		case 0:
-			return int(n), nil
-		case unix.EINTR:
-		default:
-			return 0, e
+		err := attempt(wait)
+		if err != unix.EAGAIN || flags&unix.MSG_DONTWAIT != 0 || s.k.Nonblocking() {
+			return err
 		}
-	}
-}
-
-// recvmsg receives a message. Descriptors in its control messages have
-// FD_CLOEXEC, as the socket's own has.
-func (k *kernelSocket) recvmsg(m *Msghdr, flags int) (int, error) {
-	if !k.acquire() {
-		return 0, unix.EBADF
-	}
-	defer k.release()
-	var name [addrSize]byte
-	var few [fewBuffers]unix.Iovec
-	added := k.addedRecvFlags(flags)
-	i := k.begin(unix.SO_RCVTIMEO)
-	for {
-		h := receiveHeader(m, &name, appendIovecs(few[:0], m.Iov))
-		n, _, e := unix.Syscall(unix.SYS_RECVMSG, uintptr(k.fd), uintptr(unsafe.Pointer(&h)), uintptr(flags|added))
-		switch e = i.result(e, unix.EAGAIN); e {
-		case 0:
-			storeReceived(m, &h, &name, added)
-			return int(n), nil
-		case unix.EINTR:
-		default:
-			return 0, e
+		if wait == 0 {
+			continue // SO_RCVTIMEO or SO_SNDTIMEO, which do not count here
 		}
-	}
-}
-
-// sendmsg sends a message.
-func (k *kernelSocket) sendmsg(m *Msghdr, flags int) (int, error) {
-	if !k.acquire() {
-		return 0, unix.EBADF
-	}
-	defer k.release()
-	var name [addrSize]byte
-	var few [fewBuffers]unix.Iovec
-	i := k.begin(unix.SO_SNDTIMEO)
-	for {
-		h := sendHeader(m, &name, appendIovecs(few[:0], m.Iov))
-		n, _, e := unix.Syscall(unix.SYS_SENDMSG, uintptr(k.fd), uintptr(unsafe.Pointer(&h)), uintptr(flags))
-		switch e = i.result(e, unix.EAGAIN); e {
-		case 0:
-			return int(n), nil
-		case unix.EINTR:
-		default:
-			return 0, e
+		left := time.Duration(end - s.api.st.Deadline(0))
+		if left <= 0 {
+			return unix.ETIMEDOUT
 		}
+		s.k.Await(events, min(left, oobSlice))
 	}
 }
 
-// addedRecvFlags returns the flags that a receiving call has beside its
-// caller's.
-func (k *kernelSocket) addedRecvFlags(flags int) int {
-	if k.domain == unix.AF_UNIX {
-		return unix.MSG_CMSG_CLOEXEC &^ flags
-	}
-	return 0
-}
+func (s *kernelSocket) solicit(Sockaddr, int) error { return s.orClosed(unix.EOPNOTSUPP) }
 
-// appendIovecs appends the kernel's view of buffers.
-func appendIovecs(iov []unix.Iovec, buffers [][]byte) []unix.Iovec {
-	for _, b := range buffers {
-		v := unix.Iovec{Base: unsafe.SliceData(b)}
-		v.SetLen(len(b))
-		iov = append(iov, v)
+func (s *kernelSocket) orClosed(err error) error {
+	if s.k.Closed() {
+		return unix.EBADF
 	}
-	return iov
-}
-
-// receiveHeader returns m for receiving. It and sendHeader return what the
-// caller has on its stack; storing it by a pointer would move it to the heap.
-func receiveHeader(m *Msghdr, name *[addrSize]byte, iov []unix.Iovec) unix.Msghdr {
-	h := unix.Msghdr{
-		Name: &name[0], Namelen: addrSize,
-		Iov:     unsafe.SliceData(iov),
-		Control: unsafe.SliceData(m.Control),
-	}
-	h.SetIovlen(len(iov))
-	h.SetControllen(len(m.Control))
-	return h
-}
-
-// sendHeader returns m for sending.
-func sendHeader(m *Msghdr, name *[addrSize]byte, iov []unix.Iovec) unix.Msghdr {
-	h := unix.Msghdr{Iov: unsafe.SliceData(iov), Control: unsafe.SliceData(m.Control)}
-	if !m.Name.IsZero() {
-		h.Name, h.Namelen = &name[0], uint32(m.Name.encode(name))
-	}
-	h.SetIovlen(len(iov))
-	h.SetControllen(len(m.Control))
-	return h
-}
-
-// storeReceived stores in m what the kernel stored in h. Linux returns
-// MSG_CMSG_CLOEXEC among the flags: not what the caller did not ask for.
-func storeReceived(m *Msghdr, h *unix.Msghdr, name *[addrSize]byte, added int) {
-	m.Name = decodeSockaddr(name, int(h.Namelen))
-	m.ControlLen = int(h.Controllen)
-	m.Flags = int(h.Flags) &^ added
+	return err
 }

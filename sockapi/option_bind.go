@@ -14,40 +14,40 @@ const ipLocalPortRange = 51
 // groups.
 var bindOptions = map[optionKey]option{
 	{unix.SOL_IP, unix.IP_FREEBIND}: atLeast(1, boolean(
-		func(s *Socket) bool { return s.oob.FreeBind() },
-		func(s *Socket, on bool) { s.oob.SetFreeBind(on) })),
+		func(s *stackSocket) bool { return s.k.FreeBind() },
+		func(s *stackSocket, on bool) { s.k.SetFreeBind(on) })),
 	{unix.SOL_IP, unix.IP_TRANSPARENT}: atLeast(1, boolean(
-		func(s *Socket) bool { return s.oob.Transparent() },
-		func(s *Socket, on bool) { s.oob.SetTransparent(on) })),
+		func(s *stackSocket) bool { return s.k.Transparent() },
+		func(s *stackSocket, on bool) { s.k.SetTransparent(on) })),
 	{unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT}: boolean(
-		func(s *Socket) bool { return s.oob.BindNoPort() },
-		func(s *Socket, on bool) { s.oob.SetBindNoPort(on) }),
+		func(s *stackSocket) bool { return s.k.BindNoPort() },
+		func(s *stackSocket, on bool) { s.k.SetBindNoPort(on) }),
 	{unix.SOL_IP, unix.IP_UNICAST_IF}: {size: 4, exact: true,
-		get: func(s *Socket, b []byte) error {
-			binary.BigEndian.PutUint32(b, uint32(s.oob.UnicastInterface()))
+		get: func(s *stackSocket, b []byte) error {
+			binary.BigEndian.PutUint32(b, uint32(s.k.UnicastInterface()))
 			return nil
 		},
-		set: func(s *Socket, b []byte) error {
-			return s.oob.SetUnicastInterface(int(int32(binary.BigEndian.Uint32(b))))
+		set: func(s *stackSocket, b []byte) error {
+			return s.k.SetUnicastInterface(int(int32(binary.BigEndian.Uint32(b))))
 		}},
 	{unix.SOL_IP, ipLocalPortRange}: exactly(integer(
-		func(s *Socket) int { return int(int32(s.oob.PortRange())) },
-		func(s *Socket, v int) error { return s.oob.SetPortRange(uint32(v)) })),
+		func(s *stackSocket) int { return int(int32(s.k.PortRange())) },
+		func(s *stackSocket, v int) error { return s.k.SetPortRange(uint32(v)) })),
 	{unix.SOL_SOCKET, unix.SO_BINDTODEVICE}: {variable: true, getN: boundDevice, set: bindToDevice},
 	{unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX}: integer(
-		func(s *Socket) int { return s.oob.Device() },
-		func(s *Socket, v int) error {
+		func(s *stackSocket) int { return s.k.Device() },
+		func(s *stackSocket, v int) error {
 			if v < 0 {
 				return unix.EINVAL
 			}
-			return s.oob.SetDevice(v)
+			return s.k.SetDevice(v)
 		}),
 	{unix.SOL_SOCKET, unix.SO_INCOMING_CPU}: integer(
-		func(s *Socket) int { return int(s.oob.IncomingCPU()) },
-		func(s *Socket, v int) error { s.oob.SetIncomingCPU(int32(v)); return nil }),
+		func(s *stackSocket) int { return int(s.k.IncomingCPU()) },
+		func(s *stackSocket, v int) error { s.k.SetIncomingCPU(int32(v)); return nil }),
 	{unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF}: {variable: true, set: refuseProgram},
-	{unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF}: {set: func(s *Socket, _ []byte) error {
-		return s.oob.DetachReusePort()
+	{unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF}: {set: func(s *stackSocket, _ []byte) error {
+		return s.k.DetachReusePort()
 	}},
 }
 
@@ -58,8 +58,8 @@ func exactly(o option) option { o.exact = true; return o }
 
 // boundDevice is SO_BINDTODEVICE: the name of the socket's device. ENODEV: there is
 // none of that index, or not any more.
-func boundDevice(s *Socket, b []byte) (int, error) {
-	index := s.oob.Device()
+func boundDevice(s *stackSocket, b []byte) (int, error) {
+	index := s.k.Device()
 	if index == 0 {
 		return 0, nil
 	}
@@ -73,14 +73,14 @@ func boundDevice(s *Socket, b []byte) (int, error) {
 	return copy(b, i.Name()+"\x00"), nil
 }
 
-func bindToDevice(s *Socket, b []byte) error {
+func bindToDevice(s *stackSocket, b []byte) error {
 	name, _, _ := bytes.Cut(b[:min(len(b), unix.IFNAMSIZ-1)], []byte{0})
 	if len(name) == 0 {
-		return s.oob.SetDevice(0)
+		return s.k.SetDevice(0)
 	}
 	i := s.api.st.InterfaceByName(string(name))
 	if i == nil {
 		return unix.ENODEV
 	}
-	return s.oob.SetDevice(i.Index())
+	return s.k.SetDevice(i.Index())
 }

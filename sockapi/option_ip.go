@@ -9,40 +9,40 @@ import (
 // ipOptions are those of SOL_IP (ip(7)).
 var ipOptions = map[optionKey]option{
 	{unix.SOL_IP, unix.IP_TTL}: integer(
-		func(s *Socket) int { return s.oob.TTL() },
-		func(s *Socket, v int) error {
+		func(s *stackSocket) int { return s.k.TTL() },
+		func(s *stackSocket, v int) error {
 			if v != -1 && (v < 1 || v > 255) {
 				return unix.EINVAL
 			}
-			s.oob.SetTTL(v)
+			s.k.SetTTL(v)
 			return nil
 		}),
 	{unix.SOL_IP, unix.IP_TOS}: integer(
-		func(s *Socket) int { return s.oob.TOS() },
-		func(s *Socket, v int) error { s.oob.SetTOS(v & 0xff); return nil }),
+		func(s *stackSocket) int { return s.k.TOS() },
+		func(s *stackSocket, v int) error { s.k.SetTOS(v & 0xff); return nil }),
 	{unix.SOL_IP, unix.IP_MTU_DISCOVER}: integer(
-		func(s *Socket) int { return s.oob.MTUDiscover() },
-		func(s *Socket, v int) error {
+		func(s *stackSocket) int { return s.k.MTUDiscover() },
+		func(s *stackSocket, v int) error {
 			if v < unix.IP_PMTUDISC_DONT || v > unix.IP_PMTUDISC_OMIT {
 				return unix.EINVAL
 			}
-			s.oob.SetMTUDiscover(v)
+			s.k.SetMTUDiscover(v)
 			return nil
 		}),
 	{unix.SOL_IP, unix.IP_RECVERR}: boolean(
-		func(s *Socket) bool { return s.oob.RecvErr() },
-		func(s *Socket, on bool) { s.oob.SetRecvErr(on) }),
+		func(s *stackSocket) bool { return s.k.RecvErr() },
+		func(s *stackSocket, on bool) { s.k.SetRecvErr(on) }),
 	{unix.SOL_IP, unix.IP_RECVERR_RFC4884}: integer(
-		func(s *Socket) int { return boolInt(s.oob.RecvExtension()) },
-		func(s *Socket, v int) error {
+		func(s *stackSocket) int { return boolInt(s.k.RecvExtension()) },
+		func(s *stackSocket, v int) error {
 			if v < 0 || v > 1 {
 				return unix.EINVAL
 			}
-			s.oob.SetRecvExtension(v == 1)
+			s.k.SetRecvExtension(v == 1)
 			return nil
 		}),
-	{unix.SOL_IP, unix.IP_MTU}: {size: 4, get: func(s *Socket, value []byte) error {
-		mtu, err := s.oob.PathMTU()
+	{unix.SOL_IP, unix.IP_MTU}: {size: 4, get: func(s *stackSocket, value []byte) error {
+		mtu, err := s.k.PathMTU()
 		if err == nil {
 			binary.NativeEndian.PutUint32(value, uint32(mtu))
 		}
@@ -56,15 +56,15 @@ var ipOptions = map[optionKey]option{
 	{unix.SOL_IP, unix.IP_RETOPTS}:         wanted(wantReturnOptions, keepOptions),
 	{unix.SOL_IP, unix.IP_RECVFRAGSIZE}:    wanted(wantFragSize, nil),
 	{unix.SOL_IP, unix.IP_OPTIONS}: {variable: true,
-		getN: func(s *Socket, b []byte) (int, error) { return copy(b, s.oob.Options()), nil },
-		set: func(s *Socket, b []byte) error {
+		getN: func(s *stackSocket, b []byte) (int, error) { return copy(b, s.k.Options()), nil },
+		set: func(s *stackSocket, b []byte) error {
 			if len(b) > 40 {
 				return unix.EINVAL
 			}
-			return s.oob.SetOptions(b)
+			return s.k.SetOptions(b)
 		}},
 }
 
-func keepOptions(s *Socket, _ bool) {
-	s.oob.SetKeepOptions(s.wants.Load()&(wantOptions|wantReturnOptions) != 0)
+func keepOptions(s *stackSocket, _ bool) {
+	s.k.SetKeepOptions(s.wants.Load()&(wantOptions|wantReturnOptions) != 0)
 }

@@ -15,23 +15,23 @@ var packetOptions = map[optionKey]option{
 	{unix.SOL_PACKET, unix.PACKET_AUXDATA}:         wanted(wantAuxdata, nil),
 	// There are no devices upon devices: where a frame came in is where it is.
 	{unix.SOL_PACKET, unix.PACKET_ORIGDEV}: boolean(
-		func(s *Socket) bool { return s.origDev.Load() },
-		func(s *Socket, on bool) { s.origDev.Store(on) }),
+		func(s *stackSocket) bool { return s.origDev.Load() },
+		func(s *stackSocket, on bool) { s.origDev.Store(on) }),
 	{unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING}: {size: 4, variable: true,
-		get: func(s *Socket, b []byte) error {
-			binary.NativeEndian.PutUint32(b, uint32(boolInt(s.oob.IgnoreOutgoing())))
+		get: func(s *stackSocket, b []byte) error {
+			binary.NativeEndian.PutUint32(b, uint32(boolInt(s.k.IgnoreOutgoing())))
 			return nil
 		},
-		set: func(s *Socket, b []byte) error {
+		set: func(s *stackSocket, b []byte) error {
 			if len(b) != 4 || binary.NativeEndian.Uint32(b) > 1 {
 				return unix.EINVAL
 			}
-			s.oob.SetIgnoreOutgoing(binary.NativeEndian.Uint32(b) == 1)
+			s.k.SetIgnoreOutgoing(binary.NativeEndian.Uint32(b) == 1)
 			return nil
 		}},
 	{unix.SOL_PACKET, unix.PACKET_STATISTICS}: {size: 8,
-		get: func(s *Socket, b []byte) error {
-			frames, drops := s.oob.PacketStatistics()
+		get: func(s *stackSocket, b []byte) error {
+			frames, drops := s.k.PacketStatistics()
 			binary.NativeEndian.PutUint32(b, frames)
 			binary.NativeEndian.PutUint32(b[4:], drops)
 			return nil
@@ -53,7 +53,7 @@ const (
 
 // membershipOption makes an option whose value is a struct packet_mreq.
 func membershipOption(do func(*stack.Socket, stack.Membership) error) option {
-	return option{variable: true, set: func(s *Socket, b []byte) error {
+	return option{variable: true, set: func(s *stackSocket, b []byte) error {
 		if len(b) < packetMreqLen {
 			return unix.EINVAL
 		}
@@ -67,12 +67,12 @@ func membershipOption(do func(*stack.Socket, stack.Membership) error) option {
 			Len:       n,
 		}
 		copy(m.Addr[:], b[mreqHead:mreqHead+min(n, len(m.Addr))])
-		return do(s.oob, m)
+		return do(s.k, m)
 	}}
 }
 
 // refusesOption reports whether the option is EOPNOTSUPP for a packet socket:
 // those of Linux share no ports.
-func (s *Socket) refusesOption(level, name int) bool {
+func (s *stackSocket) refusesOption(level, name int) bool {
 	return s.isPacket() && level == unix.SOL_SOCKET && name == unix.SO_REUSEPORT
 }

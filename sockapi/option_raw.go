@@ -16,11 +16,11 @@ const (
 var rawOptions = map[optionKey]option{
 	{unix.SOL_RAW, ICMP_FILTER}: {variable: true, set: setICMPFilter, getN: getICMPFilter},
 	{unix.SOL_IP, unix.IP_HDRINCL}: integer(
-		func(s *Socket) int { return boolInt(s.oob.HeaderIncluded()) },
-		func(s *Socket, v int) error { return s.oob.SetHeaderIncluded(v != 0) }),
+		func(s *stackSocket) int { return boolInt(s.k.HeaderIncluded()) },
+		func(s *stackSocket, v int) error { return s.k.SetHeaderIncluded(v != 0) }),
 	{unix.SOL_IP, unix.IP_NODEFRAG}: integer(
-		func(s *Socket) int { return boolInt(s.oob.NoDefragment()) },
-		func(s *Socket, v int) error { return s.oob.SetNoDefragment(v != 0) }),
+		func(s *stackSocket) int { return boolInt(s.k.NoDefragment()) },
+		func(s *stackSocket, v int) error { return s.k.SetNoDefragment(v != 0) }),
 }
 
 func init() {
@@ -29,37 +29,24 @@ func init() {
 	}
 }
 
-// isRaw reports whether the socket is an Internet one of SOCK_RAW.
-func (s *Socket) isRaw() bool { return s.typ == unix.SOCK_RAW && s.domain == unix.AF_INET }
-
 // setICMPFilter sets ICMP_FILTER. Like Linux it sets as many bytes as there are.
-func setICMPFilter(s *Socket, value []byte) error {
-	types, err := s.oob.ICMPFilter()
+func setICMPFilter(s *stackSocket, value []byte) error {
+	types, err := s.k.ICMPFilter()
 	if err != nil {
 		return err
 	}
 	var b [4]byte
 	binary.NativeEndian.PutUint32(b[:], types)
 	copy(b[:], value)
-	return s.oob.SetICMPFilter(binary.NativeEndian.Uint32(b[:]))
+	return s.k.SetICMPFilter(binary.NativeEndian.Uint32(b[:]))
 }
 
-func getICMPFilter(s *Socket, value []byte) (int, error) {
-	types, err := s.oob.ICMPFilter()
+func getICMPFilter(s *stackSocket, value []byte) (int, error) {
+	types, err := s.k.ICMPFilter()
 	if err != nil {
 		return 0, err
 	}
 	var b [4]byte
 	binary.NativeEndian.PutUint32(b[:], types)
 	return copy(value, b[:]), nil
-}
-
-// bindRaw is Bind for a raw socket: like Linux it looks at the length of the
-// address, and not at its family.
-func (s *Socket) bindRaw(local Sockaddr) error {
-	var buf [addrSize]byte
-	if n := local.encode(&buf); n < inet4Len {
-		return s.orClosed(unix.EINVAL)
-	}
-	return s.oob.Bind(Inet4([4]byte(buf[4:8]), 0).AddrPort())
 }

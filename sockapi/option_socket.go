@@ -31,43 +31,43 @@ type stored struct {
 
 // socketOptions are those of SOL_SOCKET (socket(7)).
 var socketOptions = map[optionKey]option{
-	{unix.SOL_SOCKET, unix.SO_TYPE}:     readOnly(func(s *Socket) int { return s.typ }),
-	{unix.SOL_SOCKET, unix.SO_DOMAIN}:   readOnly(func(s *Socket) int { return s.domain }),
-	{unix.SOL_SOCKET, unix.SO_PROTOCOL}: readOnly(func(s *Socket) int { return s.proto }),
-	{unix.SOL_SOCKET, unix.SO_ERROR}:    readOnly(func(s *Socket) int { return int(s.oob.TakeError()) }),
-	{unix.SOL_SOCKET, unix.SO_PRIORITY}: integer(func(s *Socket) int { return int(int32(s.oob.Priority())) }, (*Socket).setPriority),
-	{unix.SOL_SOCKET, unix.SO_MARK}:     integer(func(s *Socket) int { return int(int32(s.oob.Mark())) }, (*Socket).setMark),
+	{unix.SOL_SOCKET, unix.SO_TYPE}:     readOnly(func(s *stackSocket) int { return s.typ }),
+	{unix.SOL_SOCKET, unix.SO_DOMAIN}:   readOnly(func(s *stackSocket) int { return s.domain }),
+	{unix.SOL_SOCKET, unix.SO_PROTOCOL}: readOnly(func(s *stackSocket) int { return s.proto }),
+	{unix.SOL_SOCKET, unix.SO_ERROR}:    readOnly(func(s *stackSocket) int { return int(s.k.TakeError()) }),
+	{unix.SOL_SOCKET, unix.SO_PRIORITY}: integer(func(s *stackSocket) int { return int(int32(s.k.Priority())) }, (*stackSocket).setPriority),
+	{unix.SOL_SOCKET, unix.SO_MARK}:     integer(func(s *stackSocket) int { return int(int32(s.k.Mark())) }, (*stackSocket).setMark),
 	{unix.SOL_SOCKET, unix.SO_TXTIME}:   txTimeOption,
 	{unix.SOL_SOCKET, unix.SO_RCVMARK}:  receiveMark,
 	{unix.SOL_SOCKET, soRcvPriority}:    receivePriority,
 	{unix.SOL_SOCKET, unix.SO_BROADCAST}: boolean(
-		func(s *Socket) bool { return s.oob.Broadcast() },
-		func(s *Socket, on bool) { s.oob.SetBroadcast(on) }),
+		func(s *stackSocket) bool { return s.k.Broadcast() },
+		func(s *stackSocket, on bool) { s.k.SetBroadcast(on) }),
 	{unix.SOL_SOCKET, unix.SO_REUSEADDR}: boolean(
-		func(s *Socket) bool { return s.reuseAddr.Load() },
-		func(s *Socket, on bool) { s.reuseAddr.Store(on); s.oob.SetReuse(on, s.reusePort.Load()) }),
+		func(s *stackSocket) bool { return s.reuseAddr.Load() },
+		func(s *stackSocket, on bool) { s.reuseAddr.Store(on); s.k.SetReuse(on, s.reusePort.Load()) }),
 	{unix.SOL_SOCKET, unix.SO_REUSEPORT}: boolean(
-		func(s *Socket) bool { return s.reusePort.Load() },
-		func(s *Socket, on bool) { s.reusePort.Store(on); s.oob.SetReuse(s.reuseAddr.Load(), on) }),
+		func(s *stackSocket) bool { return s.reusePort.Load() },
+		func(s *stackSocket, on bool) { s.reusePort.Store(on); s.k.SetReuse(s.reuseAddr.Load(), on) }),
 	{unix.SOL_SOCKET, unix.SO_RCVBUF}: integer(
-		func(s *Socket) int { return s.oob.ReceiveBuffer() },
-		func(s *Socket, v int) error { return s.setRcvbuf(limited(v)) }),
-	{unix.SOL_SOCKET, unix.SO_RCVBUFFORCE}: integer(nil, forced((*Socket).setRcvbuf)),
+		func(s *stackSocket) int { return s.k.ReceiveBuffer() },
+		func(s *stackSocket, v int) error { return s.setRcvbuf(limited(v)) }),
+	{unix.SOL_SOCKET, unix.SO_RCVBUFFORCE}: integer(nil, forced((*stackSocket).setRcvbuf)),
 	{unix.SOL_SOCKET, unix.SO_SNDBUF}: integer(
-		func(s *Socket) int { return s.oob.SendBuffer() },
-		func(s *Socket, v int) error { return s.setSndbuf(limited(v)) }),
-	{unix.SOL_SOCKET, unix.SO_SNDBUFFORCE}:  integer(nil, forced((*Socket).setSndbuf)),
-	{unix.SOL_SOCKET, unix.SO_RCVTIMEO}:     timeval(func(s *Socket) *timeout { return (*timeout)(&s.rcvTimeout) }),
-	{unix.SOL_SOCKET, unix.SO_RCVTIMEO_NEW}: timeval(func(s *Socket) *timeout { return (*timeout)(&s.rcvTimeout) }),
-	{unix.SOL_SOCKET, unix.SO_SNDTIMEO}:     timeval(func(s *Socket) *timeout { return (*timeout)(&s.sndTimeout) }),
-	{unix.SOL_SOCKET, unix.SO_SNDTIMEO_NEW}: timeval(func(s *Socket) *timeout { return (*timeout)(&s.sndTimeout) }),
+		func(s *stackSocket) int { return s.k.SendBuffer() },
+		func(s *stackSocket, v int) error { return s.setSndbuf(limited(v)) }),
+	{unix.SOL_SOCKET, unix.SO_SNDBUFFORCE}:  integer(nil, forced((*stackSocket).setSndbuf)),
+	{unix.SOL_SOCKET, unix.SO_RCVTIMEO}:     timeval(func(s *stackSocket) *timeout { return (*timeout)(&s.rcvTimeout) }),
+	{unix.SOL_SOCKET, unix.SO_RCVTIMEO_NEW}: timeval(func(s *stackSocket) *timeout { return (*timeout)(&s.rcvTimeout) }),
+	{unix.SOL_SOCKET, unix.SO_SNDTIMEO}:     timeval(func(s *stackSocket) *timeout { return (*timeout)(&s.sndTimeout) }),
+	{unix.SOL_SOCKET, unix.SO_SNDTIMEO_NEW}: timeval(func(s *stackSocket) *timeout { return (*timeout)(&s.sndTimeout) }),
 	{unix.SOL_SOCKET, unix.SO_BUSY_POLL}: integer(
-		func(s *Socket) int { return busyPoll(s.oob.Spin()) },
-		func(s *Socket, v int) error {
+		func(s *stackSocket) int { return busyPoll(s.k.Spin()) },
+		func(s *stackSocket, v int) error {
 			if v < 0 {
 				return unix.EINVAL
 			}
-			s.oob.SetSpin(spinOf(v))
+			s.k.SetSpin(spinOf(v))
 			return nil
 		}),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMPING}:     timestampingOption(0),
@@ -76,31 +76,31 @@ var socketOptions = map[optionKey]option{
 	{unix.SOL_SOCKET, unix.SO_DETACH_FILTER}:    {set: detachFilter},
 	{unix.SOL_SOCKET, unix.SO_ATTACH_FILTER}:    {variable: true, set: refuseProgram, getN: getFilter},
 	{unix.SOL_SOCKET, unix.SO_LOCK_FILTER}: integer(
-		func(s *Socket) int { return boolInt(s.filterLocked.Load()) },
-		func(s *Socket, v int) error { return s.lockFilter(v != 0) }),
-	{unix.SOL_SOCKET, unix.SO_BPF_EXTENSIONS}: readOnly(func(*Socket) int { return bpfExtensions }),
-	{unix.SOL_SOCKET, unix.SO_ACCEPTCONN}:     readOnly(func(*Socket) int { return 0 }),
-	{unix.SOL_SOCKET, unix.SO_KEEPALIVE}:      kept(func(s *Socket) *atomic.Int32 { return &s.stored.keepalive }, asBool),
-	{unix.SOL_SOCKET, unix.SO_OOBINLINE}:      kept(func(s *Socket) *atomic.Int32 { return &s.stored.oobinline }, asBool),
+		func(s *stackSocket) int { return boolInt(s.filterLocked.Load()) },
+		func(s *stackSocket, v int) error { return s.lockFilter(v != 0) }),
+	{unix.SOL_SOCKET, unix.SO_BPF_EXTENSIONS}: readOnly(func(*stackSocket) int { return bpfExtensions }),
+	{unix.SOL_SOCKET, unix.SO_ACCEPTCONN}:     readOnly(func(*stackSocket) int { return 0 }),
+	{unix.SOL_SOCKET, unix.SO_KEEPALIVE}:      kept(func(s *stackSocket) *atomic.Int32 { return &s.stored.keepalive }, asBool),
+	{unix.SOL_SOCKET, unix.SO_OOBINLINE}:      kept(func(s *stackSocket) *atomic.Int32 { return &s.stored.oobinline }, asBool),
 	{unix.SOL_SOCKET, unix.SO_SELECT_ERR_QUEUE}: boolean(
-		func(s *Socket) bool { return s.oob.SelectErrors() },
-		func(s *Socket, on bool) { s.oob.SetSelectErrors(on) }),
+		func(s *stackSocket) bool { return s.k.SelectErrors() },
+		func(s *stackSocket, on bool) { s.k.SetSelectErrors(on) }),
 	{unix.SOL_SOCKET, unix.SO_RCVLOWAT}: integer(
-		func(s *Socket) int { return max(int(s.stored.rcvlowat.Load()), 1) },
-		func(s *Socket, v int) error {
+		func(s *stackSocket) int { return max(int(s.stored.rcvlowat.Load()), 1) },
+		func(s *stackSocket, v int) error {
 			if v < 0 {
 				v = math.MaxInt32
 			}
 			s.stored.rcvlowat.Store(int32(v))
 			return nil
 		}),
-	{unix.SOL_SOCKET, unix.SO_SNDLOWAT}: readOnly(func(*Socket) int { return 1 }),
+	{unix.SOL_SOCKET, unix.SO_SNDLOWAT}: readOnly(func(*stackSocket) int { return 1 }),
 	{unix.SOL_SOCKET, unix.SO_LINGER}: {size: 8,
-		get: func(s *Socket, b []byte) error {
+		get: func(s *stackSocket, b []byte) error {
 			binary.NativeEndian.PutUint64(b, s.stored.linger.Load())
 			return nil
 		},
-		set: func(s *Socket, b []byte) error {
+		set: func(s *stackSocket, b []byte) error {
 			on := binary.NativeEndian.Uint32(b) != 0
 			v := s.stored.linger.Load() &^ math.MaxUint32
 			if on {
@@ -110,12 +110,12 @@ var socketOptions = map[optionKey]option{
 			return nil
 		}},
 	{unix.SOL_SOCKET, unix.SO_NO_CHECK}: boolean(
-		func(s *Socket) bool { return s.oob.NoCheck() },
-		func(s *Socket, on bool) { s.oob.SetNoCheck(on) }),
+		func(s *stackSocket) bool { return s.k.NoCheck() },
+		func(s *stackSocket, on bool) { s.k.SetNoCheck(on) }),
 	{unix.SOL_SOCKET, unix.SO_DONTROUTE}: boolean(
-		func(s *Socket) bool { return s.oob.DontRoute() },
-		func(s *Socket, on bool) { s.oob.SetDontRoute(on) }),
-	{unix.SOL_SOCKET, unix.SO_RXQ_OVFL}:        wanted(wantDrops, func(s *Socket, on bool) { s.oob.SetKeepDrops(on) }),
+		func(s *stackSocket) bool { return s.k.DontRoute() },
+		func(s *stackSocket, on bool) { s.k.SetDontRoute(on) }),
+	{unix.SOL_SOCKET, unix.SO_RXQ_OVFL}:        wanted(wantDrops, func(s *stackSocket, on bool) { s.k.SetKeepDrops(on) }),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMP}:       timestampOption(wantTimestamp, 0),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS}:     timestampOption(wantTimestampNS, 0),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMP_NEW}:   timestampOption(wantTimestamp, wantTimestampNew),
@@ -127,34 +127,34 @@ var socketOptions = map[optionKey]option{
 
 // peekOffOption is SO_PEEK_OFF, which Linux' UDP sockets have: EOPNOTSUPP for others.
 var peekOffOption = option{size: 4,
-	get: func(s *Socket, b []byte) error {
+	get: func(s *stackSocket, b []byte) error {
 		if !s.isUDP() {
 			return unix.EOPNOTSUPP
 		}
-		binary.NativeEndian.PutUint32(b, uint32(s.oob.PeekOffset()))
+		binary.NativeEndian.PutUint32(b, uint32(s.k.PeekOffset()))
 		return nil
 	},
-	set: func(s *Socket, b []byte) error {
+	set: func(s *stackSocket, b []byte) error {
 		if !s.isUDP() {
 			return unix.EOPNOTSUPP
 		}
-		s.oob.SetPeekOffset(int32(binary.NativeEndian.Uint32(b)))
+		s.k.SetPeekOffset(int32(binary.NativeEndian.Uint32(b)))
 		return nil
 	}}
 
 // getCookie is SO_COOKIE, all of it or nothing.
-func getCookie(s *Socket, b []byte) (int, error) {
+func getCookie(s *stackSocket, b []byte) (int, error) {
 	if len(b) < 8 {
 		return 0, unix.EINVAL
 	}
-	binary.NativeEndian.PutUint64(b, s.oob.Cookie())
+	binary.NativeEndian.PutUint64(b, s.k.Cookie())
 	return 8, nil
 }
 
 // getPeerName is SO_PEERNAME: as much of the peer's struct sockaddr_in as is asked
 // for. EINVAL: more. ENOTCONN: there is no peer.
-func getPeerName(s *Socket, b []byte) (int, error) {
-	peer, ok := s.oob.RemoteAddr()
+func getPeerName(s *stackSocket, b []byte) (int, error) {
+	peer, ok := s.k.RemoteAddr()
 	if s.isPacket() || !ok {
 		return 0, unix.ENOTCONN
 	}
@@ -168,13 +168,13 @@ func getPeerName(s *Socket, b []byte) (int, error) {
 
 // setRcvbuf sets the receive buffer to v bytes, doubled as Linux does to make
 // room for its overhead.
-func (s *Socket) setRcvbuf(v int) error {
-	s.oob.SetReceiveBuffer(doubled(v, minRcvbuf))
+func (s *stackSocket) setRcvbuf(v int) error {
+	s.k.SetReceiveBuffer(doubled(v, minRcvbuf))
 	return nil
 }
 
-func (s *Socket) setSndbuf(v int) error {
-	s.oob.SetSendBuffer(doubled(v, minSndbuf))
+func (s *stackSocket) setSndbuf(v int) error {
+	s.k.SetSendBuffer(doubled(v, minSndbuf))
 	return nil
 }
 
@@ -183,8 +183,8 @@ func (s *Socket) setSndbuf(v int) error {
 func limited(v int) int { return int(min(uint32(v), maxBuffer)) }
 
 // forced returns the setter of a buffer beyond the limit, for those with CAP_NET_ADMIN.
-func forced(set func(s *Socket, v int) error) func(s *Socket, v int) error {
-	return func(s *Socket, v int) error {
+func forced(set func(s *stackSocket, v int) error) func(s *stackSocket, v int) error {
+	return func(s *stackSocket, v int) error {
 		if !kernel.HasCapability(unix.CAP_NET_ADMIN) {
 			return unix.EPERM
 		}

@@ -30,8 +30,8 @@ const soRcvPriority = 82
 // the kernel before any packet filter.
 var (
 	receiveMark = integer(
-		func(s *Socket) int { return boolInt(s.wants.Load()&wantMark != 0) },
-		func(s *Socket, v int) error {
+		func(s *stackSocket) int { return boolInt(s.wants.Load()&wantMark != 0) },
+		func(s *stackSocket, v int) error {
 			if !mayTag() {
 				return unix.EPERM
 			}
@@ -42,8 +42,8 @@ var (
 	receivePriority = wanted(wantPriority, keepTags)
 )
 
-func keepTags(s *Socket, _ bool) {
-	s.oob.SetKeepTags(s.wants.Load()&(wantMark|wantPriority) != 0)
+func keepTags(s *stackSocket, _ bool) {
+	s.k.SetKeepTags(s.wants.Load()&(wantMark|wantPriority) != 0)
 }
 
 // putTags stores the control messages that SO_RCVMARK and SO_RCVPRIORITY ask for.
@@ -60,18 +60,18 @@ func putTags(w *controlWriter, in *stack.Info, wants uint32) {
 	}
 }
 
-func (s *Socket) setPriority(p int) error {
+func (s *stackSocket) setPriority(p int) error {
 	if !mayHavePriority(p) {
 		return unix.EPERM
 	}
-	s.oob.SetPriority(uint32(p))
+	s.k.SetPriority(uint32(p))
 	return nil
 }
 
-func (s *Socket) setMark(mark int) error {
+func (s *stackSocket) setMark(mark int) error {
 	if !mayTag() {
 		return unix.EPERM
 	}
-	s.oob.SetMark(uint32(mark))
+	s.k.SetMark(uint32(mark))
 	return nil
 }

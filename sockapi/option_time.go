@@ -12,7 +12,7 @@ import (
 // differ in their type only.
 func timestampOption(unit, kind uint32) option {
 	return boolean(
-		func(s *Socket) bool {
+		func(s *stackSocket) bool {
 			w := s.wants.Load()
 			if w&wantTimestampNew != kind {
 				return false
@@ -20,7 +20,7 @@ func timestampOption(unit, kind uint32) option {
 			// Linux calls SO_TIMESTAMP_NEW on when SO_TIMESTAMPNS_NEW is.
 			return w&unit != 0 || kind != 0 && w&wantTimestampNS != 0
 		},
-		func(s *Socket, on bool) {
+		func(s *stackSocket, on bool) {
 			s.want(wantTimestamp|wantTimestampNS, false)
 			if on {
 				s.want(wantTimestampNew, kind != 0)
@@ -46,16 +46,16 @@ const timestampingLen = 8
 // an int of SOF_TIMESTAMPING_* flags, or struct so_timestamping.
 func timestampingOption(kind uint32) option {
 	return option{size: timestampingLen, variable: true,
-		get: func(s *Socket, b []byte) error {
+		get: func(s *stackSocket, b []byte) error {
 			if kind == 0 || s.wants.Load()&wantTimestampNew != 0 {
 				binary.NativeEndian.PutUint32(b, s.timestamping.Load())
 			}
 			return nil
 		},
-		set: func(s *Socket, b []byte) error { return s.setTimestamping(b, kind) }}
+		set: func(s *stackSocket, b []byte) error { return s.setTimestamping(b, kind) }}
 }
 
-func (s *Socket) setTimestamping(b []byte, kind uint32) error {
+func (s *stackSocket) setTimestamping(b []byte, kind uint32) error {
 	flags := binary.NativeEndian.Uint32(b)
 	switch {
 	case flags&^timestampingMask != 0,
@@ -63,7 +63,7 @@ func (s *Socket) setTimestamping(b []byte, kind uint32) error {
 		flags&unix.SOF_TIMESTAMPING_OPT_STATS != 0 && flags&unix.SOF_TIMESTAMPING_OPT_TSONLY == 0:
 		return unix.EINVAL
 	case flags&unix.SOF_TIMESTAMPING_BIND_PHC == 0:
-	case s.oob.Device() == 0:
+	case s.k.Device() == 0:
 		return unix.EOPNOTSUPP
 	default:
 		return unix.EINVAL // no link has virtual clocks
@@ -71,13 +71,13 @@ func (s *Socket) setTimestamping(b []byte, kind uint32) error {
 	s.timestamping.Store(flags)
 	s.want(wantTimestampNew, kind != 0)
 	s.want(wantTimestamping, flags&(unix.SOF_TIMESTAMPING_SOFTWARE|unix.SOF_TIMESTAMPING_RAW_HARDWARE) != 0)
-	s.oob.SetTimestamping(flags)
+	s.k.SetTimestamping(flags)
 	return nil
 }
 
 // memInfoOption is SO_MEMINFO: nine numbers (linux/sock_diag.h, SK_MEMINFO_*).
-var memInfoOption = option{variable: true, getN: func(s *Socket, b []byte) (int, error) {
-	m := s.oob.MemInfo()
+var memInfoOption = option{variable: true, getN: func(s *stackSocket, b []byte) (int, error) {
+	m := s.k.MemInfo()
 	var data [36]byte
 	for i, v := range []int{m.Receive, m.ReceiveLimit, m.Send, m.SendLimit, 0, 0, 0, 0, int(m.Drops)} {
 		binary.NativeEndian.PutUint32(data[4*i:], uint32(v))

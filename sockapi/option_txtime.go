@@ -20,8 +20,8 @@ const (
 var txTimeOption = option{
 	size:     8,
 	variable: true,
-	get: func(s *Socket, b []byte) error {
-		t, _ := s.oob.TxTime()
+	get: func(s *stackSocket, b []byte) error {
+		t, _ := s.k.TxTime()
 		var flags uint32
 		if t.Deadline {
 			flags |= txTimeDeadline
@@ -33,7 +33,7 @@ var txTimeOption = option{
 		binary.NativeEndian.PutUint32(b[4:], flags)
 		return nil
 	},
-	set: func(s *Socket, b []byte) error {
+	set: func(s *stackSocket, b []byte) error {
 		if len(b) != 8 {
 			return unix.EINVAL
 		}
@@ -53,7 +53,7 @@ var txTimeOption = option{
 			}
 			return unix.EINVAL
 		}
-		s.oob.SetTxTime(stack.TxTime{Clock: clock, Deadline: flags&txTimeDeadline != 0, Report: flags&txTimeReport != 0})
+		s.k.SetTxTime(stack.TxTime{Clock: clock, Deadline: flags&txTimeDeadline != 0, Report: flags&txTimeReport != 0})
 		return nil
 	},
 }

@@ -9,18 +9,18 @@ import (
 // udpOptions are those of SOL_UDP (udp(7)).
 var udpOptions = map[optionKey]option{
 	{unix.SOL_UDP, unix.UDP_GRO}: boolean(
-		func(s *Socket) bool { return s.oob.GRO() },
-		func(s *Socket, on bool) { s.want(wantGRO, on); s.oob.SetGRO(on) }),
+		func(s *stackSocket) bool { return s.k.GRO() },
+		func(s *stackSocket, on bool) { s.want(wantGRO, on); s.k.SetGRO(on) }),
 	{unix.SOL_UDP, unix.UDP_CORK}: integer(
-		func(s *Socket) int { return boolInt(s.oob.Cork()) },
-		func(s *Socket, v int) error { return s.oob.SetCork(v != 0) }),
+		func(s *stackSocket) int { return boolInt(s.k.Cork()) },
+		func(s *stackSocket, v int) error { return s.k.SetCork(v != 0) }),
 	{unix.SOL_UDP, unix.UDP_SEGMENT}: integer(
-		func(s *Socket) int { return s.oob.Segment() },
-		func(s *Socket, v int) error {
+		func(s *stackSocket) int { return s.k.Segment() },
+		func(s *stackSocket, v int) error {
 			if v < 0 || v > math.MaxUint16 {
 				return unix.EINVAL
 			}
-			s.oob.SetSegment(v)
+			s.k.SetSegment(v)
 			return nil
 		}),
 }

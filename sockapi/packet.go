@@ -11,12 +11,6 @@ import (
 
 // Packet sockets (packet(7)), out-of-band: what differs from Internet sockets.
 
-// isPacket reports whether the socket is an AF_PACKET one.
-func (s *Socket) isPacket() bool { return s.domain == unix.AF_PACKET }
-
-// isUDP reports whether the socket is a UDP one.
-func (s *Socket) isUDP() bool { return s.typ == unix.SOCK_DGRAM && s.proto == unix.IPPROTO_UDP }
-
 // openPacket opens an out-of-band packet socket. As in packet(7) proto is an
 // EtherType in network byte order: what htons makes of unix.ETH_P_IP and so on.
 func (a *API) openPacket(kind, proto int) (*stack.Socket, error) {
@@ -42,28 +36,20 @@ func HTONS(v uint16) int {
 	return int(bits.ReverseBytes16(v))
 }
 
-// notForPacket is what calls return that a packet socket does not have.
-func (s *Socket) notForPacket() error {
-	if s.oob.Closed() {
-		return unix.EBADF
-	}
-	return unix.EOPNOTSUPP
-}
-
-// bindPacket is Bind for a packet socket.
-func (s *Socket) bindPacket(local Sockaddr) error {
-	if s.oob.Closed() {
+// bindPacket is bind for a packet socket.
+func (s *stackSocket) bindPacket(local Sockaddr) error {
+	if s.k.Closed() {
 		return unix.EBADF
 	}
 	if local.Family != unix.AF_PACKET {
 		return unix.EINVAL
 	}
-	return s.oob.BindLink(int(int32(local.IfIndex)), uint16(local.Extra))
+	return s.k.BindLink(int(int32(local.IfIndex)), uint16(local.Extra))
 }
 
-// packetName is Getsockname for a packet socket.
-func (s *Socket) packetName() Sockaddr {
-	bound, ifc := s.oob.BoundLink()
+// packetName is getsockname for a packet socket.
+func (s *stackSocket) packetName() Sockaddr {
+	bound, ifc := s.k.BoundLink()
 	a := LinkLayer(bound.Interface, bound.EtherType, bound.Addr)
 	if a.Halen = 0; ifc != nil {
 		a.Halen, a.Hatype = uint8(len(bound.Addr)), ifc.HardwareType()
@@ -99,7 +85,7 @@ const packetRecvFlags = unix.MSG_PEEK | unix.MSG_DONTWAIT | unix.MSG_TRUNC | uni
 
 // refuses returns why the socket does not receive with these flags. Linux' UDP
 // ignores MSG_OOB, its other datagram sockets do not.
-func (s *Socket) refuses(flags int) error {
+func (s *stackSocket) refuses(flags int) error {
 	switch {
 	case s.isPacket():
 		if flags&^packetRecvFlags != 0 {
@@ -111,13 +97,13 @@ func (s *Socket) refuses(flags int) error {
 	return nil
 }
 
-// sendFrame is Sendto for a packet socket.
-func (s *Socket) sendFrame(p []byte, flags int, to Sockaddr) (int, error) {
+// sendFrame is sendto for a packet socket.
+func (s *stackSocket) sendFrame(p []byte, flags int, to Sockaddr) (int, error) {
 	addr, err := to.linkAddr()
 	if err != nil {
 		return 0, s.orClosed(err)
 	}
-	err = s.oob.SendLink(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout), &addr)
+	err = s.k.SendLink(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout), &addr)
 	if err != nil {
 		return 0, err
 	}
@@ -125,11 +111,11 @@ func (s *Socket) sendFrame(p []byte, flags int, to Sockaddr) (int, error) {
 }
 
 // fillFrame is fill for a packet socket.
-func (b *batch) fillFrame(s *Socket, i int, m *Msghdr) error {
+func (b *batch) fillFrame(s *stackSocket, i int, to *Sockaddr, iov [][]byte, control []byte) error {
 	out := &b.out[i]
-	*out = stack.OutMessage{Buffers: m.Iov}
-	if !m.Name.IsZero() {
-		addr, err := m.Name.linkAddr()
+	*out = stack.OutMessage{Buffers: iov}
+	if !to.IsZero() {
+		addr, err := to.linkAddr()
 		if err != nil {
 			return err
 		}
@@ -139,12 +125,12 @@ func (b *batch) fillFrame(s *Socket, i int, m *Msghdr) error {
 		b.links[i] = addr
 		out.Link = &b.links[i]
 	}
-	if len(m.Control) == 0 {
+	if len(control) == 0 {
 		return nil
 	}
 	o := &b.opts[i]
 	*o = stack.SendOptions{}
-	for control := m.Control; len(control) >= cmsgHeaderLen; {
+	for len(control) >= cmsgHeaderLen {
 		c, rest, ok := NextCmsg(control)
 		if !ok {
 			return unix.EINVAL
@@ -173,7 +159,7 @@ const (
 )
 
 // packetControl stores the control messages for a frame.
-func (s *Socket) packetControl(w *controlWriter, in *stack.Info, wants uint32) {
+func (s *stackSocket) packetControl(w *controlWriter, in *stack.Info, wants uint32) {
 	s.controlOf(w, in, wants&(wantTimes|wantTimestampNew|wantDrops|wantMark|wantPriority))
 	if wants&wantAuxdata == 0 {
 		return

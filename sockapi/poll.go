@@ -90,7 +90,7 @@ type pollCall struct {
 // pollWatch is the watch of one out-of-band socket in the set.
 type pollWatch struct {
 	watch  stack.Watch
-	socket *stack.Socket
+	socket *Socket
 }
 
 func (a *API) pollCall() *pollCall {
@@ -125,11 +125,6 @@ func (c *pollCall) look(fds []PollFd) int {
 		if f.Socket == nil && f.Epoll != nil {
 			f.Revents = f.Epoll.poll() & (f.Events | pollAlways)
 		}
-		if f.Socket != nil && f.Socket.oob != nil {
-			if f.Revents = unix.POLLNVAL; !f.Socket.oob.Closed() {
-				f.Revents = int16(f.Socket.oob.EventsOf(uint32(uint16(f.Events)))) & (f.Events | pollAlways)
-			}
-		}
 		if f.Revents != 0 {
 			n++
 		}
@@ -137,8 +132,8 @@ func (c *pollCall) look(fds []PollFd) int {
 	return n
 }
 
-// gather collects the entries of the kernel's, and holds the in-band sockets
-// until letGo.
+// gather collects the entries of the kernel's, holds the in-band sockets until letGo,
+// and stores what holds of the out-of-band ones.
 func (c *pollCall) gather(fds []PollFd) {
 	c.kernel, c.where, c.held = c.kernel[:0], c.where[:0], c.held[:0]
 	for i := range fds {
@@ -146,14 +141,15 @@ func (c *pollCall) gather(fds []PollFd) {
 		f.Revents = 0
 		fd := f.Fd
 		if s := f.Socket; s != nil {
-			if s.oob != nil {
-				continue
-			}
-			if !s.kernel.acquire() {
+			var err error
+			if fd, err = s.holdFD(); err != nil {
 				f.Revents = unix.POLLNVAL
 				continue
 			}
-			fd = s.kernel.fd
+			if fd < 0 {
+				f.Revents = int16(s.events(uint32(uint16(f.Events)))) & (f.Events | pollAlways)
+				continue
+			}
 			c.held = append(c.held, s)
 		} else if f.Epoll != nil {
 			continue
@@ -165,7 +161,7 @@ func (c *pollCall) gather(fds []PollFd) {
 
 func (c *pollCall) letGo() {
 	for i, s := range c.held {
-		s.kernel.release()
+		s.releaseFD()
 		c.held[i] = nil
 	}
 	c.held = c.held[:0]
@@ -181,12 +177,11 @@ func (c *pollCall) watch(fds []PollFd) error {
 			e.polls.add(c)
 			c.epolls = append(c.epolls, e)
 		}
-		if s == nil || s.oob == nil {
+		if s == nil {
 			continue
 		}
-		w := &c.watches[c.watched]
-		w.socket = s.oob
-		if w.socket.Watch(&w.watch) == nil {
+		if w := &c.watches[c.watched]; s.watch(&w.watch) {
+			w.socket = s
 			c.watched++
 		}
 	}
@@ -246,7 +241,7 @@ func (c *pollCall) fire() bool {
 func (c *pollCall) unwatch() {
 	for i := range c.watches[:c.watched] {
 		w := &c.watches[i]
-		w.socket.Unwatch(&w.watch)
+		w.socket.unwatch(&w.watch)
 		w.socket = nil
 	}
 	c.watched = 0

@@ -502,7 +502,7 @@ func TestIoctlPing(t *testing.T) {
 func TestSendBufferOption(t *testing.T) {
 	s := waitSocket(t, waitAPI(t), SOCK_OOB)
 	s.SetsockoptInt(unix.SOL_SOCKET, unix.SO_SNDBUF, 5000)
-	if n := s.oob.SendBuffer(); n != 10000 {
+	if n := oobOf(s).SendBuffer(); n != 10000 {
 		t.Errorf("%d bytes", n)
 	}
 }

@@ -28,18 +28,13 @@ type pollFD struct {
 // Only a socket that was asked for one has it, and pays for it: a system call
 // whenever it becomes readable, or ceases to be. EMFILE, ENFILE: there is no
 // descriptor left. EBADF: the socket is closed.
-func (s *Socket) PollFD() (int, error) {
-	if s.oob == nil {
-		if !s.kernel.acquire() {
-			return -1, unix.EBADF
-		}
-		defer s.kernel.release()
-		return s.kernel.fd, nil
-	}
-	p := &s.pollFD
+func (s *Socket) PollFD() (int, error) { return s.pollFD() }
+
+func (s *stackSocket) pollFD() (int, error) {
+	p := &s.fd
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.gone || s.oob.Closed() {
+	if p.gone || s.k.Closed() {
 		return -1, unix.EBADF
 	}
 	if p.open {
@@ -52,10 +47,10 @@ func (s *Socket) PollFD() (int, error) {
 	p.fd, p.open = fd, true
 	// Watching locks the list of watches, whose holders wait for mu.
 	p.mu.Unlock()
-	p.watch.Notify = func(uint32) bool { p.update(s.oob); return true }
+	p.watch.Notify = func(uint32) bool { p.update(s.k); return true }
 	p.watch.Closed = p.close // Stack.Close closes the socket too
-	s.tellTaken(p, func() { p.update(s.oob) })
-	err = s.oob.Watch(&p.watch)
+	s.tellTaken(p, func() { p.update(s.k) })
+	err = s.k.Watch(&p.watch)
 	s.waitElsewhere(1)
 	p.mu.Lock()
 	if err != nil {
@@ -65,7 +60,7 @@ func (s *Socket) PollFD() (int, error) {
 	if p.gone {
 		return -1, unix.EBADF
 	}
-	p.updateLocked(s.oob)
+	p.updateLocked(s.k)
 	return fd, nil
 }
 
@@ -118,6 +113,6 @@ func (p *pollFD) number() int {
 
 // waitElsewhere counts the ways in which the socket's owner waits for it outside
 // of the stack.
-func (s *Socket) waitElsewhere(n int32) {
-	s.oob.WaitElsewhere(s.elsewhere.Add(n) > 0)
+func (s *stackSocket) waitElsewhere(n int32) {
+	s.k.WaitElsewhere(s.elsewhere.Add(n) > 0)
 }

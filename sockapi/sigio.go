@@ -41,7 +41,7 @@ const (
 const siSIGIO = -5
 
 // setAsync turns signals on or off.
-func (s *Socket) setAsync(on bool) {
+func (s *stackSocket) setAsync(on bool) {
 	a := &s.async
 	a.turning.Lock()
 	defer a.turning.Unlock()
@@ -52,18 +52,18 @@ func (s *Socket) setAsync(on bool) {
 	switch {
 	case on && !was:
 		a.watch.Notify = s.signal
-		if s.oob.Watch(&a.watch) == nil {
+		if s.k.Watch(&a.watch) == nil {
 			s.waitElsewhere(1)
 		}
 	case was && !on:
-		s.oob.Unwatch(&a.watch)
+		s.k.Unwatch(&a.watch)
 		s.waitElsewhere(-1)
 	}
 }
 
 // signal sends the signal for events: as in Linux for what came, for an error,
 // and for space that somebody had missed, but not for a shutdown.
-func (s *Socket) signal(events uint32) bool {
+func (s *stackSocket) signal(events uint32) bool {
 	var band int64
 	switch {
 	case events == stack.EventsAll:
@@ -72,7 +72,7 @@ func (s *Socket) signal(events uint32) bool {
 		band = bandIn
 	case events&bandErr != 0:
 		band = bandErr
-	case events&bandOut != 0 && s.oob.TakeMissed():
+	case events&bandOut != 0 && s.k.TakeMissed():
 		band = bandOut
 	default:
 		return false
@@ -82,7 +82,7 @@ func (s *Socket) signal(events uint32) bool {
 	owner, sig := a.owner, a.signal
 	a.mu.Unlock()
 	if owner.PID != 0 {
-		sendSignal(owner, sig, band, s.pollFD.number())
+		sendSignal(owner, sig, band, s.fd.number())
 	}
 	return false
 }
@@ -119,7 +119,7 @@ func sendSignal(owner FileOwner, sig int, band int64, fd int) {
 // maxSignal is the last signal's number (_NSIG).
 const maxSignal = 64
 
-func (s *Socket) setSignal(sig int) error {
+func (s *stackSocket) setSignal(sig int) error {
 	if sig < 0 || sig > maxSignal {
 		return unix.EINVAL
 	}
@@ -129,13 +129,13 @@ func (s *Socket) setSignal(sig int) error {
 	return nil
 }
 
-func (s *Socket) getSignal() int {
+func (s *stackSocket) getSignal() int {
 	s.async.mu.Lock()
 	defer s.async.mu.Unlock()
 	return s.async.signal
 }
 
-func (s *Socket) isAsync() bool {
+func (s *stackSocket) isAsync() bool {
 	s.async.mu.Lock()
 	defer s.async.mu.Unlock()
 	return s.async.on

@@ -101,11 +101,11 @@ func newWaitWorld(t testing.TB, spin time.Duration, backlog string) *waitWorld {
 	victim := w.open(t)
 	ok(t, "Bind", victim.Bind(Inet4([4]byte{10, 9, 0, 1}, 7)))
 	ok(t, "Bind", w.s.Bind(Inet4([4]byte{10, 9, 0, 1}, 9)))
-	w.s.oob.SetTransmitTimes(true)
+	oobOf(w.s).SetTransmitTimes(true)
 	w.e, err = w.a.EpollCreate()
 	ok(t, "EpollCreate", err)
 	ok(t, "Ctl", w.e.Ctl(unix.EPOLL_CTL_ADD, w.s, EpollEvent{Events: unix.EPOLLIN}))
-	w.filled.oob.SetSendBuffer(4608)
+	oobOf(w.filled).SetSendBuffer(4608)
 	for err == nil {
 		_, err = w.filled.Sendto(make([]byte, 100), unix.MSG_DONTWAIT, nobody)
 	}
@@ -150,8 +150,8 @@ func (w *waitWorld) rcvTimeout(d time.Duration) {
 	case d == 0:
 		d = time.Nanosecond
 	}
-	w.s.rcvTimeout.Store(int64(d))
-	w.filled.sndTimeout.Store(int64(d))
+	stackOf(w.s).rcvTimeout.Store(int64(d))
+	stackOf(w.filled).sndTimeout.Store(int64(d))
 }
 
 func (w *waitWorld) date(d time.Duration) *unix.Timespec {
@@ -226,7 +226,7 @@ var waitingCalls = []waitingCall{
 	{
 		name: "Solicit",
 		call: func(w *waitWorld, d time.Duration) (int, error) {
-			return 0, w.s.oob.Solicit(netip.AddrFrom4(nobody.IP4()), d, 0)
+			return 0, oobOf(w.s).Solicit(netip.AddrFrom4(nobody.IP4()), d, 0)
 		},
 		timedOut: "0 ETIMEDOUT", closed: "0 EBADF", shut: "0 EPIPE", stackOver: "0 EBADF", after: "0 EBADF",
 	},

@@ -1,4 +1,4 @@
-package sockapi
+package kernel
 
 import (
 	"bytes"
@@ -15,8 +15,8 @@ const (
 	maxWakePause = 10 * time.Millisecond
 )
 
-// ownThreads lists the threads of the process (proc(5)).
-const ownThreads = "/proc/self/task"
+// OwnThreads lists the threads of the process (proc(5)).
+const OwnThreads = "/proc/self/task"
 
 // wakeTimeout is the time-out of waits that a Close shall end, in seconds: the
 // longest that Linux takes for one on every machine. None lasts so long.
@@ -42,12 +42,12 @@ const maxWake = 5 * time.Second
 // that know no shutdown (netlink, packet). A poll before every call would cost a
 // system call, and would not wait as the call does: it returns at once while the
 // error queue has something.
-func (k *kernelSocket) wake(taskDir string) {
+func (k *Socket) wake(taskDir string) {
 	if _, err := os.Stat(taskDir); err != nil {
 		// Without /proc there is no telling who waits. Most families' waits
 		// end by a shutdown; nobody waits here for those that do not.
 		_ = unix.Shutdown(k.fd, unix.SHUT_RDWR)
-		k.release()
+		k.Release()
 		return
 	}
 	k.lendTimeouts()
@@ -55,16 +55,16 @@ func (k *kernelSocket) wake(taskDir string) {
 	defer pause.Stop()
 	end := time.Now().Add(maxWake)
 	for wait := minWakePause; k.calls.Load() > closing+1 && time.Now().Before(end); wait = min(2*wait, maxWakePause) {
-		interruptThreads(taskDir, k.fd)
+		InterruptThreads(taskDir, k.fd)
 		pause.Reset(wait)
 		<-pause.C
 	}
-	k.release()
+	k.Release()
 }
 
 // lendTimeouts gives the socket those time-outs that it has not, and
 // restoreTimeouts takes them back, for those who share it.
-func (k *kernelSocket) lendTimeouts() {
+func (k *Socket) lendTimeouts() {
 	for _, option := range []int{unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} {
 		if tv, err := unix.GetsockoptTimeval(k.fd, unix.SOL_SOCKET, option); err != nil || *tv != (unix.Timeval{}) {
 			continue
@@ -75,7 +75,7 @@ func (k *kernelSocket) lendTimeouts() {
 	}
 }
 
-func (k *kernelSocket) restoreTimeouts() {
+func (k *Socket) restoreTimeouts() {
 	for _, option := range k.lent {
 		tv, err := unix.GetsockoptTimeval(k.fd, unix.SOL_SOCKET, option)
 		if err == nil && *tv == (unix.Timeval{Sec: wakeTimeout}) {
@@ -84,9 +84,9 @@ func (k *kernelSocket) restoreTimeouts() {
 	}
 }
 
-// interruptThreads sends SIGURG to the threads listed in taskDir that wait in a
+// InterruptThreads sends SIGURG to the threads listed in taskDir that wait in a
 // system call whose first argument is fd.
-func interruptThreads(taskDir string, fd int) {
+func InterruptThreads(taskDir string, fd int) {
 	tasks, err := os.ReadDir(taskDir)
 	if err != nil {
 		return
@@ -94,7 +94,7 @@ func interruptThreads(taskDir string, fd int) {
 	for _, task := range tasks {
 		call, err := os.ReadFile(taskDir + "/" + task.Name() + "/syscall")
 		// A kernel without this file leaves no choice but to ask everyone.
-		if err != nil && !os.IsNotExist(err) && !os.IsPermission(err) || err == nil && !waitsOn(call, fd) {
+		if err != nil && !os.IsNotExist(err) && !os.IsPermission(err) || err == nil && !WaitsOn(call, fd) {
 			continue
 		}
 		if tid, err := strconv.Atoi(task.Name()); err == nil {
@@ -103,10 +103,10 @@ func interruptThreads(taskDir string, fd int) {
 	}
 }
 
-// waitsOn reports whether a thread whose /proc file syscall is call waits in a
+// WaitsOn reports whether a thread whose /proc file syscall is call waits in a
 // system call with fd as its first argument. The file has the call's number
 // and its arguments in hexadecimal, or "running".
-func waitsOn(call []byte, fd int) bool {
+func WaitsOn(call []byte, fd int) bool {
 	fields := bytes.Fields(call)
 	if len(fields) < 2 {
 		return false

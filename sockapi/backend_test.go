@@ -1,0 +1,15 @@
+package sockapi
+
+import (
+	"github.com/outband/outband/sockapi/internal/kernel"
+	"github.com/outband/outband/stack"
+)
+
+// oobOf returns the stack's socket behind an out-of-band one.
+func oobOf(s *Socket) *stack.Socket { return stackOf(s).k }
+
+// kernelOf returns the kernel's socket behind an in-band one.
+func kernelOf(s *Socket) *kernel.Socket { return s.backend.(*kernelSocket).k }
+
+// stackOf returns what is out-of-band behind a socket.
+func stackOf(s *Socket) *stackSocket { return s.backend.(*stackSocket) }

@@ -1,0 +1,169 @@
+package sockapi
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/outband/outband/stack"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// A stackSocket is an out-of-band socket: the stack's, with what BSD's calls say of
+// a socket beside that.
+type stackSocket struct {
+	kind
+	api *API
+	k   *stack.Socket
+
+	nonblock     atomic.Int32 // unix.MSG_DONTWAIT or 0
+	rcvTimeout   atomic.Int64 // nanoseconds, 0: none
+	sndTimeout   atomic.Int64
+	wants        atomic.Uint32 // control messages, see control.go
+	timestamping atomic.Uint32 // SOF_TIMESTAMPING_*
+	oobTimes     atomic.Uint32 // EVL_SOF_TIMESTAMP_*
+	lastTime     atomic.Int64  // of the last datagram with a time stamp
+	filterLocked atomic.Bool   // SO_LOCK_FILTER
+	filter       atomic.Pointer[[]bpf.RawInstruction]
+	stored       stored // options that Linux only keeps for such sockets
+	reuseAddr    atomic.Bool
+	reusePort    atomic.Bool
+
+	fd        pollFD
+	takers    takers
+	async     async
+	elsewhere atomic.Int32 // see waitElsewhere
+	status    atomic.Int32 // flags of F_SETFL that are only kept
+	stamp     stamp
+	origDev   atomic.Bool // PACKET_ORIGDEV
+}
+
+func (s *stackSocket) outOfBand() bool { return true }
+
+func (s *stackSocket) closed() bool { return s.k.Closed() }
+
+// orClosed is that of Socket.
+func (s *stackSocket) orClosed(err error) error {
+	if s.k.Closed() {
+		return unix.EBADF
+	}
+	return err
+}
+
+func (s *stackSocket) setNonblock(on bool) error {
+	if s.k.Closed() {
+		return unix.EBADF
+	}
+	v := int32(0)
+	if on {
+		v = unix.MSG_DONTWAIT
+	}
+	s.nonblock.Store(v)
+	return nil
+}
+
+func (s *stackSocket) bind(local Sockaddr) error {
+	switch {
+	case s.isPacket():
+		return s.bindPacket(local)
+	case s.isRaw():
+		return s.bindRaw(local)
+	case local.Family == unix.AF_INET:
+	case local.Family == unix.AF_UNSPEC && local.IP4() == [4]byte{}:
+		// Linux' inet_bind takes AF_UNSPEC for AF_INET with the zero address.
+		local = Inet4([4]byte{}, local.Port)
+	default:
+		return s.orClosed(local.notInet())
+	}
+	return s.k.Bind(local.AddrPort())
+}
+
+// bindRaw is bind for a raw socket: like Linux it looks at the length of the
+// address, and not at its family.
+func (s *stackSocket) bindRaw(local Sockaddr) error {
+	var buf [addrSize]byte
+	if n := local.encode(&buf); n < inet4Len {
+		return s.orClosed(unix.EINVAL)
+	}
+	return s.k.Bind(Inet4([4]byte(buf[4:8]), 0).AddrPort())
+}
+
+func (s *stackSocket) connect(peer Sockaddr) error {
+	if s.isPacket() {
+		return s.orClosed(unix.EOPNOTSUPP)
+	}
+	switch peer.Family {
+	case unix.AF_UNSPEC:
+		return s.k.Disconnect()
+	case unix.AF_INET:
+		return s.k.Connect(peer.AddrPort())
+	default:
+		return s.orClosed(peer.notInet())
+	}
+}
+
+func (s *stackSocket) getsockname() (Sockaddr, error) {
+	if s.k.Closed() {
+		return Sockaddr{}, unix.EBADF
+	}
+	if s.isPacket() {
+		return s.packetName(), nil
+	}
+	return InetAddrPort(s.k.LocalAddr()), nil
+}
+
+func (s *stackSocket) getpeername() (Sockaddr, error) {
+	if s.isPacket() {
+		return Sockaddr{}, s.orClosed(unix.EOPNOTSUPP)
+	}
+	if s.k.Closed() {
+		return Sockaddr{}, unix.EBADF
+	}
+	peer, ok := s.k.RemoteAddr()
+	if !ok {
+		return Sockaddr{}, unix.ENOTCONN
+	}
+	return InetAddrPort(peer), nil
+}
+
+func (s *stackSocket) listen(int) error { return s.orClosed(unix.EOPNOTSUPP) }
+
+func (s *stackSocket) accept(int) (*Socket, Sockaddr, error) {
+	return nil, Sockaddr{}, s.orClosed(unix.EOPNOTSUPP)
+}
+
+func (s *stackSocket) shutdown(how int) error {
+	if s.isPacket() {
+		return s.orClosed(unix.EOPNOTSUPP)
+	}
+	return s.k.Shutdown(how)
+}
+
+func (s *stackSocket) close() error {
+	defer s.fd.close()
+	return s.k.Close()
+}
+
+// deadline returns when a call with this time-out ends.
+func (s *stackSocket) deadline(timeout *atomic.Int64) int64 {
+	if t := timeout.Load(); t != 0 {
+		return s.api.st.Deadline(time.Duration(t))
+	}
+	return stack.NoDeadline
+}
+
+// holdFD returns no descriptor: events and watch tell.
+func (s *stackSocket) holdFD() (int, error) {
+	if s.k.Closed() {
+		return -1, unix.EBADF
+	}
+	return -1, nil
+}
+
+func (s *stackSocket) releaseFD() {}
+
+func (s *stackSocket) events(want uint32) uint32 { return s.k.EventsOf(want) }
+
+func (s *stackSocket) watch(w *stack.Watch) bool { return s.k.Watch(w) == nil }
+
+func (s *stackSocket) unwatch(w *stack.Watch) { s.k.Unwatch(w) }

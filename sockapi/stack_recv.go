@@ -1,0 +1,179 @@
+package sockapi
+
+import (
+	"time"
+
+	"github.com/outband/outband/stack"
+	"golang.org/x/sys/unix"
+)
+
+// recvStackFlags are the flags of receiving calls that the stack knows. Others are
+// ignored, as Linux ignores them.
+const recvStackFlags = unix.MSG_DONTWAIT | unix.MSG_PEEK | unix.MSG_TRUNC
+
+func (s *stackSocket) recv(p []byte, flags int) (int, error) {
+	n, _, err := s.recvInfo(p, flags)
+	return n, err
+}
+
+func (s *stackSocket) recvfrom(p []byte, flags int) (int, Sockaddr, error) {
+	n, info, err := s.recvInfo(p, flags)
+	if err != nil {
+		return 0, Sockaddr{}, err
+	}
+	return n, s.source(&info), nil
+}
+
+// recvInfo receives into p. Hot path: no allocation.
+func (s *stackSocket) recvInfo(p []byte, flags int) (int, stack.Info, error) {
+	if flags&^recvStackFlags != 0 {
+		if err := s.refuses(flags); err != nil {
+			return 0, stack.Info{}, err
+		}
+	}
+	if flags&unix.MSG_ERRQUEUE != 0 {
+		r, err := s.recvError([][]byte{p}, nil, flags)
+		return r.n, stack.Info{From: r.name.IP4(), FromPort: r.name.Port, Interface: 1, Home: 1}, err
+	}
+	n, info, err := s.k.Recv(p, flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.rcvTimeout))
+	if err == nil {
+		s.stamp.received(&info)
+	}
+	if s.tellsLength(flags) && info.Len > n {
+		n = info.Len
+	}
+	return n, info, err
+}
+
+// tellsLength reports whether a call returns a datagram's whole length: Linux'
+// ping sockets do not.
+func (s *stackSocket) tellsLength(flags int) bool {
+	return flags&unix.MSG_TRUNC != 0 && !s.isPing()
+}
+
+// source returns the address that a datagram came from; none if there was no
+// datagram (a shut-down socket).
+func (s *stackSocket) source(info *stack.Info) Sockaddr {
+	if info.Interface == 0 {
+		return Sockaddr{}
+	}
+	if s.isPacket() {
+		return packetSource(info)
+	}
+	return Inet4(info.From, info.FromPort)
+}
+
+func (s *stackSocket) recvmsg(iov [][]byte, control []byte, flags int) (received, error) {
+	if err := s.refuses(flags); err != nil {
+		return received{}, err
+	}
+	if flags&unix.MSG_ERRQUEUE != 0 {
+		return s.recvError(iov, control, flags)
+	}
+	if len(iov) > maxBuffers {
+		return received{}, s.orClosed(unix.EMSGSIZE)
+	}
+	b := s.api.batch(1)
+	defer s.api.release(b)
+	b.in[0].Buffers = iov
+	if _, err := s.k.RecvMessages(b.in[:1], flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.rcvTimeout)); err != nil {
+		return received{}, err
+	}
+	return s.received(&b.in[0], control, flags), nil
+}
+
+// received returns what the stack says of a message, and stores its control messages
+// in control.
+func (s *stackSocket) received(in *stack.Message, control []byte, flags int) received {
+	r := received{n: in.N, name: s.source(&in.Info), flags: in.Flags | flags&unix.MSG_CMSG_CLOEXEC}
+	s.stamp.received(&in.Info)
+	if s.wants.Load() != 0 && in.Info.Interface != 0 {
+		w := controlWriter{buf: control}
+		s.control(&w, &in.Info)
+		r.controlLen = w.n
+		r.flags |= w.flags
+	}
+	if s.tellsLength(flags) && in.Info.Len > in.N {
+		r.n = in.Info.Len
+	}
+	return r
+}
+
+func (s *stackSocket) recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration) (int, error) {
+	if err := s.refuses(flags &^ unix.MSG_WAITFORONE); err != nil {
+		return 0, err
+	}
+	if flags&unix.MSG_ERRQUEUE != 0 {
+		return s.recvErrors(msgs, flags)
+	}
+	if len(msgs) == 0 { // as on Linux a pending error is told even so
+		if e := s.k.TakeError(); e != 0 {
+			return 0, e
+		}
+		return 0, s.orClosed(nil)
+	}
+	end := s.api.st.Deadline(timeout)
+	b := s.api.batch(len(msgs))
+	defer s.api.release(b)
+	for i := range msgs {
+		if len(msgs[i].Hdr.Iov) > maxBuffers {
+			if i == 0 {
+				return 0, s.orClosed(unix.EMSGSIZE)
+			}
+			msgs = msgs[:i]
+			break
+		}
+		b.in[i].Buffers = msgs[i].Hdr.Iov
+	}
+	return s.recvBatch(b, msgs, flags, timeout >= 0, end)
+}
+
+// recvBatch fills msgs, whose buffers are in b. If it is timed, end ends that.
+func (s *stackSocket) recvBatch(b *batch, msgs []Mmsghdr, flags int, timed bool, end int64) (int, error) {
+	// Each call takes as many as are there, unless there is something to look
+	// at after each datagram, or each is to see the first.
+	each := len(msgs)
+	if timed || flags&unix.MSG_PEEK != 0 {
+		each = 1
+	}
+	stackFlags := flags&recvStackFlags | int(s.nonblock.Load())
+	got := 0
+	for got < len(msgs) {
+		n, err := s.k.RecvMessages(b.in[got:min(got+each, len(msgs))], stackFlags, s.deadline(&s.rcvTimeout))
+		if err != nil {
+			if got > 0 {
+				s.k.KeepError(err)
+				return got, nil
+			}
+			return 0, err
+		}
+		for i := got; i < got+n; i++ {
+			r := s.received(&b.in[i], msgs[i].Hdr.Control, flags)
+			msgs[i].Len = r.store(&msgs[i].Hdr)
+		}
+		got += n
+		if flags&unix.MSG_WAITFORONE != 0 {
+			stackFlags |= unix.MSG_DONTWAIT
+		}
+		if timed && s.api.st.Deadline(0) >= end {
+			break
+		}
+	}
+	return got, nil
+}
+
+// recvErrors is recvmmsg for the error queue.
+func (s *stackSocket) recvErrors(msgs []Mmsghdr, flags int) (int, error) {
+	for i := range msgs {
+		m := &msgs[i].Hdr
+		r, err := s.recvError(m.Iov, m.Control, flags)
+		if err != nil {
+			if i == 0 {
+				return 0, err
+			}
+			return i, nil
+		}
+		msgs[i].Len = r.store(m)
+	}
+	return len(msgs), nil
+}
