@@ -43,7 +43,7 @@ var (
 )
 
 func keepTags(s *stackSocket, _ bool) {
-	s.k.SetKeepTags(s.wants.Load()&(wantMark|wantPriority) != 0)
+	s.k.SetKeepMetadata(s.wants.Load()&(wantMark|wantPriority) != 0)
 }
 
 // putTags stores the control messages that SO_RCVMARK and SO_RCVPRIORITY ask for.

@@ -59,12 +59,12 @@ type receiver struct {
 
 	pending *flush // what is to do once the lock is released
 
-	header ipv4.Header // of the datagram at hand
-	tag    tag         // what it was sent with, if it is our own
-	match  []*Endpoint // for datagrams to several sockets
-	raws   *rawTable   // nil: there are no raw sockets
-	timed  int         // sockets that want to know when a datagram was taken
-	taken  int64       // when that was, of CLOCK_MONOTONIC
+	header   ipv4.Header // of the datagram at hand
+	metadata metadata    // what it was sent with, if it is our own
+	match    []*Endpoint // for datagrams to several sockets
+	raws     *rawTable   // nil: there are no raw sockets
+	timed    int         // sockets that want to know when a datagram was taken
+	taken    int64       // when that was, of CLOCK_MONOTONIC
 }
 
 // flush is what a batch leaves to do after the lock is released: sleepers to

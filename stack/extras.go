@@ -19,16 +19,16 @@ import (
 
 // receiveExtras are the settings that receiving has to look at.
 type receiveExtras struct {
-	options atomic.Bool // keep IP options for IP_RECVOPTS and IP_RETOPTS
-	drops   atomic.Bool // tell the drop count (SO_RXQ_OVFL)
-	tags    atomic.Bool // tell what it was sent with (SO_RCVMARK, SO_RCVPRIORITY)
-	gro     atomic.Bool // take super-packets whole (UDP_GRO)
-	filter  atomic.Pointer[bpf.Program]
-	times   atomic.Bool // stamp Info.Taken and Info.Delivered
-	steered atomic.Bool // the socket's SO_REUSEPORT group has a program
-	noteCPU atomic.Bool // keep the CPU that a datagram was taken in on
-	cpu     atomic.Int32
-	peek    atomic.Int64 // SO_PEEK_OFF and 1
+	options  atomic.Bool // keep IP options for IP_RECVOPTS and IP_RETOPTS
+	drops    atomic.Bool // tell the drop count (SO_RXQ_OVFL)
+	metadata atomic.Bool // tell what it was sent with (SO_RCVMARK, SO_RCVPRIORITY)
+	gro      atomic.Bool // take GSO packets whole (UDP_GRO)
+	filter   atomic.Pointer[bpf.Program]
+	times    atomic.Bool // stamp Info.Taken and Info.Delivered
+	steered  atomic.Bool // the socket's SO_REUSEPORT group has a program
+	noteCPU  atomic.Bool // keep the CPU that a datagram was taken in on
+	cpu      atomic.Int32
+	peek     atomic.Int64 // SO_PEEK_OFF and 1
 }
 
 // sendExtras are the settings that sending has to look at.
@@ -61,7 +61,7 @@ func (k *Endpoint) markReceiveExtras() {
 }
 
 func (x *receiveExtras) any() bool {
-	return x.options.Load() || x.drops.Load() || x.tags.Load() || x.gro.Load() || x.filter.Load() != nil || x.times.Load() ||
+	return x.options.Load() || x.drops.Load() || x.metadata.Load() || x.gro.Load() || x.filter.Load() != nil || x.times.Load() ||
 		x.steered.Load() || x.noteCPU.Load() || x.peeksAtOffset()
 }
 
@@ -75,8 +75,8 @@ func (k *Endpoint) markSendExtras() {
 // SetKeepOptions says whether Extra.Options is wanted.
 func (k *Endpoint) SetKeepOptions(on bool) { k.recvExtras.options.Store(on); k.markReceiveExtras() }
 
-// SetKeepTags says whether Extra.Priority and Extra.Mark are wanted.
-func (k *Endpoint) SetKeepTags(on bool) { k.recvExtras.tags.Store(on); k.markReceiveExtras() }
+// SetKeepMetadata says whether Extra.Priority and Extra.Mark are wanted.
+func (k *Endpoint) SetKeepMetadata(on bool) { k.recvExtras.metadata.Store(on); k.markReceiveExtras() }
 
 // SetKeepDrops says whether Info.Drops is wanted.
 func (k *Endpoint) SetKeepDrops(on bool) { k.recvExtras.drops.Store(on); k.markReceiveExtras() }
@@ -133,8 +133,8 @@ func (s *Stack) acceptExtras(k *Endpoint, data []byte, in *Info) ([]byte, bool) 
 	if x.options.Load() && len(s.rx.header) > ipv4.MinHeaderLen {
 		in.extra().Options = append([]byte(nil), s.rx.header.Options()...)
 	}
-	if x.tags.Load() && s.rx.tag != (tag{}) {
-		in.setTag(s.rx.tag)
+	if x.metadata.Load() && s.rx.metadata != (metadata{}) {
+		in.setMetadata(s.rx.metadata)
 	}
 	if x.drops.Load() {
 		in.Drops = k.Drops()
@@ -163,7 +163,7 @@ func (s *Stack) filterDatagram(k *Endpoint, f *bpf.Program, data []byte, in *Inf
 	case head == 0:
 	case len(whole) == len(b):
 		copy(b, whole[:head])
-	default: // one of several in a super-packet
+	default: // one of several in a GSO packet
 		udp.PutHeader(b, in.FromPort, in.ToPort, len(data), 0)
 	}
 	v := bpf.View{Host: bpfHost{s}, Data: b, Network: h.Datagram(), PacketType: uint8(in.Type), Interface: in.Interface, EtherType: unix.ETH_P_IP}

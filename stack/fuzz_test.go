@@ -24,7 +24,7 @@ const (
 	fuzzMendIP     = 1 << iota // make the IP header's checksum right
 	fuzzMendL4                 // make the UDP or ICMP checksum right
 	fuzzPartial                // the checksum is partial
-	fuzzGSO                    // a super-packet, cut by 100 bytes
+	fuzzGSO                    // a GSO packet, cut by 100 bytes
 	fuzzVLAN                   // with a tag, the VLAN is the frame's second byte
 	fuzzCut                    // the ring cut it
 	fuzzLater                  // it comes 10 s after the one before
@@ -126,7 +126,7 @@ func mend(b []byte, flags byte) {
 }
 
 // outcomes returns how many ends the counters say that frames came to: each
-// frame has one, but for the several datagrams of a super-packet and the several
+// frame has one, but for the several datagrams of a GSO packet and the several
 // sockets that a broadcast is for.
 func outcomes(a, b *counter.Set) uint64 {
 	d := func(cs ...counter.Kind) (n uint64) {

@@ -172,7 +172,7 @@ func TestMetadataThatDrops(t *testing.T) {
 	}
 }
 
-func TestSuperPacketIsCut(t *testing.T) {
+func TestGSOPacketIsCut(t *testing.T) {
 	for _, c := range []struct{ n, size, want int }{
 		{1, 100, 1}, {100, 100, 1}, {101, 100, 2}, {1000, 100, 10}, {1001, 100, 11}, {60000, 1400, 43}, {0, 100, 1},
 	} {

@@ -296,7 +296,7 @@ func TestPathMTUDiscovery(t *testing.T) {
 			}
 		})
 	})
-	// Quotes come with the lengths of super-packets, and in other byte orders: as in
+	// Quotes come with the lengths of GSO packets, and in other byte orders: as in
 	// Linux what a quote says of its length is no bound.
 	t.Run("larger than what was sent", func(t *testing.T) {
 		bubble(t, func(t *testing.T, w *wire) {

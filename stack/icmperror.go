@@ -12,7 +12,7 @@ import (
 
 // errorInput gives an ICMP error to the socket that sent what it quotes, if that
 // is one of ours. Quotes come altered: NAT leaves another address or checksum,
-// routers the length of a super-packet, or lengths and offsets in their own byte
+// routers the length of a GSO packet, or lengths and offsets in their own byte
 // order. So only what finds the socket is believed of it, and that the socket has
 // sent to that destination lately.
 func (s *Stack) errorInput(a *arrival, m icmp.Message) {

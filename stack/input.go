@@ -296,7 +296,7 @@ func (s *Stack) reassemblyTimers(now int64) {
 	s.timers.set(s.reasmTimer, s.reasm.Deadline())
 }
 
-// udpInput demultiplexes a UDP datagram, or the several of a super-packet.
+// udpInput demultiplexes a UDP datagram, or the several of a GSO packet.
 func (s *Stack) udpInput(a *arrival, b []byte) {
 	r := &s.rx
 	uh, data, c := udp.Parse(b)
@@ -326,14 +326,14 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 		return
 	}
 	if a.kind != toUnicast {
-		s.udpDeliverSuper(s.destinations(a, &in), data, &in, size)
+		s.udpDeliverGSO(s.destinations(a, &in), data, &in, size)
 		r.forgetMatch()
 		return
 	}
 	if k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home); ok && len(data) > size {
 		one := [1]*Endpoint{s.steer(k, data, &in)}
 		if one[0].GRO() {
-			s.udpDeliverSuper(one[:], data, &in, size)
+			s.udpDeliverGSO(one[:], data, &in, size)
 			return
 		}
 	}
@@ -345,9 +345,9 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 	s.udpDeliver(a, data, &in)
 }
 
-// udpDeliverSuper gives a super-packet with segments of size bytes to each of some
+// udpDeliverGSO gives a GSO packet with segments of size bytes to each of some
 // sockets: whole if it has UDP_GRO, else cut.
-func (s *Stack) udpDeliverSuper(sockets []*Endpoint, data []byte, in *Info, size int) {
+func (s *Stack) udpDeliverGSO(sockets []*Endpoint, data []byte, in *Info, size int) {
 	r := &s.rx
 	if len(sockets) == 0 {
 		r.count[counter.UDPIgnoredMulti]++

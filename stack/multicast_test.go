@@ -429,8 +429,8 @@ func TestManyJoinsArePacked(t *testing.T) {
 	})
 }
 
-// A super-packet to a group comes whole to members with UDP_GRO, and cut to others.
-func TestSuperPacketToGroup(t *testing.T) {
+// A GSO packet to a group comes whole to members with UDP_GRO, and cut to others.
+func TestGSOPacketToGroup(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		whole, cut := w.shared("0.0.0.0:9"), w.shared("0.0.0.0:9")
 		whole.SetGRO(true)

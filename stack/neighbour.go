@@ -90,7 +90,7 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 	switch ev.Kind {
 	case arp.Transmit:
 		tx.count[counter.ARPOut].Add(1)
-		i.sendFrame(tx, nil, s.arpFrame(i, ev.Dst, ev.Packet[:]), tag{})
+		i.sendFrame(tx, nil, s.arpFrame(i, ev.Dst, ev.Packet[:]), metadata{})
 	case arp.Flush:
 		own := i.info.Load().HardwareAddr // it may have changed meanwhile
 		copy(ev.Pending.Frame[:6], ev.MAC[:])

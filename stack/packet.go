@@ -171,7 +171,7 @@ func (s *Stack) sendAll(out []outPacket) {
 			tx.flushOwned(nil)
 		}
 		if o.frame != nil {
-			o.ifc.addOwned(tx, nil, o.frame, tag{})
+			o.ifc.addOwned(tx, nil, o.frame, metadata{})
 		} else if e := s.sendReply(tx, o); e != 0 {
 			tx.count[counter.IPOutDiscards].Add(1)
 			if e == unix.ENETUNREACH {

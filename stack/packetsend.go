@@ -75,14 +75,14 @@ func (k *Endpoint) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 		if k.sendFull() {
 			return k.noSpace()
 		}
-		if e := tx.addLater(ifc, b, tx.waiting(k, k.tag(o), l), o.message); e != 0 {
+		if e := tx.addLater(ifc, b, tx.waiting(k, k.meta.of(o), l), o.message); e != 0 {
 			return e
 		}
 		return k.stampSent(tx, o)
 	}
 	tx.add(b, o.message)
-	if t := k.tag(o); t != (tag{}) {
-		tx.tagLast(t)
+	if t := k.meta.of(o); t != (metadata{}) {
+		tx.describeLast(t)
 	}
 	return k.stampSent(tx, o)
 }

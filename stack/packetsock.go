@@ -320,8 +320,8 @@ func (k *Endpoint) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *l
 	if k.recvExtras.drops.Load() {
 		in.Drops = k.Drops()
 	}
-	if t := (tag{priority: meta.Priority, mark: meta.Mark}); t != (tag{}) && k.recvExtras.tags.Load() {
-		in.setTag(t)
+	if t := (metadata{priority: meta.Priority, mark: meta.Mark}); t != (metadata{}) && k.recvExtras.metadata.Load() {
+		in.setMetadata(t)
 	}
 	in.Len = len(data)
 	k.packet.frames.Add(1)

@@ -42,7 +42,7 @@ type path struct {
 	ifc      *Interface
 	next     ipv4.Addr
 	hop      hop
-	tag      tag
+	metadata metadata
 	later    *later // of one datagram's path; nil: now
 	dst      ipv4.Addr
 	dstPort  uint16
@@ -50,7 +50,7 @@ type path struct {
 	resolved bool
 	heard    bool // a broadcast or multicast that we hear too
 	slow     bool // such a one, or one that does not leave the host
-	beside   bool // a slow one, or with a tag
+	beside   bool // a slow one, or with metadata
 	shared   bool // several senders may see it
 }
 
@@ -68,7 +68,7 @@ type pathSpec struct {
 	ttl              int32 // -1: the default for the destination
 	quiet            bool  // IP_MULTICAST_LOOP is 0
 	mtuRule          int32
-	tag              tag
+	metadata         metadata
 	later            *later
 	options          *ipv4.SentOptions // nil: none
 	final            ipv4.Addr         // where a source route ends; dst is where it begins
@@ -93,8 +93,8 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 		return e
 	}
 	*p = path{gen: gen, genAt: genAt, queue: h.ifc.queue, ifc: h.ifc, next: h.next, hop: h,
-		dst: spec.dst, dstPort: spec.dstPort, mtuRule: spec.mtuRule, tag: spec.tag, later: spec.later}
-	p.tag.byLoopback = h.byLoopback
+		dst: spec.dst, dstPort: spec.dstPort, mtuRule: spec.mtuRule, metadata: spec.metadata, later: spec.later}
+	p.metadata.byLoopback = h.byLoopback
 	ttl := spec.ttl
 	if ttl < 0 || ttl == 0 && h.kind != toMulticast { // RFC 1122, 3.2.1.7: 0 is never sent
 		if ttl = defaultTTL; h.kind == toMulticast {
@@ -105,7 +105,7 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 		p.heard = h.kind == toBroadcast || !spec.quiet && s.hearsOwn(h.ifc, spec.dst, h.src)
 		p.slow = p.heard || p.staysInside(uint8(ttl))
 	}
-	p.beside = p.slow || p.tagged()
+	p.beside = p.slow || p.described()
 	p.df = spec.mtuRule == unix.IP_PMTUDISC_WANT && !h.mtuLocked || spec.mtuRule == unix.IP_PMTUDISC_DO ||
 		spec.mtuRule == unix.IP_PMTUDISC_PROBE
 	p.maxData = p.mtu() - ipv4.MinHeaderLen

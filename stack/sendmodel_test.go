@@ -149,7 +149,7 @@ func (p *sendProgram) batch() {
 	n := 1 + p.rng.IntN(100)
 	first := p.l.enter(n, "batch")
 	msgs := make([]OutMessage, n)
-	equal := p.rng.IntN(2) == 0 // so that they may leave as super-packets
+	equal := p.rng.IntN(2) == 0 // so that they may leave as GSO packets
 	for i := range msgs {
 		b := p.datagram(first + uint32(i))
 		if equal && p.k.proto == ipv4.ProtocolUDP {
@@ -262,7 +262,7 @@ func (w *sendWorld) frame(f *link.Frame) {
 		return // ARP
 	}
 	if f.GSO == link.GSOUDP {
-		w.t.Fatal("fault cuts super-packets")
+		w.t.Fatal("fault cuts GSO packets")
 	}
 	if !h.MoreFragments() && h.FragmentOffset() == 0 {
 		w.datagram(h.Protocol(), body)
@@ -347,8 +347,8 @@ func TestSendModel(t *testing.T) {
 		{"full at each frame", fault.Refusals{Again: 0.7, RoomAfter: 10 * time.Microsecond}, 0},
 		{"loses", fault.Refusals{NoBufs: 0.1}, 0},
 		{"all errors", all, 0},
-		{"all errors, super-packets", all, link.CapGSO | link.CapChecksum},
-		{"full, super-packets", fault.Refusals{Again: 0.3}, link.CapGSO | link.CapChecksum},
+		{"all errors, GSO packets", all, link.CapGSO | link.CapChecksum},
+		{"full, GSO packets", fault.Refusals{Again: 0.3}, link.CapGSO | link.CapChecksum},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -42,7 +42,7 @@ type Endpoint struct {
 	sending    sendBuffer
 	backlog    backlog
 	sendsBy    sendDevices
-	tags       tags
+	meta       metadataOptions
 	solicits   solicits
 	losses     lossAccount
 

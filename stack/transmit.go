@@ -178,10 +178,10 @@ func (k *Endpoint) sendMessages(tx *txbuf, msgs []OutMessage, flags int, deadlin
 }
 
 // build builds the frames of the first of msgs, or of as many as go in one
-// super-packet, and returns of how many. base is the index of the first.
+// GSO packet, and returns of how many. base is the index of the first.
 func (k *Endpoint) build(tx *txbuf, msgs []OutMessage, base, flags int) (int, unix.Errno) {
-	if run, p := k.superRun(tx, msgs); run > 0 && flags&sendAsideFlags == 0 {
-		return run, k.sendSuper(tx, p, msgs[:run], base)
+	if run, p := k.gsoRun(tx, msgs); run > 0 && flags&sendAsideFlags == 0 {
+		return run, k.sendGSO(tx, p, msgs[:run], base)
 	}
 	o := outgoing{message: base}
 	if e := o.fill(&msgs[0]); e != 0 {
@@ -420,7 +420,7 @@ func (k *Endpoint) spec(o *outgoing, flags int) (spec pathSpec, connected bool, 
 	if k.proto == ipv4.ProtocolUDP && o.explicit && spec.dstPort == 0 {
 		return spec, false, unix.EINVAL
 	}
-	spec.options, spec.tag, spec.later = k.sendExtras.options.Load(), k.tag(o), k.later(o)
+	spec.options, spec.metadata, spec.later = k.sendExtras.options.Load(), k.meta.of(o), k.later(o)
 	if spec.dst.IsMulticast() {
 		spec.ttl, spec.quiet = k.multicast.ttl, k.multicast.quiet
 	}

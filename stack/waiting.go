@@ -11,24 +11,24 @@ import (
 // A waitingFrame is the owner of a frame that waits, and what goes with the frame
 // when it leaves.
 type waitingFrame struct {
-	socket *Endpoint
-	stamp  sentStamp
-	tag    tag
-	later  *later // nil: it leaves as soon as it can
+	socket   *Endpoint
+	stamp    sentStamp
+	metadata metadata
+	later    *later // nil: it leaves as soon as it can
 }
 
 // ownerFor returns what a frame that begins to wait belongs to: the socket, if there
 // is no more to say. The first frame of a datagram takes the datagram's stamp.
 func (tx *txbuf) ownerFor(k *Endpoint, p *path) any {
-	if tx.stamp.flags&txStampFlags == 0 && !p.tagged() && p.later == nil {
+	if tx.stamp.flags&txStampFlags == 0 && !p.described() && p.later == nil {
 		return k
 	}
-	o := tx.waiting(k, p.tag, p.later)
+	o := tx.waiting(k, p.metadata, p.later)
 	return &o
 }
 
 // waiting takes all that goes with a frame of a datagram.
-func (tx *txbuf) waiting(k *Endpoint, t tag, l *later) waitingFrame {
+func (tx *txbuf) waiting(k *Endpoint, t metadata, l *later) waitingFrame {
 	o := waitingFrame{k, tx.stamp, t, l}
 	tx.stamp = sentStamp{}
 	return o
@@ -52,7 +52,7 @@ func (i *Interface) sendWaited(tx *txbuf, p *arp.Pending) {
 	o, ok := p.Owner.(*waitingFrame)
 	switch {
 	case !ok:
-		i.sendFrame(tx, ownerOf(p), p.Frame, tag{})
+		i.sendFrame(tx, ownerOf(p), p.Frame, metadata{})
 	case o.later != nil:
 		i.s.scheduleFrame(tx, i, *o, p.Frame, false)
 	default:
@@ -63,27 +63,27 @@ func (i *Interface) sendWaited(tx *txbuf, p *arp.Pending) {
 // sendStampedFrame sends a frame that has waited, and stamps it if that is wanted.
 func (i *Interface) sendStampedFrame(tx *txbuf, o *waitingFrame, frame []byte) {
 	if o.stamp.flags&txStampFlags == 0 {
-		i.sendFrame(tx, o.socket, frame, o.tag)
+		i.sendFrame(tx, o.socket, frame, o.metadata)
 		return
 	}
 	if o.stamp.flags&unix.SOF_TIMESTAMPING_OPT_TSONLY == 0 {
 		o.stamp.frame = bytes.Clone(frame)
 	}
-	i.sendFrame(tx, o.socket, frame, o.tag)
+	i.sendFrame(tx, o.socket, frame, o.metadata)
 	before := time.Now().UnixNano()
 	tx.flushOwned(o.socket)
 	o.socket.tellStamp(&o.stamp, before, time.Now().UnixNano())
 }
 
 // sendFrame is addOwned for a frame of the pool's, which it gives back.
-func (i *Interface) sendFrame(tx *txbuf, k *Endpoint, frame []byte, t tag) {
+func (i *Interface) sendFrame(tx *txbuf, k *Endpoint, frame []byte, t metadata) {
 	i.addOwned(tx, k, frame, t)
 	i.s.pool.put(frame)
 }
 
 // addOwned sends a copy of a frame for a socket, nil for the stack itself. What
 // begins with beginOwned ends with endOwned.
-func (i *Interface) addOwned(tx *txbuf, k *Endpoint, frame []byte, t tag) {
+func (i *Interface) addOwned(tx *txbuf, k *Endpoint, frame []byte, t metadata) {
 	if tx.owner != k {
 		tx.flushOwned(tx.owner)
 		tx.owner = k
@@ -99,8 +99,8 @@ func (i *Interface) addOwned(tx *txbuf, k *Endpoint, frame []byte, t tag) {
 	}
 	copy(b, frame)
 	tx.add(b, -1)
-	if t != (tag{}) {
-		tx.tagLast(t)
+	if t != (metadata{}) {
+		tx.describeLast(t)
 	}
 }
 

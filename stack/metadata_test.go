@@ -13,42 +13,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tagLink remembers the tags of IPv4 frames, and which came by Send.
-type tagLink struct {
+// metadataLink remembers the metadata of IPv4 frames, and which came by Send.
+type metadataLink struct {
 	*pipe.Link
-	tags  []tag
-	plain int
+	metadata []metadata
+	plain    int
 }
 
-func (l *tagLink) Send(frame []byte) error {
+func (l *metadataLink) Send(frame []byte) error {
 	if frame[12] == 8 && frame[13] == 0 {
-		l.tags = append(l.tags, tag{})
+		l.metadata = append(l.metadata, metadata{})
 		l.plain++
 	}
 	return l.Link.Send(frame)
 }
 
-func (l *tagLink) SendBatch(frames []link.TxFrame) (int, error) {
+func (l *metadataLink) SendBatch(frames []link.TxFrame) (int, error) {
 	for i := range frames {
 		if f := &frames[i]; f.Data[12] == 8 && f.Data[13] == 0 {
-			l.tags = append(l.tags, tag{priority: f.Priority, mark: f.Mark})
+			l.metadata = append(l.metadata, metadata{priority: f.Priority, mark: f.Mark})
 		}
 	}
 	return l.Link.SendBatch(frames)
 }
 
-func (l *tagLink) take() []tag {
-	t := l.tags
-	l.tags = nil
+func (l *metadataLink) take() []metadata {
+	t := l.metadata
+	l.metadata = nil
 	return t
 }
 
-// tagStack is a stack with 10.9.0.1/24 on a tagLink, and 10.9.0.2 its neighbour.
-func tagStack(t *testing.T, caps link.Caps) (*Stack, *tagLink, *Interface) {
+// metadataStack is a stack with 10.9.0.1/24 on a metadataLink, and 10.9.0.2 its neighbour.
+func metadataStack(t *testing.T, caps link.Caps) (*Stack, *metadataLink, *Interface) {
 	t.Helper()
 	end, peer := pipe.New(pipe.Options{Caps: caps})
 	t.Cleanup(func() { peer.Close() })
-	l := &tagLink{Link: end}
+	l := &metadataLink{Link: end}
 	s := newStack(t, Config{})
 	i, err := s.AddLink(l, InterfaceConfig{})
 	check(t, err)
@@ -57,9 +57,9 @@ func tagStack(t *testing.T, caps link.Caps) (*Stack, *tagLink, *Interface) {
 	return s, l, i
 }
 
-func TestTags(t *testing.T) {
+func TestMetadata(t *testing.T) {
 	far := netip.AddrPortFrom(farAddr, 7)
-	s, l, ifc := tagStack(t, link.CapChecksum|link.CapGSO)
+	s, l, ifc := metadataStack(t, link.CapChecksum|link.CapGSO)
 	connected := func(k *Endpoint) *Endpoint { check(t, k.Connect(far)); return k }
 	udp := func() *Endpoint { return udpSocket(t, s, "") }
 	messages := func(sizes []int, opts ...*SendOptions) []OutMessage {
@@ -79,20 +79,20 @@ func TestTags(t *testing.T) {
 			t.Fatalf("SendMessages: %d, %v", n, err)
 		}
 	}
-	both := tag{priority: 5, mark: 9}
+	both := metadata{priority: 5, mark: 9}
 	set := func(k *Endpoint) *Endpoint { k.SetPriority(5); k.SetMark(9); return k }
 	for _, tt := range []struct {
 		name string
 		run  func()
-		want []tag
+		want []metadata
 	}{
-		{"neither", func() { send(udp(), []int{10, 10, 2000}) }, []tag{{}, {}, {}, {}}},
+		{"neither", func() { send(udp(), []int{10, 10, 2000}) }, []metadata{{}, {}, {}, {}}},
 		{"connected, three times", func() {
 			k := set(connected(udp()))
 			for range 3 {
 				check(t, k.Send(payload(20), 0, NoDeadline))
 			}
-		}, []tag{both, both, both}},
+		}, []metadata{both, both, both}},
 		{"set between two sends", func() {
 			k := connected(udp())
 			check(t, k.Send(nil, 0, NoDeadline))
@@ -104,34 +104,34 @@ func TestTags(t *testing.T) {
 			k.SetPriority(0)
 			check(t, k.Send(nil, 0, NoDeadline))
 			check(t, k.Send(nil, 0, NoDeadline))
-		}, []tag{{}, {}, both, {priority: 5, mark: 0}, {}, {}}},
-		{"to an address", func() { send(set(udp()), []int{1}); send(set(udp()), []int{1}) }, []tag{both, both}},
+		}, []metadata{{}, {}, both, {priority: 5, mark: 0}, {}, {}}},
+		{"to an address", func() { send(set(udp()), []int{1}); send(set(udp()), []int{1}) }, []metadata{both, both}},
 		{"of the type of service", func() {
 			k := connected(udp())
 			k.SetTOS(0xb8)
 			check(t, k.Send(nil, 0, NoDeadline))
 			k.SetTOS(0)
 			check(t, k.Send(nil, 0, NoDeadline))
-		}, []tag{{priority: 4, mark: 0}, {}}},
-		{"fragments", func() { send(set(udp()), []int{4000}) }, []tag{both, both, both}},
-		{"a super-packet", func() { k := set(udp()); send(k, []int{1}); send(k, []int{100, 100, 100, 100}) }, []tag{both, both}},
-		{"UDP_SEGMENT", func() { k := set(udp()); k.SetSegment(10); send(k, []int{25}) }, []tag{both}},
+		}, []metadata{{priority: 4, mark: 0}, {}}},
+		{"fragments", func() { send(set(udp()), []int{4000}) }, []metadata{both, both, both}},
+		{"a GSO packet", func() { k := set(udp()); send(k, []int{1}); send(k, []int{100, 100, 100, 100}) }, []metadata{both, both}},
+		{"UDP_SEGMENT", func() { k := set(udp()); k.SetSegment(10); send(k, []int{25}) }, []metadata{both}},
 		{"one of several", func() {
 			send(udp(), []int{30, 20, 10, 5}, nil, &SendOptions{Mark: 7, HasMark: true}, &SendOptions{Priority: 3, HasPriority: true})
-		}, []tag{{}, {priority: 0, mark: 7}, {priority: 3, mark: 0}, {}}},
+		}, []metadata{{}, {priority: 0, mark: 7}, {priority: 3, mark: 0}, {}}},
 		{"taken back for one", func() {
 			send(set(udp()), []int{30, 20}, &SendOptions{HasMark: true, HasPriority: true})
-		}, []tag{{}, both}},
+		}, []metadata{{}, both}},
 		{"corked", func() {
 			k := set(connected(udp()))
 			check(t, k.Send(payload(5), unix.MSG_MORE, NoDeadline))
 			check(t, k.Send(payload(5), 0, NoDeadline))
-		}, []tag{both}},
+		}, []metadata{both}},
 		{"broadcast", func() {
 			k := set(udp())
 			k.SetBroadcast(true)
 			check(t, k.SendTo(payload(5), 0, NoDeadline, netip.MustParseAddrPort("10.9.0.255:7")))
-		}, []tag{both}},
+		}, []metadata{both}},
 		{"ping", func() {
 			k, err := s.NewSocket(ipv4.ProtocolICMP)
 			check(t, err)
@@ -139,29 +139,29 @@ func TestTags(t *testing.T) {
 			echo := make([]byte, icmp.HeaderLen)
 			echo[0] = icmp.Echo
 			check(t, connected(set(k)).Send(echo, 0, NoDeadline))
-		}, []tag{both}},
-		{"raw", func() { sendTo(t, set(rawSocketOf(t, s, testProtocol)), payload(9), farAddr) }, []tag{both}},
+		}, []metadata{both}},
+		{"raw", func() { sendTo(t, set(rawSocketOf(t, s, testProtocol)), payload(9), farAddr) }, []metadata{both}},
 		{"raw, with a header", func() {
 			b := make([]byte, 30)
 			f := ipv4.Fields{TTL: 9, Protocol: testProtocol, Src: ipv4.Addr{10, 9, 0, 1}, Dst: ipv4.Addr{10, 9, 0, 2}}
 			f.Put(b, 10)
 			sendTo(t, set(rawSocketOf(t, s, protocolRaw)), b, farAddr)
-		}, []tag{both}},
+		}, []metadata{both}},
 		{"packet", func() {
 			k := set(packetSocketOf(t, s, false, 0))
 			check(t, k.SendLink(udpFrame(7, payload(20)), 0, NoDeadline, &LinkAddr{Interface: ifc.Index(), EtherType: unix.ETH_P_IP}))
-		}, []tag{both}},
+		}, []metadata{both}},
 	} {
 		l.take()
 		tt.run()
 		if got := l.take(); !slices.Equal(got, tt.want) {
-			t.Errorf("%s: tags %v, expected %v", tt.name, got, tt.want)
+			t.Errorf("%s: metadata %v, expected %v", tt.name, got, tt.want)
 		}
 	}
 	before := l.plain
 	check(t, connected(udp()).Send(nil, 0, NoDeadline))
 	if l.plain != before+1 {
-		t.Error("a datagram without a tag does not go by the link's Send")
+		t.Error("a datagram without metadata does not go by the link's Send")
 	}
 }
 
@@ -170,12 +170,12 @@ func TestTagsWait(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		s := newStack(t, Config{})
 		end, peer := pipe.New(pipe.Options{A: pipe.End{MAC: nearMAC}})
-		l := &tagLink{Link: end}
+		l := &metadataLink{Link: end}
 		i, err := s.AddLink(l, InterfaceConfig{})
 		check(t, err)
 		check(t, i.AddAddress(netip.MustParsePrefix("10.9.0.1/24")))
 		k := udpSocket(t, s, "")
-		for _, v := range []tag{{priority: 1, mark: 2}, {}, {priority: 3, mark: 0}} {
+		for _, v := range []metadata{{priority: 1, mark: 2}, {}, {priority: 3, mark: 0}} {
 			k.SetPriority(v.priority)
 			k.SetMark(v.mark)
 			check(t, k.SendTo(payload(3), 0, NoDeadline, netip.AddrPortFrom(farAddr, 7)))
@@ -185,8 +185,8 @@ func TestTagsWait(t *testing.T) {
 		}
 		check(t, peer.Send(arpReply(farMAC)))
 		w.settle()
-		if got, want := l.take(), []tag{{priority: 1, mark: 2}, {}, {priority: 3, mark: 0}}; !slices.Equal(got, want) {
-			t.Errorf("tags %v, expected %v", got, want)
+		if got, want := l.take(), []metadata{{priority: 1, mark: 2}, {}, {priority: 3, mark: 0}}; !slices.Equal(got, want) {
+			t.Errorf("metadata %v, expected %v", got, want)
 		}
 		s.Close()
 		peer.Close()
@@ -202,8 +202,8 @@ func TestTOSPriority(t *testing.T) {
 	}
 }
 
-// TestTagAllocs checks that a tag costs a connected socket no memory.
-func TestTagAllocs(t *testing.T) {
+// TestMetadataAllocs checks that metadata costs a connected socket no memory.
+func TestMetadataAllocs(t *testing.T) {
 	s, _, i := replayStack(t)
 	check(t, i.SetNeighbour(farAddr, farMAC, arp.Permanent))
 	k := udpSocket(t, s, "10.9.0.1:9")
@@ -224,10 +224,10 @@ func TestTagsReceived(t *testing.T) {
 	rx, quiet := udpSocket(t, s, "127.0.0.1:7"), udpSocket(t, s, "127.0.0.1:8")
 	packets := packetSocketOf(t, s, false, unix.ETH_P_IP)
 	tx := udpSocket(t, s, "127.0.0.1:9")
-	rx.SetKeepTags(true)
-	packets.SetKeepTags(true)
-	want := tag{priority: 5, mark: 7}
-	for _, tt := range []tag{{}, want, {priority: 0, mark: 1}, {}} {
+	rx.SetKeepMetadata(true)
+	packets.SetKeepMetadata(true)
+	want := metadata{priority: 5, mark: 7}
+	for _, tt := range []metadata{{}, want, {priority: 0, mark: 1}, {}} {
 		tx.SetPriority(tt.priority)
 		tx.SetMark(tt.mark)
 		check(t, tx.SendTo([]byte("x"), 0, NoDeadline, rx.LocalAddr()))

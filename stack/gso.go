@@ -11,21 +11,21 @@ import (
 )
 
 // Datagrams of one size to one destination, sent by one call, leave as one
-// super-packet where the link can cut it up (link.CapGSO): one pass through the
+// GSO packet where the link can cut it up (link.CapGSO): one pass through the
 // device's queue for all of them. On the wire it is the same datagrams.
 
 const (
-	// maxSuper is how many datagrams go in one super-packet: what every kernel
+	// maxGSO is how many datagrams go in one GSO packet: what every kernel
 	// that has UDP_SEGMENT takes (UDP_MAX_SEGMENTS was 64 until Linux 6.12).
-	maxSuper = 64
-	// minSuper is from how many on it is worth while.
-	minSuper = 2
+	maxGSO = 64
+	// minGSO is from how many on it is worth while.
+	minGSO = 2
 )
 
-// superRun returns how many of msgs, from the first on, can go in one
-// super-packet, and along which path.
-func (k *Endpoint) superRun(tx *txbuf, msgs []OutMessage) (int, *path) {
-	if len(msgs) < minSuper || k.state.Load()&stateSend != 0 || k.proto != ipv4.ProtocolUDP {
+// gsoRun returns how many of msgs, from the first on, can go in one
+// GSO packet, and along which path.
+func (k *Endpoint) gsoRun(tx *txbuf, msgs []OutMessage) (int, *path) {
+	if len(msgs) < minGSO || k.state.Load()&stateSend != 0 || k.proto != ipv4.ProtocolUDP {
 		return 0, nil
 	}
 	first := outgoing{}
@@ -38,7 +38,7 @@ func (k *Endpoint) superRun(tx *txbuf, msgs []OutMessage) (int, *path) {
 		return 0, nil
 	}
 	run, total := 1, first.n
-	for run < min(len(msgs), maxSuper) {
+	for run < min(len(msgs), maxGSO) {
 		m := &msgs[run]
 		n := m.len()
 		if m.To != msgs[0].To || m.Options != nil || n == 0 || n > first.n || total+n > maxDatagram-udp.HeaderLen {
@@ -50,15 +50,15 @@ func (k *Endpoint) superRun(tx *txbuf, msgs []OutMessage) (int, *path) {
 			break // only the last may be shorter
 		}
 	}
-	if run < minSuper {
+	if run < minGSO {
 		return 0, nil
 	}
 	return run, p
 }
 
-// sendSuper builds the super-packet of msgs, all of them. base is the index of
+// sendGSO builds the GSO packet of msgs, all of them. base is the index of
 // the first in its call.
-func (k *Endpoint) sendSuper(tx *txbuf, p *path, msgs []OutMessage, base int) unix.Errno {
+func (k *Endpoint) sendGSO(tx *txbuf, p *path, msgs []OutMessage, base int) unix.Errno {
 	total := 0
 	for i := range msgs {
 		total += msgs[i].len()
@@ -73,25 +73,25 @@ func (k *Endpoint) sendSuper(tx *txbuf, p *path, msgs []OutMessage, base int) un
 			at += copy(b[at:], piece)
 		}
 	}
-	k.addSuper(tx, p, b, msgs[0].len(), base+len(msgs)-1)
+	k.addGSO(tx, p, b, msgs[0].len(), base+len(msgs)-1)
 	return 0
 }
 
-// addSuper queues the super-packet that b has the payload of, to be cut into datagrams
+// addGSO queues the GSO packet that b has the payload of, to be cut into datagrams
 // of size bytes. message is the last that it completes.
-func (k *Endpoint) addSuper(tx *txbuf, p *path, b []byte, size, message int) {
+func (k *Endpoint) addGSO(tx *txbuf, p *path, b []byte, size, message int) {
 	total := len(b) - headersLen
 	n := (total + size - 1) / size
-	p.putSuper(k.s, b, total, n)
-	tx.addSuper(b, size, message)
-	if p.tagged() {
-		tx.tagLast(p.tag)
+	p.putGSO(k.s, b, total, n)
+	tx.addGSO(b, size, message)
+	if p.described() {
+		tx.describeLast(p.metadata)
 	}
 	tx.ends[len(tx.ends)-1].datagrams = int32(n)
 	tx.count[counter.UDPOutDatagrams].Add(uint64(n))
 }
 
-// sendSegmentsWhole sends a payload that UDP_SEGMENT cuts as one super-packet. It
+// sendSegmentsWhole sends a payload that UDP_SEGMENT cuts as one GSO packet. It
 // reports whether it has; if not, they have to go one by one.
 func (k *Endpoint) sendSegmentsWhole(tx *txbuf, p *path, spec *pathSpec, o *outgoing, size int) (bool, unix.Errno) {
 	if !k.staysWhole(p, spec, o) {
@@ -109,7 +109,7 @@ func (k *Endpoint) sendSegmentsWhole(tx *txbuf, p *path, spec *pathSpec, o *outg
 		return false, e
 	}
 	o.copyTo(b[headersLen:])
-	k.addSuper(tx, p, b, size, o.message)
+	k.addGSO(tx, p, b, size, o.message)
 	tx.queued = false
 	if o.opts != nil {
 		o.opts.Queued = false
@@ -126,9 +126,9 @@ func (k *Endpoint) staysWhole(p *path, spec *pathSpec, o *outgoing) bool {
 		spec.options == nil && !x.times.on.Load() && !stamped
 }
 
-// putSuper writes the headers of a super-packet of n datagrams with total bytes of
+// putGSO writes the headers of a GSO packet of n datagrams with total bytes of
 // payload, whose checksums the link fills in.
-func (p *path) putSuper(s *Stack, b []byte, total, n int) {
+func (p *path) putGSO(s *Stack, b []byte, total, n int) {
 	*(*[headersLen]byte)(b) = p.header
 	length := uint16(ipv4.MinHeaderLen + udp.HeaderLen + total)
 	var id uint16
@@ -140,8 +140,8 @@ func (p *path) putSuper(s *Stack, b []byte, total, n int) {
 	binary.BigEndian.PutUint16(b[udpOffset+6:], udp.PseudoSum(p.hop.src, p.dst, udp.HeaderLen+total))
 }
 
-// addSuper queues a super-packet like add, to be cut into datagrams of size bytes.
-func (tx *txbuf) addSuper(frame []byte, size, message int) {
+// addGSO queues a GSO packet like add, to be cut into datagrams of size bytes.
+func (tx *txbuf) addGSO(frame []byte, size, message int) {
 	tx.add(frame, message)
 	f := &tx.batch[len(tx.batch)-1]
 	f.PartialChecksum, f.CsumStart, f.CsumOffset = true, udpOffset, 6

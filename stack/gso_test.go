@@ -10,9 +10,9 @@ import (
 	"github.com/outband/outband/link/pipe"
 )
 
-// TestSuperPackets sends runs of equal datagrams, which leave as super-packets,
+// TestGSOPackets sends runs of equal datagrams, which leave as GSO packets,
 // and looks at what arrives.
-func TestSuperPackets(t *testing.T) {
+func TestGSOPackets(t *testing.T) {
 	tests := []struct {
 		name   string
 		sizes  []int

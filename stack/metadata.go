@@ -7,41 +7,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A tag is what goes along with a frame for what is below the link to look at
+// metadata is what goes along with a frame, for what is below the link to look at
 // (link.TxFrame).
-type tag struct {
+type metadata struct {
 	priority, mark uint32
 	byLoopback     bool
 }
 
-// tags are the tag of what a socket sends (SO_PRIORITY, SO_MARK).
-type tags struct{ priority, mark atomic.Uint32 }
+// metadataOptions are the metadata of what a socket sends (SO_PRIORITY, SO_MARK).
+type metadataOptions struct{ priority, mark atomic.Uint32 }
 
 // SetPriority sets the priority of what is sent, for the queueing disciplines and
 // VLAN devices below the link (SO_PRIORITY in socket(7)). SetTOS sets it too.
-func (k *Endpoint) SetPriority(p uint32) { k.tags.priority.Store(p); k.dropPaths() }
+func (k *Endpoint) SetPriority(p uint32) { k.meta.priority.Store(p); k.dropPaths() }
 
 // Priority returns what SetPriority or SetTOS set.
-func (k *Endpoint) Priority() uint32 { return k.tags.priority.Load() }
+func (k *Endpoint) Priority() uint32 { return k.meta.priority.Load() }
 
 // SetMark sets the mark of what is sent, for the packet filters below the link
 // (SO_MARK in socket(7)). The stack's own routes do not look at it.
-func (k *Endpoint) SetMark(mark uint32) { k.tags.mark.Store(mark); k.dropPaths() }
+func (k *Endpoint) SetMark(mark uint32) { k.meta.mark.Store(mark); k.dropPaths() }
 
 // Mark returns what SetMark set.
-func (k *Endpoint) Mark() uint32 { return k.tags.mark.Load() }
+func (k *Endpoint) Mark() uint32 { return k.meta.mark.Load() }
 
-// tag returns the tag of a datagram.
-func (k *Endpoint) tag(o *outgoing) tag {
-	t := tag{priority: k.tags.priority.Load(), mark: k.tags.mark.Load()}
+// of returns the metadata of a datagram.
+func (m *metadataOptions) of(o *outgoing) metadata {
+	t := metadata{priority: m.priority.Load(), mark: m.mark.Load()}
 	if o.opts != nil {
-		o.opts.tag(&t)
+		o.opts.metadata(&t)
 	}
 	return t
 }
 
-// tag changes a tag as control messages ask for.
-func (o *SendOptions) tag(t *tag) {
+// metadata changes metadata as control messages ask for.
+func (o *SendOptions) metadata(t *metadata) {
 	if o.HasPriority {
 		t.priority = o.Priority
 	}
@@ -69,11 +69,11 @@ var tosPriorities = [4]uint32{prioBestEffort, prioBulk, prioInteractive, prioInt
 // type-of-service octet (rt_tos2priority).
 func TOSPriority(tos uint8) uint32 { return tosPriorities[tos&tosMask>>3] }
 
-// tagged reports whether the path's frames have a tag.
-func (p *path) tagged() bool { return p.tag != tag{} }
+// described reports whether the path's frames have metadata.
+func (p *path) described() bool { return p.metadata != metadata{} }
 
-// tagLast gives the frame that was added last a tag.
-func (tx *txbuf) tagLast(t tag) {
+// describeLast gives the frame that was added last metadata.
+func (tx *txbuf) describeLast(t metadata) {
 	f := &tx.batch[len(tx.batch)-1]
 	f.Priority, f.Mark, f.ByLoopback = t.priority, t.mark, t.byLoopback
 	tx.special = true
@@ -83,11 +83,11 @@ func (tx *txbuf) tagLast(t tag) {
 // with it. One that has a time of its own is scheduled instead.
 func (tx *txbuf) addAlong(p *path, frame []byte, owner *Endpoint, message int) unix.Errno {
 	if p.later != nil {
-		return tx.addLater(p.ifc, frame, tx.waiting(owner, p.tag, p.later), message)
+		return tx.addLater(p.ifc, frame, tx.waiting(owner, p.metadata, p.later), message)
 	}
 	tx.add(frame, message)
-	if p.tagged() {
-		tx.tagLast(p.tag)
+	if p.described() {
+		tx.describeLast(p.metadata)
 	}
 	return 0
 }
@@ -115,7 +115,7 @@ func (k *Endpoint) sendBeside(tx *txbuf, p *path, o *outgoing, flags int) unix.E
 	if e := k.sendFast(tx, p, o); e != 0 {
 		return e
 	}
-	tx.tagLast(p.tag)
+	tx.describeLast(p.metadata)
 	return 0
 }
 
@@ -125,10 +125,10 @@ func (s *Stack) inputOwn(ifc *Interface, frames []link.Frame) {
 	r := &s.rx
 	for i := range frames {
 		f := &frames[i]
-		r.tag = tag{priority: f.Priority, mark: f.Mark}
+		r.metadata = metadata{priority: f.Priority, mark: f.Mark}
 		s.input(ifc, f)
 	}
-	r.tag = tag{}
+	r.metadata = metadata{}
 }
 
 // extra returns the Info's Extra, which it makes if there is none.
@@ -139,7 +139,7 @@ func (in *Info) extra() *Extra {
 	return in.Extra
 }
 
-func (in *Info) setTag(t tag) {
+func (in *Info) setMetadata(t metadata) {
 	x := in.extra()
 	x.Priority, x.Mark = t.priority, t.mark
 }
