@@ -46,7 +46,11 @@ func newWire(t testing.TB, cfg Config) *wire {
 // bubble runs a test with a wire in simulated time.
 func bubble(t *testing.T, f func(t *testing.T, w *wire)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(t, newWire(t, Config{})) })
+	synctest.Test(t, func(t *testing.T) {
+		// After the stack's Close: goroutines that it has woken may be waiting for a lock.
+		t.Cleanup(func() { time.Sleep(time.Millisecond) })
+		f(t, newWire(t, Config{}))
+	})
 }
 
 // settle lets the stack take in what was sent to it.
