@@ -38,8 +38,10 @@ type storm struct {
 var notInStorm = map[string]bool{
 	"Stack.Close": true, "Stack.OnClose": true, "Stack.NewWaiter": true, "Stack.WaitElsewhere": true, "Stack.Subscribe": true,
 	"API.Socketpair": true, "Socket.Fcntl": true, "Socket.FcntlOwner": true,
-	"Socket.SetTaken": true, "Socket.Watch": true, "Socket.Unwatch": true, "Socket.WaitElsewhere": true,
 }
+
+// notInStormOfSockets are such methods of the stack's sockets, of whichever type.
+var notInStormOfSockets = map[string]bool{"SetTaken": true, "Watch": true, "Unwatch": true, "WaitElsewhere": true}
 
 // inbandMethods are what the storm does with in-band sockets.
 var inbandMethods = []string{"Recv", "Recvfrom", "Recvmsg", "Recvmmsg", "OobRecvmsg", "OobRead", "Getsockname", "Shutdown",
@@ -177,7 +179,8 @@ type stormArguments struct {
 func (g stormArguments) any(on any) {
 	t := reflect.TypeOf(on)
 	name := t.Method(g.r.IntN(t.NumMethod())).Name
-	if notInStorm[t.Elem().Name()+"."+name] {
+	ofStack := t.Elem().PkgPath() == reflect.TypeFor[stack.Stack]().PkgPath()
+	if notInStorm[t.Elem().Name()+"."+name] || ofStack && notInStormOfSockets[name] {
 		return
 	}
 	g.named(on, name)
