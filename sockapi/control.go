@@ -2,7 +2,6 @@ package sockapi
 
 import (
 	"encoding/binary"
-	"time"
 
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
@@ -129,7 +128,7 @@ func putInet(b []byte, ip [4]byte, port uint16) {
 func (s *stackSocket) putTime(w *controlWriter, in *stack.Info, wants uint32) {
 	ns := in.Time
 	if in.Clock == link.ClockNone {
-		ns = time.Now().UnixNano()
+		ns = s.api.st.WallTime()
 	}
 	s.lastTime.Store(ns)
 	var data [timestampingDataLen]byte

@@ -3,7 +3,6 @@ package sockapi
 import (
 	"encoding/binary"
 	"sync/atomic"
-	"time"
 
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
@@ -39,9 +38,9 @@ func (p *stamp) note(in *stack.Info) {
 	}
 }
 
-// ask returns the time, and has it kept from now on. ENOENT: there was no
+// ask returns the time, given the time of day, and has it kept from now on. ENOENT: there was no
 // datagram. As in Linux one whose time is not known has come just now.
-func (p *stamp) ask() (int64, error) {
+func (p *stamp) ask(now func() int64) (int64, error) {
 	was := p.state.Swap(stampKept)
 	if was == stampNone {
 		p.at.Store(-1)
@@ -50,7 +49,7 @@ func (p *stamp) ask() (int64, error) {
 	case -1:
 		return 0, unix.ENOENT
 	case 0:
-		now := time.Now().UnixNano()
+		now := now()
 		p.at.CompareAndSwap(0, now)
 		return now, nil
 	default:
@@ -63,7 +62,7 @@ func (s *stackSocket) ioctlStamp(arg []byte, nano bool) (int, error) {
 	if len(arg) < timevalLen {
 		return 0, unix.EFAULT
 	}
-	at, err := s.stamp.ask()
+	at, err := s.stamp.ask(s.api.st.WallTime)
 	if err != nil {
 		return 0, err
 	}

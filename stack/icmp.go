@@ -66,7 +66,7 @@ func (s *Stack) echo(a *arrival, m icmp.Message) {
 		s.rx.count[counter.ICMPInErrors]++
 		return
 	}
-	options, ok := replyOptions(a)
+	options, ok := s.replyOptions(a)
 	if !ok {
 		return
 	}
@@ -80,17 +80,17 @@ func (s *Stack) timestamp(a *arrival, m icmp.Message) {
 		s.rx.count[counter.ICMPInErrors]++
 		return
 	}
-	options, ok := replyOptions(a)
+	options, ok := s.replyOptions(a)
 	if !ok {
 		return
 	}
-	b := icmp.AppendTimestampReply(s.pool.get(icmp.TimestampLen)[:0], m, timeOfDay())
+	b := icmp.AppendTimestampReply(s.pool.get(icmp.TimestampLen)[:0], m, s.timeOfDay())
 	s.reply(a, b, a.h.TOS(), options, counter.ICMPOutTimestampReps)
 }
 
 // timeOfDay returns milliseconds since midnight UT (RFC 792, "Timestamp").
-func timeOfDay() uint32 {
-	now := time.Now().UTC()
+func (s *Stack) timeOfDay() uint32 {
+	now := s.wall().UTC()
 	return uint32(now.Sub(now.Truncate(24 * time.Hour)).Milliseconds())
 }
 
@@ -99,7 +99,7 @@ func timeOfDay() uint32 {
 // that received already, and do it again as the one that sends, as Linux does.
 //
 // ok is false if an option has room for a part of an entry only: no answer then.
-func replyOptions(a *arrival) (options []byte, ok bool) {
+func (s *Stack) replyOptions(a *arrival) (options []byte, ok bool) {
 	if len(a.h) == ipv4.MinHeaderLen {
 		return nil, true
 	}
@@ -107,7 +107,7 @@ func replyOptions(a *arrival) (options []byte, ok bool) {
 	if c != ipv4.CauseNone {
 		return nil, false
 	}
-	set.StampSent(a.h, a.dst, timeOfDay())
+	set.StampSent(a.h, a.dst, s.timeOfDay())
 	options, _ = ipv4.AppendReplyOptions(nil, a.h, set)
 	return options, true
 }

@@ -254,7 +254,7 @@ func (s *Stack) optionsAcceptable(a *arrival) bool {
 		return false
 	}
 	if set.RecordRoute|set.Timestamp != 0 {
-		set.Stamp(a.h, s.LocalFor(a.ifc.index, a.src, a.dst), timeOfDay())
+		set.Stamp(a.h, s.LocalFor(a.ifc.index, a.src, a.dst), s.timeOfDay())
 	}
 	return true
 }

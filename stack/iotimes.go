@@ -86,7 +86,7 @@ func (s *Stack) wallOffset() (offset int64) {
 	best := int64(never)
 	for range 4 {
 		before := s.Monotonic()
-		wall := time.Now().UnixNano()
+		wall := s.WallTime()
 		took := s.Monotonic() - before
 		if took < best {
 			best, offset = took, wall-before-took/2

@@ -122,7 +122,7 @@ func TestWallOffset(t *testing.T) {
 	}
 	for _, tt := range tests {
 		synctest.Test(t, func(t *testing.T) { // whose wall clock stands
-			s := &Stack{clock: &scriptClock{tt.times}}
+			s := &Stack{clock: &scriptClock{tt.times}, wall: time.Now}
 			if got := time.Now().UnixNano() - s.wallOffset(); got != tt.at {
 				t.Errorf("%s: the offset is of %d ns, not of %d", tt.name, got, tt.at)
 			}

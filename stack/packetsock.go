@@ -3,7 +3,6 @@ package stack
 import (
 	"encoding/binary"
 	"sync/atomic"
-	"time"
 
 	"github.com/outband/outband/bpf"
 	"github.com/outband/outband/link"
@@ -266,7 +265,7 @@ func (tx *txbuf) tap(t *tapTable) {
 	if !ifc.info.Load().State.Enabled() {
 		return
 	}
-	meta := link.Meta{Type: link.Outgoing, Clock: link.ClockSoftware, Time: time.Now().UnixNano()}
+	meta := link.Meta{Type: link.Outgoing, Clock: link.ClockSoftware, Time: tx.s.WallTime()}
 	fresh := tx.batch[tx.tapped:] // the others were tried before
 	tx.tapped = len(tx.batch)
 	for n := range fresh {

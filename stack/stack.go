@@ -23,7 +23,8 @@ type Config struct {
 	// sleeps: a duration, SpinAdaptive (the default), SpinNever or SpinAlways.
 	// Sockets may have their own (SO_BUSY_POLL).
 	Spin time.Duration
-	// Clock tells the time; nil is the process's monotonic clock.
+	// Clock tells the time; nil is the process's monotonic clock. If it is a WallClock
+	// it tells the time of day too, else the system does.
 	Clock Clock
 	// Reassembly bounds the memory of incomplete datagrams.
 	Reassembly ipv4.ReassemblyConfig
@@ -46,6 +47,7 @@ type Config struct {
 // called by any goroutines at once.
 type Stack struct {
 	clock       Clock
+	wall        func() time.Time // the time of day
 	limits      Limits
 	spinDefault time.Duration
 	// monotonicBase makes the clock's time CLOCK_MONOTONIC's.
@@ -144,6 +146,7 @@ func New(cfg Config) (*Stack, error) {
 	if s.clock == nil {
 		s.clock = systemClock{time.Now()}
 	}
+	s.wall = wallOf(s.clock)
 	s.monotonicBase = monotonicBase(s.clock)
 	s.randAt = len(s.rand)
 	s.recent.secret = s.random()

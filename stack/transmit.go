@@ -598,7 +598,7 @@ func (spec *pathSpec) putOptions(b *[ipv4.MaxOptionsLen]byte, p *path) []byte {
 	if spec.options == nil {
 		return nil
 	}
-	spec.options.Put(b[:], p.hop.src, spec.final, timeOfDay())
+	spec.options.Put(b[:], p.hop.src, spec.final, p.ifc.s.timeOfDay())
 	return b[:spec.options.Len()]
 }
 

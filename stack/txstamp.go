@@ -3,7 +3,6 @@ package stack
 import (
 	"bytes"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -86,11 +85,11 @@ func (k *Endpoint) sendStamped(tx *txbuf) unix.Errno {
 	if st.flags&txStampFlags == 0 {
 		return 0
 	}
-	before := time.Now().UnixNano()
+	before := k.s.WallTime()
 	if errno := tx.finish(); errno != 0 {
 		return errno
 	}
-	k.tellStamp(&st, before, time.Now().UnixNano())
+	k.tellStamp(&st, before, k.s.WallTime())
 	return 0
 }
 

@@ -2,7 +2,6 @@ package stack
 
 import (
 	"bytes"
-	"time"
 
 	"github.com/outband/outband/arp"
 	"golang.org/x/sys/unix"
@@ -70,9 +69,9 @@ func (i *Interface) sendStampedFrame(tx *txbuf, o *waitingFrame, frame []byte) {
 		o.stamp.frame = bytes.Clone(frame)
 	}
 	i.sendFrame(tx, o.socket, frame, o.metadata)
-	before := time.Now().UnixNano()
+	before := i.s.WallTime()
 	tx.flushOwned(o.socket)
-	o.socket.tellStamp(&o.stamp, before, time.Now().UnixNano())
+	o.socket.tellStamp(&o.stamp, before, i.s.WallTime())
 }
 
 // sendFrame is addOwned for a frame of the pool's, which it gives back.
