@@ -1,5 +1,5 @@
 // Package inband is all that this module takes from the kernel or tells it: which
-// addresses it has, who holds which, what keeps it off a stack's addresses, what devices
-// are set to do, capabilities, and plain in-band UDP sockets. None of it lies on the way
-// of a datagram through the out-of-band stack.
+// addresses it has, who holds which, what keeps it off a stack's addresses, capabilities,
+// and plain in-band UDP sockets. None of it lies on the way of a datagram through the
+// out-of-band stack.
 package inband

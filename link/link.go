@@ -8,6 +8,8 @@
 //   - link/pipe: two ends in memory, for tests in simulated time.
 //   - link/fault and link/pcapng: wrappers, which are links too, so they stack.
 //
+// What links over network devices share is in link/device.
+//
 // # Receiving
 //
 // Frames are received in batches and without copying: [Link.Receive] hands out

@@ -8,27 +8,18 @@ import (
 var _ link.Claimer = (*Link)(nil)
 
 // ReserveAddress implements [link.Claimer]: no two processes reserve one address on a device,
-// and none that the kernel has on whatever device of the namespace. A device that is a
-// loopback is the kernel's own affair: nothing is reserved there.
+// and none that the kernel has on whatever device of the namespace.
 func (l *Link) ReserveAddress(addr [4]byte) error {
-	if l.guest == nil {
-		return nil
-	}
 	return l.guest.Reserve(addr)
 }
 
 // ReleaseAddress implements [link.Claimer].
 func (l *Link) ReleaseAddress(addr [4]byte) {
-	if l.guest != nil {
-		l.guest.Release(addr)
-	}
+	l.guest.Release(addr)
 }
 
 // AddressTaken implements [link.Claimer].
 func (l *Link) AddressTaken(addr [4]byte) error {
-	if l.guest == nil {
-		return nil
-	}
 	return l.guest.Taken(addr)
 }
 
@@ -38,17 +29,12 @@ func (l *Link) AddressTaken(addr [4]byte) error {
 // and tell the sender so: that is the error, which wraps EPERM, unless
 // [Options.HostMayAnswer] is set.
 func (l *Link) Claim(addresses [][4]byte) error {
-	if l.guest == nil {
-		return nil
-	}
 	return l.guest.Claim(addresses)
 }
 
 // SetClaimNotify implements [link.Claimer].
 func (l *Link) SetClaimNotify(f func()) {
-	if l.guest != nil {
-		l.guest.SetNotify(f)
-	}
+	l.guest.SetNotify(f)
 }
 
 // ClaimedBy names what keeps the kernel's IP layer off the stack's datagrams: "tcx", a
@@ -56,17 +42,11 @@ func (l *Link) SetClaimNotify(f func()) {
 // nf_tables chain there (CAP_NET_ADMIN in the user namespace that owns the network
 // namespace, Linux 5.12); or "" for nothing.
 func (l *Link) ClaimedBy() string {
-	if l.guest == nil {
-		return ""
-	}
 	return l.guest.Kind()
 }
 
 // openGuest is the part of open that makes the stack a guest.
 func (l *Link) openGuest(o *Options) (err error) {
-	if l.caps&link.CapLoopback != 0 {
-		return nil
-	}
 	l.guest, err = inband.NewGuest(inband.GuestOptions{NoClaim: o.NoClaim, HostMayAnswer: o.HostMayAnswer})
 	return err
 }

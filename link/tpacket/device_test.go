@@ -133,7 +133,7 @@ func TestDormant(t *testing.T) {
 	w := watch(t, l)
 	lb.near.setDormant(true)
 	await(t, "dormant", func() bool { return lb.near.link().Attrs().RawFlags&unix.IFF_RUNNING == 0 })
-	l.refresh()
+	l.dev.Refresh()
 	w.state(link.Up)
 	exchange(t, lb, l)
 	lb.near.setDormant(false)

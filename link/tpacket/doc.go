@@ -38,10 +38,7 @@
 //
 // # The device's life
 //
-// One goroutine follows rtnetlink(7) link events in the device's network
-// namespace. An event says only that there is something to look at: what the
-// device and the ring's socket are like is then asked of the kernel, so that
-// events lost or out of order do no harm.
+// Package device follows the device in its changes.
 //
 // Down and up need nothing of us: the kernel unhooks the sockets and hooks them
 // in again. When the device is deleted, or moved to another namespace, the

@@ -16,6 +16,10 @@ const (
 	acceptWhole = 0xffffffff // bytes to keep of an accepted frame: all
 )
 
+// filters are the programs of the ring's socket: the usual one, and the one that
+// lets frames to other hosts pass.
+type filters struct{ usual, promiscuous []bpf.RawInstruction }
+
 // filters returns the programs that o asks for.
 func (o *Options) filters() (f filters, err error) {
 	if o.Filter != nil {

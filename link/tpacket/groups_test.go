@@ -13,6 +13,13 @@ import (
 	"github.com/outband/outband/link"
 )
 
+// Limits of link/device.
+const (
+	maxGroups      = 65536
+	filterGroups   = 512
+	refilterGroups = filterGroups / 2
+)
+
 // groups returns the multicast addresses that the device lets in, and how often
 // each was asked for, as `ip maddr` shows them.
 func (h *host) groups() map[link.MAC]int {

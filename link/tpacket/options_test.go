@@ -217,7 +217,7 @@ func TestDeviceReturnsWithoutPrivilege(t *testing.T) {
 	l.mu.Lock()
 	lb.join(1500)
 	unprivileged(t, func() error {
-		l.publishLocked(l.lookLocked())
+		l.dev.RefreshLocked()
 		return nil
 	})
 	l.mu.Unlock()

@@ -106,7 +106,7 @@ func TestQueueRoom(t *testing.T) {
 				if !q.Room() {
 					t.Error("no room at first")
 				}
-				if n := testing.AllocsPerRun(10, func() { q.Room() }); n > 0 {
+				if n := allocsPerRun(10, func() { q.Room() }); n > 0 {
 					t.Errorf("Room takes %v allocations", n)
 				}
 				if asked {

@@ -174,7 +174,7 @@ func (l *Link) sent(frames []link.TxFrame, sent, bytes int, errno syscall.Errno)
 // PACKET_QDISC_BYPASS the errno is the same as with a full queue; without, there is no
 // error at all, and what is lost counts as sent.
 func (l *Link) losing(errno syscall.Errno) bool {
-	return errno == unix.ENOBUFS && l.life.info.Load().State == link.NoCarrier
+	return errno == unix.ENOBUFS && l.dev.State() == link.NoCarrier
 }
 
 // wants is which socket a frame needs: each takes what those before it take.

@@ -11,6 +11,7 @@ import (
 	"github.com/outband/outband/inband"
 	"github.com/outband/outband/internal/namespace"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/link/device"
 )
 
 // A Link is a link over a network device. Its methods are as [link.Link] says.
@@ -24,32 +25,22 @@ type Link struct {
 	tx sender
 	_  [64]byte
 
-	life   life
+	dev    device.Device
 	closed atomic.Bool
-	ringFD atomic.Int32 // what FD returns
-	notify atomic.Pointer[notify]
-	quit   chan struct{} // closed by Close
-	guest  *inband.Guest // nil on a loopback device
+	guest  *inband.Guest
 	opts   Options
 	space  *namespace.Namespace // of the device
 
-	mu       sync.Mutex // guards what follows, and descriptors against Close
-	control  control
-	groups   groups
-	modes    [link.Modes]int // how often each is on
-	filters  filters
-	caps     link.Caps
-	queues   []*queue // all that are open
-	reopened uint64
+	mu      sync.Mutex // guards what follows, and descriptors against Close
+	control control
+	filters filters
+	queues  []*queue // all that are open
 }
 
 var (
 	_ link.Link       = (*Link)(nil)
 	_ link.LossTeller = (*Link)(nil)
 )
-
-// notify is what SetNotify registered.
-type notify struct{ changed func() }
 
 // Open opens a link over the device of that name, which must be an Ethernet
 // device or the loopback device. It need not be up.
@@ -59,10 +50,7 @@ type notify struct{ changed func() }
 // user namespace that owns the network namespace, or CAP_SYS_ADMIN to enter it;
 // the message says which), ENOMEM (not even one block for the ring).
 func Open(name string, opts Options) (*Link, error) {
-	l := &Link{opts: opts, quit: make(chan struct{}), groups: groups{joined: map[link.MAC]group{}}}
-	if opts.Promiscuous {
-		l.modes[link.Promiscuous] = 1 // for good
-	}
+	l := &Link{opts: opts}
 	l.rx.fd = -1
 	l.tx.init(&opts)
 	err := opts.check()
@@ -73,7 +61,6 @@ func Open(name string, opts Options) (*Link, error) {
 		l.shut()
 		return nil, fmt.Errorf("tpacket: %s: %w", name, err)
 	}
-	go l.life.watch(l.quit, l.refresh)
 	return l, nil
 }
 
@@ -86,18 +73,14 @@ func (l *Link) open(name string, o *Options) error {
 	if l.space, err = namespace.Current(); err != nil {
 		return err
 	}
-	if err := l.life.open(name); err != nil {
+	var on []link.Mode // for good
+	if o.Promiscuous {
+		on = append(on, link.Promiscuous)
+	}
+	if err := l.dev.Open(name, &l.mu, hold{l}, on...); err != nil {
 		return err
 	}
-	dev, err := l.life.byName(name)
-	if err != nil {
-		return err
-	}
-	if err := usable(dev); err != nil {
-		return err
-	}
-	info := infoOf(dev)
-	l.life.info.Store(&info)
+	info := l.dev.Info()
 	g, err := geometryFor(info.MTU, or(o.Slots, DefaultSlots), o.SlotSize, o.BlockSize)
 	if err != nil {
 		return err
@@ -120,16 +103,11 @@ func (l *Link) open(name string, o *Options) error {
 	if err := l.openGuest(o); err != nil {
 		return err
 	}
-	if err := l.attachLocked(dev); err != nil {
-		return err
-	}
-	info.Caps = l.caps
-	l.life.info.Store(&info)
-	return nil
+	return l.dev.Start()
 }
 
 // Info returns the device's properties as they are now.
-func (l *Link) Info() link.Info { return *l.life.info.Load() }
+func (l *Link) Info() link.Info { return l.dev.Info() }
 
 // Slots returns how many frames the receive ring holds: [Options.Slots] rounded up
 // to full blocks, or less if memory was short.
@@ -162,7 +140,7 @@ func (l *Link) Stats() link.Stats {
 	s := link.Stats{
 		RxFrames: l.rx.frames.Load(), RxBytes: l.rx.bytes.Load(),
 		RxDropped: l.rx.lost.Load(), RxTruncated: l.rx.truncated.Load(),
-		Reopened: l.reopened,
+		Reopened: l.dev.Reopened(),
 	}
 	l.tx.addTo(&s)
 	return s
@@ -175,24 +153,16 @@ func (l *Link) Lost() uint64 { return l.rx.lost.Load() }
 // SetNotify registers changed, which is called when Info would give another
 // answer, and when Close begins. It may still be running when Close returns.
 // readable is not needed, since the link has a descriptor.
-func (l *Link) SetNotify(_, changed func()) {
-	if changed == nil {
-		l.notify.Store(nil)
-		return
-	}
-	l.notify.Store(&notify{changed})
-}
-
-// notifyChanged calls what SetNotify registered. mu must not be held.
-func (l *Link) notifyChanged() {
-	if n := l.notify.Load(); n != nil {
-		n.changed()
-	}
-}
+func (l *Link) SetNotify(_, changed func()) { l.dev.SetNotify(changed) }
 
 // FD returns the ring's descriptor, or -1 while the device is gone and after
 // Close. It must not be given to Go's netpoller: see the package comment.
-func (l *Link) FD() int { return int(l.ringFD.Load()) }
+func (l *Link) FD() int {
+	if l.dev.State() == link.Gone {
+		return -1
+	}
+	return l.rx.fd
+}
 
 // Close ends the link: it wakes pollers by calling changed with FD at -1, waits
 // for sends that are under way, and gives back memory and descriptors. Calls
@@ -205,10 +175,9 @@ func (l *Link) Close() error {
 	}
 	l.rx.countLost()
 	l.closed.Store(true)
-	l.publishLocked(l.life.gone())
-	close(l.quit)
+	l.dev.EndLocked()
 	l.mu.Unlock()
-	l.notifyChanged()
+	l.dev.Tell()
 
 	l.tx.gate.shut()
 	l.mu.Lock()
@@ -219,7 +188,7 @@ func (l *Link) Close() error {
 
 // shut gives back all that is open.
 func (l *Link) shut() {
-	l.life.close()
+	l.dev.Close()
 	if l.guest != nil {
 		l.guest.Close()
 	}

@@ -1,4 +1,4 @@
-package inband
+package device
 
 import (
 	"runtime"

@@ -1,4 +1,4 @@
-package inband
+package device
 
 import (
 	"os/exec"
@@ -8,7 +8,7 @@ import (
 )
 
 func TestSegmentsUDP(t *testing.T) {
-	near := newGuestLab(t).host
+	near, _ := newPair(t)
 	fd := -1
 	must(t, near.Do(func() (err error) {
 		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
@@ -27,7 +27,7 @@ func TestSegmentsUDP(t *testing.T) {
 	refused()
 	want := func(want bool) {
 		t.Helper()
-		if got, err := SegmentsUDP(fd, "eth0"); got != want || err != nil {
+		if got, err := SegmentsUDP(fd, "near0"); got != want || err != nil {
 			t.Errorf("%t, %v; want %t", got, err, want)
 		}
 	}
@@ -45,7 +45,7 @@ func TestSegmentsUDP(t *testing.T) {
 	for _, name := range []string{featureUSO, "generic-segmentation-offload"} {
 		set := func(value string) {
 			t.Helper()
-			must(t, near.Do(exec.Command(ethtool, "-K", "eth0", name, value).Run))
+			must(t, near.Do(exec.Command(ethtool, "-K", "near0", name, value).Run))
 		}
 		set("off")
 		want(false)
