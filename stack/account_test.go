@@ -80,7 +80,7 @@ func TestNothingIsLostUnaccounted(t *testing.T) {
 				sent := 0
 				ring := c.counter == "LinkRxRingFull"
 				if ring {
-					w.s.lockReceive() // nobody takes frames out of it meanwhile
+					w.s.lockLanes() // nobody takes frames out of it meanwhile
 				}
 				for i := range c.n {
 					c.lose(w)
@@ -94,7 +94,7 @@ func TestNothingIsLostUnaccounted(t *testing.T) {
 					}
 				}
 				if ring {
-					w.s.unlockReceive()
+					w.s.unlockLanes()
 				}
 				w.settle()
 				time.Sleep(31 * time.Second) // what waits for fragments is given up
@@ -234,11 +234,11 @@ func TestLossesInTheRingAreTold(t *testing.T) {
 		other.SetKeepDrops(true)
 		check(t, other.SetDevice(1))
 		flood := func(n int) {
-			w.s.lockReceive() // nobody takes frames out of the ring meanwhile
+			w.s.lockLanes() // nobody takes frames out of the ring meanwhile
 			for range n {
 				w.far.Send(udpFrom(7, 9, "flood"))
 			}
-			w.s.unlockReceive()
+			w.s.unlockLanes()
 			w.settle()
 			drain(before)
 		}

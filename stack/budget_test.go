@@ -88,9 +88,9 @@ func TestReceiveAllocatesNothing(t *testing.T) {
 		msgs[i].Buffers = [][]byte{make([]byte, 20), make([]byte, 2048)}
 	}
 	feed := func(frames [][]byte) {
-		s.lockReceive() // the housekeeper looks too
+		s.lockLanes() // the housekeeper looks too
 		l.list, l.next = frames, 0
-		s.unlockReceive()
+		s.unlockLanes()
 	}
 	t.Run("Recv", func(t *testing.T) {
 		noAllocs(t, func() {
@@ -172,10 +172,10 @@ func TestEchoAllocatesNothing(t *testing.T) {
 	s := budgetStack(t, l)
 	frames := [][]byte{goodFrames()["echo"]}
 	noAllocs(t, func() {
-		s.lockReceive()
+		s.lockLanes()
 		l.list, l.next = frames, 0
-		s.pump()
-		s.unlockReceive()
+		s.lanes.first.pump()
+		s.unlockLanes()
 	})
 }
 

@@ -220,7 +220,7 @@ func TestCloseWakesFollowers(t *testing.T) {
 	sleeper := s.NewWaiter(func() bool { return false })
 	done := make(chan bool)
 	go func() { done <- spinner.Wait(NoDeadline) }()
-	for !s.rx.lock.spinning() {
+	for !s.lanes.first.lock.spinning() {
 		runtime.Gosched()
 	}
 	for range 3 {

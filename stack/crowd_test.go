@@ -240,10 +240,10 @@ func TestFrameThatComesWhileTheLockIsHeld(t *testing.T) {
 		}()
 		synctest.Wait()
 		time.Sleep(time.Second)
-		w.s.lockReceive()
+		w.s.lockLanes()
 		w.far.Send(udpFrom(7, 9, "x"))
 		time.Sleep(time.Millisecond)
-		w.s.unlockReceive()
+		w.s.unlockLanes()
 		time.Sleep(100 * time.Millisecond)
 		synctest.Wait()
 		if len(got) != 1 {

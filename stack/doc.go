@@ -3,8 +3,8 @@
 //
 // # The way of a datagram in
 //
-//  1. A thread that wants a datagram takes the receive lock and becomes the
-//     leader (drive.go). It asks each link for a batch of frames.
+//  1. A thread that wants a datagram takes the lock of a lane (lane.go) and becomes
+//     its leader (drive.go). It asks each link for a batch of frames.
 //  2. input checks the Ethernet header, ipv4Input the IP header; fragments
 //     take the way over the reassembler (input.go).
 //  3. The protocol finds the socket (udp.Table) and delivers: straight into
@@ -37,8 +37,8 @@
 //     that a socket puts together. backlog.mu: what is left of a socket's messages, held
 //     while that is sent. ownQueues.mu, within that or alone: a socket's own ways out.
 //   - Stack.groupMu: changes of memberships.
-//   - Stack.rx, the receive lock: links' Receive, demultiplexing tables,
-//     reassembly, receive counters. Never held across a transmit or a sleep.
+//   - lane.lock, of several in the order of Stack.lanes: links' Receive, demultiplexing
+//     tables, reassembly, receive counters. Never held across a transmit or a sleep.
 //   - Interface.neighMu: the neighbour table. A sender takes it only when its
 //     path has no valid neighbour.
 //   - queue.mu, errorQueue.mu, txTimes.mu: one socket's queues. Consumers take nothing

@@ -5,10 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/outband/outband/bpf"
-	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
-	"github.com/outband/outband/stack/internal/counter"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,131 +24,12 @@ import (
 //  4. The housekeeper (housekeeper.go) takes the place when nobody has led for
 //     about half a millisecond.
 
-// batchSize is how many frames a leader takes from a link at once: enough to
-// spread the costs of a batch, few enough to return soon.
-const batchSize = 32
-
 // clockEvery is how many idle rounds a spinner makes between two looks at the
 // clock, and makeWayEvery how many before it lets other goroutines run.
 const (
 	clockEvery   = 64
 	makeWayEvery = 16384
 )
-
-// receiver is the state that the receive lock guards.
-type receiver struct {
-	lock   receiveLock
-	batch  [batchSize]link.Frame
-	count  *counter.Set // &counters but while warming
-	now    int64        // the clock when a leader looked last
-	rounds uint32       // calls of pump
-	led    bool         // pump was called since the lock was taken
-
-	counters     counter.Set
-	warmCounters counter.Set // what does not count: see warm.go
-	warming      bool
-	chosen       bool     // whom a datagram is for: SO_REUSEPORT's programs are not asked
-	steering     bpf.View // what such a program runs on
-
-	// sink is where datagrams for sinkSocket go while nothing is queued.
-	sinkSocket *Endpoint
-	sink       target
-
-	pending *flush // what is to do once the lock is released
-
-	header   ipv4.Header // of the datagram at hand
-	metadata metadata    // what it was sent with, if it is our own
-	match    []*Endpoint // for datagrams to several sockets
-	raws     *rawTable   // nil: there are no raw sockets
-	timed    int         // sockets that want to know when a datagram was taken
-	taken    int64       // when that was, of CLOCK_MONOTONIC
-}
-
-// flush is what a batch leaves to do after the lock is released: sleepers to
-// wake and packets to send.
-type flush struct {
-	wake   []*Endpoint
-	out    []outPacket
-	posted bool // something is in the outbox
-}
-
-func (f *flush) empty() bool { return len(f.wake)+len(f.out) == 0 && !f.posted }
-
-// lockReceive takes the receive lock for something else than leading.
-func (s *Stack) lockReceive() { s.rx.lock.lock() }
-
-// unlockReceive releases the receive lock and does what was left to do.
-func (s *Stack) unlockReceive() {
-	r := &s.rx
-	led := r.led
-	r.led = false
-	if r.pending.empty() {
-		r.lock.release(led)
-	} else {
-		f := r.pending
-		r.pending = s.flushes.Get().(*flush)
-		if len(f.out) > 0 {
-			r.count[counter.IPOutDiscards] += uint64(s.postPackets(f.out))
-			clear(f.out)
-			f.out, f.posted = f.out[:0], true
-		}
-		r.lock.release(led)
-		s.runFlush(f)
-	}
-	if s.housekeeper.parked.Load() {
-		s.housekeeper.unpark()
-	}
-}
-
-// runFlush wakes and sends. No lock is held.
-func (s *Stack) runFlush(f *flush) {
-	for i, k := range f.wake {
-		k.queue.wakeOne()
-		k.changed(EventsIn)
-		f.wake[i] = nil
-	}
-	f.wake = f.wake[:0]
-	if f.posted {
-		f.posted = false
-		s.sendOutbox()
-	}
-	s.flushes.Put(f)
-}
-
-// pump takes a batch from every link and processes it, and now and then runs
-// the timers that are due. It returns true if a link may have more: whoever
-// wants to sleep looks again first, since a link without a descriptor tells only
-// of the first frame. The receive lock is held.
-func (s *Stack) pump() (more bool) {
-	r := &s.rx
-	r.led = true
-	if r.rounds++; r.rounds%clockEvery == 0 {
-		s.runTimers(s.clock.Now())
-	}
-	for _, ifc := range s.net.Load().interfaces {
-		n := ifc.link.Receive(r.batch[:])
-		if n == 0 {
-			continue
-		}
-		s.stampTaken()
-		if ifc.loopback {
-			s.inputOwn(ifc, r.batch[:n])
-		} else {
-			for i := range n {
-				s.input(ifc, &r.batch[i])
-			}
-		}
-		ifc.link.Release()
-		more = more || n == batchSize
-	}
-	return more
-}
-
-// runTimers runs the timers that are due. The receive lock is held.
-func (s *Stack) runTimers(now int64) {
-	s.rx.now = now
-	s.timers.run(now)
-}
 
 // A verdict is how a turn at the ring ended.
 type verdict uint8
@@ -172,8 +50,8 @@ func (s *Stack) spin(k *Endpoint, t *target, w *wait) verdict {
 		flags |= lockSpinning
 	}
 	for {
-		if s.mayLead(w) && s.rx.lock.try(flags) {
-			if v := s.lead(k, t, w); v != again {
+		if l := &s.lanes.first; s.mayLead(w) && l.lock.try(flags) {
+			if v := l.lead(k, t, w); v != again {
 				return v
 			}
 			s.makeWay(w)
@@ -187,19 +65,18 @@ func (s *Stack) spin(k *Endpoint, t *target, w *wait) verdict {
 	}
 }
 
-// lead polls the links with the receive lock held, and releases it.
-func (s *Stack) lead(k *Endpoint, t *target, w *wait) verdict {
-	r := &s.rx
+// lead polls the links, and releases the lock.
+func (l *lane) lead(k *Endpoint, t *target, w *wait) verdict {
 	if t != nil {
-		r.sinkSocket = k
-		r.sink.one, r.sink.msgs, r.sink.count = t.one, t.msgs, 0
+		l.sinkSocket = k
+		l.sink.one, l.sink.msgs, l.sink.count = t.one, t.msgs, 0
 	}
 	v := again
 	cold := t != nil && w.budget > 0 && !w.warmed
 	for v == again {
-		more := s.pump()
-		if t != nil && r.sink.count > 0 {
-			t.count, t.n, t.info = r.sink.count, r.sink.n, r.sink.info
+		more := l.pump()
+		if t != nil && l.sink.count > 0 {
+			t.count, t.n, t.info = l.sink.count, l.sink.n, l.sink.info
 			v = delivered
 			break
 		}
@@ -208,20 +85,20 @@ func (s *Stack) lead(k *Endpoint, t *target, w *wait) verdict {
 			break
 		}
 		if cold && !more {
-			s.warm(k)
+			l.warm(k)
 			cold, w.warmed = false, true
 			continue
 		}
-		v = s.turned(w, more)
-		if r.lock.wanted.Load() > 0 || !r.pending.empty() || w.rounds%makeWayEvery == 0 {
+		v = l.s.turned(w, more)
+		if l.lock.wanted.Load() > 0 || !l.pending.empty() || w.rounds%makeWayEvery == 0 {
 			break
 		}
 	}
 	if t != nil {
-		r.sinkSocket = nil
-		r.sink.one, r.sink.msgs = nil, nil
+		l.sinkSocket = nil
+		l.sink.one, l.sink.msgs = nil, nil
 	}
-	s.unlockReceive()
+	l.end()
 	return v
 }
 
@@ -261,7 +138,7 @@ func (s *Stack) enter(w *waiter) bool {
 	p := &s.sleepers
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.onFD == nil && !s.rx.lock.spinning() {
+	if p.onFD == nil && !s.lanes.first.lock.spinning() {
 		p.onFD = w
 		p.turn++
 		w.pol.Store(s.poller)
@@ -353,21 +230,23 @@ func (s *Stack) sleepOnLinks(links []link.Pollable, now, deadline int64) {
 	if s.tellOnce.Load() {
 		// Such a link tells of the first frame only, and who was told may have
 		// found the receive lock taken. What is for the caller ends the Wait.
-		s.lockReceive()
+		l := &s.lanes.first
+		l.begin()
 		more := true
 		for n := 0; more && n < maxBacklog; n++ {
-			more = s.pump()
+			more = l.pump()
 		}
-		s.unlockReceive()
+		l.end()
 		if more {
 			return // whoever waits looks at the clock, and comes back
 		}
 	}
 	s.poller.Wait(links, until(now, min(deadline, s.timers.next.Load())))
 	if now = s.clock.Now(); now >= s.timers.next.Load() {
-		s.lockReceive()
-		s.runTimers(now)
-		s.unlockReceive()
+		l := &s.lanes.first
+		l.begin()
+		l.runTimers(now)
+		l.end()
 	}
 }
 

@@ -115,50 +115,50 @@ func (k *Endpoint) Filtered() bool { return k.recvExtras.filter.Load() != nil }
 
 // accept looks at a datagram for a socket with receive extras: it returns whom
 // it is for, which may be another of the socket's group, and what of the data to
-// deliver, or false to drop it. The receive lock is held.
-func (s *Stack) accept(k *Endpoint, data []byte, in *Info) (to *Endpoint, keep []byte, ok bool) {
-	if to = s.steer(k, data, in); to != k && to.state.Load()&stateRecvExtras == 0 {
+// deliver, or false to drop it.
+func (l *lane) accept(k *Endpoint, data []byte, in *Info) (to *Endpoint, keep []byte, ok bool) {
+	if to = l.steer(k, data, in); to != k && to.state.Load()&stateRecvExtras == 0 {
 		return to, data, true
 	}
-	keep, ok = s.acceptExtras(to, data, in)
+	keep, ok = l.acceptExtras(to, data, in)
 	return to, keep, ok
 }
 
 // acceptExtras is accept when it is known whom the datagram is for.
-func (s *Stack) acceptExtras(k *Endpoint, data []byte, in *Info) ([]byte, bool) {
+func (l *lane) acceptExtras(k *Endpoint, data []byte, in *Info) ([]byte, bool) {
 	x := &k.recvExtras
 	if x.noteCPU.Load() && k.hasPeer.Load() {
 		x.cpu.Store(link.CPU())
 	}
-	if x.options.Load() && len(s.rx.header) > ipv4.MinHeaderLen {
-		in.extra().Options = append([]byte(nil), s.rx.header.Options()...)
+	if x.options.Load() && len(l.header) > ipv4.MinHeaderLen {
+		in.extra().Options = append([]byte(nil), l.header.Options()...)
 	}
-	if x.metadata.Load() && s.rx.metadata != (metadata{}) {
-		in.setMetadata(s.rx.metadata)
+	if x.metadata.Load() && l.metadata != (metadata{}) {
+		in.setMetadata(l.metadata)
 	}
 	if x.drops.Load() {
 		in.Drops = k.Drops()
 	}
 	if x.times.Load() {
-		in.Taken, in.Delivered = s.rx.taken, s.Monotonic()
+		in.Taken, in.Delivered = l.taken, l.s.Monotonic()
 	}
 	if f := x.filter.Load(); f != nil {
-		return s.filterDatagram(k, f, data, in)
+		return l.filterDatagram(k, f, data, in)
 	}
 	return data, true
 }
 
 // filterDatagram runs a filter, for which the header is put before the payload
 // again.
-func (s *Stack) filterDatagram(k *Endpoint, f *bpf.Program, data []byte, in *Info) ([]byte, bool) {
+func (l *lane) filterDatagram(k *Endpoint, f *bpf.Program, data []byte, in *Info) ([]byte, bool) {
 	head := 0
 	if k.proto == ipv4.ProtocolUDP {
 		head = udp.HeaderLen
 	}
-	b := s.pool.get(head + len(data))
-	defer s.pool.put(b)
+	b := l.s.pool.get(head + len(data))
+	defer l.s.pool.put(b)
 	copy(b[head:], data)
-	h := s.rx.header
+	h := l.header
 	switch whole := h.Payload(); {
 	case head == 0:
 	case len(whole) == len(b):
@@ -166,16 +166,16 @@ func (s *Stack) filterDatagram(k *Endpoint, f *bpf.Program, data []byte, in *Inf
 	default: // one of several in a GSO packet
 		udp.PutHeader(b, in.FromPort, in.ToPort, len(data), 0)
 	}
-	v := bpf.View{Host: bpfHost{s}, Data: b, Network: h.Datagram(), PacketType: uint8(in.Type), Interface: in.Interface, EtherType: unix.ETH_P_IP}
+	v := bpf.View{Host: bpfHost{l.s}, Data: b, Network: h.Datagram(), PacketType: uint8(in.Type), Interface: in.Interface, EtherType: unix.ETH_P_IP}
 	if k.raw == nil {
 		v.Offset = -len(h)
 	}
 	keep := int(min(f.Run(&v), uint32(len(b))))
 	if keep == 0 {
 		k.queue.drops.Add(1)
-		s.rx.count[counter.DropFilter]++
+		l.count[counter.DropFilter]++
 		if k.proto == ipv4.ProtocolUDP {
-			s.rx.count[counter.UDPInErrors]++ // as Linux' udp_queue_rcv_one_skb
+			l.count[counter.UDPInErrors]++ // as Linux' udp_queue_rcv_one_skb
 		}
 		return nil, false
 	}
@@ -244,8 +244,8 @@ func (k *Endpoint) SetDevice(index int) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.device = int32(index)
-	k.s.lockReceive()
-	defer k.s.unlockReceive()
+	k.s.lockLanes()
+	defer k.s.unlockLanes()
 	k.loseFromLocked(k.device)
 	switch {
 	case k.raw != nil:

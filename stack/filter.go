@@ -24,8 +24,8 @@ func (bpfHost) CPU() int32 { return link.CPU() }
 // is being processed: nobody keeps the frame for the few programs that ask. The
 // receive lock is held.
 func (h bpfHost) Frame(network []byte) bpf.Frame {
-	for i := range h.s.rx.batch {
-		f := &h.s.rx.batch[i]
+	for i := range h.s.lanes.first.batch {
+		f := &h.s.lanes.first.batch[i]
 		if len(f.Data) > link.HeaderLen && &f.Data[link.HeaderLen] == &network[0] {
 			return bpfFrame(f.Data, &f.Meta)
 		}

@@ -69,12 +69,12 @@ func TestReassemblyExpiryIsSeenByTheNextFragment(t *testing.T) {
 	clock.now.Store(1)
 	s, _, i := replayStackConfig(t, Config{Clock: clock})
 	whole := datagram(far4, near4, 7, 9, payload(3000))
-	s.lockReceive() // nobody runs the timers meanwhile
+	s.lockLanes() // nobody runs the timers meanwhile
 	s.inputFrame(i, fragment(1, whole, 0, 1480))
 	clock.now.Add(int64(30 * time.Second))
 	s.inputFrame(i, ip(ipv4.Fields{ID: 2, FragmentOffset: 8}, nil)) // malformed: no data
-	out := slices.Clone(s.rx.pending.out)
-	s.unlockReceive()
+	out := slices.Clone(s.lanes.first.pending.out)
+	s.unlockLanes()
 	if len(out) != 1 || out[0].counter != counter.ICMPOutTimeExcds {
 		t.Fatalf("%d messages, want one of time exceeded", len(out))
 	}
@@ -145,9 +145,9 @@ func TestFragmentFloodIsBounded(t *testing.T) {
 			}
 		}
 		w.settle()
-		w.s.lockReceive()
+		w.s.lockLanes()
 		st := w.s.reasm.Stats()
-		w.s.unlockReceive()
+		w.s.unlockLanes()
 		if st.Memory > limit || st.Evicted < 1000 || st.ReasmReqds != 2000 {
 			t.Errorf("%d bytes held, %d of %d evicted", st.Memory, st.Evicted, st.ReasmReqds)
 		}

@@ -251,14 +251,14 @@ func (z *fuzzed) feed(b []byte, flags byte) {
 		z.clock.now.Add(int64(10 * time.Second))
 	}
 	s := z.s
-	s.lockReceive()
-	before := s.rx.counters
+	s.lockLanes()
+	before := s.lanes.first.counters
 	s.addReassembly(&before)
-	s.input(z.ifc, &f)
-	after := s.rx.counters
+	s.lanes.first.input(z.ifc, &f)
+	after := s.lanes.first.counters
 	s.addReassembly(&after)
 	memory := s.reasm.Stats().Memory
-	s.unlockReceive()
+	s.unlockLanes()
 	switch n := outcomes(&before, &after); {
 	case n == 0, n > 1 && f.GSO == link.GSONone && after[counter.IPInBcastPkts]+after[counter.IPInMcastPkts] == before[counter.IPInBcastPkts]+before[counter.IPInMcastPkts]:
 		z.t.Fatalf("%d ends of frame %x (flags %#x)", n, b, flags)
@@ -297,13 +297,13 @@ func (z *fuzzed) end() {
 	s := z.s
 	for range 10 {
 		z.clock.now.Add(int64(10 * time.Second))
-		s.lockReceive()
-		s.runTimers(z.clock.Now())
-		s.unlockReceive()
+		s.lockLanes()
+		s.lanes.first.runTimers(z.clock.Now())
+		s.unlockLanes()
 	}
-	s.lockReceive()
+	s.lockLanes()
 	st := s.reasm.Stats()
-	s.unlockReceive()
+	s.unlockLanes()
 	if st.Memory != 0 || st.Datagrams != 0 {
 		z.t.Fatalf("%d bytes of %d datagrams are left", st.Memory, st.Datagrams)
 	}

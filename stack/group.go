@@ -526,8 +526,8 @@ func (k *Endpoint) MulticastLoop() bool {
 // anybody of the stack is a member of, not only to its own (IP_MULTICAST_ALL). Its
 // filters hold for its own groups in any case.
 func (k *Endpoint) SetMulticastAll(on bool) {
-	k.s.lockReceive()
-	defer k.s.unlockReceive()
+	k.s.lockLanes()
+	defer k.s.unlockLanes()
 	k.multicast.membersOnly.Store(!on)
 	k.s.flows.changed(0)
 }

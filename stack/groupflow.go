@@ -115,12 +115,12 @@ func (c *groupFlows) place(dst ipv4.Addr, dport uint16, index int32) *groupFlow 
 
 // findFlow returns the flow that a UDP datagram to a group belongs to, nil if that is not
 // remembered.
-func (s *Stack) findFlow(a *arrival, payload []byte) *groupFlow {
-	if len(s.flows.slots) == 0 || len(payload) < 4 || a.h.Protocol() != ipv4.ProtocolUDP || a.h.IsFragment() {
+func (l *lane) findFlow(a *arrival, payload []byte) *groupFlow {
+	if len(l.s.flows.slots) == 0 || len(payload) < 4 || a.h.Protocol() != ipv4.ProtocolUDP || a.h.IsFragment() {
 		return nil
 	}
-	f := s.flows.place(a.dst, binary.BigEndian.Uint16(payload[2:]), a.ifc.index)
-	if f.gen != s.flowGeneration() {
+	f := l.s.flows.place(a.dst, binary.BigEndian.Uint16(payload[2:]), a.ifc.index)
+	if f.gen != l.s.flowGeneration() {
 		return nil
 	}
 	return f
@@ -128,16 +128,16 @@ func (s *Stack) findFlow(a *arrival, payload []byte) *groupFlow {
 
 // flowTo returns the flow of a datagram to a broadcast or a group, nil if no socket is
 // bound to its port.
-func (s *Stack) flowTo(dst ipv4.Addr, dport uint16, index int32) *groupFlow {
-	c := &s.flows
-	if !s.udp.Taken(dport) {
+func (l *lane) flowTo(dst ipv4.Addr, dport uint16, index int32) *groupFlow {
+	c := &l.s.flows
+	if !l.s.udp.Taken(dport) {
 		return nil
 	}
 	var f *groupFlow
 	if len(c.slots) > 0 {
 		f = c.place(dst, dport, index)
 	}
-	gen := s.flowGeneration()
+	gen := l.s.flowGeneration()
 	switch {
 	case f != nil && f.gen == gen:
 		return f
@@ -148,13 +148,13 @@ func (s *Stack) flowTo(dst ipv4.Addr, dport uint16, index int32) *groupFlow {
 		c.grow(2 * len(c.slots))
 	}
 	f = c.place(dst, dport, index)
-	s.fillFlow(f, groupFlow{dst: dst, dport: dport, index: index, gen: gen})
+	l.fillFlow(f, groupFlow{dst: dst, dport: dport, index: index, gen: gen})
 	return f
 }
 
 // fillFlow looks for the sockets that a flow is for.
-func (s *Stack) fillFlow(f *groupFlow, as groupFlow) {
-	c := &s.flows
+func (l *lane) fillFlow(f *groupFlow, as groupFlow) {
+	c := &l.s.flows
 	if f.gen == 0 {
 		c.used++
 	}
@@ -163,7 +163,7 @@ func (s *Stack) fillFlow(f *groupFlow, as groupFlow) {
 	as.all = f.all[:0]
 	*f = as
 	multicast := f.dst.IsMulticast()
-	s.udp.Each(f.dst, f.dport, f.index, func(b *udp.Binding[*Endpoint]) {
+	l.s.udp.Each(f.dst, f.dport, f.index, func(b *udp.Binding[*Endpoint]) {
 		var m *groupMembership
 		if multicast {
 			o := &b.Owner.multicast
@@ -177,7 +177,7 @@ func (s *Stack) fillFlow(f *groupFlow, as groupFlow) {
 		f.all = slices.Clone(f.all)
 	}
 	c.held += f.count()
-	f.plain = f.some == nil && (!multicast || s.anySource(f.dst, f.index))
+	f.plain = f.some == nil && (!multicast || l.s.anySource(f.dst, f.index))
 }
 
 // add enters a socket, whose membership in the group is m, nil for none.

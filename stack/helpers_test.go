@@ -86,5 +86,5 @@ func (c *handClock) Now() int64 { return c.now.Load() }
 
 // inputFrame processes one frame. The receive lock is held.
 func (s *Stack) inputFrame(i *Interface, frame []byte) {
-	s.input(i, &link.Frame{Data: frame, Meta: link.Meta{WireLen: len(frame)}})
+	s.lanes.first.input(i, &link.Frame{Data: frame, Meta: link.Meta{WireLen: len(frame)}})
 }

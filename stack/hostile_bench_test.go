@@ -144,9 +144,9 @@ func groupPair(t testing.TB, setup func(k *Endpoint, n int, i *Interface), group
 
 // take has the stack take in one frame.
 func (s *Stack) take(i *Interface, frame []byte) {
-	s.lockReceive()
+	s.lockLanes()
 	s.inputFrame(i, frame)
-	s.unlockReceive()
+	s.unlockLanes()
 }
 
 // BenchmarkHostile shows what each pair costs.

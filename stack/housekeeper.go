@@ -100,7 +100,7 @@ func (l leadership) led() bool { return l.asleep || l.word&lockHeld != 0 }
 func (s *Stack) lookLead() leadership {
 	s.sleepers.mu.Lock()
 	defer s.sleepers.mu.Unlock()
-	return leadership{s.rx.lock.word.Load(), s.sleepers.turn, s.sleepers.onFD != nil}
+	return leadership{s.lanes.first.lock.word.Load(), s.sleepers.turn, s.sleepers.onFD != nil}
 }
 
 // housePark waits until the leader seen has left. It returns false when the
@@ -131,12 +131,13 @@ func (s *Stack) houseLead() bool {
 		if s.outbox.waiting.Load() {
 			s.sendOutbox()
 		}
-		if !s.rx.lock.try(lockHeld) {
+		l := &s.lanes.first
+		if !l.lock.try(lockHeld) {
 			return true
 		}
-		s.runTimers(s.clock.Now())
-		more := s.pump()
-		s.unlockReceive()
+		l.runTimers(s.clock.Now())
+		more := l.pump()
+		l.end()
 		if more {
 			continue
 		}

@@ -9,36 +9,33 @@ import (
 	"github.com/outband/outband/stack/internal/counter"
 )
 
-// All in this file that takes an arrival runs with the receive lock held.
-
 // icmpInput processes an ICMP message.
-func (s *Stack) icmpInput(a *arrival, b []byte) {
-	r := &s.rx
-	r.count[counter.ICMPInMsgs]++
+func (l *lane) icmpInput(a *arrival, b []byte) {
+	l.count[counter.ICMPInMsgs]++
 	m, c := icmp.Parse(b)
 	if c != icmp.CauseNone {
-		if r.count[counter.ICMPInErrors]++; c == icmp.CauseChecksum {
-			r.count[counter.ICMPInCsumErrors]++
+		if l.count[counter.ICMPInErrors]++; c == icmp.CauseChecksum {
+			l.count[counter.ICMPInCsumErrors]++
 		}
 		return
 	}
-	r.count[typeCounters[min(int(m.Type()), len(typeCounters)-1)]]++
+	l.count[typeCounters[min(int(m.Type()), len(typeCounters)-1)]]++
 	if a.kind != toUnicast && !icmp.MayBroadcast(m.Type()) {
-		r.count[counter.ICMPInErrors]++
+		l.count[counter.ICMPInErrors]++
 		return
 	}
 	switch m.Type() {
 	case icmp.Echo:
-		s.echo(a, m)
+		l.echo(a, m)
 	case icmp.Timestamp:
-		s.timestamp(a, m)
+		l.timestamp(a, m)
 	case icmp.EchoReply, icmp.ExtendedEchoReply:
-		s.pingDeliver(a, m)
+		l.pingDeliver(a, m)
 	case icmp.DestinationUnreachable, icmp.SourceQuench, icmp.Redirect, icmp.TimeExceeded, icmp.ParameterProblem:
-		s.errorInput(a, m) // routes are the user's: a redirect is told of at most
+		l.errorInput(a, m) // routes are the user's: a redirect is told of at most
 	default:
 		if !icmp.Known(m.Type()) {
-			r.count[counter.ICMPInErrors]++
+			l.count[counter.ICMPInErrors]++
 		}
 	}
 }
@@ -61,31 +58,31 @@ var typeCounters = func() (all [icmp.Timestamp + 2]counter.Kind) {
 
 // echo answers an echo request to one of our addresses. Like Linux
 // (icmp_echo_ignore_broadcasts) it does not answer broadcasts and multicasts.
-func (s *Stack) echo(a *arrival, m icmp.Message) {
+func (l *lane) echo(a *arrival, m icmp.Message) {
 	if a.kind != toUnicast {
-		s.rx.count[counter.ICMPInErrors]++
+		l.count[counter.ICMPInErrors]++
 		return
 	}
-	options, ok := s.replyOptions(a)
+	options, ok := l.s.replyOptions(a)
 	if !ok {
 		return
 	}
-	b := icmp.AppendEchoReply(s.pool.get(len(m))[:0], m)
-	s.reply(a, b, a.h.TOS(), options, counter.ICMPOutEchoReps)
+	b := icmp.AppendEchoReply(l.s.pool.get(len(m))[:0], m)
+	l.reply(a, b, a.h.TOS(), options, counter.ICMPOutEchoReps)
 }
 
 // timestamp answers a timestamp request.
-func (s *Stack) timestamp(a *arrival, m icmp.Message) {
+func (l *lane) timestamp(a *arrival, m icmp.Message) {
 	if a.kind != toUnicast || len(m) < icmp.TimestampLen {
-		s.rx.count[counter.ICMPInErrors]++
+		l.count[counter.ICMPInErrors]++
 		return
 	}
-	options, ok := s.replyOptions(a)
+	options, ok := l.s.replyOptions(a)
 	if !ok {
 		return
 	}
-	b := icmp.AppendTimestampReply(s.pool.get(icmp.TimestampLen)[:0], m, s.timeOfDay())
-	s.reply(a, b, a.h.TOS(), options, counter.ICMPOutTimestampReps)
+	b := icmp.AppendTimestampReply(l.s.pool.get(icmp.TimestampLen)[:0], m, l.s.timeOfDay())
+	l.reply(a, b, a.h.TOS(), options, counter.ICMPOutTimestampReps)
 }
 
 // timeOfDay returns milliseconds since midnight UT (RFC 792, "Timestamp").
@@ -114,22 +111,21 @@ func (s *Stack) replyOptions(a *arrival) (options []byte, ok bool) {
 
 // reply leaves an ICMP message, in the pool's memory, to be sent to the source
 // of a datagram, with IP options or nil. It is counted as c once there is a way.
-func (s *Stack) reply(a *arrival, b []byte, tos uint8, options []byte, c counter.Kind) {
-	r := &s.rx
-	r.pending.out = append(r.pending.out, outPacket{src: a.dst, dst: a.src, counter: c,
+func (l *lane) reply(a *arrival, b []byte, tos uint8, options []byte, c counter.Kind) {
+	l.pending.out = append(l.pending.out, outPacket{src: a.dst, dst: a.src, counter: c,
 		packet: packet{proto: ipv4.ProtocolICMP, tos: tos, ttl: defaultTTL, options: options, payload: b}})
 }
 
 // pingDeliver gives an echo reply to the ping socket whose ident it has.
-func (s *Stack) pingDeliver(a *arrival, m icmp.Message) {
+func (l *lane) pingDeliver(a *arrival, m icmp.Message) {
 	in := Info{From: a.src, To: a.dst, Len: len(m), Interface: a.ifc.index, Home: a.ifc.index, // as Linux' ping sockets
 		TTL: a.h.TTL(), TOS: a.h.TOS(), Clock: a.meta.Clock, Type: a.meta.Type,
 		FragSize: uint16(a.frag), Time: a.meta.Time}
-	k, ok := s.pings.Lookup(in.To, m.Ident(), in.From, 0, a.home)
+	k, ok := l.s.pings.Lookup(in.To, m.Ident(), in.From, 0, a.home)
 	if !ok {
 		return
 	}
-	s.deliver(k, m, &in, counter.ICMPInDelivers, counter.ICMPRcvbufErrors)
+	l.deliver(k, m, &in, counter.ICMPInDelivers, counter.ICMPRcvbufErrors)
 }
 
 // icmpKind is an error that the stack sends.
@@ -146,26 +142,25 @@ var (
 )
 
 // sendError answers a datagram with an ICMP error if the rules permit one.
-func (s *Stack) sendError(a *arrival, kind icmpKind, rest uint32) {
-	s.sendErrorAbout(a, kind, rest, a.h.Datagram())
+func (l *lane) sendError(a *arrival, kind icmpKind, rest uint32) {
+	l.sendErrorAbout(a, kind, rest, a.h.Datagram())
 }
 
 // sendErrorAbout is sendError with the datagram to quote.
-func (s *Stack) sendErrorAbout(a *arrival, kind icmpKind, rest uint32, datagram []byte) {
-	r := &s.rx
+func (l *lane) sendErrorAbout(a *arrival, kind icmpKind, rest uint32, datagram []byte) {
 	t := icmp.Trigger{Src: a.src, Dst: a.dst, Protocol: a.h.Protocol(), FragmentOffset: a.h.FragmentOffset(),
 		LinkBroadcast: a.meta.Type == link.Broadcast || a.meta.Type == link.Multicast,
 		DstBroadcast:  a.kind == toBroadcast}
 	if _, quoted, ok := ipv4.ParseQuoted(datagram); ok && t.Protocol == ipv4.ProtocolICMP && len(quoted) > 0 {
 		t.ICMPType = quoted[0]
 	}
-	if r.warming || icmp.MayAnswer(t) != icmp.CauseNone {
+	if l.warming || icmp.MayAnswer(t) != icmp.CauseNone {
 		return
 	}
-	if !a.ifc.loopback && !s.limiter.Allow(s.clock.Now(), t.Src, kind.typ) {
-		r.count[counter.ICMPOutRateLimited]++
+	if !a.ifc.loopback && !l.s.limiter.Allow(l.s.clock.Now(), t.Src, kind.typ) {
+		l.count[counter.ICMPOutRateLimited]++
 		return
 	}
-	b := icmp.AppendError(s.pool.get(icmp.HeaderLen + icmp.MaxQuote)[:0], kind.typ, kind.code, rest, datagram)
-	s.reply(a, b, icmp.ErrorTOS(a.h.TOS()), nil, kind.counter)
+	b := icmp.AppendError(l.s.pool.get(icmp.HeaderLen + icmp.MaxQuote)[:0], kind.typ, kind.code, rest, datagram)
+	l.reply(a, b, icmp.ErrorTOS(a.h.TOS()), nil, kind.counter)
 }

@@ -8,54 +8,51 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// All in this file runs with the receive lock held.
-
 // errorInput gives an ICMP error to the socket that sent what it quotes, if that
 // is one of ours. Quotes come altered: NAT leaves another address or checksum,
 // routers the length of a GSO packet, or lengths and offsets in their own byte
 // order. So only what finds the socket is believed of it, and that the socket has
 // sent to that destination lately.
-func (s *Stack) errorInput(a *arrival, m icmp.Message) {
-	r := &s.rx
+func (l *lane) errorInput(a *arrival, m icmp.Message) {
 	if icmp.QuotesHeader(m) && !icmp.Reported(m.Type(), m.Code()) {
 		return
 	}
 	q, ok := icmp.ParseQuote(m)
 	if !ok {
-		r.count[counter.ICMPInErrors]++
-		r.count[counter.DropICMPUnvalidated]++
+		l.count[counter.ICMPInErrors]++
+		l.count[counter.DropICMPUnvalidated]++
 		return
 	}
-	k, ok := s.quotedSocket(a, &q)
-	ok = ok && s.recent.has(k.id, q.Dst)
-	raw := r.raws != nil && s.rawErrors(a, m, &q, ok)
+	k, ok := l.quotedSocket(a, &q)
+	ok = ok && l.s.recent.has(k.id, q.Dst)
+	raw := l.s.raws != nil && l.rawErrors(a, m, &q, ok)
 	if ok {
-		s.socketError(a, m, &q, k)
+		l.socketError(a, m, &q, k)
 		return
 	}
 	if q.Protocol == ipv4.ProtocolUDP || q.Protocol == unix.IPPROTO_TCP {
-		r.count[counter.ICMPInErrors]++ // as the transport protocols of Linux do
+		l.count[counter.ICMPInErrors]++ // as the transport protocols of Linux do
 	}
 	if !raw {
-		r.count[counter.DropICMPUnvalidated]++
+		l.count[counter.DropICMPUnvalidated]++
 	}
 }
 
 // quotedSocket returns the socket that sent what is quoted, or so the quote says.
-func (s *Stack) quotedSocket(a *arrival, q *icmp.Quote) (k *Endpoint, ok bool) {
+func (l *lane) quotedSocket(a *arrival, q *icmp.Quote) (k *Endpoint, ok bool) {
 	switch q.Protocol {
 	case ipv4.ProtocolUDP:
-		return s.udp.Lookup(q.Src, q.SrcPort(), q.Dst, q.DstPort(), a.ifc.index)
+		return l.s.udp.Lookup(q.Src, q.SrcPort(), q.Dst, q.DstPort(), a.ifc.index)
 	case ipv4.ProtocolICMP:
 		if q.ICMPType() == icmp.Echo && q.ICMPCode() == 0 {
-			return s.pings.Lookup(a.dst, q.Ident(), q.Dst, 0, a.home)
+			return l.s.pings.Lookup(a.dst, q.Ident(), q.Dst, 0, a.home)
 		}
 	}
 	return nil, false
 }
 
 // socketError tells a UDP or ping socket of an error (Linux' udp_err and ping_err).
-func (s *Stack) socketError(a *arrival, m icmp.Message, q *icmp.Quote, k *Endpoint) {
+func (l *lane) socketError(a *arrival, m icmp.Message, q *icmp.Quote, k *Endpoint) {
 	errno, hard, ok := icmp.Errno(m.Type(), m.Code())
 	if k.proto == ipv4.ProtocolICMP {
 		errno, hard, ok = icmp.PingErrno(m.Type(), m.Code())
@@ -65,7 +62,7 @@ func (s *Stack) socketError(a *arrival, m icmp.Message, q *icmp.Quote, k *Endpoi
 	}
 	qe := quotedError(a, m, q, errno)
 	if m.IsFragmentationNeeded() {
-		s.learnPathMTU(q, m.MTU(), k)
+		l.s.learnPathMTU(q, m.MTU(), k)
 		if hard = true; k.mtuDiscover.Load() == unix.IP_PMTUDISC_DONT {
 			return
 		}

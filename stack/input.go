@@ -11,34 +11,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// All in this file runs with the receive lock held.
-
 // vlanIDMask is the part of a tag that names the VLAN (IEEE 802.1Q, 9.6). A tag
 // with identifier 0 carries a priority only: the frame is in no VLAN.
 const vlanIDMask = 0x0fff
 
 // input processes one received frame.
-func (s *Stack) input(ifc *Interface, f *link.Frame) {
-	r := &s.rx
+func (l *lane) input(ifc *Interface, f *link.Frame) {
 	if len(f.Data) < link.HeaderLen {
-		r.count[counter.DropShortFrame]++
+		l.count[counter.DropShortFrame]++
 		return
 	}
-	if t := s.taps.Load(); t != nil {
-		s.tapInput(t, ifc, f)
+	if t := l.s.taps.Load(); t != nil {
+		l.tapInput(t, ifc, f)
 	}
 	if f.VLAN && f.VLANTCI&vlanIDMask != 0 {
-		r.count[counter.DropVLAN]++
+		l.count[counter.DropVLAN]++
 		return
 	}
 	if f.Type == link.OtherHost || f.Type == link.Outgoing {
-		r.count[counter.DropOtherHost]++
+		l.count[counter.DropOtherHost]++
 		return
 	}
 	etherType := binary.BigEndian.Uint16(f.Data[12:])
 	if etherType == unix.ETH_P_8021Q || etherType == unix.ETH_P_8021AD {
 		if !untag(f) {
-			r.count[counter.DropVLAN]++
+			l.count[counter.DropVLAN]++
 			return
 		}
 		etherType = binary.BigEndian.Uint16(f.Data[12:])
@@ -46,16 +43,16 @@ func (s *Stack) input(ifc *Interface, f *link.Frame) {
 	switch etherType {
 	case unix.ETH_P_IP:
 		if f.WireLen > len(f.Data) {
-			r.count[counter.DropTruncatedFrame]++
+			l.count[counter.DropTruncatedFrame]++
 			return
 		}
-		s.ipv4Input(ifc, f.Data[link.HeaderLen:], &f.Meta, ifc.loopback)
+		l.ipv4Input(ifc, f.Data[link.HeaderLen:], &f.Meta, ifc.loopback)
 	case unix.ETH_P_ARP:
 		if !ifc.loopback {
-			ifc.arpInput(f)
+			l.arpInput(ifc, f)
 		}
 	default:
-		r.count[counter.DropEtherType]++
+		l.count[counter.DropEtherType]++
 	}
 }
 
@@ -96,84 +93,81 @@ type arrival struct {
 
 // ipv4Input processes an IP datagram, or what is left of one. own says that it
 // is from ourselves, so that our address as source is in order.
-func (s *Stack) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
-	r := &s.rx
-	r.count[counter.IPInReceives]++
-	r.count[counter.IPInOctets] += uint64(len(b))
+func (l *lane) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
+	l.count[counter.IPInReceives]++
+	l.count[counter.IPInOctets] += uint64(len(b))
 	h, payload, c := ipv4.Parse(b)
 	if c != ipv4.CauseNone {
-		s.badHeader(c)
+		l.badHeader(c)
 		return
 	}
 	a := arrival{ifc: ifc, meta: meta, h: h, src: h.Src(), dst: h.Dst(), home: ifc.index}
-	net, src, dst := s.net.Load(), a.src, a.dst
+	net, src, dst := l.s.net.Load(), a.src, a.dst
 	// Nearly every datagram comes from an ordinary address to the interface's
 	// own one, which is zero if it has none, or to a group.
 	switch ordinary := src[0] != 0 && src[0] < 224 && src[0] != 127 && !net.lastByte[src[3]]; {
 	case ordinary && dst == ifc.primary && dst[0] != 0:
 	case ordinary && dst.IsMulticast():
-		if !s.groupAcceptable(&a, payload) {
+		if !l.groupAcceptable(&a, payload) {
 			return
 		}
 	default:
-		if !s.acceptable(net, &a, payload, src, dst, own) {
+		if !l.acceptable(net, &a, payload, src, dst, own) {
 			return
 		}
 	}
-	if r.header = h; len(h) > ipv4.MinHeaderLen && !s.optionsAcceptable(&a) {
+	if l.header = h; len(h) > ipv4.MinHeaderLen && !l.optionsAcceptable(&a) {
 		return
 	}
 	if h.IsFragment() {
-		datagram, done := s.reassemble(&a, payload)
+		datagram, done := l.reassemble(&a, payload)
 		if !done {
 			return
 		}
 		if h, payload, c = ipv4.Parse(datagram); c != ipv4.CauseNone {
-			s.badHeader(c)
+			l.badHeader(c)
 			return
 		}
-		a.h, a.frag = h, s.reasm.MaxFragSize()
-		r.header = h
+		a.h, a.frag = h, l.s.reasm.MaxFragSize()
+		l.header = h
 	}
-	raw := r.raws != nil && s.rawInput(&a, payload)
+	raw := l.s.raws != nil && l.rawInput(&a, payload)
 	switch h.Protocol() {
 	case ipv4.ProtocolUDP:
-		r.count[counter.IPInDelivers]++
-		s.udpInput(&a, payload)
+		l.count[counter.IPInDelivers]++
+		l.udpInput(&a, payload)
 	case ipv4.ProtocolICMP:
-		r.count[counter.IPInDelivers]++
-		s.icmpInput(&a, payload)
+		l.count[counter.IPInDelivers]++
+		l.icmpInput(&a, payload)
 	case ipv4.ProtocolIGMP:
-		r.count[counter.IPInDelivers]++
-		s.igmpInput(&a, payload)
+		l.count[counter.IPInDelivers]++
+		l.igmpInput(&a, payload)
 	default:
 		if raw {
-			r.count[counter.IPInDelivers]++
+			l.count[counter.IPInDelivers]++
 			return
 		}
-		r.count[counter.IPInUnknownProtos]++
-		s.sendError(&a, errProtocolUnreachable, 0)
+		l.count[counter.IPInUnknownProtos]++
+		l.sendError(&a, errProtocolUnreachable, 0)
 	}
 }
 
 // badHeader counts a datagram that is none.
-func (s *Stack) badHeader(c ipv4.Cause) {
-	r := &s.rx
+func (l *lane) badHeader(c ipv4.Cause) {
 	switch c {
 	case ipv4.CauseBadChecksum:
-		r.count[counter.IPInCsumErrors]++
-		r.count[counter.IPInHdrErrors]++
+		l.count[counter.IPInCsumErrors]++
+		l.count[counter.IPInHdrErrors]++
 	case ipv4.CauseTruncated:
-		r.count[counter.IPInTruncatedPkts]++
+		l.count[counter.IPInTruncatedPkts]++
 	default:
-		r.count[counter.IPInHdrErrors]++
+		l.count[counter.IPInHdrErrors]++
 	}
 }
 
 // acceptable reports whether a datagram is for us and from where it may be
 // from, and finds out what kind its destination is.
-func (s *Stack) acceptable(net *network, a *arrival, payload []byte, src, dst ipv4.Addr, own bool) bool {
-	r := &s.rx
+func (l *lane) acceptable(net *network, a *arrival, payload []byte, src, dst ipv4.Addr, own bool) bool {
 	if a.ifc.loopback && !a.meta.ByLoopback {
 		if home := net.homeOf(dst); home != nil {
 			a.home = home.index
@@ -182,17 +176,17 @@ func (s *Stack) acceptable(net *network, a *arrival, payload []byte, src, dst ip
 	switch c := ipv4.CheckMartian(src, dst, a.h.Protocol(), a.ifc.loopback); c {
 	case ipv4.CauseNone:
 	case ipv4.CauseDestinationZero, ipv4.CauseDestinationLoopback:
-		r.count[counter.DropMartianDestination]++
-		r.count[counter.IPInAddrErrors]++
+		l.count[counter.DropMartianDestination]++
+		l.count[counter.IPInAddrErrors]++
 		return false
 	default:
-		r.count[counter.DropMartianSource]++
-		r.count[counter.IPInAddrErrors]++
+		l.count[counter.DropMartianSource]++
+		l.count[counter.IPInAddrErrors]++
 		return false
 	}
 	if net.lastByte[src[3]] && !own && (net.isLocal(src) || net.isBroadcast(src)) {
-		r.count[counter.DropOwnSource]++
-		r.count[counter.IPInAddrErrors]++
+		l.count[counter.DropOwnSource]++
+		l.count[counter.IPInAddrErrors]++
 		return false
 	}
 	switch {
@@ -200,26 +194,25 @@ func (s *Stack) acceptable(net *network, a *arrival, payload []byte, src, dst ip
 		return true
 	case net.isBroadcast(dst):
 		a.kind = toBroadcast
-		r.count[counter.IPInBcastPkts]++
+		l.count[counter.IPInBcastPkts]++
 		return true
 	case dst.IsMulticast():
-		return s.groupAcceptable(a, payload)
+		return l.groupAcceptable(a, payload)
 	}
 	if a.ifc.loopback {
 		return true // as on Linux: who sends it there means us
 	}
-	r.count[counter.IPInAddrErrors]++
-	r.count[counter.DropForward]++
+	l.count[counter.IPInAddrErrors]++
+	l.count[counter.DropForward]++
 	return false
 }
 
 // groupAcceptable reports whether anybody wants a multicast, which is counted then, as
 // in Linux. IGMP itself is not subject to source filters.
-func (s *Stack) groupAcceptable(a *arrival, payload []byte) bool {
-	r := &s.rx
+func (l *lane) groupAcceptable(a *arrival, payload []byte) bool {
 	a.kind = toMulticast
-	if a.flow = s.findFlow(a, payload); a.flow != nil && a.flow.plain {
-		r.count[counter.IPInMcastPkts]++
+	if a.flow = l.findFlow(a, payload); a.flow != nil && a.flow.plain {
+		l.count[counter.IPInMcastPkts]++
 		return true
 	}
 	src := a.src
@@ -228,86 +221,85 @@ func (s *Stack) groupAcceptable(a *arrival, payload []byte) bool {
 	}
 	if !a.ifc.inGroup(a.dst, src) {
 		if a.ifc.loopback {
-			r.count[counter.IPInMcastPkts]++ // as in Linux, where it keeps the route that it left by
+			l.count[counter.IPInMcastPkts]++ // as in Linux, where it keeps the route that it left by
 		}
-		r.count[counter.DropNoMember]++
+		l.count[counter.DropNoMember]++
 		return false
 	}
-	r.count[counter.IPInMcastPkts]++
+	l.count[counter.IPInMcastPkts]++
 	return true
 }
 
 // optionsAcceptable checks a header's options: a parameter problem is answered,
 // source routes are refused as Linux does (net.ipv4.conf.all.accept_source_route).
 // It enters us in those that record the way.
-func (s *Stack) optionsAcceptable(a *arrival) bool {
+func (l *lane) optionsAcceptable(a *arrival) bool {
 	set, pointer, c := ipv4.ParseOptions(a.h.Options())
 	if c != ipv4.CauseNone {
-		s.rx.count[counter.IPInHdrErrors]++
-		s.rx.count[counter.DropOptions]++
-		s.sendError(a, errParameterProblem, icmp.PointerRest(pointer))
+		l.count[counter.IPInHdrErrors]++
+		l.count[counter.DropOptions]++
+		l.sendError(a, errParameterProblem, icmp.PointerRest(pointer))
 		return false
 	}
 	if set.SourceRoute != 0 {
-		s.rx.count[counter.DropOptions]++
-		s.rx.count[counter.IPInAddrErrors]++
+		l.count[counter.DropOptions]++
+		l.count[counter.IPInAddrErrors]++
 		return false
 	}
 	if set.RecordRoute|set.Timestamp != 0 {
-		set.Stamp(a.h, s.LocalFor(a.ifc.index, a.src, a.dst), s.timeOfDay())
+		set.Stamp(a.h, l.s.LocalFor(a.ifc.index, a.src, a.dst), l.s.timeOfDay())
 	}
 	return true
 }
 
 // reassemble takes in a fragment.
-func (s *Stack) reassemble(a *arrival, payload []byte) (datagram []byte, done bool) {
-	now := s.clock.Now()
-	if now >= s.reasm.Deadline() {
-		s.reassemblyTimers(now) // what Input gives up itself nobody would be told of
+func (l *lane) reassemble(a *arrival, payload []byte) (datagram []byte, done bool) {
+	now := l.s.clock.Now()
+	if now >= l.s.reasm.Deadline() {
+		l.reassemblyTimers(now) // what Input gives up itself nobody would be told of
 	}
-	datagram, done, c := s.reasm.Input(now, a.h, payload, int(a.ifc.index))
-	s.timers.set(s.reasmTimer, s.reasm.Deadline())
+	datagram, done, c := l.s.reasm.Input(now, a.h, payload, int(a.ifc.index))
+	l.s.timers.set(l.s.reasmTimer, l.s.reasm.Deadline())
 	if c != ipv4.CauseNone {
-		s.rx.count[counter.DropFragment]++
+		l.count[counter.DropFragment]++
 	}
 	return datagram, done
 }
 
 // reassemblyTimers gives up datagrams whose time is over, and tells their
 // senders.
-func (s *Stack) reassemblyTimers(now int64) {
-	s.reasm.Advance(now)
+func (l *lane) reassemblyTimers(now int64) {
+	l.s.reasm.Advance(now)
 	for {
-		e, ok := s.reasm.Next()
+		e, ok := l.s.reasm.Next()
 		if !ok {
 			break
 		}
-		ifc := s.net.Load().byIndex[int32(e.Iface)]
+		ifc := l.s.net.Load().byIndex[int32(e.Iface)]
 		h, _, ok := ipv4.ParseQuoted(e.First)
 		if e.First == nil || ifc == nil || !ok {
 			continue
 		}
 		a := arrival{ifc: ifc, meta: &link.Meta{}, h: h, src: h.Src(), dst: h.Dst()}
-		if s.net.Load().isBroadcast(h.Dst()) {
+		if l.s.net.Load().isBroadcast(h.Dst()) {
 			a.kind = toBroadcast
 		}
-		s.sendErrorAbout(&a, errReassemblyTime, 0, e.First)
+		l.sendErrorAbout(&a, errReassemblyTime, 0, e.First)
 	}
-	s.timers.set(s.reasmTimer, s.reasm.Deadline())
+	l.s.timers.set(l.s.reasmTimer, l.s.reasm.Deadline())
 }
 
 // udpInput demultiplexes a UDP datagram, or the several of a GSO packet.
-func (s *Stack) udpInput(a *arrival, b []byte) {
-	r := &s.rx
+func (l *lane) udpInput(a *arrival, b []byte) {
 	uh, data, c := udp.Parse(b)
 	if c != udp.CauseNone {
-		r.count[counter.UDPInErrors]++
+		l.count[counter.UDPInErrors]++
 		return
 	}
 	if a.meta.Checksum == link.ChecksumUnknown || a.frag != 0 && a.meta.Checksum == link.ChecksumValid {
 		if !udp.VerifyChecksum(a.src, a.dst, uh) {
-			r.count[counter.UDPInCsumErrors]++
-			r.count[counter.UDPInErrors]++
+			l.count[counter.UDPInCsumErrors]++
+			l.count[counter.UDPInErrors]++
 			return
 		}
 	}
@@ -317,43 +309,42 @@ func (s *Stack) udpInput(a *arrival, b []byte) {
 		Clock: a.meta.Clock, Type: a.meta.Type, FragSize: uint16(a.frag), Time: a.meta.Time,
 	}
 	if a.meta.GSO == link.GSONone {
-		s.udpDeliver(a, data, &in)
+		l.udpDeliver(a, data, &in)
 		return
 	}
 	size := int(a.meta.GSOSize)
 	if a.meta.GSO != link.GSOUDP || size == 0 {
-		r.count[counter.DropGSO]++
+		l.count[counter.DropGSO]++
 		return
 	}
 	if a.kind != toUnicast {
-		s.udpDeliverGSO(s.destinations(a, &in), data, &in, size)
-		r.forgetMatch()
+		l.udpDeliverGSO(l.destinations(a, &in), data, &in, size)
+		l.forgetMatch()
 		return
 	}
-	if k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home); ok && len(data) > size {
-		one := [1]*Endpoint{s.steer(k, data, &in)}
+	if k, ok := l.s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home); ok && len(data) > size {
+		one := [1]*Endpoint{l.steer(k, data, &in)}
 		if one[0].GRO() {
-			s.udpDeliverGSO(one[:], data, &in, size)
+			l.udpDeliverGSO(one[:], data, &in, size)
 			return
 		}
 	}
 	for ; len(data) > size; data = data[size:] {
 		in.Len = size
-		s.udpDeliver(a, data[:size], &in)
+		l.udpDeliver(a, data[:size], &in)
 	}
 	in.Len = len(data)
-	s.udpDeliver(a, data, &in)
+	l.udpDeliver(a, data, &in)
 }
 
 // udpDeliverGSO gives a GSO packet with segments of size bytes to each of some
 // sockets: whole if it has UDP_GRO, else cut.
-func (s *Stack) udpDeliverGSO(sockets []*Endpoint, data []byte, in *Info, size int) {
-	r := &s.rx
+func (l *lane) udpDeliverGSO(sockets []*Endpoint, data []byte, in *Info, size int) {
 	if len(sockets) == 0 {
-		r.count[counter.UDPIgnoredMulti]++
+		l.count[counter.UDPIgnoredMulti]++
 		return
 	}
-	r.chosen = true
+	l.chosen = true
 	for _, k := range sockets {
 		rest, step := data, size
 		gro := k.GRO() && len(data) > size
@@ -365,43 +356,42 @@ func (s *Stack) udpDeliverGSO(sockets []*Endpoint, data []byte, in *Info, size i
 			if its.Len = n; gro {
 				its.SegmentSize = uint16(size)
 			}
-			s.deliver(k, rest[:n], &its, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+			l.deliver(k, rest[:n], &its, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 			rest = rest[n:]
 			more = len(rest) > 0
 		}
 	}
-	r.chosen = false
+	l.chosen = false
 }
 
 // udpDeliver gives one datagram to the sockets that it is for.
-func (s *Stack) udpDeliver(a *arrival, data []byte, in *Info) {
-	r := &s.rx
+func (l *lane) udpDeliver(a *arrival, data []byte, in *Info) {
 	if a.flow != nil && a.flow.some == nil && len(a.flow.all) == 1 {
-		r.chosen = true
-		s.deliver(a.flow.all[0], data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
-		r.chosen = false
+		l.chosen = true
+		l.deliver(a.flow.all[0], data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+		l.chosen = false
 		return
 	}
 	if a.kind != toUnicast {
-		s.deliverEach(s.destinations(a, in), data, in)
-		r.forgetMatch()
+		l.deliverEach(l.destinations(a, in), data, in)
+		l.forgetMatch()
 		return
 	}
-	k, ok := s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home)
+	k, ok := l.s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home)
 	if !ok {
-		r.count[counter.UDPNoPorts]++
-		s.sendError(a, errPortUnreachable, 0)
+		l.count[counter.UDPNoPorts]++
+		l.sendError(a, errPortUnreachable, 0)
 		return
 	}
-	s.deliver(k, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+	l.deliver(k, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 }
 
 // destinations returns the sockets that a broadcast or multicast is for, in memory
 // that holds until the next. The caller clears r.match, which may be that.
-func (s *Stack) destinations(a *arrival, in *Info) []*Endpoint {
+func (l *lane) destinations(a *arrival, in *Info) []*Endpoint {
 	f := a.flow
 	if f == nil {
-		f = s.flowTo(in.To, in.ToPort, in.Interface)
+		f = l.flowTo(in.To, in.ToPort, in.Interface)
 	}
 	switch {
 	case f == nil:
@@ -409,71 +399,68 @@ func (s *Stack) destinations(a *arrival, in *Info) []*Endpoint {
 	case f.some == nil:
 		return f.all
 	}
-	r := &s.rx
-	r.match = f.appendSome(append(r.match[:0], f.all...), in.From, in.FromPort)
-	return r.match
+	l.match = f.appendSome(append(l.match[:0], f.all...), in.From, in.FromPort)
+	return l.match
 }
 
 // forgetMatch lets go of what destinations returned.
-func (r *receiver) forgetMatch() {
-	clear(r.match)
-	r.match = r.match[:0]
+func (l *lane) forgetMatch() {
+	clear(l.match)
+	l.match = l.match[:0]
 }
 
 // deliverEach gives each socket its copy of a datagram.
-func (s *Stack) deliverEach(sockets []*Endpoint, data []byte, in *Info) {
+func (l *lane) deliverEach(sockets []*Endpoint, data []byte, in *Info) {
 	if len(sockets) == 0 {
-		s.rx.count[counter.UDPIgnoredMulti]++
+		l.count[counter.UDPIgnoredMulti]++
 		return
 	}
-	r := &s.rx
-	r.chosen = true
+	l.chosen = true
 	last := len(sockets) - 1
 	for _, k := range sockets[:last] {
 		if k.state.Load()&stateRecvExtras == 0 {
-			s.deliver(k, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+			l.deliver(k, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 			continue
 		}
 		its := *in // which accept may change
-		s.deliver(k, data, &its, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+		l.deliver(k, data, &its, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 	}
-	s.deliver(sockets[last], data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
-	r.chosen = false
+	l.deliver(sockets[last], data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+	l.chosen = false
 }
 
 // deliver hands one datagram to a socket: to the leader's own buffer if that is
 // who waits for it, else to the queue. good and full are the counters.
-func (s *Stack) deliver(k *Endpoint, data []byte, in *Info, good, full counter.Kind) {
-	r := &s.rx
+func (l *lane) deliver(k *Endpoint, data []byte, in *Info, good, full counter.Kind) {
 	if st := k.state.Load(); st&(stateClosed|stateRecvExtras) != 0 {
 		if st&stateClosed != 0 {
-			r.count[counter.IPInDiscards]++
+			l.count[counter.IPInDiscards]++
 			return
 		}
 		var keep bool
-		if k, data, keep = s.accept(k, data, in); !keep {
+		if k, data, keep = l.accept(k, data, in); !keep {
 			return
 		}
 	}
-	if r.sinkSocket == k && k.queue.n.Load() == 0 && !r.sink.full() {
-		r.sink.store(data, in)
-		r.count[good]++
+	if l.sinkSocket == k && k.queue.n.Load() == 0 && !l.sink.full() {
+		l.sink.store(data, in)
+		l.count[good]++
 		return
 	}
-	if r.warming {
+	if l.warming {
 		return // not the socket that it is for: another of its group was chosen
 	}
-	ok, wake := k.queue.push(&s.pool, data, in)
+	ok, wake := k.queue.push(&l.s.pool, data, in)
 	if !ok {
-		r.count[full]++
+		l.count[full]++
 		if full == counter.UDPRcvbufErrors {
-			r.count[counter.UDPInErrors]++
+			l.count[counter.UDPInErrors]++
 		}
 		return
 	}
-	r.count[good]++
+	l.count[good]++
 	if wake || k.watched() {
-		p := r.pending
+		p := l.pending
 		if n := len(p.wake); n == 0 || p.wake[n-1] != k {
 			p.wake = append(p.wake, k)
 		}

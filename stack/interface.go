@@ -32,6 +32,7 @@ type InterfaceConfig struct {
 // An Interface is a link with addresses and neighbours.
 type Interface struct {
 	s        *Stack
+	lane     *lane // that takes its frames in
 	link     link.Link
 	losses   link.LossTeller // the link, nil if it does not tell
 	queue    *txQueue        // that all may use
@@ -152,13 +153,13 @@ func (s *Stack) configureLocked(change func(n *network) error) error {
 		return !i.loopback && i.link.FD() < 0
 	}))
 	// Whoever leads may be using the old configuration's interfaces.
-	s.lockReceive()
+	s.lockLanes()
 	s.storeNetworkLocked(n)
 	for _, i := range n.interfaces {
 		i.primary = n.primary(i)
 	}
 	s.flows.changed(0) // an index may be another interface's now
-	s.unlockReceive()
+	s.unlockLanes()
 	s.gen.changed()
 	s.wakeSleepers()
 	for _, i := range n.interfaces {
@@ -217,7 +218,7 @@ func (n *network) index() {
 // stack's addresses cannot be had on the link's host, as for AddAddress.
 func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 	info := l.Info()
-	i := &Interface{s: s, link: l, losses: link.LossTellerOf(l), loopback: info.Caps&link.CapLoopback != 0,
+	i := &Interface{s: s, lane: &s.lanes.first, link: l, losses: link.LossTellerOf(l), loopback: info.Caps&link.CapLoopback != 0,
 		probes: cfg.ARP.Probe, shares: cfg.ShareAddresses}
 	i.info.Store(&info)
 	i.queue = newTxQueue(i)
@@ -323,9 +324,9 @@ func (s *Stack) retire(i *Interface) {
 	s.timers.set(i.groups.timer, never)
 	i.s.sendOutbox()
 	s.tapsDown(i, true)
-	s.lockReceive()
+	i.lane.begin()
 	i.link.Close()
-	s.unlockReceive()
+	i.lane.end()
 	s.keepCounters(i)
 	s.rooms.look()
 }

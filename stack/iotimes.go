@@ -49,21 +49,21 @@ func (k *Endpoint) SetReceiveTimes(on bool) {
 	if on == k.recvExtras.times.Load() || on && k.Closed() {
 		return
 	}
-	k.s.lockReceive()
+	k.s.lockLanes()
 	if k.recvExtras.times.Store(on); on {
-		k.s.rx.timed++
+		k.s.timed++
 	} else {
-		k.s.rx.timed--
+		k.s.timed--
 	}
-	k.s.unlockReceive()
+	k.s.unlockLanes()
 	k.markReceiveExtras()
 }
 
 // stampTaken remembers when frames were taken from a link, if any socket wants to
-// know. The receive lock is held.
-func (s *Stack) stampTaken() {
-	if s.rx.timed > 0 {
-		s.rx.taken = s.Monotonic()
+// know.
+func (l *lane) stampTaken() {
+	if l.s.timed > 0 {
+		l.taken = l.s.Monotonic()
 	}
 }
 

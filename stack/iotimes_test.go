@@ -43,9 +43,9 @@ func TestReceiveTimesAreCounted(t *testing.T) {
 	s := newStack(t, Config{})
 	a, b := udpSocket(t, s, "127.0.0.1:1"), udpSocket(t, s, "127.0.0.1:2")
 	timed := func() int {
-		s.lockReceive()
-		defer s.unlockReceive()
-		return s.rx.timed
+		s.lockLanes()
+		defer s.unlockLanes()
+		return s.timed
 	}
 	steps := []struct {
 		name string

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// receiveLock is the right to receive: to take frames from the links and to
+// laneLock is the right to receive: to take frames from the links and to
 // touch what they change. Its word counts how often the links were asked, so that
 // the housekeeper can see whether anybody has led since it last looked.
-type receiveLock struct {
+type laneLock struct {
 	word   atomic.Uint64 // see the masks; the rest counts who led
 	wanted atomic.Int32  // callers of lock: a spinning leader makes way for them
 	_      [48]byte      // a cache line of its own
@@ -23,13 +23,13 @@ const (
 
 // try takes the lock if nobody has it. flags is lockHeld, or that with
 // lockSpinning.
-func (l *receiveLock) try(flags uint64) bool {
+func (l *laneLock) try(flags uint64) bool {
 	w := l.word.Load()
 	return w&lockFlags == 0 && l.word.CompareAndSwap(w, w|flags)
 }
 
 // release gives the lock up. led says that the links were asked meanwhile.
-func (l *receiveLock) release(led bool) {
+func (l *laneLock) release(led bool) {
 	w := l.word.Load()
 	if led {
 		l.word.Store(w | lockFlags + 1)
@@ -39,11 +39,11 @@ func (l *receiveLock) release(led bool) {
 }
 
 // spinning reports whether a spinning leader has the lock.
-func (l *receiveLock) spinning() bool { return l.word.Load()&lockSpinning != 0 }
+func (l *laneLock) spinning() bool { return l.word.Load()&lockSpinning != 0 }
 
 // lock takes the lock, and waits until it can: a leader that spins looks about
 // once a microsecond whether somebody wants it.
-func (l *receiveLock) lock() {
+func (l *laneLock) lock() {
 	if l.try(lockHeld) {
 		return
 	}
@@ -60,7 +60,7 @@ func (l *receiveLock) lock() {
 
 // makeWay lets those who wait in lock have it, and reports whether there were any.
 // The lock must not be held.
-func (l *receiveLock) makeWay() bool {
+func (l *laneLock) makeWay() bool {
 	tries := 0
 	for ; l.wanted.Load() > 0 && tries < 100; tries++ {
 		runtime.Gosched()

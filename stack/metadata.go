@@ -119,16 +119,14 @@ func (k *Endpoint) sendBeside(tx *txbuf, p *path, o *outgoing, flags int) unix.E
 	return 0
 }
 
-// inputOwn is input for frames that come back by a loopback link. The receive lock
-// is held.
-func (s *Stack) inputOwn(ifc *Interface, frames []link.Frame) {
-	r := &s.rx
+// inputOwn is input for frames that come back by a loopback link.
+func (l *lane) inputOwn(ifc *Interface, frames []link.Frame) {
 	for i := range frames {
 		f := &frames[i]
-		r.metadata = metadata{priority: f.Priority, mark: f.Mark}
-		s.input(ifc, f)
+		l.metadata = metadata{priority: f.Priority, mark: f.Mark}
+		l.input(ifc, f)
 	}
-	r.metadata = metadata{}
+	l.metadata = metadata{}
 }
 
 // extra returns the Info's Extra, which it makes if there is none.

@@ -65,14 +65,14 @@ func (i *Interface) exitGroup(group ipv4.Addr) {
 // changed the socket's own set. groupMu is held.
 func (s *Stack) changeGroup(g *groupSet, m *groupMembership, old, new igmp.Filter, apply func()) {
 	i := m.ifc
-	s.lockReceive()
+	s.lockLanes()
 	before := g.n
 	apply()
 	s.flows.changed(g.n - before)
 	now := s.clock.Now()
 	i.groups.host.Update(now, m.group, old, new)
 	i.afterGroups()
-	s.unlockReceive()
+	s.unlockLanes()
 	s.gen.changedTo(m.group) // whether senders hear their own multicasts may have changed
 }
 
@@ -122,8 +122,9 @@ func (i *Interface) sendIGMP(t *igmp.Transmit) {
 	b[n], b[n+1] = unix.ETH_P_IP>>8, unix.ETH_P_IP&0xff
 	n = link.HeaderLen + f.Put(b[link.HeaderLen:], len(t.Message))
 	copy(b[n:], t.Message)
-	s.rx.count[counter.IGMPOutMsgs]++
-	s.rx.pending.out = append(s.rx.pending.out, outPacket{ifc: i, frame: b})
+	l := i.lane
+	l.count[counter.IGMPOutMsgs]++
+	l.pending.out = append(l.pending.out, outPacket{ifc: i, frame: b})
 }
 
 // routerAlert is the IP option with which IGMP messages are sent (RFC 2113).
@@ -140,24 +141,24 @@ func (i *Interface) inGroup(group, src ipv4.Addr) bool {
 
 // hearsOwn reports whether a multicast that leaves by the interface comes back to
 // this host: somebody is in the group.
-func (s *Stack) hearsOwn(i *Interface, group, src ipv4.Addr) bool {
-	s.lockReceive()
-	defer s.unlockReceive()
+func (i *Interface) hearsOwn(group, src ipv4.Addr) bool {
+	i.lane.begin()
+	defer i.lane.end()
 	return i.inGroup(group, src)
 }
 
-// igmpInput processes an IGMP message. The receive lock is held.
-func (s *Stack) igmpInput(a *arrival, b []byte) {
-	s.rx.count[counter.IGMPInMsgs]++
+// igmpInput processes an IGMP message.
+func (l *lane) igmpInput(a *arrival, b []byte) {
+	l.count[counter.IGMPInMsgs]++
 	if a.ifc.loopback {
 		return
 	}
 	alert := false
-	if len(s.rx.header) > ipv4.MinHeaderLen {
-		set, _, c := ipv4.ParseOptions(s.rx.header.Options())
+	if len(l.header) > ipv4.MinHeaderLen {
+		set, _, c := ipv4.ParseOptions(l.header.Options())
 		alert = c == ipv4.CauseNone && set.RouterAlert != 0
 	}
-	now := s.clock.Now()
+	now := l.s.clock.Now()
 	a.ifc.groups.host.Input(now, igmp.Packet{Src: a.src, Dst: a.dst, TTL: a.h.TTL(), RouterAlert: alert,
 		ToHost: a.kind == toUnicast, Payload: b})
 	a.ifc.afterGroups()
@@ -165,25 +166,24 @@ func (s *Stack) igmpInput(a *arrival, b []byte) {
 
 // leaveGroups tells the link that we are in no group any more.
 func (i *Interface) leaveGroups() {
-	s := i.s
-	s.lockReceive()
-	i.groups.host.LeaveAll(s.clock.Now())
+	i.lane.begin()
+	i.groups.host.LeaveAll(i.s.clock.Now())
 	i.afterGroups()
-	s.unlockReceive()
+	i.lane.end()
 }
 
 // Groups returns the groups that sockets are members of on the interface, and what is
 // known of its queriers. Times in it are of the stack's clock.
 func (i *Interface) Groups() ([]igmp.GroupInfo, igmp.Status) {
-	i.s.lockReceive()
-	defer i.s.unlockReceive()
+	i.lane.begin()
+	defer i.lane.end()
 	return i.groups.host.Groups(), i.groups.host.Status()
 }
 
 // GroupStats returns the counters of the interface's IGMP: what was sent and heard,
 // by kind, and why messages had no effect.
 func (i *Interface) GroupStats() igmp.Stats {
-	i.s.lockReceive()
-	defer i.s.unlockReceive()
+	i.lane.begin()
+	defer i.lane.end()
 	return i.groups.host.Stats()
 }

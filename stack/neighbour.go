@@ -169,10 +169,9 @@ func (h arpHost) Source(target ipv4.Addr) ipv4.Addr {
 	return src
 }
 
-// arpInput takes in an ARP packet. The receive lock is held.
-func (i *Interface) arpInput(f *link.Frame) {
-	r := &i.s.rx
-	r.count[counter.ARPIn]++
+// arpInput takes in an ARP packet.
+func (l *lane) arpInput(i *Interface, f *link.Frame) {
+	l.count[counter.ARPIn]++
 	i.neighMu.Lock()
 	i.neigh.InputTo(i.s.clock.Now(), f.Data[link.HeaderLen:], link.MAC(f.Data[6:12]), link.MAC(f.Data[:6]))
 	i.afterReceiveLocked()
@@ -183,7 +182,7 @@ func (i *Interface) arpInput(f *link.Frame) {
 // and sets the timer. The receive lock and neighMu are held.
 func (i *Interface) afterReceiveLocked() {
 	if i.postEventsLocked() {
-		i.s.rx.pending.posted = true
+		i.lane.pending.posted = true
 	}
 	i.s.timers.set(i.neighTimer, i.neigh.Deadline())
 }

@@ -119,11 +119,11 @@ func TestNothingOvertakesQueuedDatagrams(t *testing.T) {
 		w.send(k, []byte{1})
 		f := link.Frame{Data: arpReply(farMAC)}
 		f.WireLen = len(f.Data)
-		w.s.lockReceive()
-		w.s.input(w.ifc, &f)
+		w.s.lockLanes()
+		w.s.lanes.first.input(w.ifc, &f)
 		w.send(k, []byte{2})
 		w.send(other, []byte{3})
-		w.s.unlockReceive()
+		w.s.unlockLanes()
 		w.send(k, []byte{4})
 		got := w.sentIP()
 		if len(got) != 5 {

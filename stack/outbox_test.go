@@ -43,9 +43,9 @@ func TestOutboxOverflows(t *testing.T) {
 				o.mu.Unlock()
 				w.mark()
 				for range 40 {
-					w.s.lockReceive()
+					w.s.lockLanes()
 					c.post(w, 100)
-					w.s.unlockReceive()
+					w.s.unlockLanes()
 				}
 				w.grew("IpOutDiscards", uint64(4000-w.s.limits.Outbox))
 				o.mu.Lock()

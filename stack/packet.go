@@ -155,10 +155,11 @@ func (s *Stack) hearDatagram(p *path, b []byte) {
 	if p.hop.kind == toMulticast {
 		kind = link.Multicast
 	}
-	s.lockReceive()
-	s.stampTaken()
-	s.ipv4Input(p.ifc, b, &link.Meta{Type: kind, Checksum: link.ChecksumValid, WireLen: len(b)}, true)
-	s.unlockReceive()
+	l := p.ifc.lane
+	l.begin()
+	l.stampTaken()
+	l.ipv4Input(p.ifc, b, &link.Meta{Type: kind, Checksum: link.ChecksumValid, WireLen: len(b)}, true)
+	l.end()
 }
 
 // sendAll sends what the receive side left. No lock is held.
@@ -219,9 +220,10 @@ const replyID = ^uint64(0)
 // send call returns, as in Linux.
 func (s *Stack) pumpLocal() {
 	for range localBatches {
-		s.lockReceive()
-		more := s.pump()
-		s.unlockReceive()
+		l := &s.lanes.first
+		l.begin()
+		more := l.pump()
+		l.end()
 		if !more {
 			return
 		}

@@ -88,9 +88,9 @@ func (k *Endpoint) BindLink(index int, ethertype uint16) error {
 		k.packet.proto = ethertype
 	}
 	k.packet.index = int32(index)
-	k.s.lockReceive()
+	k.s.lockLanes()
 	k.loseFromLocked(k.packet.index)
-	k.s.unlockReceive()
+	k.s.unlockLanes()
 	k.retapLocked()
 	if k.packet.proto != 0 && ifc != nil && !ifc.info.Load().State.Enabled() {
 		k.setError(unix.ENETDOWN)
@@ -229,8 +229,8 @@ func etherType(frame []byte) uint16 {
 const minEtherType = 0x0600
 
 // tapInput gives a frame that has arrived to the packet sockets that want it, each
-// its own copy. The receive lock is held.
-func (s *Stack) tapInput(t *tapTable, ifc *Interface, f *link.Frame) {
+// its own copy.
+func (l *lane) tapInput(t *tapTable, ifc *Interface, f *link.Frame) {
 	proto := etherType(f.Data)
 	for i := range t.taps {
 		o := &t.taps[i]
@@ -253,8 +253,8 @@ func (s *Stack) tapInput(t *tapTable, ifc *Interface, f *link.Frame) {
 			continue
 		}
 		in.Type = typ
-		s.rx.count[counter.PacketInFrames]++
-		s.deliverFrame(o.socket, data, &in)
+		l.count[counter.PacketInFrames]++
+		l.deliverFrame(o.socket, data, &in)
 	}
 }
 
@@ -327,24 +327,22 @@ func (k *Endpoint) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *l
 	return data, in, true
 }
 
-// deliverFrame is deliver for a packet socket, which has nothing to accept. The
-// receive lock is held.
-func (s *Stack) deliverFrame(k *Endpoint, data []byte, in *Info) {
-	r := &s.rx
+// deliverFrame is deliver for a packet socket, which has nothing to accept.
+func (l *lane) deliverFrame(k *Endpoint, data []byte, in *Info) {
 	if k.recvExtras.times.Load() {
-		in.Taken, in.Delivered = r.taken, s.Monotonic()
+		in.Taken, in.Delivered = l.taken, l.s.Monotonic()
 	}
-	if r.sinkSocket == k && k.queue.n.Load() == 0 && !r.sink.full() {
-		r.sink.store(data, in)
+	if l.sinkSocket == k && k.queue.n.Load() == 0 && !l.sink.full() {
+		l.sink.store(data, in)
 		return
 	}
-	ok, wake := k.queue.push(&s.pool, data, in)
+	ok, wake := k.queue.push(&l.s.pool, data, in)
 	if !ok {
-		r.count[counter.PacketRcvbufErrors]++
+		l.count[counter.PacketRcvbufErrors]++
 		return
 	}
 	if wake || k.watched() {
-		r.pending.wake = append(r.pending.wake, k)
+		l.pending.wake = append(l.pending.wake, k)
 	}
 }
 

@@ -176,10 +176,10 @@ func TestPacketStatistics(t *testing.T) {
 
 // drive takes in what the links have.
 func drive(s *Stack) {
-	s.lockReceive()
-	for s.pump() {
+	s.lockLanes()
+	for s.lanes.first.pump() {
 	}
-	s.unlockReceive()
+	s.unlockLanes()
 }
 
 func TestPacketSendRefused(t *testing.T) {

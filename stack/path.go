@@ -102,7 +102,7 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 		}
 	}
 	if h.kind != toUnicast && !h.ifc.loopback { // where all comes back anyway
-		p.heard = h.kind == toBroadcast || !spec.quiet && s.hearsOwn(h.ifc, spec.dst, h.src)
+		p.heard = h.kind == toBroadcast || !spec.quiet && h.ifc.hearsOwn(spec.dst, h.src)
 		p.slow = p.heard || p.staysInside(uint8(ttl))
 	}
 	p.beside = p.slow || p.described()

@@ -53,8 +53,8 @@ func (s *Stack) idle(w *wait, leading bool) verdict {
 		return again
 	}
 	var now int64
-	if leading && s.rx.rounds%clockEvery == 0 {
-		now = s.rx.now
+	if leading && s.lanes.first.rounds%clockEvery == 0 {
+		now = s.lanes.first.now
 	} else {
 		now = s.clock.Now()
 	}
@@ -74,7 +74,7 @@ func (s *Stack) idle(w *wait, leading bool) verdict {
 // to those who need it for something else, but for each sixteenth turn. Followers
 // too let others run now and then.
 func (s *Stack) mayLead(w *wait) bool {
-	if s.rx.lock.wanted.Load() > 0 && w.rounds%16 != 0 {
+	if s.lanes.first.lock.wanted.Load() > 0 && w.rounds%16 != 0 {
 		runtime.Gosched()
 		return false
 	}
@@ -87,7 +87,7 @@ func (s *Stack) mayLead(w *wait) bool {
 // makeWay lets others run: those who wait for the receive lock, and now and then
 // everybody. That may take long, so the clock is looked at next.
 func (s *Stack) makeWay(w *wait) {
-	if s.rx.lock.makeWay() {
+	if s.lanes.first.lock.makeWay() {
 		w.rounds |= clockEvery - 1
 	} else if w.rounds%makeWayEvery == 0 {
 		runtime.Gosched()

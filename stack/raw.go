@@ -15,7 +15,7 @@ import (
 )
 
 // Raw sockets (raw(7)) send and receive IP datagrams of one protocol, whole and
-// with their headers. A stack without any has receiver.raws nil.
+// with their headers. A stack without any has Stack.raws nil.
 
 const (
 	protocolRaw     = unix.IPPROTO_RAW // implies IP_HDRINCL
@@ -61,8 +61,8 @@ func (s *Stack) NewRawSocket(proto int) (*Endpoint, error) {
 		return nil, err
 	}
 	k.raw.headerIncluded.Store(proto == protocolRaw)
-	s.lockReceive()
-	defer s.unlockReceive()
+	s.lockLanes()
+	defer s.unlockLanes()
 	if !k.Closed() {
 		s.enterRawLocked(k)
 	}
@@ -74,12 +74,11 @@ func (s *Stack) enterRawLocked(k *Endpoint) {
 	if k.raw.proto > maxWireProtocol {
 		return
 	}
-	r := &s.rx
-	if r.raws == nil {
-		r.raws = new(rawTable)
+	if s.raws == nil {
+		s.raws = new(rawTable)
 	}
-	r.raws.n++
-	list := &r.raws.sockets[k.raw.proto]
+	s.raws.n++
+	list := &s.raws.sockets[k.raw.proto]
 	*list = append(*list, k)
 	k.raw.entered = true
 }
@@ -89,12 +88,11 @@ func (s *Stack) leaveRawLocked(k *Endpoint) {
 	if !k.raw.entered {
 		return
 	}
-	r := &s.rx
 	k.raw.entered = false
-	list := &r.raws.sockets[k.raw.proto]
+	list := &s.raws.sockets[k.raw.proto]
 	*list = slices.DeleteFunc(*list, func(other *Endpoint) bool { return other == k })
-	if r.raws.n--; r.raws.n == 0 {
-		r.raws = nil
+	if s.raws.n--; s.raws.n == 0 {
+		s.raws = nil
 	}
 }
 
@@ -108,9 +106,9 @@ func (k *Endpoint) bindRawLocked(addr ipv4.Addr) unix.Errno {
 		return unix.EADDRNOTAVAIL
 	}
 	k.addr, k.bound = addr, addr
-	k.s.lockReceive()
+	k.s.lockLanes()
 	k.raw.local = addr
-	k.s.unlockReceive()
+	k.s.unlockLanes()
 	k.dropPaths()
 	return 0
 }
@@ -120,10 +118,10 @@ func (k *Endpoint) bindRawLocked(addr ipv4.Addr) unix.Errno {
 // more. k.mu is held.
 func (k *Endpoint) disconnectRawLocked() {
 	k.addr, k.bound, k.port = ipv4.Addr{}, ipv4.Addr{}, 0
-	k.s.lockReceive()
+	k.s.lockLanes()
 	k.raw.local, k.raw.peer, k.raw.device = ipv4.Addr{}, ipv4.Addr{}, 0
 	k.s.leaveRawLocked(k)
-	k.s.unlockReceive()
+	k.s.unlockLanes()
 }
 
 // SetHeaderIncluded says that what is sent begins with an IP header
@@ -202,12 +200,11 @@ func (w *rawSocket) wants(m []byte) bool {
 }
 
 // rawInput gives a datagram to all raw sockets that it is for, each its own copy,
-// before the protocol itself has it. It reports whether there were any. The
-// receive lock is held.
-func (s *Stack) rawInput(a *arrival, payload []byte) (taken bool) {
+// before the protocol itself has it. It reports whether there were any.
+func (l *lane) rawInput(a *arrival, payload []byte) (taken bool) {
 	proto := a.h.Protocol()
 	datagram := a.h.Datagram()
-	for _, k := range s.rx.raws.sockets[proto] {
+	for _, k := range l.s.raws.sockets[proto] {
 		if !k.raw.matches(a.dst, a.src, a.home) ||
 			a.kind == toMulticast && !k.multicast.admits(a.dst, a.ifc.index, a.src) {
 			continue
@@ -222,7 +219,7 @@ func (s *Stack) rawInput(a *arrival, payload []byte) (taken bool) {
 		if len(payload) >= 4 {
 			in.ToPort = binary.BigEndian.Uint16(payload[2:]) // where all protocols with ports have it
 		}
-		s.deliver(k, datagram, &in, counter.RawInDatagrams, counter.RawRcvbufErrors)
+		l.deliver(k, datagram, &in, counter.RawInDatagrams, counter.RawRcvbufErrors)
 	}
 	return taken
 }
@@ -230,11 +227,11 @@ func (s *Stack) rawInput(a *arrival, payload []byte) (taken bool) {
 // rawErrors gives an ICMP error to the raw sockets that it concerns, and reports
 // whether there were any. known says that what it quotes was sent by one of our
 // sockets; if that is not known, only those are told that sent to that
-// destination lately. The receive lock is held.
-func (s *Stack) rawErrors(a *arrival, m icmp.Message, q *icmp.Quote, known bool) (told bool) {
+// destination lately.
+func (l *lane) rawErrors(a *arrival, m icmp.Message, q *icmp.Quote, known bool) (told bool) {
 	errno, hard, ok := icmp.Errno(m.Type(), m.Code())
-	for _, k := range s.rx.raws.sockets[q.Protocol] {
-		if !k.raw.matches(q.Src, q.Dst, a.ifc.index) || !known && !s.recent.has(k.id, q.Dst) {
+	for _, k := range l.s.raws.sockets[q.Protocol] {
+		if !k.raw.matches(q.Src, q.Dst, a.ifc.index) || !known && !l.s.recent.has(k.id, q.Dst) {
 			continue
 		}
 		told = true
@@ -249,7 +246,7 @@ func (s *Stack) rawErrors(a *arrival, m icmp.Message, q *icmp.Quote, known bool)
 		qe.DstPort = 0
 		qe.withQuoted(m, headers)
 		if m.IsFragmentationNeeded() {
-			s.learnPathMTU(q, m.MTU(), k)
+			l.s.learnPathMTU(q, m.MTU(), k)
 			hard = k.mtuDiscover.Load() != unix.IP_PMTUDISC_DONT
 		}
 		k.icmpError(qe, hard)

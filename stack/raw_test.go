@@ -61,7 +61,7 @@ func TestRawSocketProtocols(t *testing.T) {
 			k.Close()
 		}
 	}
-	if s.rx.raws != nil {
+	if s.raws != nil {
 		t.Error("the table outlives the last socket")
 	}
 }
@@ -368,7 +368,7 @@ func TestRawCosts(t *testing.T) {
 	}
 	raw.Close()
 	frames.Close()
-	if s.rx.raws != nil || s.taps.Load() != nil {
+	if s.raws != nil || s.taps.Load() != nil {
 		t.Error("the tables outlive the sockets")
 	}
 	if n := testing.AllocsPerRun(100, exchange); n != 0 {

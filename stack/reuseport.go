@@ -38,8 +38,8 @@ func (k *Endpoint) AttachReusePort(program []bpf.Instruction) error {
 	if k.proto == ipv4.ProtocolICMP && k.port != 0 {
 		return unix.EINVAL // ping sockets are in no groups
 	}
-	k.s.lockReceive()
-	defer k.s.unlockReceive()
+	k.s.lockLanes()
+	defer k.s.unlockLanes()
 	members, e := k.table().Attach(&k.binding, p)
 	for _, m := range members {
 		m.Owner.steeredLocked()
@@ -57,8 +57,8 @@ func (k *Endpoint) DetachReusePort() error {
 	if k.proto == protocolNone {
 		return unix.EINVAL
 	}
-	k.s.lockReceive()
-	defer k.s.unlockReceive()
+	k.s.lockLanes()
+	defer k.s.unlockLanes()
 	return errorOf(k.table().Detach(&k.binding))
 }
 
@@ -71,10 +71,9 @@ func (k *Endpoint) steeredLocked() {
 	}
 }
 
-// steer returns whom a datagram is for that was found to be for k. The receive
-// lock is held.
-func (s *Stack) steer(k *Endpoint, data []byte, in *Info) *Endpoint {
-	if s.rx.chosen || !k.recvExtras.steered.Load() {
+// steer returns whom a datagram is for that was found to be for k.
+func (l *lane) steer(k *Endpoint, data []byte, in *Info) *Endpoint {
+	if l.chosen || !k.recvExtras.steered.Load() {
 		return k
 	}
 	if !k.binding.Steered() { // not any more
@@ -82,11 +81,10 @@ func (s *Stack) steer(k *Endpoint, data []byte, in *Info) *Endpoint {
 		k.markReceiveExtras()
 		return k
 	}
-	r := &s.rx
-	r.steering = bpf.View{Host: bpfHost{s}, Data: data, Network: r.header.Datagram(), Offset: -len(r.header) - udp.HeaderLen,
+	l.steering = bpf.View{Host: bpfHost{l.s}, Data: data, Network: l.header.Datagram(), Offset: -len(l.header) - udp.HeaderLen,
 		PacketType: uint8(in.Type), Interface: in.Interface, EtherType: unix.ETH_P_IP}
-	to := s.udp.Steer(&k.binding, data)
-	r.steering = bpf.View{}
+	to := l.s.udp.Steer(&k.binding, data)
+	l.steering = bpf.View{}
 	return to
 }
 
@@ -96,7 +94,7 @@ func (s *Stack) newProgram(code []bpf.Instruction) (udp.Program, unix.Errno) {
 	if !ok {
 		return nil, unix.EINVAL
 	}
-	return func([]byte) uint32 { return p.Run(&s.rx.steering) }, 0
+	return func([]byte) uint32 { return p.Run(&s.lanes.first.steering) }, 0
 }
 
 // SetIncomingCPU has the socket preferred, among those that a datagram may be for,
@@ -110,8 +108,8 @@ func (k *Endpoint) SetIncomingCPU(cpu int32) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.s.lockReceive()
-	defer k.s.unlockReceive()
+	k.s.lockLanes()
+	defer k.s.unlockLanes()
 	k.table().SetCPU(&k.binding, max(cpu, -1)+1)
 }
 

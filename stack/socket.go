@@ -301,8 +301,8 @@ func (k *Endpoint) Bind(local netip.AddrPort) error {
 
 // bindLocked enters the socket into its table.
 func (k *Endpoint) bindLocked(addr ipv4.Addr, port uint16) unix.Errno {
-	k.s.lockReceive()
-	defer k.s.unlockReceive()
+	k.s.lockLanes()
+	defer k.s.unlockLanes()
 	k.binding.Local, k.binding.LocalPort = addr, port
 	k.binding.Device = k.device
 	if e := k.bindTable(k.table()); e != 0 {
@@ -384,7 +384,7 @@ func (k *Endpoint) Connect(peer netip.AddrPort) error {
 		src = rt.src
 	}
 	k.source, k.peerIf = rt.src, unicastIf
-	k.s.lockReceive()
+	k.s.lockLanes()
 	switch {
 	case k.raw != nil:
 		k.raw.local, k.raw.peer = src, dst
@@ -393,7 +393,7 @@ func (k *Endpoint) Connect(peer netip.AddrPort) error {
 	default:
 		e = k.table().Connect(&k.binding, src, dst, peer.Port())
 	}
-	k.s.unlockReceive()
+	k.s.unlockLanes()
 	if e != 0 {
 		return e
 	}
@@ -425,8 +425,8 @@ func (k *Endpoint) Disconnect() error {
 	if k.port == 0 {
 		return nil
 	}
-	k.s.lockReceive()
-	defer k.s.unlockReceive()
+	k.s.lockLanes()
+	defer k.s.unlockLanes()
 	k.loseFromLocked(0)
 	k.table().Disconnect(&k.binding, k.bound)
 	k.table().Rebind(&k.binding, 0)
@@ -495,14 +495,14 @@ func (k *Endpoint) Close() error {
 	k.WaitElsewhere(false)
 	k.SetReceiveTimes(false)
 	k.mu.Lock()
-	k.s.lockReceive()
+	k.s.lockLanes()
 	switch {
 	case k.raw != nil:
 		k.s.leaveRawLocked(k)
 	case k.port != 0:
 		k.table().Unbind(&k.binding)
 	}
-	k.s.unlockReceive()
+	k.s.unlockLanes()
 	k.mu.Unlock()
 	if k.packet != nil {
 		k.closePacket()
@@ -655,8 +655,8 @@ func (k *Endpoint) SetReuse(addr, port bool) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.s.lockReceive()
-	defer k.s.unlockReceive()
+	k.s.lockLanes()
+	defer k.s.unlockLanes()
 	k.table().SetReuse(&k.binding, addr, port)
 }
 

@@ -55,10 +55,13 @@ type Stack struct {
 	memoryOnly    atomic.Bool // no link has a descriptor
 	tellOnce      atomic.Bool // a link beside the loopback has none
 
-	rx      receiver
+	lanes lanes
+	// What lanes share: to read it takes the lock of one of them, to change it those of all.
 	flows   groupFlows
-	udp     *udp.Table[*Endpoint] // guarded by the receive lock, as are
+	udp     *udp.Table[*Endpoint]
 	pings   *udp.Table[*Endpoint]
+	raws    *rawTable // nil: there are no raw sockets
+	timed   int       // sockets that want to know when a datagram was taken
 	reasm   *ipv4.Reassembler
 	limiter *icmp.Limiter
 
@@ -163,11 +166,10 @@ func New(cfg Config) (*Stack, error) {
 	}
 	s.limiter = icmp.NewLimiter(cfg.ICMP, s.random)
 	s.flushes.New = func() any { return new(flush) }
-	s.rx.pending = new(flush)
-	s.rx.count = &s.rx.counters
+	s.lanes.init(s)
 	s.sleepers.pool.New = s.newWaiter
 	s.timers.init(s.wakeSleepers)
-	s.reasmTimer = newTimer(s.reassemblyTimers)
+	s.reasmTimer = newTimer(s.lanes.first.reassemblyTimers)
 	s.gateways.timer = newTimer(s.retryGateways)
 	s.schedule.timer = newTimer(s.scheduleTimer)
 	if s.txTimeSlack = int64(cfg.TxTimeSlack); s.txTimeSlack == 0 {
@@ -253,9 +255,9 @@ func (s *Stack) Close() error {
 	}
 	empty := &network{allRoutes: new(ipv4.RouteTable), routes: new(ipv4.RouteTable), loopback: n.loopback}
 	empty.index()
-	s.lockReceive()
+	s.lockLanes()
 	s.storeNetworkLocked(empty)
-	s.unlockReceive()
+	s.unlockLanes()
 	s.gen.changed()
 	s.rooms.close()
 	s.over.Store(true)

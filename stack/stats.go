@@ -34,11 +34,16 @@ func (s Stats) Get(name string) uint64 {
 // Stats returns the counters as they are now. It waits for the leader to let
 // the receive lock go, about a microsecond, and costs the datagrams nothing.
 func (s *Stack) Stats() Stats {
-	s.lockReceive()
-	sum := s.rx.counters
+	s.lockLanes()
+	var sum counter.Set
+	for _, l := range *s.lanes.all.Load() {
+		for c, n := range l.counters {
+			sum[c] += n
+		}
+	}
 	s.addReassembly(&sum)
 	igmps := s.igmpCounters()
-	s.unlockReceive()
+	s.unlockLanes()
 	s.addTransmitCounters(&sum)
 	sum[counter.EventsLost] = s.subscriptions.lost.Load()
 	sum[counter.ErrorsLost] = s.errorsLost.Load()

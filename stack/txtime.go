@@ -211,7 +211,7 @@ func (s *Stack) scheduleTimer(now int64) {
 	}
 	s.timers.set(q.timer, next)
 	q.mu.Unlock()
-	s.rx.pending.posted = true
+	s.lanes.first.pending.posted = true
 }
 
 // sendScheduled sends frames whose time has come. No lock is held.

@@ -197,10 +197,10 @@ func TestScheduledMissed(t *testing.T) {
 	check(t, w.sendAt(k, []byte("missed"), first))
 	check(t, w.sendAt(k, []byte("just in time"), w.at(2*time.Second)))
 	check(t, w.sendAt(k, []byte("not yet"), w.at(time.Hour)))
-	s.lockReceive()
+	s.lockLanes()
 	clock.now.Add(int64(62 * time.Second))
-	s.runTimers(clock.Now())
-	s.unlockReceive()
+	s.lanes.first.runTimers(clock.Now())
+	s.unlockLanes()
 	if got := w.sentIPUntil(1); len(got) != 1 || !bytes.HasSuffix(got[0].data, []byte("just in time")) || s.Scheduled() != 1 {
 		t.Fatalf("left: %+v, %d wait", got, s.Scheduled())
 	}

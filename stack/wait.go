@@ -125,7 +125,7 @@ func (g *Waiter) WakeAll() {
 func (g *Waiter) Poll() {
 	s := g.s
 	w := wait{deadline: never, once: true}
-	for s.rx.lock.try(lockHeld) {
+	for s.lanes.first.lock.try(lockHeld) {
 		if g.lead(&w) != again {
 			return
 		}
@@ -182,7 +182,7 @@ func (g *Waiter) spinUntil(w *wait) verdict {
 		flags |= lockSpinning
 	}
 	for {
-		if s.mayLead(w) && s.rx.lock.try(flags) {
+		if s.mayLead(w) && s.lanes.first.lock.try(flags) {
 			if v := g.lead(w); v != again {
 				return v
 			}
@@ -211,26 +211,26 @@ func (g *Waiter) timeForSources(w *wait) bool {
 // batch brings is told to watchers after the release, so it ends the turn.
 func (g *Waiter) lead(w *wait) verdict {
 	s := g.s
-	r := &s.rx
+	l := &s.lanes.first
 	v := again
 	for v == again {
-		more := s.pump()
+		more := l.pump()
 		if g.holds() {
 			v = ready
 			break
 		}
 		v = s.turned(w, more)
-		if !r.pending.empty() {
+		if !l.pending.empty() {
 			if v == spent {
 				v = again
 			}
 			break
 		}
-		if r.lock.wanted.Load() > 0 || w.rounds%makeWayEvery == 0 || g.timeForSources(w) {
+		if l.lock.wanted.Load() > 0 || w.rounds%makeWayEvery == 0 || g.timeForSources(w) {
 			break
 		}
 	}
-	s.unlockReceive()
+	l.end()
 	return v
 }
 

@@ -87,21 +87,20 @@ func warmFrame(ifc *Interface, local, peer ipv4.Addr, port, peerPort uint16) []b
 
 // warm takes k's frame through the receive path. The receive lock is held by the
 // caller, who leads for k, and whose sink is empty.
-func (s *Stack) warm(k *Endpoint) {
+func (l *lane) warm(k *Endpoint) {
 	w := k.warmup.Load()
 	if w == nil || w.ifc == nil || k.state.Load()&(stateRecvExtras|stateReceive) != 0 || k.queue.n.Load() != 0 {
 		return
 	}
-	r := &s.rx
-	if r.raws != nil {
+	if l.s.raws != nil {
 		return // they would get it too
 	}
-	one, msgs := r.sink.one, r.sink.msgs
-	r.sink.one, r.sink.msgs = w.sink[:], nil
-	r.count, r.warming = &r.warmCounters, true
-	f := &r.batch[0]
+	one, msgs := l.sink.one, l.sink.msgs
+	l.sink.one, l.sink.msgs = w.sink[:], nil
+	l.count, l.warming = &l.warmCounters, true
+	f := &l.batch[0]
 	f.Data, f.Meta = w.frame, link.Meta{WireLen: len(w.frame)}
-	s.ipv4Input(w.ifc, f.Data[ipOffset:], &f.Meta, false)
-	r.count, r.warming = &r.counters, false
-	r.sink.one, r.sink.msgs, r.sink.count = one, msgs, 0
+	l.ipv4Input(w.ifc, f.Data[ipOffset:], &f.Meta, false)
+	l.count, l.warming = &l.counters, false
+	l.sink.one, l.sink.msgs, l.sink.count = one, msgs, 0
 }

@@ -72,18 +72,18 @@ func TestWarmingLeavesNoTrace(t *testing.T) {
 			if n := r.frames - frames; n != 0 {
 				t.Errorf("%d frames were sent", n)
 			}
-			s.lockReceive()
-			warmed := s.rx.warmCounters[counter.IPInReceives] > 0
-			s.unlockReceive()
+			s.lockLanes()
+			warmed := s.lanes.first.warmCounters[counter.IPInReceives] > 0
+			s.unlockLanes()
 			if warmed != tt.warms {
 				t.Errorf("warmed: %v, want %v", warmed, tt.warms)
 			}
 			comes := tt.name == "connected" || tt.name == "bound"
-			s.lockReceive() // whoever drives the link looks at these
+			s.lockLanes() // whoever drives the link looks at these
 			if r.frame = udpFrame(9, []byte("the real one")); comes {
 				r.ready = 1
 			}
-			s.unlockReceive()
+			s.unlockLanes()
 			if comes {
 				if got, _ := recv(t, k); string(got) != "the real one" {
 					t.Errorf("received %q", got)

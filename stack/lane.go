@@ -1,0 +1,186 @@
+package stack
+
+import (
+	"sync/atomic"
+
+	"github.com/outband/outband/bpf"
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/counter"
+)
+
+// batchSize is how many frames a leader takes from a link at once: enough to
+// spread the costs of a batch, few enough to return soon.
+const batchSize = 32
+
+// A lane is the receive path of some links: what is needed to take their frames in, and
+// to bring each to whom it is for. Whoever has its lock leads it. All of its methods but
+// begin need the lock held.
+//
+// What several lanes share, such as the tables of ports, is read with the lock of one of
+// them held, and changed with those of all: see lanes.
+type lane struct {
+	s      *Stack
+	lock   laneLock
+	batch  [batchSize]link.Frame
+	count  *counter.Set // &counters but while warming
+	now    int64        // the clock when a leader looked last
+	rounds uint32       // calls of pump
+	led    bool         // pump was called since the lock was taken
+
+	counters     counter.Set
+	warmCounters counter.Set // what does not count: see warm.go
+	warming      bool
+	chosen       bool     // whom a datagram is for: SO_REUSEPORT's programs are not asked
+	steering     bpf.View // what such a program runs on
+
+	// sink is where datagrams for sinkSocket go while nothing is queued.
+	sinkSocket *Endpoint
+	sink       target
+
+	pending *flush // what is to do once the lock is released
+
+	header   ipv4.Header // of the datagram at hand
+	metadata metadata    // what it was sent with, if it is our own
+	match    []*Endpoint // for datagrams to several sockets
+	taken    int64       // when the batch was taken, of CLOCK_MONOTONIC, if anybody wants to know
+}
+
+func (l *lane) init(s *Stack) {
+	l.s = s
+	l.pending = new(flush)
+	l.count = &l.counters
+}
+
+// lanes are the lanes of a stack. A reader of what they share holds the lock of one of
+// them, a writer those of all, which it takes in the order of the list.
+type lanes struct {
+	first lane
+	// all is every lane, the first one first. It changes with the first one's lock held.
+	all atomic.Pointer[[]*lane]
+}
+
+func (ls *lanes) init(s *Stack) {
+	ls.first.init(s)
+	ls.all.Store(&[]*lane{&ls.first})
+}
+
+// lockLanes takes the locks of all lanes, to change what they share.
+func (s *Stack) lockLanes() {
+	s.lanes.first.lock.lock()
+	for _, l := range (*s.lanes.all.Load())[1:] {
+		l.lock.lock()
+	}
+}
+
+// unlockLanes releases the locks of all lanes, and does what was left to do.
+func (s *Stack) unlockLanes() {
+	var todo *flush
+	for _, l := range *s.lanes.all.Load() {
+		if f := l.release(); f != nil {
+			f.next, todo = todo, f
+		}
+	}
+	for f := todo; f != nil; f = todo {
+		todo, f.next = f.next, nil
+		s.runFlush(f)
+	}
+	s.released()
+}
+
+// begin takes the lane's lock for something else than leading.
+func (l *lane) begin() { l.lock.lock() }
+
+// end releases the lane's lock, and does what was left to do.
+func (l *lane) end() {
+	if f := l.release(); f != nil {
+		l.s.runFlush(f)
+	}
+	l.s.released()
+}
+
+// release releases the lane's lock, and returns what is to do now, nil for nothing.
+func (l *lane) release() *flush {
+	led := l.led
+	l.led = false
+	if l.pending.empty() {
+		l.lock.release(led)
+		return nil
+	}
+	f := l.pending
+	l.pending = l.s.flushes.Get().(*flush)
+	if len(f.out) > 0 {
+		l.count[counter.IPOutDiscards] += uint64(l.s.postPackets(f.out))
+		clear(f.out)
+		f.out, f.posted = f.out[:0], true
+	}
+	l.lock.release(led)
+	return f
+}
+
+// released has the housekeeper look up: whoever has led is leaving.
+func (s *Stack) released() {
+	if s.housekeeper.parked.Load() {
+		s.housekeeper.unpark()
+	}
+}
+
+// flush is what a batch leaves to do after the lock is released: sleepers to
+// wake and packets to send.
+type flush struct {
+	wake   []*Endpoint
+	out    []outPacket
+	posted bool // something is in the outbox
+	next   *flush
+}
+
+func (f *flush) empty() bool { return len(f.wake)+len(f.out) == 0 && !f.posted }
+
+// runFlush wakes and sends. No lock is held.
+func (s *Stack) runFlush(f *flush) {
+	for i, k := range f.wake {
+		k.queue.wakeOne()
+		k.changed(EventsIn)
+		f.wake[i] = nil
+	}
+	f.wake = f.wake[:0]
+	if f.posted {
+		f.posted = false
+		s.sendOutbox()
+	}
+	s.flushes.Put(f)
+}
+
+// pump takes a batch from every link and processes it, and now and then runs
+// the timers that are due. It returns true if a link may have more: whoever
+// wants to sleep looks again first, since a link without a descriptor tells only
+// of the first frame.
+func (l *lane) pump() (more bool) {
+	l.led = true
+	if l.rounds++; l.rounds%clockEvery == 0 {
+		l.runTimers(l.s.clock.Now())
+	}
+	for _, ifc := range l.s.net.Load().interfaces {
+		n := ifc.link.Receive(l.batch[:])
+		if n == 0 {
+			continue
+		}
+		l.stampTaken()
+		if ifc.loopback {
+			l.inputOwn(ifc, l.batch[:n])
+		} else {
+			for i := range n {
+				l.input(ifc, &l.batch[i])
+			}
+		}
+		ifc.link.Release()
+		more = more || n == batchSize
+	}
+	return more
+}
+
+// runTimers runs the timers that are due.
+func (l *lane) runTimers(now int64) {
+	l.now = now
+	l.s.timers.run(now)
+}
