@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -98,9 +99,9 @@ func (a *API) openStack(domain, typ, proto int) (*stackSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stackSocket{kind: kind{domain, typ, proto}, api: a, k: k}
-	if s.isRaw() || proto == ipv4.ProtocolICMP {
-		s.reuseAddr.Store(true) // as Linux' raw and ping sockets begin
+	s := &stackSocket{State: option.State{Kind: option.Kind{Domain: domain, Typ: typ, Proto: proto}, Stack: a.st, K: k}, api: a}
+	if s.IsRaw() || proto == ipv4.ProtocolICMP {
+		s.ReuseAddr.Store(true) // as Linux' raw and ping sockets begin
 		k.SetReuse(true, false)
 	}
 	return s, nil

@@ -18,6 +18,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
+	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -87,8 +88,8 @@ func (s *storm) open(r *rand.Rand) *Socket {
 	if err != nil {
 		return nil
 	}
-	stackOf(n).rcvTimeout.Store(int64(time.Millisecond))
-	stackOf(n).sndTimeout.Store(int64(time.Millisecond))
+	stackOf(n).RcvTimeout.Store(int64(time.Millisecond))
+	stackOf(n).SndTimeout.Store(int64(time.Millisecond))
 	return n
 }
 
@@ -155,13 +156,13 @@ func (s *storm) call(r *rand.Rand) {
 	case n == 37:
 		s.renew(r)
 	case n == 38: // what a table has is met more often than by chance
-		keys := slices.Collect(maps.Keys(options))
+		keys := slices.Collect(maps.Keys(option.Options))
 		k := keys[r.IntN(len(keys))]
 		v := g.value(reflect.TypeFor[[]byte]()).Bytes()
 		if r.IntN(2) == 0 {
-			socket.Setsockopt(k.level, k.name, v)
+			socket.Setsockopt(k.Level, k.Name, v)
 		} else {
-			socket.Getsockopt(k.level, k.name, v)
+			socket.Getsockopt(k.Level, k.Name, v)
 		}
 	default:
 		socket.Ioctl(stormIoctls[r.IntN(len(stormIoctls))], make([]byte, r.IntN(64)))

@@ -3,6 +3,7 @@ package sockapi
 import (
 	"time"
 
+	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -16,7 +17,7 @@ import (
 // the compiler move to the heap: a caller's Msghdr stays on its stack.
 type backend interface {
 	outOfBand() bool
-	is() kind
+	Is() option.Kind
 	closed() bool
 	setNonblock(on bool) error
 
@@ -25,23 +26,6 @@ type backend interface {
 	control
 	readiness
 }
-
-// A kind is what socket(2) was asked for, without the type's flags.
-type kind struct{ domain, typ, proto int }
-
-func (k kind) is() kind { return k }
-
-// isPacket reports whether the socket is an AF_PACKET one.
-func (k kind) isPacket() bool { return k.domain == unix.AF_PACKET }
-
-// isRaw reports whether the socket is an Internet one of SOCK_RAW.
-func (k kind) isRaw() bool { return k.typ == unix.SOCK_RAW && k.domain == unix.AF_INET }
-
-// isUDP reports whether the socket is a UDP one.
-func (k kind) isUDP() bool { return k.typ == unix.SOCK_DGRAM && k.proto == unix.IPPROTO_UDP }
-
-// isPing reports whether the socket is a ping socket.
-func (k kind) isPing() bool { return k.typ == unix.SOCK_DGRAM && k.proto == unix.IPPROTO_ICMP }
 
 // naming is what a backend does about addresses and connections.
 type naming interface {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -54,7 +55,7 @@ func argument(t reflect.Type, kind string) reflect.Value {
 		switch v := p.Interface().(type) {
 		case *Socket:
 			v.api = New(nil)
-			v.backend = &stackSocket{api: v.api, k: new(stack.Socket)}
+			v.backend = &stackSocket{State: option.State{K: new(stack.Socket)}, api: v.api}
 		case *unix.Timespec:
 			v.Sec = 1 << 40
 		case *Msghdr:

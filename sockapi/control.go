@@ -5,86 +5,65 @@ import (
 
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/sockapi/internal/cmsg"
+	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
 
-// What a socket wants to be told with each datagram: bits of Socket.wants.
-const (
-	wantTimestamp = 1 << iota
-	wantTimestampNS
-	wantTimestamping
-	wantDrops
-	wantPktInfo
-	wantTTL
-	wantTOS
-	wantOptions
-	wantReturnOptions
-	wantOrigDst
-	wantFragSize
-	wantGRO
-	wantAuxdata
-	wantMark
-	wantPriority
-	wantTimestampNew // time stamps come as the _NEW messages
-)
-
-// wantTimes are those that ask for time stamps of any kind.
-const wantTimes = wantTimestamp | wantTimestampNS | wantTimestamping
-
 // control stores the control messages for a datagram, in Linux' order.
-func (s *stackSocket) control(w *controlWriter, in *stack.Info) {
-	if s.isPacket() {
-		s.packetControl(w, in, s.wants.Load())
+func (s *stackSocket) control(w *cmsg.Writer, in *stack.Info) {
+	if s.IsPacket() {
+		s.packetControl(w, in, s.Wants.Load())
 		return
 	}
-	s.controlOf(w, in, s.wants.Load())
+	s.controlOf(w, in, s.Wants.Load())
 }
 
 // controlOf is control for a choice of what the socket wants.
-func (s *stackSocket) controlOf(w *controlWriter, in *stack.Info, wants uint32) {
-	if wants&wantTimes != 0 {
+func (s *stackSocket) controlOf(w *cmsg.Writer, in *stack.Info, wants uint32) {
+	if wants&option.WantTimes != 0 {
 		s.putTime(w, in, wants)
 	}
-	if wants&wantDrops != 0 && in.Drops != 0 {
-		w.putInt(unix.SOL_SOCKET, unix.SO_RXQ_OVFL, int(in.Drops))
+	if wants&option.WantDrops != 0 && in.Drops != 0 {
+		w.PutInt(unix.SOL_SOCKET, unix.SO_RXQ_OVFL, int(in.Drops))
 	}
-	if wants&(wantMark|wantPriority) != 0 && !s.isPing() { // Linux does not look for them there
-		putTags(w, in, wants)
+	if wants&(option.WantMark|option.WantPriority) != 0 && !s.IsPing() { // Linux does not look for them there
+		putMetadata(w, in, wants)
 	}
-	if wants&wantGRO != 0 && in.SegmentSize != 0 {
-		w.putInt(unix.SOL_UDP, unix.UDP_GRO, int(in.SegmentSize))
+	if wants&option.WantGRO != 0 && in.SegmentSize != 0 {
+		w.PutInt(unix.SOL_UDP, unix.UDP_GRO, int(in.SegmentSize))
 	}
-	if wants&wantPktInfo != 0 {
+	if wants&option.WantPktInfo != 0 {
 		s.putPktInfo(w, in, s.api.st.LocalFor(in.Interface, in.From, in.To))
 	}
-	if wants&wantTTL != 0 {
-		w.putInt(unix.SOL_IP, unix.IP_TTL, int(in.TTL))
+	if wants&option.WantTTL != 0 {
+		w.PutInt(unix.SOL_IP, unix.IP_TTL, int(in.TTL))
 	}
-	if wants&wantTOS != 0 {
+	if wants&option.WantTOS != 0 {
 		data := [1]byte{in.TOS}
-		w.put(unix.SOL_IP, unix.IP_TOS, data[:])
+		w.Put(unix.SOL_IP, unix.IP_TOS, data[:])
 	}
 	hasOptions := in.Extra != nil && in.Extra.Options != nil
-	if wants&wantOptions != 0 && hasOptions {
-		w.put(unix.SOL_IP, unix.IP_RECVOPTS, in.Extra.Options)
+	if wants&option.WantOptions != 0 && hasOptions {
+		w.Put(unix.SOL_IP, unix.IP_RECVOPTS, in.Extra.Options)
 	}
-	if wants&wantReturnOptions != 0 && hasOptions {
+	if wants&option.WantReturnOptions != 0 && hasOptions {
 		putReturnOptions(w, in)
 	}
-	if wants&wantOrigDst != 0 {
+	if wants&option.WantOrigDst != 0 {
 		var data [16]byte
-		putInet(data[:], in.To, in.ToPort)
-		w.put(unix.SOL_IP, unix.IP_RECVORIGDSTADDR, data[:])
+		cmsg.PutInet(data[:], in.To, in.ToPort)
+		w.Put(unix.SOL_IP, unix.IP_RECVORIGDSTADDR, data[:])
 	}
-	if wants&wantFragSize != 0 && in.FragSize != 0 {
-		w.putInt(unix.SOL_IP, unix.IP_RECVFRAGSIZE, int(in.FragSize))
+	if wants&option.WantFragSize != 0 && in.FragSize != 0 {
+		w.PutInt(unix.SOL_IP, unix.IP_RECVFRAGSIZE, int(in.FragSize))
 	}
 }
 
 // putReturnOptions stores the options that an answer to a datagram could be sent
 // with. MSG_CTRUNC: there are none, since an option is not whole.
-func putReturnOptions(w *controlWriter, in *stack.Info) {
+func putReturnOptions(w *cmsg.Writer, in *stack.Info) {
 	var header, options [ipv4.MaxHeaderLen]byte
 	copy(header[12:], in.From[:])
 	n := ipv4.MinHeaderLen + copy(header[ipv4.MinHeaderLen:], in.Extra.Options)
@@ -95,77 +74,69 @@ func putReturnOptions(w *controlWriter, in *stack.Info) {
 		data, ok = ipv4.AppendReturnOptions(data, header[:n], set)
 	}
 	if !ok {
-		w.flags |= unix.MSG_CTRUNC
+		w.Flags |= unix.MSG_CTRUNC
 		return
 	}
-	w.put(unix.SOL_IP, unix.IP_RETOPTS, data)
+	w.Put(unix.SOL_IP, unix.IP_RETOPTS, data)
 }
 
 // putPktInfo stores struct in_pktinfo: where a datagram arrived, local (the
 // address that an answer comes from) and its destination. What came over
 // loopback has arrived at the interface that has the address.
-func (s *stackSocket) putPktInfo(w *controlWriter, in *stack.Info, local [4]byte) {
+func (s *stackSocket) putPktInfo(w *cmsg.Writer, in *stack.Info, local [4]byte) {
 	var data [12]byte
-	if s.isPing() {
+	if s.IsPing() {
 		local = [4]byte{} // Linux does not look for it here
 	}
 	binary.NativeEndian.PutUint32(data[:], uint32(in.Home))
 	copy(data[4:], local[:])
 	copy(data[8:], in.To[:])
-	w.put(unix.SOL_IP, unix.IP_PKTINFO, data[:])
-}
-
-// putInet writes a struct sockaddr_in of 16 bytes.
-func putInet(b []byte, ip [4]byte, port uint16) {
-	binary.NativeEndian.PutUint16(b, unix.AF_INET)
-	binary.BigEndian.PutUint16(b[2:], port)
-	copy(b[4:8], ip[:])
+	w.Put(unix.SOL_IP, unix.IP_PKTINFO, data[:])
 }
 
 // putTime stores the time stamps that the socket wants. A datagram without one,
 // since its link makes none, is stamped now, as Linux does when stamping was
 // turned on after its arrival.
-func (s *stackSocket) putTime(w *controlWriter, in *stack.Info, wants uint32) {
+func (s *stackSocket) putTime(w *cmsg.Writer, in *stack.Info, wants uint32) {
 	ns := in.Time
 	if in.Clock == link.ClockNone {
 		ns = s.api.st.WallTime()
 	}
-	s.lastTime.Store(ns)
 	var data [timestampingDataLen]byte
 	kinds := &oldStamps
-	if wants&wantTimestampNew != 0 {
+	if wants&option.WantTimestampNew != 0 {
 		kinds = &newStamps
 	}
 	switch {
-	case wants&wantTimestampNS != 0:
+	case wants&option.WantTimestampNS != 0:
 		putTimespec(data[:], ns)
-		w.put(unix.SOL_SOCKET, kinds.nano, data[:16])
-	case wants&wantTimestamp != 0:
+		w.Put(unix.SOL_SOCKET, kinds.nano, data[:16])
+	case wants&option.WantTimestamp != 0:
 		binary.NativeEndian.PutUint64(data[:], uint64(ns/1e9))
 		binary.NativeEndian.PutUint64(data[8:], uint64(ns%1e9/1e3))
-		w.put(unix.SOL_SOCKET, kinds.micro, data[:16])
+		w.Put(unix.SOL_SOCKET, kinds.micro, data[:16])
 	}
-	if wants&wantTimestamping == 0 {
+	if wants&option.WantTimestamping == 0 {
 		return
 	}
 	clear(data[:])
-	flags := int(s.timestamping.Load())
+	flags := int(s.Timestamping.Load())
 	hard := in.Clock == link.ClockHardware
 	any := false
 	// Without OPT_RX_FILTER a stamp that somebody else has asked for is told too,
 	// and links stamp what comes whoever asks.
-	receive := flags&unix.SOF_TIMESTAMPING_RX_SOFTWARE != 0 || flags&timestampingOptRxFilter == 0
+	receive := flags&unix.SOF_TIMESTAMPING_RX_SOFTWARE != 0 || flags&option.TimestampingOptRxFilter == 0
 	if flags&unix.SOF_TIMESTAMPING_SOFTWARE != 0 && receive && !hard {
 		putTimespec(data[:], ns)
 		any = true
 	}
-	receive = flags&unix.SOF_TIMESTAMPING_RX_HARDWARE != 0 || flags&timestampingOptRxFilter == 0
+	receive = flags&unix.SOF_TIMESTAMPING_RX_HARDWARE != 0 || flags&option.TimestampingOptRxFilter == 0
 	if flags&unix.SOF_TIMESTAMPING_RAW_HARDWARE != 0 && receive && hard {
 		putTimespec(data[32:], ns)
 		any = true
 	}
 	if any {
-		w.put(unix.SOL_SOCKET, kinds.all, data[:])
+		w.Put(unix.SOL_SOCKET, kinds.all, data[:])
 	}
 }
 
@@ -190,8 +161,8 @@ func putTimespec(b []byte, ns int64) {
 // parseControl makes send options of control messages (ip_cmsg_send and
 // udp_cmsg_send in Linux). EINVAL for what is malformed, unknown or out of range.
 func (s *stackSocket) parseControl(control []byte, o *stack.SendOptions) error {
-	for len(control) >= cmsgHeaderLen {
-		c, rest, ok := NextCmsg(control)
+	for len(control) >= cmsg.HeaderLen {
+		c, rest, ok := cmsg.Next(control)
 		if !ok {
 			return unix.EINVAL
 		}
@@ -200,7 +171,7 @@ func (s *stackSocket) parseControl(control []byte, o *stack.SendOptions) error {
 		case unix.SOL_IP:
 			err = parseIPControl(c, o)
 		case unix.SOL_UDP:
-			if s.isUDP() {
+			if s.IsUDP() {
 				err = parseUDPControl(c, o)
 			}
 		case unix.SOL_SOCKET:
@@ -214,7 +185,7 @@ func (s *stackSocket) parseControl(control []byte, o *stack.SendOptions) error {
 	return nil
 }
 
-func parseIPControl(c Cmsg, o *stack.SendOptions) error {
+func parseIPControl(c cmsg.Message, o *stack.SendOptions) error {
 	switch c.Type {
 	case unix.IP_RETOPTS:
 		// As Linux does: what is behind the most that a header has room for is
@@ -248,7 +219,7 @@ func parseIPControl(c Cmsg, o *stack.SendOptions) error {
 	return nil
 }
 
-func parseUDPControl(c Cmsg, o *stack.SendOptions) error {
+func parseUDPControl(c cmsg.Message, o *stack.SendOptions) error {
 	if c.Type != unix.UDP_SEGMENT || len(c.Data) != 2 {
 		return unix.EINVAL
 	}
@@ -263,30 +234,30 @@ const scmTSOptID = 81
 
 // parseSocketControl takes SO_TIMESTAMPING, with transmit flags only, the number
 // that the stamps are to have, SO_PRIORITY, SO_MARK and SCM_TXTIME.
-func (s *stackSocket) parseSocketControl(c Cmsg, o *stack.SendOptions) error {
+func (s *stackSocket) parseSocketControl(c cmsg.Message, o *stack.SendOptions) error {
 	switch c.Type {
 	case unix.SCM_RIGHTS, unix.SCM_CREDENTIALS:
 		return nil // AF_UNIX's: Linux passes over them
 	case unix.SO_TIMESTAMPING, unix.SO_TIMESTAMPING_NEW:
-		const record = unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_TX_HARDWARE | timestampingTxCompletion |
+		const record = unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_TX_HARDWARE | option.TimestampingTxCompletion |
 			unix.SOF_TIMESTAMPING_TX_SCHED | unix.SOF_TIMESTAMPING_TX_ACK
 		if len(c.Data) != 4 || c.Int()&^record != 0 {
 			return unix.EINVAL
 		}
 		o.Timestamping = uint32(c.Int())
 	case scmTSOptID:
-		if len(c.Data) != 4 || s.timestamping.Load()&unix.SOF_TIMESTAMPING_OPT_ID == 0 {
+		if len(c.Data) != 4 || s.Timestamping.Load()&unix.SOF_TIMESTAMPING_OPT_ID == 0 {
 			return unix.EINVAL
 		}
 		o.StampID, o.HasStampID = uint32(c.Int()), true
 	case unix.SCM_TXTIME:
-		if _, on := s.k.TxTime(); !on || len(c.Data) != 8 {
+		if _, on := s.K.TxTime(); !on || len(c.Data) != 8 {
 			return unix.EINVAL
 		}
 		o.TxTime = binary.NativeEndian.Uint64(c.Data)
 	case unix.SO_MARK:
 		switch {
-		case !mayTag():
+		case !option.MayMark():
 			return unix.EPERM
 		case len(c.Data) != 4:
 			return unix.EINVAL
@@ -296,7 +267,7 @@ func (s *stackSocket) parseSocketControl(c Cmsg, o *stack.SendOptions) error {
 		switch {
 		case len(c.Data) != 4:
 			return unix.EINVAL
-		case !mayHavePriority(c.Int()):
+		case !option.MayHavePriority(c.Int()):
 			return unix.EPERM
 		}
 		o.Priority, o.HasPriority = uint32(c.Int()), true
@@ -304,4 +275,18 @@ func (s *stackSocket) parseSocketControl(c Cmsg, o *stack.SendOptions) error {
 		return unix.EINVAL
 	}
 	return nil
+}
+
+// putMetadata stores the control messages that SO_RCVMARK and SO_RCVPRIORITY ask for.
+func putMetadata(w *cmsg.Writer, in *stack.Info, wants uint32) {
+	var x stack.Extra
+	if in.Extra != nil {
+		x = *in.Extra
+	}
+	if wants&option.WantMark != 0 {
+		w.PutInt(unix.SOL_SOCKET, unix.SO_MARK, int(x.Mark))
+	}
+	if wants&option.WantPriority != 0 {
+		w.PutInt(unix.SOL_SOCKET, unix.SO_PRIORITY, int(x.Priority))
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outband/outband/sockapi/internal/cmsg"
 	"github.com/outband/outband/stack"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -110,7 +111,7 @@ func TestControlTruncation(t *testing.T) {
 	rx, addr := oobSocket(t, a)
 	tx, _ := oobSocket(t, a)
 	enable(t, rx, unix.SOL_IP, unix.IP_RECVTTL)
-	for _, room := range []int{0, 8, cmsgHeaderLen, cmsgHeaderLen + 2, cmsgHeaderLen + 4} {
+	for _, room := range []int{0, 8, cmsg.HeaderLen, cmsg.HeaderLen + 2, cmsg.HeaderLen + 4} {
 		if _, err := tx.Sendto([]byte("x"), 0, addr); err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +119,7 @@ func TestControlTruncation(t *testing.T) {
 		if _, err := rx.Recvmsg(&m, 0); err != nil {
 			t.Fatal(err)
 		}
-		if cut := m.Flags&unix.MSG_CTRUNC != 0; cut != (room < cmsgHeaderLen+4) {
+		if cut := m.Flags&unix.MSG_CTRUNC != 0; cut != (room < cmsg.HeaderLen+4) {
 			t.Errorf("%d bytes: MSG_CTRUNC %v", room, cut)
 		}
 	}

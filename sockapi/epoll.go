@@ -105,7 +105,7 @@ func (e *Epoll) Ctl(op int, s *Socket, ev EpollEvent) error {
 }
 
 func (s *stackSocket) epollCtl(e *Epoll, op int, ev EpollEvent) error {
-	if s.k.Closed() || e.closed() {
+	if s.K.Closed() || e.closed() {
 		return unix.EBADF
 	}
 	if s.api.st != e.api.st {
@@ -130,7 +130,7 @@ func (s *stackSocket) epollCtl(e *Epoll, op int, ev EpollEvent) error {
 	case unix.EPOLL_CTL_MOD:
 		return e.modifyLocked(it, ev)
 	default:
-		s.k.Unwatch(&it.watch)
+		s.K.Unwatch(&it.watch)
 		e.removeLocked(it)
 		return nil
 	}
@@ -172,7 +172,7 @@ func (e *Epoll) addSocketLocked(s *stackSocket, ev EpollEvent) error {
 	if e.fd.on.Load() {
 		s.tellTaken(it, e.settle)
 	}
-	if err := s.k.Watch(&it.watch); err != nil {
+	if err := s.K.Watch(&it.watch); err != nil {
 		e.removeLocked(it)
 		return err
 	}
@@ -234,7 +234,7 @@ func (it *epollItem) poll() uint32 {
 		}
 		return want & stack.EventsIn
 	default:
-		return want & it.socket.k.EventsOf(want)
+		return want & it.socket.K.EventsOf(want)
 	}
 }
 
@@ -276,7 +276,7 @@ func (e *Epoll) Close() error {
 	e.ctl.Lock()
 	e.closeFDLocked()
 	for s, it := range e.sockets {
-		s.k.Unwatch(&it.watch)
+		s.K.Unwatch(&it.watch)
 		e.ready.remove(it)
 	}
 	for _, it := range e.inner {

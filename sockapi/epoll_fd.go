@@ -180,10 +180,10 @@ func (s *stackSocket) tellTaken(who any, f func()) {
 	}
 	t.list.Store(&list)
 	if len(list) == 0 {
-		s.k.SetTaken(nil)
+		s.K.SetTaken(nil)
 		return
 	}
-	s.k.SetTaken(s.taken)
+	s.K.SetTaken(s.taken)
 }
 
 func (s *stackSocket) taken() {

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 
 	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/sockapi/internal/cmsg"
+	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -13,10 +15,10 @@ import (
 // name, and a struct sock_extended_err with the offender in a control message.
 // EAGAIN if the queue is empty.
 func (s *stackSocket) recvError(iov [][]byte, control []byte, flags int) (received, error) {
-	if s.k.Closed() {
+	if s.K.Closed() {
 		return received{}, unix.EBADF
 	}
-	e, ok := s.k.TakeQueuedError()
+	e, ok := s.K.TakeQueuedError()
 	if !ok {
 		return received{}, unix.EAGAIN
 	}
@@ -30,10 +32,10 @@ func (s *stackSocket) recvError(iov [][]byte, control []byte, flags int) (receiv
 	if e.Origin != unix.SO_EE_ORIGIN_TIMESTAMPING && e.Origin != unix.SO_EE_ORIGIN_TXTIME {
 		r.name = Inet4(e.Dst, e.DstPort)
 	}
-	w := controlWriter{buf: control}
+	w := cmsg.Writer{Buf: control}
 	s.putErrorControl(&w, &e)
-	r.controlLen = w.n
-	r.flags |= w.flags
+	r.controlLen = w.N
+	r.flags |= w.Flags
 	return r, nil // its length is what was copied, with MSG_TRUNC too
 }
 
@@ -42,19 +44,19 @@ func (s *stackSocket) recvError(iov [][]byte, control []byte, flags int) (receiv
 const extendedErrLen = 16 + 16
 
 // putErrorControl stores the control messages of an error.
-func (s *stackSocket) putErrorControl(w *controlWriter, e *stack.QueuedError) {
-	wants := s.wants.Load()
+func (s *stackSocket) putErrorControl(w *cmsg.Writer, e *stack.QueuedError) {
+	wants := s.Wants.Load()
 	if e.Origin == unix.SO_EE_ORIGIN_TIMESTAMPING {
-		if s.timestamping.Load()&unix.SOF_TIMESTAMPING_SOFTWARE != 0 {
+		if s.Timestamping.Load()&unix.SOF_TIMESTAMPING_SOFTWARE != 0 {
 			var data [timestampingDataLen]byte
 			putTimespec(data[:], e.Time)
 			kind := oldStamps.all
-			if wants&wantTimestampNew != 0 {
+			if wants&option.WantTimestampNew != 0 {
 				kind = newStamps.all
 			}
-			w.put(unix.SOL_SOCKET, kind, data[:])
+			w.Put(unix.SOL_SOCKET, kind, data[:])
 		}
-	} else if wants&wantTimes != 0 && e.Origin != unix.SO_EE_ORIGIN_TXTIME {
+	} else if wants&option.WantTimes != 0 && e.Origin != unix.SO_EE_ORIGIN_TXTIME {
 		in := e.Meta
 		s.putTime(w, &in, wants)
 	}
@@ -67,21 +69,21 @@ func (s *stackSocket) putErrorControl(w *controlWriter, e *stack.QueuedError) {
 		putExtension(data[12:], e.Extension)
 	}
 	if e.Origin == unix.SO_EE_ORIGIN_ICMP {
-		putInet(data[16:], e.Offender, 0)
+		cmsg.PutInet(data[16:], e.Offender, 0)
 		// The kernel passes the other control messages of the ICMP datagram on.
-		if wants := wants & (wantPktInfo | wantTTL | wantTOS); wants != 0 {
+		if wants := wants & (option.WantPktInfo | option.WantTTL | option.WantTOS); wants != 0 {
 			in := e.Meta
-			if wants&wantPktInfo != 0 {
+			if wants&option.WantPktInfo != 0 {
 				s.putPktInfo(w, &in, [4]byte{}) // nothing is answered
 			}
-			s.controlOf(w, &in, wants&^wantPktInfo)
+			s.controlOf(w, &in, wants&^option.WantPktInfo)
 		}
 	}
-	if s.isPacket() {
-		w.put(unix.SOL_PACKET, unix.PACKET_TX_TIMESTAMP, data[:16])
+	if s.IsPacket() {
+		w.Put(unix.SOL_PACKET, unix.PACKET_TX_TIMESTAMP, data[:16])
 		return
 	}
-	w.put(unix.SOL_IP, unix.IP_RECVERR, data[:])
+	w.Put(unix.SOL_IP, unix.IP_RECVERR, data[:])
 }
 
 // putExtension stores struct sock_ee_data_rfc4884 (linux/errqueue.h), which stands

@@ -117,9 +117,9 @@ func (s *Socket) OobSendmsg(m *Msghdr, deadline *unix.Timespec, flags int) (int,
 
 // nowhere reports whether a name is one that EVL does not send to.
 func (s *Socket) nowhere(name *Sockaddr) bool {
-	k := s.is()
-	return name.Family == unix.AF_INET && k.domain == unix.AF_INET &&
-		(name.IP4() == [4]byte{} || name.Port == 0 && k.proto == unix.IPPROTO_UDP)
+	k := s.Is()
+	return name.Family == unix.AF_INET && k.Domain == unix.AF_INET &&
+		(name.IP4() == [4]byte{} || name.Port == 0 && k.Proto == unix.IPPROTO_UDP)
 }
 
 // OobRead receives one datagram into p, without end of time (EVL's oob_read).

@@ -3,6 +3,7 @@ package sockapi
 import (
 	"encoding/binary"
 
+	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -18,18 +19,17 @@ import (
 // MSG_TRUNC in Flags: more were sent since the last time than the 256 that are
 // kept. EINVAL: EVL_SOF_TIMESTAMP_TX is off. A datagram that had to wait for its
 // neighbour leaves no record.
-const SO_TIMESTAMP_OOB = 1024
+const SO_TIMESTAMP_OOB = option.TimestampOOB
 
 // The bits of SO_TIMESTAMP_OOB. The time of delivery is always there; those of the
 // device and of queuing are 0 unless asked for.
 const (
-	EVL_SOF_TIMESTAMP_RX      = 1 << 0
-	EVL_SOF_TIMESTAMP_TX      = 1 << 1
-	EVL_SOF_TIMESTAMP_DEVICE  = 1 << 2
-	EVL_SOF_TIMESTAMP_QUEUING = 1 << 3
+	EVL_SOF_TIMESTAMP_RX      = option.OobReceive
+	EVL_SOF_TIMESTAMP_TX      = option.OobTransmit
+	EVL_SOF_TIMESTAMP_DEVICE  = option.OobDevice
+	EVL_SOF_TIMESTAMP_QUEUING = option.OobQueuing
 
-	EVL_SOF_TIMESTAMPS = EVL_SOF_TIMESTAMP_RX | EVL_SOF_TIMESTAMP_TX |
-		EVL_SOF_TIMESTAMP_DEVICE | EVL_SOF_TIMESTAMP_QUEUING
+	EVL_SOF_TIMESTAMPS = option.OobAll
 )
 
 // IOTimesLen is the length of a struct evl_net_iotimes in bytes.
@@ -75,27 +75,13 @@ func putIOTimes(b []byte, t stack.IOTimes, flags uint32) {
 	binary.NativeEndian.PutUint64(b[16:], uint64(t.Delivery))
 }
 
-func init() {
-	options[optionKey{unix.SOL_SOCKET, SO_TIMESTAMP_OOB}] = integer(
-		func(s *stackSocket) int { return int(s.oobTimes.Load()) },
-		func(s *stackSocket, v int) error {
-			if v&^EVL_SOF_TIMESTAMPS != 0 {
-				return unix.EINVAL
-			}
-			s.oobTimes.Store(uint32(v))
-			s.k.SetReceiveTimes(v&EVL_SOF_TIMESTAMP_RX != 0)
-			s.k.SetTransmitTimes(v&EVL_SOF_TIMESTAMP_TX != 0)
-			return nil
-		})
-}
-
 // putReceiveTimes stores a datagram's times, and returns how many bytes: none if it
 // came before they were asked for.
 func (s *stackSocket) putReceiveTimes(control []byte, in *stack.Info) int {
 	if in.Delivered == 0 {
 		return 0
 	}
-	putIOTimes(control, s.api.st.ReceiveTimes(in), s.oobTimes.Load())
+	putIOTimes(control, s.api.st.ReceiveTimes(in), s.OobTimes.Load())
 	return IOTimesLen
 }
 
@@ -112,11 +98,11 @@ func (s *stackSocket) recvTransmitTimes(iov [][]byte, end int64, flags int) (rec
 	if room == 0 {
 		return received{}, s.orClosed(unix.EINVAL)
 	}
-	r, asked := received{flags: MSG_TIMESTAMP}, s.oobTimes.Load()
+	r, asked := received{flags: MSG_TIMESTAMP}, s.OobTimes.Load()
 	var times [timesAtOnce]stack.IOTimes
 	for _, b := range iov {
 		for len(b) >= IOTimesLen {
-			n, lost, err := s.k.TransmitTimes(times[:min(len(b)/IOTimesLen, timesAtOnce)], flags, end)
+			n, lost, err := s.K.TransmitTimes(times[:min(len(b)/IOTimesLen, timesAtOnce)], flags, end)
 			if err != nil {
 				if r.n > 0 {
 					return r, nil

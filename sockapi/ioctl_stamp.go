@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"sync/atomic"
 
+	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -59,7 +60,7 @@ func (p *stamp) ask(now func() int64) (int64, error) {
 
 // ioctlStamp stores the time as a struct timeval or timespec.
 func (s *stackSocket) ioctlStamp(arg []byte, nano bool) (int, error) {
-	if len(arg) < timevalLen {
+	if len(arg) < option.TimevalLen {
 		return 0, unix.EFAULT
 	}
 	at, err := s.stamp.ask(s.api.st.WallTime)
@@ -72,5 +73,5 @@ func (s *stackSocket) ioctlStamp(arg []byte, nano bool) (int, error) {
 	}
 	binary.NativeEndian.PutUint64(arg, uint64(at/1e9))
 	binary.NativeEndian.PutUint64(arg[8:], uint64(rest))
-	return timevalLen, nil
+	return option.TimevalLen, nil
 }

@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/outband/outband/sockapi/internal/kernel"
+	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -13,7 +14,7 @@ import (
 // arguments, results, flags, addresses and errnos are its own, so that it is also
 // what out-of-band sockets are compared with.
 type kernelSocket struct {
-	kind
+	option.Kind
 	api *API
 	k   *kernel.Socket
 }
@@ -28,13 +29,13 @@ func (a *API) openKernel(domain, typ, proto int) (*Socket, error) {
 	if e != 0 {
 		return nil, e
 	}
-	return a.inband(kernel.New(int(fd), domain), kind{domain, typ, proto}), nil
+	return a.inband(kernel.New(int(fd), domain), option.Kind{Domain: domain, Typ: typ, Proto: proto}), nil
 }
 
 // inband makes a Socket of one of the kernel's.
-func (a *API) inband(k *kernel.Socket, is kind) *Socket {
-	is.typ &^= kernelTypeFlags
-	return &Socket{&kernelSocket{kind: is, api: a, k: k}, a}
+func (a *API) inband(k *kernel.Socket, is option.Kind) *Socket {
+	is.Typ &^= kernelTypeFlags
+	return &Socket{&kernelSocket{Kind: is, api: a, k: k}, a}
 }
 
 // Socketpair opens two in-band sockets connected with each other
@@ -55,7 +56,7 @@ func (a *API) Socketpair(domain, typ, proto int) ([2]*Socket, error) {
 	if e != 0 {
 		return [2]*Socket{}, e
 	}
-	is := kind{domain, typ, proto}
+	is := option.Kind{Domain: domain, Typ: typ, Proto: proto}
 	return [2]*Socket{
 		a.inband(kernel.New(int(fds[0]), domain), is),
 		a.inband(kernel.New(int(fds[1]), domain), is),
@@ -108,7 +109,7 @@ func (s *kernelSocket) accept(flags int) (*Socket, Sockaddr, error) {
 	if err != nil {
 		return nil, Sockaddr{}, err
 	}
-	return s.api.inband(c, s.kind), decodeSockaddr((*[addrSize]byte)(&buf), n), nil
+	return s.api.inband(c, s.Kind), decodeSockaddr((*[addrSize]byte)(&buf), n), nil
 }
 
 func (s *kernelSocket) shutdown(how int) error { return s.k.Shutdown(how) }

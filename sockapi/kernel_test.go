@@ -277,8 +277,8 @@ func TestInbandFlags(t *testing.T) {
 			t.Errorf("%s is not set: %#x, %v", name, v, err)
 		}
 	}
-	if s.is().typ != unix.SOCK_DGRAM {
-		t.Errorf("type %#x", s.is().typ)
+	if s.Is().Typ != unix.SOCK_DGRAM {
+		t.Errorf("type %#x", s.Is().Typ)
 	}
 }
 

@@ -5,6 +5,13 @@ import (
 	"time"
 )
 
+// Options of raw(7) (linux/icmp.h; ip(7)).
+const (
+	// ICMP_FILTER is a bit for each type of ICMP message that is not received:
+	// 4 bytes in the machine's order.
+	ICMP_FILTER = 1
+)
+
 // Setsockopt sets an option (setsockopt(2)). The value is in the machine's byte
 // order. EINVAL: too short, or not a value that it takes. ENOPROTOOPT: no such
 // option, or one that cannot be set.

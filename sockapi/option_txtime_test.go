@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/sockapi/internal/option"
 )
 
 // sockTxTime returns struct sock_txtime.
@@ -19,7 +21,7 @@ func TestTxTime(t *testing.T) {
 	a := newAPI(t)
 	rx, to := oobSocket(t, a)
 	s, _ := oobSocket(t, a)
-	if err := s.Setsockopt(unix.SOL_SOCKET, unix.SO_TXTIME, sockTxTime(unix.CLOCK_MONOTONIC, txTimeReport)); err != nil {
+	if err := s.Setsockopt(unix.SOL_SOCKET, unix.SO_TXTIME, sockTxTime(unix.CLOCK_MONOTONIC, option.TxTimeReport)); err != nil {
 		t.Fatal(err)
 	}
 	now := func() uint64 {

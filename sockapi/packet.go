@@ -5,6 +5,8 @@ import (
 	"math/bits"
 
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/sockapi/internal/cmsg"
+	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -38,18 +40,18 @@ func HTONS(v uint16) int {
 
 // bindPacket is bind for a packet socket.
 func (s *stackSocket) bindPacket(local Sockaddr) error {
-	if s.k.Closed() {
+	if s.K.Closed() {
 		return unix.EBADF
 	}
 	if local.Family != unix.AF_PACKET {
 		return unix.EINVAL
 	}
-	return s.k.BindLink(int(int32(local.IfIndex)), uint16(local.Extra))
+	return s.K.BindLink(int(int32(local.IfIndex)), uint16(local.Extra))
 }
 
 // packetName is getsockname for a packet socket.
 func (s *stackSocket) packetName() Sockaddr {
-	bound, ifc := s.k.BoundLink()
+	bound, ifc := s.K.BoundLink()
 	a := LinkLayer(bound.Interface, bound.EtherType, bound.Addr)
 	if a.Halen = 0; ifc != nil {
 		a.Halen, a.Hatype = uint8(len(bound.Addr)), ifc.HardwareType()
@@ -87,11 +89,11 @@ const packetRecvFlags = unix.MSG_PEEK | unix.MSG_DONTWAIT | unix.MSG_TRUNC | uni
 // ignores MSG_OOB, its other datagram sockets do not.
 func (s *stackSocket) refuses(flags int) error {
 	switch {
-	case s.isPacket():
+	case s.IsPacket():
 		if flags&^packetRecvFlags != 0 {
 			return s.orClosed(unix.EINVAL)
 		}
-	case flags&unix.MSG_OOB != 0 && !s.isUDP():
+	case flags&unix.MSG_OOB != 0 && !s.IsUDP():
 		return s.orClosed(unix.EOPNOTSUPP)
 	}
 	return nil
@@ -103,7 +105,7 @@ func (s *stackSocket) sendFrame(p []byte, flags int, to Sockaddr) (int, error) {
 	if err != nil {
 		return 0, s.orClosed(err)
 	}
-	err = s.k.SendLink(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout), &addr)
+	err = s.K.SendLink(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.SndTimeout), &addr)
 	if err != nil {
 		return 0, err
 	}
@@ -130,8 +132,8 @@ func (b *batch) fillFrame(s *stackSocket, i int, to *Sockaddr, iov [][]byte, con
 	}
 	o := &b.opts[i]
 	*o = stack.SendOptions{}
-	for len(control) >= cmsgHeaderLen {
-		c, rest, ok := NextCmsg(control)
+	for len(control) >= cmsg.HeaderLen {
+		c, rest, ok := cmsg.Next(control)
 		if !ok {
 			return unix.EINVAL
 		}
@@ -159,9 +161,9 @@ const (
 )
 
 // packetControl stores the control messages for a frame.
-func (s *stackSocket) packetControl(w *controlWriter, in *stack.Info, wants uint32) {
-	s.controlOf(w, in, wants&(wantTimes|wantTimestampNew|wantDrops|wantMark|wantPriority))
-	if wants&wantAuxdata == 0 {
+func (s *stackSocket) packetControl(w *cmsg.Writer, in *stack.Info, wants uint32) {
+	s.controlOf(w, in, wants&(option.WantTimes|option.WantTimestampNew|option.WantDrops|option.WantMark|option.WantPriority))
+	if wants&option.WantAuxdata == 0 {
 		return
 	}
 	l := in.Link()
@@ -181,8 +183,8 @@ func (s *stackSocket) packetControl(w *controlWriter, in *stack.Info, wants uint
 	binary.NativeEndian.PutUint32(data[:], status)
 	binary.NativeEndian.PutUint32(data[4:], uint32(l.Len))
 	binary.NativeEndian.PutUint32(data[8:], uint32(in.Len))
-	if s.typ == unix.SOCK_RAW {
+	if s.Typ == unix.SOCK_RAW {
 		binary.NativeEndian.PutUint16(data[14:], link.HeaderLen)
 	}
-	w.put(unix.SOL_PACKET, unix.PACKET_AUXDATA, data[:])
+	w.Put(unix.SOL_PACKET, unix.PACKET_AUXDATA, data[:])
 }

@@ -34,7 +34,7 @@ func (s *stackSocket) pollFD() (int, error) {
 	p := &s.fd
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.gone || s.k.Closed() {
+	if p.gone || s.K.Closed() {
 		return -1, unix.EBADF
 	}
 	if p.open {
@@ -47,10 +47,10 @@ func (s *stackSocket) pollFD() (int, error) {
 	p.fd, p.open = fd, true
 	// Watching locks the list of watches, whose holders wait for mu.
 	p.mu.Unlock()
-	p.watch.Notify = func(uint32) bool { p.update(s.k); return true }
+	p.watch.Notify = func(uint32) bool { p.update(s.K); return true }
 	p.watch.Closed = p.close // Stack.Close closes the socket too
-	s.tellTaken(p, func() { p.update(s.k) })
-	err = s.k.Watch(&p.watch)
+	s.tellTaken(p, func() { p.update(s.K) })
+	err = s.K.Watch(&p.watch)
 	s.waitElsewhere(1)
 	p.mu.Lock()
 	if err != nil {
@@ -60,7 +60,7 @@ func (s *stackSocket) pollFD() (int, error) {
 	if p.gone {
 		return -1, unix.EBADF
 	}
-	p.updateLocked(s.k)
+	p.updateLocked(s.K)
 	return fd, nil
 }
 
@@ -114,5 +114,5 @@ func (p *pollFD) number() int {
 // waitElsewhere counts the ways in which the socket's owner waits for it outside
 // of the stack.
 func (s *stackSocket) waitElsewhere(n int32) {
-	s.k.WaitElsewhere(s.elsewhere.Add(n) > 0)
+	s.K.WaitElsewhere(s.elsewhere.Add(n) > 0)
 }

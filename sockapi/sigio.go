@@ -52,11 +52,11 @@ func (s *stackSocket) setAsync(on bool) {
 	switch {
 	case on && !was:
 		a.watch.Notify = s.signal
-		if s.k.Watch(&a.watch) == nil {
+		if s.K.Watch(&a.watch) == nil {
 			s.waitElsewhere(1)
 		}
 	case was && !on:
-		s.k.Unwatch(&a.watch)
+		s.K.Unwatch(&a.watch)
 		s.waitElsewhere(-1)
 	}
 }
@@ -72,7 +72,7 @@ func (s *stackSocket) signal(events uint32) bool {
 		band = bandIn
 	case events&bandErr != 0:
 		band = bandErr
-	case events&bandOut != 0 && s.k.TakeMissed():
+	case events&bandOut != 0 && s.K.TakeMissed():
 		band = bandOut
 	default:
 		return false

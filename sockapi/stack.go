@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -12,46 +13,32 @@ import (
 // A stackSocket is an out-of-band socket: the stack's, with what BSD's calls say of
 // a socket beside that.
 type stackSocket struct {
-	kind
+	option.State
 	api *API
-	k   *stack.Socket
 
-	nonblock     atomic.Int32 // unix.MSG_DONTWAIT or 0
-	rcvTimeout   atomic.Int64 // nanoseconds, 0: none
-	sndTimeout   atomic.Int64
-	wants        atomic.Uint32 // control messages, see control.go
-	timestamping atomic.Uint32 // SOF_TIMESTAMPING_*
-	oobTimes     atomic.Uint32 // EVL_SOF_TIMESTAMP_*
-	lastTime     atomic.Int64  // of the last datagram with a time stamp
-	filterLocked atomic.Bool   // SO_LOCK_FILTER
-	filter       atomic.Pointer[[]bpf.RawInstruction]
-	stored       stored // options that Linux only keeps for such sockets
-	reuseAddr    atomic.Bool
-	reusePort    atomic.Bool
-
+	nonblock  atomic.Int32 // unix.MSG_DONTWAIT or 0
 	fd        pollFD
 	takers    takers
 	async     async
 	elsewhere atomic.Int32 // see waitElsewhere
 	status    atomic.Int32 // flags of F_SETFL that are only kept
 	stamp     stamp
-	origDev   atomic.Bool // PACKET_ORIGDEV
 }
 
 func (s *stackSocket) outOfBand() bool { return true }
 
-func (s *stackSocket) closed() bool { return s.k.Closed() }
+func (s *stackSocket) closed() bool { return s.K.Closed() }
 
 // orClosed is that of Socket.
 func (s *stackSocket) orClosed(err error) error {
-	if s.k.Closed() {
+	if s.K.Closed() {
 		return unix.EBADF
 	}
 	return err
 }
 
 func (s *stackSocket) setNonblock(on bool) error {
-	if s.k.Closed() {
+	if s.K.Closed() {
 		return unix.EBADF
 	}
 	v := int32(0)
@@ -64,9 +51,9 @@ func (s *stackSocket) setNonblock(on bool) error {
 
 func (s *stackSocket) bind(local Sockaddr) error {
 	switch {
-	case s.isPacket():
+	case s.IsPacket():
 		return s.bindPacket(local)
-	case s.isRaw():
+	case s.IsRaw():
 		return s.bindRaw(local)
 	case local.Family == unix.AF_INET:
 	case local.Family == unix.AF_UNSPEC && local.IP4() == [4]byte{}:
@@ -75,7 +62,7 @@ func (s *stackSocket) bind(local Sockaddr) error {
 	default:
 		return s.orClosed(local.notInet())
 	}
-	return s.k.Bind(local.AddrPort())
+	return s.K.Bind(local.AddrPort())
 }
 
 // bindRaw is bind for a raw socket: like Linux it looks at the length of the
@@ -85,41 +72,41 @@ func (s *stackSocket) bindRaw(local Sockaddr) error {
 	if n := local.encode(&buf); n < inet4Len {
 		return s.orClosed(unix.EINVAL)
 	}
-	return s.k.Bind(Inet4([4]byte(buf[4:8]), 0).AddrPort())
+	return s.K.Bind(Inet4([4]byte(buf[4:8]), 0).AddrPort())
 }
 
 func (s *stackSocket) connect(peer Sockaddr) error {
-	if s.isPacket() {
+	if s.IsPacket() {
 		return s.orClosed(unix.EOPNOTSUPP)
 	}
 	switch peer.Family {
 	case unix.AF_UNSPEC:
-		return s.k.Disconnect()
+		return s.K.Disconnect()
 	case unix.AF_INET:
-		return s.k.Connect(peer.AddrPort())
+		return s.K.Connect(peer.AddrPort())
 	default:
 		return s.orClosed(peer.notInet())
 	}
 }
 
 func (s *stackSocket) getsockname() (Sockaddr, error) {
-	if s.k.Closed() {
+	if s.K.Closed() {
 		return Sockaddr{}, unix.EBADF
 	}
-	if s.isPacket() {
+	if s.IsPacket() {
 		return s.packetName(), nil
 	}
-	return InetAddrPort(s.k.LocalAddr()), nil
+	return InetAddrPort(s.K.LocalAddr()), nil
 }
 
 func (s *stackSocket) getpeername() (Sockaddr, error) {
-	if s.isPacket() {
+	if s.IsPacket() {
 		return Sockaddr{}, s.orClosed(unix.EOPNOTSUPP)
 	}
-	if s.k.Closed() {
+	if s.K.Closed() {
 		return Sockaddr{}, unix.EBADF
 	}
-	peer, ok := s.k.RemoteAddr()
+	peer, ok := s.K.RemoteAddr()
 	if !ok {
 		return Sockaddr{}, unix.ENOTCONN
 	}
@@ -133,15 +120,15 @@ func (s *stackSocket) accept(int) (*Socket, Sockaddr, error) {
 }
 
 func (s *stackSocket) shutdown(how int) error {
-	if s.isPacket() {
+	if s.IsPacket() {
 		return s.orClosed(unix.EOPNOTSUPP)
 	}
-	return s.k.Shutdown(how)
+	return s.K.Shutdown(how)
 }
 
 func (s *stackSocket) close() error {
 	defer s.fd.close()
-	return s.k.Close()
+	return s.K.Close()
 }
 
 // deadline returns when a call with this time-out ends.
@@ -154,7 +141,7 @@ func (s *stackSocket) deadline(timeout *atomic.Int64) int64 {
 
 // holdFD returns no descriptor: events and watch tell.
 func (s *stackSocket) holdFD() (int, error) {
-	if s.k.Closed() {
+	if s.K.Closed() {
 		return -1, unix.EBADF
 	}
 	return -1, nil
@@ -162,8 +149,24 @@ func (s *stackSocket) holdFD() (int, error) {
 
 func (s *stackSocket) releaseFD() {}
 
-func (s *stackSocket) events(want uint32) uint32 { return s.k.EventsOf(want) }
+func (s *stackSocket) events(want uint32) uint32 { return s.K.EventsOf(want) }
 
-func (s *stackSocket) watch(w *stack.Watch) bool { return s.k.Watch(w) == nil }
+func (s *stackSocket) watch(w *stack.Watch) bool { return s.K.Watch(w) == nil }
 
-func (s *stackSocket) unwatch(w *stack.Watch) { s.k.Unwatch(w) }
+func (s *stackSocket) unwatch(w *stack.Watch) { s.K.Unwatch(w) }
+
+func (s *stackSocket) setsockopt(level, name int, value []byte) error {
+	return s.State.Set(level, name, value)
+}
+
+func (s *stackSocket) getsockopt(level, name int, value []byte) (int, error) {
+	return s.State.Get(level, name, value)
+}
+
+func (s *stackSocket) attachFilter(program []bpf.RawInstruction) error {
+	return s.State.AttachFilter(program)
+}
+
+func (s *stackSocket) attachReusePort(program []bpf.RawInstruction) error {
+	return s.State.AttachReusePort(program)
+}

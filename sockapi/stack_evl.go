@@ -20,7 +20,7 @@ func (s *stackSocket) oobRecvmsg(iov [][]byte, control []byte, flags int, end in
 	if flags&MSG_TIMESTAMP != 0 {
 		return s.recvTransmitTimes(iov, end, flags)
 	}
-	timed := s.oobTimes.Load()&EVL_SOF_TIMESTAMP_RX != 0 && len(control) > 0
+	timed := s.OobTimes.Load()&EVL_SOF_TIMESTAMP_RX != 0 && len(control) > 0
 	switch {
 	case timed && len(control) < IOTimesLen:
 		return received{}, s.orClosed(unix.EINVAL)
@@ -30,7 +30,7 @@ func (s *stackSocket) oobRecvmsg(iov [][]byte, control []byte, flags int, end in
 	b := s.api.batch(1)
 	defer s.api.release(b)
 	b.in[0].Buffers = iov
-	if _, err := s.k.RecvMessages(b.in[:1], flags&recvStackFlags, end); err != nil {
+	if _, err := s.K.RecvMessages(b.in[:1], flags&recvStackFlags, end); err != nil {
 		return received{}, s.api.expired(err, flags, end)
 	}
 	if !timed {
@@ -58,7 +58,7 @@ func (s *stackSocket) oobSendmsg(to Sockaddr, iov [][]byte, control []byte, flag
 		}
 		out.Options.Direct = flags&unix.MSG_DONTROUTE != 0
 	}
-	if _, err := s.k.SendMessages(b.out[:1], flags&sendStackFlags&^unix.MSG_DONTROUTE, end); err != nil {
+	if _, err := s.K.SendMessages(b.out[:1], flags&sendStackFlags&^unix.MSG_DONTROUTE, end); err != nil {
 		return 0, s.api.expired(err, flags, end)
 	}
 	if flags&MSG_PROBE != 0 && b.opts[0].Queued {
@@ -72,10 +72,10 @@ const solicitTimeout = 5 * time.Second
 
 func (s *stackSocket) solicit(peer Sockaddr, flags int) error {
 	switch {
-	case s.k.Closed():
+	case s.K.Closed():
 		return unix.EBADF
 	case peer.Family != unix.AF_INET:
 		return unix.EAFNOSUPPORT
 	}
-	return s.k.Solicit(peer.AddrPort().Addr(), solicitTimeout, stack.SolicitFlags(flags))
+	return s.K.Solicit(peer.AddrPort().Addr(), solicitTimeout, stack.SolicitFlags(flags))
 }

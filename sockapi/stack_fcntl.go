@@ -7,7 +7,7 @@ import "golang.org/x/sys/unix"
 const statusKept = unix.O_APPEND | unix.O_NOATIME
 
 func (s *stackSocket) fcntl(cmd, arg int) (int, error) {
-	if s.k.Closed() {
+	if s.K.Closed() {
 		return -1, unix.EBADF
 	}
 	switch cmd {

@@ -7,12 +7,12 @@ import (
 )
 
 func (s *stackSocket) ioctl(req uint, arg []byte) (int, error) {
-	if s.k.Closed() {
+	if s.K.Closed() {
 		return 0, unix.EBADF
 	}
 	switch req {
 	case FIONREAD, unix.SIOCOUTQ:
-		if s.isPing() {
+		if s.IsPing() {
 			return 0, unix.ENOTTY // Linux' ping sockets know neither
 		}
 		return storeInt(arg, s.queued(req))
@@ -51,9 +51,9 @@ func storeInt(arg []byte, v int) (int, error) {
 // queued returns how much there is to receive, or is still to be sent.
 func (s *stackSocket) queued(req uint) int {
 	if req == unix.SIOCOUTQ {
-		return s.k.SendQueued()
+		return s.K.SendQueued()
 	}
-	n, _ := s.k.NextLen()
+	n, _ := s.K.NextLen()
 	return n
 }
 

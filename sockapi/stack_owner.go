@@ -20,7 +20,7 @@ func (s *stackSocket) setOwnerNumber(number int) error {
 
 func (s *stackSocket) setOwner(o FileOwner) error {
 	switch {
-	case s.k.Closed():
+	case s.K.Closed():
 		return unix.EBADF
 	case o.Type < F_OWNER_TID || o.Type > F_OWNER_PGRP:
 		return unix.EINVAL
@@ -34,7 +34,7 @@ func (s *stackSocket) setOwner(o FileOwner) error {
 }
 
 func (s *stackSocket) owner() (FileOwner, error) {
-	if s.k.Closed() {
+	if s.K.Closed() {
 		return FileOwner{}, unix.EBADF
 	}
 	return s.getOwner(), nil

@@ -3,6 +3,7 @@ package sockapi
 import (
 	"time"
 
+	"github.com/outband/outband/sockapi/internal/cmsg"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -35,7 +36,7 @@ func (s *stackSocket) recvInfo(p []byte, flags int) (int, stack.Info, error) {
 		r, err := s.recvError([][]byte{p}, nil, flags)
 		return r.n, stack.Info{From: r.name.IP4(), FromPort: r.name.Port, Interface: 1, Home: 1}, err
 	}
-	n, info, err := s.k.Recv(p, flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.rcvTimeout))
+	n, info, err := s.K.Recv(p, flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.RcvTimeout))
 	if err == nil {
 		s.stamp.received(&info)
 	}
@@ -48,7 +49,7 @@ func (s *stackSocket) recvInfo(p []byte, flags int) (int, stack.Info, error) {
 // tellsLength reports whether a call returns a datagram's whole length: Linux'
 // ping sockets do not.
 func (s *stackSocket) tellsLength(flags int) bool {
-	return flags&unix.MSG_TRUNC != 0 && !s.isPing()
+	return flags&unix.MSG_TRUNC != 0 && !s.IsPing()
 }
 
 // source returns the address that a datagram came from; none if there was no
@@ -57,7 +58,7 @@ func (s *stackSocket) source(info *stack.Info) Sockaddr {
 	if info.Interface == 0 {
 		return Sockaddr{}
 	}
-	if s.isPacket() {
+	if s.IsPacket() {
 		return packetSource(info)
 	}
 	return Inet4(info.From, info.FromPort)
@@ -76,7 +77,7 @@ func (s *stackSocket) recvmsg(iov [][]byte, control []byte, flags int) (received
 	b := s.api.batch(1)
 	defer s.api.release(b)
 	b.in[0].Buffers = iov
-	if _, err := s.k.RecvMessages(b.in[:1], flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.rcvTimeout)); err != nil {
+	if _, err := s.K.RecvMessages(b.in[:1], flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.RcvTimeout)); err != nil {
 		return received{}, err
 	}
 	return s.received(&b.in[0], control, flags), nil
@@ -87,11 +88,11 @@ func (s *stackSocket) recvmsg(iov [][]byte, control []byte, flags int) (received
 func (s *stackSocket) received(in *stack.Message, control []byte, flags int) received {
 	r := received{n: in.N, name: s.source(&in.Info), flags: in.Flags | flags&unix.MSG_CMSG_CLOEXEC}
 	s.stamp.received(&in.Info)
-	if s.wants.Load() != 0 && in.Info.Interface != 0 {
-		w := controlWriter{buf: control}
+	if s.Wants.Load() != 0 && in.Info.Interface != 0 {
+		w := cmsg.Writer{Buf: control}
 		s.control(&w, &in.Info)
-		r.controlLen = w.n
-		r.flags |= w.flags
+		r.controlLen = w.N
+		r.flags |= w.Flags
 	}
 	if s.tellsLength(flags) && in.Info.Len > in.N {
 		r.n = in.Info.Len
@@ -107,7 +108,7 @@ func (s *stackSocket) recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration)
 		return s.recvErrors(msgs, flags)
 	}
 	if len(msgs) == 0 { // as on Linux a pending error is told even so
-		if e := s.k.TakeError(); e != 0 {
+		if e := s.K.TakeError(); e != 0 {
 			return 0, e
 		}
 		return 0, s.orClosed(nil)
@@ -139,10 +140,10 @@ func (s *stackSocket) recvBatch(b *batch, msgs []Mmsghdr, flags int, timed bool,
 	stackFlags := flags&recvStackFlags | int(s.nonblock.Load())
 	got := 0
 	for got < len(msgs) {
-		n, err := s.k.RecvMessages(b.in[got:min(got+each, len(msgs))], stackFlags, s.deadline(&s.rcvTimeout))
+		n, err := s.K.RecvMessages(b.in[got:min(got+each, len(msgs))], stackFlags, s.deadline(&s.RcvTimeout))
 		if err != nil {
 			if got > 0 {
-				s.k.KeepError(err)
+				s.K.KeepError(err)
 				return got, nil
 			}
 			return 0, err

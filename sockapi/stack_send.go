@@ -18,7 +18,7 @@ const maxMessages = 1024
 
 // send is a hot path: no allocation.
 func (s *stackSocket) send(p []byte, flags int) (int, error) {
-	err := s.k.Send(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout))
+	err := s.K.Send(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.SndTimeout))
 	if err != nil {
 		return 0, err
 	}
@@ -29,13 +29,13 @@ func (s *stackSocket) sendto(p []byte, flags int, to Sockaddr) (int, error) {
 	switch {
 	case to.IsZero():
 		return s.send(p, flags)
-	case s.isPacket():
+	case s.IsPacket():
 		return s.sendFrame(p, flags, to)
 	case to.Family != unix.AF_INET:
-		s.k.Autobind()
+		s.K.Autobind()
 		return 0, s.orClosed(to.notInet())
 	}
-	err := s.k.SendTo(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout), to.AddrPort())
+	err := s.K.SendTo(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.SndTimeout), to.AddrPort())
 	if err != nil {
 		return 0, err
 	}
@@ -49,7 +49,7 @@ func (s *stackSocket) sendmsg(to Sockaddr, iov [][]byte, control []byte, flags i
 	if err != nil {
 		return 0, s.orClosed(err)
 	}
-	if _, err := s.k.SendMessages(b.out[:1], flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout)); err != nil {
+	if _, err := s.K.SendMessages(b.out[:1], flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.SndTimeout)); err != nil {
 		return 0, err
 	}
 	return n, nil
@@ -72,7 +72,7 @@ func (s *stackSocket) sendmmsg(msgs []Mmsghdr, flags int) (int, error) {
 		}
 		msgs[i].Len = n
 	}
-	return s.k.SendMessages(b.out[:fit], flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.sndTimeout))
+	return s.K.SendMessages(b.out[:fit], flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.SndTimeout))
 }
 
 // fill makes the stack's message i, and returns its length.
@@ -81,11 +81,11 @@ func (b *batch) fill(s *stackSocket, i int, to *Sockaddr, iov [][]byte, control 
 	if len(iov) > maxBuffers {
 		return 0, unix.EMSGSIZE
 	}
-	if s.isPacket() {
+	if s.IsPacket() {
 		return lenOf(iov), b.fillFrame(s, i, to, iov, control)
 	}
 	if !to.IsZero() && to.Family != unix.AF_INET {
-		s.k.Autobind()
+		s.K.Autobind()
 		return 0, to.notInet()
 	}
 	out.Buffers, out.To, out.Options, out.Link = iov, to.AddrPort(), nil, nil
@@ -93,7 +93,7 @@ func (b *batch) fill(s *stackSocket, i int, to *Sockaddr, iov [][]byte, control 
 		o := &b.opts[i]
 		*o = stack.SendOptions{}
 		if err := s.parseControl(control, o); err != nil {
-			s.k.Autobind()
+			s.K.Autobind()
 			return 0, err
 		}
 		out.Options = o

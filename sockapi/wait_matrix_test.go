@@ -141,7 +141,7 @@ func timed(c waitingCall) waitingCall { c.timedOut = "0 ETIMEDOUT"; return c }
 
 func named(name string, c waitingCall) waitingCall { c.name = name; return c }
 
-// rcvTimeout sets SO_RCVTIMEO: a socket's time-out of 0 is none, and the shortest
+// RcvTimeout sets SO_RCVTIMEO: a socket's time-out of 0 is none, and the shortest
 // stands for it.
 func (w *waitWorld) rcvTimeout(d time.Duration) {
 	switch {
@@ -150,8 +150,8 @@ func (w *waitWorld) rcvTimeout(d time.Duration) {
 	case d == 0:
 		d = time.Nanosecond
 	}
-	stackOf(w.s).rcvTimeout.Store(int64(d))
-	stackOf(w.filled).sndTimeout.Store(int64(d))
+	stackOf(w.s).RcvTimeout.Store(int64(d))
+	stackOf(w.filled).SndTimeout.Store(int64(d))
 }
 
 func (w *waitWorld) date(d time.Duration) *unix.Timespec {

@@ -1,4 +1,4 @@
-package sockapi
+package option
 
 import (
 	"encoding/binary"
@@ -9,24 +9,25 @@ import (
 )
 
 // detachFilter is SO_DETACH_FILTER: ENOENT if there is no filter.
-func detachFilter(s *stackSocket, _ []byte) error {
+func detachFilter(s *State, _ []byte) error {
 	switch {
 	case s.filterLocked.Load():
 		return unix.EPERM
-	case !s.k.Filtered():
+	case !s.K.Filtered():
 		return unix.ENOENT
 	}
-	return s.k.SetFilter(nil)
+	return s.K.SetFilter(nil)
 }
 
-func (s *stackSocket) attachFilter(program []bpf.RawInstruction) error {
+// AttachFilter is SO_ATTACH_FILTER.
+func (s *State) AttachFilter(program []bpf.RawInstruction) error {
 	switch {
-	case s.k.Closed():
+	case s.K.Closed():
 		return unix.EBADF
 	case s.filterLocked.Load():
 		return unix.EPERM
 	}
-	if err := s.k.SetFilter(program); err != nil {
+	if err := s.K.SetFilter(program); err != nil {
 		return err
 	}
 	program = slices.Clone(program)
@@ -36,9 +37,9 @@ func (s *stackSocket) attachFilter(program []bpf.RawInstruction) error {
 
 // getFilter is SO_GET_FILTER, whose length is in instructions of 8 bytes: all of
 // the program, if value has room for it, or with no value its length only.
-func getFilter(s *stackSocket, value []byte) (int, error) {
+func getFilter(s *State, value []byte) (int, error) {
 	program := s.filter.Load()
-	if program == nil || !s.k.Filtered() {
+	if program == nil || !s.K.Filtered() {
 		return 0, nil
 	}
 	if len(value) > 0 && len(value) < unix.SizeofSockFilter*len(*program) {
@@ -55,19 +56,20 @@ func getFilter(s *stackSocket, value []byte) (int, error) {
 	return len(*program), nil
 }
 
-func (s *stackSocket) attachReusePort(program []bpf.RawInstruction) error {
+// AttachReusePort is SO_ATTACH_REUSEPORT_CBPF.
+func (s *State) AttachReusePort(program []bpf.RawInstruction) error {
 	switch {
-	case s.k.Closed():
+	case s.K.Closed():
 		return unix.EBADF
 	case s.filterLocked.Load():
 		return unix.EPERM
 	}
-	return s.k.AttachReusePort(program)
+	return s.K.AttachReusePort(program)
 }
 
 // refuseProgram is what Setsockopt says of a program in bytes, which is a struct
 // sock_fprog with a pointer: AttachFilter and AttachReusePort take it instead.
-func refuseProgram(s *stackSocket, value []byte) error {
+func refuseProgram(s *State, value []byte) error {
 	const fprogLen = 16
 	if len(value) == fprogLen && s.filterLocked.Load() {
 		return unix.EPERM
@@ -76,7 +78,7 @@ func refuseProgram(s *stackSocket, value []byte) error {
 }
 
 // lockFilter is SO_LOCK_FILTER: what is locked stays so.
-func (s *stackSocket) lockFilter(on bool) error {
+func (s *State) lockFilter(on bool) error {
 	if s.filterLocked.Load() && !on {
 		return unix.EPERM
 	}

@@ -1,4 +1,4 @@
-package sockapi
+package option
 
 import (
 	"encoding/binary"
@@ -12,36 +12,30 @@ import (
 var packetOptions = map[optionKey]option{
 	{unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP}:  membershipOption((*stack.Socket).AddMembership),
 	{unix.SOL_PACKET, unix.PACKET_DROP_MEMBERSHIP}: membershipOption((*stack.Socket).DropMembership),
-	{unix.SOL_PACKET, unix.PACKET_AUXDATA}:         wanted(wantAuxdata, nil),
+	{unix.SOL_PACKET, unix.PACKET_AUXDATA}:         wanted(WantAuxdata, nil),
 	// There are no devices upon devices: where a frame came in is where it is.
 	{unix.SOL_PACKET, unix.PACKET_ORIGDEV}: boolean(
-		func(s *stackSocket) bool { return s.origDev.Load() },
-		func(s *stackSocket, on bool) { s.origDev.Store(on) }),
+		func(s *State) bool { return s.origDev.Load() },
+		func(s *State, on bool) { s.origDev.Store(on) }),
 	{unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING}: {size: 4, variable: true,
-		get: func(s *stackSocket, b []byte) error {
-			binary.NativeEndian.PutUint32(b, uint32(boolInt(s.k.IgnoreOutgoing())))
+		get: func(s *State, b []byte) error {
+			binary.NativeEndian.PutUint32(b, uint32(boolInt(s.K.IgnoreOutgoing())))
 			return nil
 		},
-		set: func(s *stackSocket, b []byte) error {
+		set: func(s *State, b []byte) error {
 			if len(b) != 4 || binary.NativeEndian.Uint32(b) > 1 {
 				return unix.EINVAL
 			}
-			s.k.SetIgnoreOutgoing(binary.NativeEndian.Uint32(b) == 1)
+			s.K.SetIgnoreOutgoing(binary.NativeEndian.Uint32(b) == 1)
 			return nil
 		}},
 	{unix.SOL_PACKET, unix.PACKET_STATISTICS}: {size: 8,
-		get: func(s *stackSocket, b []byte) error {
-			frames, drops := s.k.PacketStatistics()
+		get: func(s *State, b []byte) error {
+			frames, drops := s.K.PacketStatistics()
 			binary.NativeEndian.PutUint32(b, frames)
 			binary.NativeEndian.PutUint32(b[4:], drops)
 			return nil
 		}},
-}
-
-func init() {
-	for k, o := range packetOptions {
-		options[k] = o
-	}
 }
 
 // packetMreqLen is the length of a struct packet_mreq, and mreqHead of it before
@@ -53,7 +47,7 @@ const (
 
 // membershipOption makes an option whose value is a struct packet_mreq.
 func membershipOption(do func(*stack.Socket, stack.Membership) error) option {
-	return option{variable: true, set: func(s *stackSocket, b []byte) error {
+	return option{variable: true, set: func(s *State, b []byte) error {
 		if len(b) < packetMreqLen {
 			return unix.EINVAL
 		}
@@ -67,12 +61,12 @@ func membershipOption(do func(*stack.Socket, stack.Membership) error) option {
 			Len:       n,
 		}
 		copy(m.Addr[:], b[mreqHead:mreqHead+min(n, len(m.Addr))])
-		return do(s.k, m)
+		return do(s.K, m)
 	}}
 }
 
 // refusesOption reports whether the option is EOPNOTSUPP for a packet socket:
 // those of Linux share no ports.
-func (s *stackSocket) refusesOption(level, name int) bool {
-	return s.isPacket() && level == unix.SOL_SOCKET && name == unix.SO_REUSEPORT
+func (s *State) refusesOption(level, name int) bool {
+	return s.IsPacket() && level == unix.SOL_SOCKET && name == unix.SO_REUSEPORT
 }

@@ -1,4 +1,4 @@
-package sockapi
+package option
 
 import (
 	"encoding/binary"
@@ -12,7 +12,7 @@ import (
 // Flags of struct sock_txtime (linux/net_tstamp.h).
 const (
 	txTimeDeadline = 1 << 0 // SOF_TXTIME_DEADLINE_MODE
-	txTimeReport   = 1 << 1 // SOF_TXTIME_REPORT_ERRORS
+	TxTimeReport   = 1 << 1 // SOF_TXTIME_REPORT_ERRORS
 )
 
 // txTimeOption is SO_TXTIME: struct sock_txtime, a clock and flags. Linux leaves
@@ -20,25 +20,25 @@ const (
 var txTimeOption = option{
 	size:     8,
 	variable: true,
-	get: func(s *stackSocket, b []byte) error {
-		t, _ := s.k.TxTime()
+	get: func(s *State, b []byte) error {
+		t, _ := s.K.TxTime()
 		var flags uint32
 		if t.Deadline {
 			flags |= txTimeDeadline
 		}
 		if t.Report {
-			flags |= txTimeReport
+			flags |= TxTimeReport
 		}
 		binary.NativeEndian.PutUint32(b, uint32(t.Clock))
 		binary.NativeEndian.PutUint32(b[4:], flags)
 		return nil
 	},
-	set: func(s *stackSocket, b []byte) error {
+	set: func(s *State, b []byte) error {
 		if len(b) != 8 {
 			return unix.EINVAL
 		}
 		clock, flags := int32(binary.NativeEndian.Uint32(b)), binary.NativeEndian.Uint32(b[4:])
-		if flags&^(txTimeDeadline|txTimeReport) != 0 {
+		if flags&^(txTimeDeadline|TxTimeReport) != 0 {
 			return unix.EINVAL
 		}
 		switch clock {
@@ -53,15 +53,7 @@ var txTimeOption = option{
 			}
 			return unix.EINVAL
 		}
-		s.k.SetTxTime(stack.TxTime{Clock: clock, Deadline: flags&txTimeDeadline != 0, Report: flags&txTimeReport != 0})
+		s.K.SetTxTime(stack.TxTime{Clock: clock, Deadline: flags&txTimeDeadline != 0, Report: flags&TxTimeReport != 0})
 		return nil
 	},
-}
-
-// AppendTxTime appends SCM_TXTIME: when the datagram is to leave, in nanoseconds of
-// the clock that SO_TXTIME has set.
-func AppendTxTime(b []byte, t uint64) []byte {
-	var data [8]byte
-	binary.NativeEndian.PutUint64(data[:], t)
-	return AppendCmsg(b, unix.SOL_SOCKET, unix.SCM_TXTIME, data[:])
 }

@@ -1,4 +1,7 @@
-package sockapi
+// Package option is the options of out-of-band sockets (setsockopt(2)): a table of
+// rows of level, name, size, get and set over a [State], one file for each kind of
+// option. What the stack does not have itself is kept in the State.
+package option
 
 import (
 	"encoding/binary"
@@ -12,8 +15,8 @@ import (
 // its value in bytes; get and set take and return it in the machine's order.
 // A nil get or set is an option that cannot be read or written: ENOPROTOOPT.
 type option struct {
-	get func(s *stackSocket, value []byte) error
-	set func(s *stackSocket, value []byte) error
+	get func(s *State, value []byte) error
+	set func(s *State, value []byte) error
 	// size is what set needs at least, and get stores at most.
 	size int
 	// Of SOL_IP's integers, of which set takes fewer bytes too: how many it needs
@@ -23,14 +26,14 @@ type option struct {
 	// variable is an option of any length: set takes all of the value, getN
 	// stores it and returns its length.
 	variable bool
-	getN     func(s *stackSocket, value []byte) (int, error)
+	getN     func(s *State, value []byte) (int, error)
 }
 
 // optionKey names an option as setsockopt(2) does.
-type optionKey struct{ level, name int }
+type optionKey struct{ Level, Name int }
 
-// options are the out-of-band options: one table of all levels.
-var options = joined(socketOptions, ipOptions, multicastOptions, udpOptions, bindOptions, muteOptions)
+// Options are the out-of-band options: one table of all levels.
+var Options = joined(socketOptions, ipOptions, multicastOptions, udpOptions, bindOptions, rawOptions, packetOptions, noopOptions)
 
 // joined returns the rows of several tables in one.
 func joined(tables ...map[optionKey]option) map[optionKey]option {
@@ -41,13 +44,14 @@ func joined(tables ...map[optionKey]option) map[optionKey]option {
 	return all
 }
 
-func (s *stackSocket) setsockopt(level, name int, value []byte) error {
-	if s.k.Closed() {
+// Set is setsockopt(2).
+func (s *State) Set(level, name int, value []byte) error {
+	if s.K.Closed() {
 		return unix.EBADF
 	}
 	// Linux looks at the length before the name here.
 	if len(value) < 4 && (level == unix.SOL_SOCKET && name != unix.SO_BINDTODEVICE ||
-		level == unix.SOL_UDP && s.isUDP()) {
+		level == unix.SOL_UDP && s.IsUDP()) {
 		return unix.EINVAL
 	}
 	if s.refusesOption(level, name) {
@@ -77,8 +81,9 @@ func (s *stackSocket) setsockopt(level, name int, value []byte) error {
 	return o.set(s, value[:o.size])
 }
 
-func (s *stackSocket) getsockopt(level, name int, value []byte) (int, error) {
-	if s.k.Closed() {
+// Get is getsockopt(2): it stores as much of the value as fits, and returns its length.
+func (s *State) Get(level, name int, value []byte) (int, error) {
+	if s.K.Closed() {
 		return 0, unix.EBADF
 	}
 	o, ok := s.option(level, name)
@@ -102,10 +107,10 @@ func (s *stackSocket) getsockopt(level, name int, value []byte) (int, error) {
 
 // noOption returns what getsockopt says of an option that there is not: Linux
 // tells levels that the socket has from those that it has not.
-func (s *stackSocket) noOption(level int) unix.Errno {
+func (s *State) noOption(level int) unix.Errno {
 	switch {
-	case level == unix.SOL_SOCKET, level == unix.SOL_IP, level == unix.SOL_UDP && s.isUDP(),
-		level == unix.SOL_RAW && s.isRaw(), s.isPacket():
+	case level == unix.SOL_SOCKET, level == unix.SOL_IP, level == unix.SOL_UDP && s.IsUDP(),
+		level == unix.SOL_RAW && s.IsRaw(), s.IsPacket():
 		return unix.ENOPROTOOPT
 	default:
 		return unix.EOPNOTSUPP
@@ -113,18 +118,18 @@ func (s *stackSocket) noOption(level int) unix.Errno {
 }
 
 // option returns the row of an option that this kind of socket has.
-func (s *stackSocket) option(level, name int) (option, bool) {
+func (s *State) option(level, name int) (option, bool) {
 	switch level {
 	case unix.SOL_SOCKET:
 	case unix.SOL_PACKET:
-		if !s.isPacket() {
+		if !s.IsPacket() {
 			return option{}, false
 		}
 	default:
-		if s.isPacket() || level == unix.SOL_UDP && !s.isUDP() || level == unix.SOL_RAW && !s.isRaw() {
+		if s.IsPacket() || level == unix.SOL_UDP && !s.IsUDP() || level == unix.SOL_RAW && !s.IsRaw() {
 			return option{}, false
 		}
 	}
-	o, ok := options[optionKey{level, name}]
+	o, ok := Options[optionKey{level, name}]
 	return o, ok
 }

@@ -1,4 +1,4 @@
-package sockapi
+package option
 
 import (
 	"encoding/binary"
@@ -29,42 +29,42 @@ const optmemMax = 128 << 10
 // multicastOptions are those of SOL_IP that are about groups (ip(7), RFC 3678).
 var multicastOptions = map[optionKey]option{
 	{unix.SOL_IP, unix.IP_MULTICAST_TTL}: nonempty(
-		func(s *stackSocket) int { return s.k.MulticastTTL() },
-		func(s *stackSocket, v int) error {
+		func(s *State) int { return s.K.MulticastTTL() },
+		func(s *State, v int) error {
 			if v == -1 {
 				v = 1
 			}
 			if v < 0 || v > 255 {
 				return unix.EINVAL
 			}
-			s.k.SetMulticastTTL(v)
+			s.K.SetMulticastTTL(v)
 			return nil
 		}),
 	{unix.SOL_IP, unix.IP_MULTICAST_LOOP}: nonempty(
-		func(s *stackSocket) int { return boolInt(s.k.MulticastLoop()) },
-		func(s *stackSocket, v int) error { s.k.SetMulticastLoop(v != 0); return nil }),
+		func(s *State) int { return boolInt(s.K.MulticastLoop()) },
+		func(s *State, v int) error { s.K.SetMulticastLoop(v != 0); return nil }),
 	{unix.SOL_IP, unix.IP_MULTICAST_ALL}: nonempty(
-		func(s *stackSocket) int { return boolInt(s.k.MulticastAll()) },
-		func(s *stackSocket, v int) error {
+		func(s *State) int { return boolInt(s.K.MulticastAll()) },
+		func(s *State, v int) error {
 			if v != 0 && v != 1 {
 				return unix.EINVAL
 			}
-			s.k.SetMulticastAll(v != 0)
+			s.K.SetMulticastAll(v != 0)
 			return nil
 		}),
 	{unix.SOL_IP, unix.IP_MULTICAST_IF}: {size: 4, least: 4, variable: true,
-		getN: func(s *stackSocket, b []byte) (int, error) {
-			_, addr := s.k.MulticastInterface()
+		getN: func(s *State, b []byte) (int, error) {
+			_, addr := s.K.MulticastInterface()
 			return copy(b, addr[:]), nil
 		},
-		set: func(s *stackSocket, b []byte) error {
+		set: func(s *State, b []byte) error {
 			var r stack.GroupRequest
 			if len(b) >= ipMreqLen {
 				r = mreq(b)
 			} else {
 				r.Address = ipv4.Addr(b)
 			}
-			return s.k.SetMulticastInterface(r)
+			return s.K.SetMulticastInterface(r)
 		}},
 	{unix.SOL_IP, unix.IP_ADD_MEMBERSHIP}:         mreqOption((*stack.Socket).JoinGroup),
 	{unix.SOL_IP, unix.IP_DROP_MEMBERSHIP}:        mreqOption((*stack.Socket).LeaveGroup),
@@ -84,7 +84,7 @@ var multicastOptions = map[optionKey]option{
 
 // nonempty makes an option of type int, or a byte, that is not taken for 0 if there is
 // no value.
-func nonempty(get func(*stackSocket) int, set func(*stackSocket, int) error) option {
+func nonempty(get func(*State) int, set func(*State, int) error) option {
 	o := integer(get, set)
 	o.least = 1
 	return o
@@ -101,21 +101,21 @@ func mreq(b []byte) stack.GroupRequest {
 
 // mreqOption makes an option whose value is a struct ip_mreqn or ip_mreq.
 func mreqOption(do func(*stack.Socket, stack.GroupRequest) error) option {
-	return option{variable: true, set: func(s *stackSocket, b []byte) error {
+	return option{variable: true, set: func(s *State, b []byte) error {
 		if len(b) < ipMreqLen {
 			return unix.EINVAL
 		}
-		return do(s.k, mreq(b))
+		return do(s.K, mreq(b))
 	}}
 }
 
 // mreqSourceOption makes an option whose value is a struct ip_mreq_source.
 func mreqSourceOption(do func(*stack.Socket, stack.GroupRequest, ipv4.Addr) error) option {
-	return option{variable: true, set: func(s *stackSocket, b []byte) error {
+	return option{variable: true, set: func(s *State, b []byte) error {
 		if len(b) != ipMreqSourceLen {
 			return unix.EINVAL
 		}
-		return do(s.k, mreq(b[:ipMreqLen]), ipv4.Addr(b[8:]))
+		return do(s.K, mreq(b[:ipMreqLen]), ipv4.Addr(b[8:]))
 	}}
 }
 
@@ -126,7 +126,7 @@ func storedInet4(b []byte) (addr ipv4.Addr, ok bool) {
 
 // groupOption makes an option whose value is a struct group_req.
 func groupOption(do func(*stack.Socket, stack.GroupRequest) error) option {
-	return option{variable: true, set: func(s *stackSocket, b []byte) error {
+	return option{variable: true, set: func(s *State, b []byte) error {
 		if len(b) < groupReqLen {
 			return unix.EINVAL
 		}
@@ -134,7 +134,7 @@ func groupOption(do func(*stack.Socket, stack.GroupRequest) error) option {
 		if !ok {
 			return unix.EINVAL
 		}
-		return do(s.k, stack.GroupRequest{Group: group, Interface: interfaceOf(b)})
+		return do(s.K, stack.GroupRequest{Group: group, Interface: interfaceOf(b)})
 	}}
 }
 
@@ -143,7 +143,7 @@ func interfaceOf(b []byte) int { return int(int32(binary.NativeEndian.Uint32(b))
 
 // groupSourceOption makes an option whose value is a struct group_source_req.
 func groupSourceOption(do func(*stack.Socket, stack.GroupRequest, ipv4.Addr) error) option {
-	return option{variable: true, set: func(s *stackSocket, b []byte) error {
+	return option{variable: true, set: func(s *State, b []byte) error {
 		if len(b) != groupSourceLen {
 			return unix.EINVAL
 		}
@@ -152,19 +152,19 @@ func groupSourceOption(do func(*stack.Socket, stack.GroupRequest, ipv4.Addr) err
 		if !ok || !ok2 {
 			return unix.EADDRNOTAVAIL
 		}
-		return do(s.k, stack.GroupRequest{Group: group, Interface: interfaceOf(b)}, source)
+		return do(s.K, stack.GroupRequest{Group: group, Interface: interfaceOf(b)}, source)
 	}}
 }
 
 // filterCount checks the length of a source filter's structure and its count, at
 // offset at, of sources of size bytes each behind a head.
-func (s *stackSocket) filterCount(b []byte, at, head, size int) (int, error) {
+func (s *State) filterCount(b []byte, at, head, size int) (int, error) {
 	if len(b) < head {
 		return 0, unix.EINVAL
 	}
 	n := int(binary.NativeEndian.Uint32(b[at:]))
 	switch {
-	case len(b) > optmemMax, n > s.k.MaxSources():
+	case len(b) > optmemMax, n > s.K.MaxSources():
 		return 0, unix.ENOBUFS
 	case head+n*size > len(b):
 		return 0, unix.EINVAL
@@ -182,7 +182,7 @@ func filterMode(b []byte) (igmp.Mode, error) {
 }
 
 // setMsfilter is IP_MSFILTER, whose value is a struct ip_msfilter.
-func setMsfilter(s *stackSocket, b []byte) error {
+func setMsfilter(s *State, b []byte) error {
 	n, err := s.filterCount(b, 12, ipMsfilterHead, 4)
 	if err != nil {
 		return err
@@ -194,16 +194,16 @@ func setMsfilter(s *stackSocket, b []byte) error {
 	if f.Mode, err = filterMode(b[8:]); err != nil {
 		return err
 	}
-	return s.k.SetGroupFilter(mreq(b[:ipMreqLen]), f)
+	return s.K.SetGroupFilter(mreq(b[:ipMreqLen]), f)
 }
 
 // getMsfilter is IP_MSFILTER for getsockopt(2): the value names the group and how
 // many sources it has room for.
-func getMsfilter(s *stackSocket, b []byte) (int, error) {
+func getMsfilter(s *State, b []byte) (int, error) {
 	if len(b) < ipMsfilterHead {
 		return 0, unix.EINVAL
 	}
-	f, err := s.k.GroupFilter(mreq(b[:ipMreqLen]))
+	f, err := s.K.GroupFilter(mreq(b[:ipMreqLen]))
 	if err != nil {
 		return 0, err
 	}
@@ -221,7 +221,7 @@ func getMsfilter(s *stackSocket, b []byte) (int, error) {
 }
 
 // setGroupFilter is MCAST_MSFILTER, whose value is a struct group_filter.
-func setGroupFilter(s *stackSocket, b []byte) error {
+func setGroupFilter(s *State, b []byte) error {
 	n, err := s.filterCount(b, groupFilterN, groupFilterHead, storageLen)
 	if err != nil {
 		return err
@@ -239,11 +239,11 @@ func setGroupFilter(s *stackSocket, b []byte) error {
 	if f.Mode, err = filterMode(b[groupFilterMode:]); err != nil {
 		return err
 	}
-	return s.k.SetGroupFilter(stack.GroupRequest{Group: group, Interface: interfaceOf(b)}, f)
+	return s.K.SetGroupFilter(stack.GroupRequest{Group: group, Interface: interfaceOf(b)}, f)
 }
 
 // getGroupFilter is MCAST_MSFILTER for getsockopt(2).
-func getGroupFilter(s *stackSocket, b []byte) (int, error) {
+func getGroupFilter(s *State, b []byte) (int, error) {
 	if len(b) < groupFilterHead {
 		return 0, unix.EINVAL
 	}
@@ -251,7 +251,7 @@ func getGroupFilter(s *stackSocket, b []byte) (int, error) {
 	if !ok {
 		return 0, unix.EINVAL
 	}
-	f, err := s.k.GroupFilterOn(group, interfaceOf(b))
+	f, err := s.K.GroupFilterOn(group, interfaceOf(b))
 	if err != nil {
 		return 0, err
 	}

@@ -1,4 +1,4 @@
-package sockapi
+package option
 
 import (
 	"bytes"
@@ -14,40 +14,40 @@ const ipLocalPortRange = 51
 // groups.
 var bindOptions = map[optionKey]option{
 	{unix.SOL_IP, unix.IP_FREEBIND}: atLeast(1, boolean(
-		func(s *stackSocket) bool { return s.k.FreeBind() },
-		func(s *stackSocket, on bool) { s.k.SetFreeBind(on) })),
+		func(s *State) bool { return s.K.FreeBind() },
+		func(s *State, on bool) { s.K.SetFreeBind(on) })),
 	{unix.SOL_IP, unix.IP_TRANSPARENT}: atLeast(1, boolean(
-		func(s *stackSocket) bool { return s.k.Transparent() },
-		func(s *stackSocket, on bool) { s.k.SetTransparent(on) })),
+		func(s *State) bool { return s.K.Transparent() },
+		func(s *State, on bool) { s.K.SetTransparent(on) })),
 	{unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT}: boolean(
-		func(s *stackSocket) bool { return s.k.BindNoPort() },
-		func(s *stackSocket, on bool) { s.k.SetBindNoPort(on) }),
+		func(s *State) bool { return s.K.BindNoPort() },
+		func(s *State, on bool) { s.K.SetBindNoPort(on) }),
 	{unix.SOL_IP, unix.IP_UNICAST_IF}: {size: 4, exact: true,
-		get: func(s *stackSocket, b []byte) error {
-			binary.BigEndian.PutUint32(b, uint32(s.k.UnicastInterface()))
+		get: func(s *State, b []byte) error {
+			binary.BigEndian.PutUint32(b, uint32(s.K.UnicastInterface()))
 			return nil
 		},
-		set: func(s *stackSocket, b []byte) error {
-			return s.k.SetUnicastInterface(int(int32(binary.BigEndian.Uint32(b))))
+		set: func(s *State, b []byte) error {
+			return s.K.SetUnicastInterface(int(int32(binary.BigEndian.Uint32(b))))
 		}},
 	{unix.SOL_IP, ipLocalPortRange}: exactly(integer(
-		func(s *stackSocket) int { return int(int32(s.k.PortRange())) },
-		func(s *stackSocket, v int) error { return s.k.SetPortRange(uint32(v)) })),
+		func(s *State) int { return int(int32(s.K.PortRange())) },
+		func(s *State, v int) error { return s.K.SetPortRange(uint32(v)) })),
 	{unix.SOL_SOCKET, unix.SO_BINDTODEVICE}: {variable: true, getN: boundDevice, set: bindToDevice},
 	{unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX}: integer(
-		func(s *stackSocket) int { return s.k.Device() },
-		func(s *stackSocket, v int) error {
+		func(s *State) int { return s.K.Device() },
+		func(s *State, v int) error {
 			if v < 0 {
 				return unix.EINVAL
 			}
-			return s.k.SetDevice(v)
+			return s.K.SetDevice(v)
 		}),
 	{unix.SOL_SOCKET, unix.SO_INCOMING_CPU}: integer(
-		func(s *stackSocket) int { return int(s.k.IncomingCPU()) },
-		func(s *stackSocket, v int) error { s.k.SetIncomingCPU(int32(v)); return nil }),
+		func(s *State) int { return int(s.K.IncomingCPU()) },
+		func(s *State, v int) error { s.K.SetIncomingCPU(int32(v)); return nil }),
 	{unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF}: {variable: true, set: refuseProgram},
-	{unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF}: {set: func(s *stackSocket, _ []byte) error {
-		return s.k.DetachReusePort()
+	{unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF}: {set: func(s *State, _ []byte) error {
+		return s.K.DetachReusePort()
 	}},
 }
 
@@ -58,29 +58,29 @@ func exactly(o option) option { o.exact = true; return o }
 
 // boundDevice is SO_BINDTODEVICE: the name of the socket's device. ENODEV: there is
 // none of that index, or not any more.
-func boundDevice(s *stackSocket, b []byte) (int, error) {
-	index := s.k.Device()
+func boundDevice(s *State, b []byte) (int, error) {
+	index := s.K.Device()
 	if index == 0 {
 		return 0, nil
 	}
 	if len(b) < unix.IFNAMSIZ {
 		return 0, unix.EINVAL
 	}
-	i := s.api.st.InterfaceByIndex(index)
+	i := s.Stack.InterfaceByIndex(index)
 	if i == nil {
 		return 0, unix.ENODEV
 	}
 	return copy(b, i.Name()+"\x00"), nil
 }
 
-func bindToDevice(s *stackSocket, b []byte) error {
+func bindToDevice(s *State, b []byte) error {
 	name, _, _ := bytes.Cut(b[:min(len(b), unix.IFNAMSIZ-1)], []byte{0})
 	if len(name) == 0 {
-		return s.k.SetDevice(0)
+		return s.K.SetDevice(0)
 	}
-	i := s.api.st.InterfaceByName(string(name))
+	i := s.Stack.InterfaceByName(string(name))
 	if i == nil {
 		return unix.ENODEV
 	}
-	return s.k.SetDevice(i.Index())
+	return s.K.SetDevice(i.Index())
 }
