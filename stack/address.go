@@ -3,33 +3,26 @@ package stack
 import (
 	"context"
 	"net/netip"
-	"slices"
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
 
 // An AddressState is whether an interface's address is in use.
-type AddressState uint8
+type AddressState = route.AddressState
 
 // The states of an address. Only one that is in use is bound to, sent from, received for
 // and answered for.
 const (
-	AddressAbsent  AddressState = iota // the interface has it not
-	AddressInUse                       // all is well
-	AddressProbed                      // probes are to show that nobody else has it (arp.Config.Probe)
-	AddressRefused                     // probes have shown that another host has it
-	AddressAside                       // somebody else on this host has it: see AddressSuspended
+	AddressAbsent  = route.AddressAbsent  // the interface has it not
+	AddressInUse   = route.AddressInUse   // all is well
+	AddressProbed  = route.AddressProbed  // probes are to show that nobody else has it (arp.Config.Probe)
+	AddressRefused = route.AddressRefused // probes have shown that another host has it
+	AddressAside   = route.AddressAside   // somebody else on this host has it: see AddressSuspended
 )
-
-// An idleAddress is an address that is not in use.
-type idleAddress struct {
-	prefix netip.Prefix
-	iface  *Interface
-	state  AddressState
-}
 
 // AddAddress gives the interface an address, "10.9.0.2/24": with it come the
 // routes to its subnet and broadcast, and it is announced by ARP. With
@@ -49,18 +42,7 @@ func (i *Interface) AddAddress(p netip.Prefix) error {
 	if !p.IsValid() || !p.Addr().Is4() {
 		return unix.EINVAL
 	}
-	err := i.s.configure(func(n *network) error {
-		if !slices.Contains(n.interfaces, i) {
-			return unix.ENODEV
-		}
-		if n.state(i, p) != AddressAbsent {
-			return unix.EEXIST
-		}
-		if err := n.reserve(i, p.Addr().As4()); err != nil {
-			return err
-		}
-		return n.place(i, p)
-	})
+	err := i.s.configure(func(n *route.Network) error { return n.AddAddress(&i.dev, p) })
 	if err != nil {
 		return err
 	}
@@ -77,12 +59,12 @@ func (i *Interface) AddAddress(p netip.Prefix) error {
 
 // announce tells the neighbour table of an address that is the interface's from now on.
 func (i *Interface) announce(ip ipv4.Addr) arp.Cause {
-	if i.loopback {
+	if i.dev.Loopback {
 		return arp.CauseNone
 	}
 	i.neighMu.Lock()
 	c := i.neigh.AddAddress(i.s.clock.Now(), ip)
-	if i.info.Load().State != link.Up {
+	if i.dev.Info().State != link.Up {
 		i.neigh.LinkDown() // probes would not leave: they wait for the link
 	}
 	i.postEventsLocked()
@@ -93,48 +75,11 @@ func (i *Interface) announce(ip ipv4.Addr) arp.Cause {
 	return c
 }
 
-// place gives the interface an address that it has not got, to be used at once or after
-// probes.
-func (n *network) place(i *Interface, p netip.Prefix) error {
-	if i.probes && !i.loopback {
-		n.idle = append(n.idle, idleAddress{p, i, AddressProbed})
-		return nil
-	}
-	return n.use(i, p)
-}
-
-// use puts an address to use.
-func (n *network) use(i *Interface, p netip.Prefix) error {
-	a := ipv4.NewAddress(p, int(i.index), n.allAddresses)
-	n.allAddresses = append(n.allAddresses, a)
-	return n.insertRoutes(a)
-}
-
-// insertRoutes adds the routes that an address brings along.
-func (n *network) insertRoutes(a ipv4.Address) error {
-	for _, r := range a.Routes() {
-		if err := n.allRoutes.Insert(r); err != nil && err != unix.EEXIST {
-			return err
-		}
-	}
-	return nil
-}
-
 // RemoveAddress takes an address from the interface: EADDRNOTAVAIL if it has
 // not got it. Another one of the same subnet takes over what it brought. ENODEV: the
 // interface was removed.
 func (i *Interface) RemoveAddress(p netip.Prefix) error {
-	err := i.s.configure(func(n *network) error {
-		if !slices.Contains(n.interfaces, i) {
-			return unix.ENODEV
-		}
-		if n.state(i, p) == AddressAbsent {
-			return unix.EADDRNOTAVAIL
-		}
-		n.idle = slices.DeleteFunc(n.idle, func(a idleAddress) bool { return a.iface == i && a.prefix == p })
-		n.release(i, p.Addr().As4())
-		return n.disuse(i, p)
-	})
+	err := i.s.configure(func(n *route.Network) error { return n.RemoveAddress(&i.dev, p) })
 	if err != nil {
 		return err
 	}
@@ -149,54 +94,12 @@ func (i *Interface) forsake(ip ipv4.Addr) {
 	i.neighMu.Unlock()
 }
 
-// disuse ends the use of an address, if it is in use.
-func (n *network) disuse(i *Interface, p netip.Prefix) error {
-	at := slices.IndexFunc(n.allAddresses, func(a ipv4.Address) bool { return a.Iface == int(i.index) && a.Prefix == p })
-	if at < 0 {
-		return nil
-	}
-	for _, r := range n.allAddresses[at].Routes() {
-		n.allRoutes.Delete(r)
-	}
-	rest := slices.Delete(n.allAddresses, at, at+1)
-	n.allAddresses = nil
-	for _, a := range rest {
-		a = ipv4.NewAddress(a.Prefix, a.Iface, n.allAddresses)
-		n.allAddresses = append(n.allAddresses, a)
-		if err := n.insertRoutes(a); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// state returns how far an address of the interface is.
-func (n *network) state(i *Interface, p netip.Prefix) AddressState {
-	for _, a := range n.allAddresses {
-		if a.Iface == int(i.index) && a.Prefix == p {
-			return AddressInUse
-		}
-	}
-	for _, a := range n.idle {
-		if a.iface == i && a.prefix == p {
-			return a.state
-		}
-	}
-	return AddressAbsent
-}
-
 // Addresses returns the interface's addresses that are in use.
 func (i *Interface) Addresses() []netip.Prefix {
 	if i.removed() != nil {
 		return nil
 	}
-	var out []netip.Prefix
-	for _, a := range i.s.net.Load().allAddresses {
-		if a.Iface == int(i.index) {
-			out = append(out, a.Prefix)
-		}
-	}
-	return out
+	return i.s.routes.Net().Addresses(&i.dev)
 }
 
 // AddressState returns the state of an address that AddAddress was called with.
@@ -204,7 +107,7 @@ func (i *Interface) AddressState(p netip.Prefix) AddressState {
 	if i.removed() != nil {
 		return AddressAbsent
 	}
-	return i.s.net.Load().state(i, p)
+	return i.s.routes.Net().State(&i.dev, p)
 }
 
 // AwaitAddress waits until an address that was added is in use, which with
@@ -238,26 +141,9 @@ func (i *Interface) AwaitAddress(ctx context.Context, p netip.Prefix) error {
 // mac, has it. It returns false if no probes were under way. No lock is held.
 func (i *Interface) probed(ip ipv4.Addr, free bool, mac link.MAC) bool {
 	var all []netip.Prefix
-	i.s.configure(func(n *network) error {
-		for at := range n.idle {
-			a := &n.idle[at]
-			if a.iface != i || a.state != AddressProbed || a.prefix.Addr().As4() != ip {
-				continue
-			}
-			all = append(all, a.prefix)
-			a.state = AddressRefused
-			if free {
-				a.state = AddressInUse
-			}
-		}
-		if len(all) == 0 {
+	i.s.configure(func(n *route.Network) error {
+		if all = n.Probed(&i.dev, ip, free); len(all) == 0 {
 			return unix.EALREADY
-		}
-		n.idle = slices.DeleteFunc(n.idle, func(a idleAddress) bool { return a.state == AddressInUse })
-		for _, p := range all {
-			if free {
-				n.use(i, p) // it was free, and its routes can be
-			}
 		}
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/route"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -85,14 +86,14 @@ func (k *Endpoint) PortRange() uint32 { return k.bindOpts.portRange.Load() }
 // flowLocked returns what a route from the socket to dst is looked up for, where
 // unicastIf is IP_UNICAST_IF's interface: as Linux keeps a peer's route, that of
 // when the socket was connected, for what goes to the peer.
-func (k *Endpoint) flowLocked(dst ipv4.Addr, unicastIf int32) flow {
-	f := flow{src: k.addr, dst: dst, device: k.device, broadcast: k.broadcast.Load(),
-		anySource: k.bindOpts.transparent.Load()} // IP_FREEBIND is for bind alone
-	if k.s.net.Load().receivesOnly(k.addr) {
-		f.src = k.source
+func (k *Endpoint) flowLocked(dst ipv4.Addr, unicastIf int32) route.Flow {
+	f := route.Flow{Src: k.addr, Dst: dst, Device: k.device, Broadcast: k.broadcast.Load(),
+		AnySource: k.bindOpts.transparent.Load()} // IP_FREEBIND is for bind alone
+	if k.s.routes.Net().ReceivesOnly(k.addr) {
+		f.Src = k.source
 	}
-	if f.device == 0 && !dst.IsMulticast() {
-		f.device = unicastIf
+	if f.Device == 0 && !dst.IsMulticast() {
+		f.Device = unicastIf
 	}
 	return f
 }

@@ -82,7 +82,7 @@ func (k *Endpoint) corkTarget(o *outgoing, flags int) (to outgoing, e unix.Errno
 	if e != 0 {
 		return outgoing{}, e
 	}
-	if _, e := k.s.route(spec.flow); e != 0 {
+	if _, e := k.s.routes.Find(spec.Flow); e != 0 {
 		return outgoing{}, e
 	}
 	if e := k.TakeError(); e != 0 {
@@ -97,6 +97,6 @@ func (k *Endpoint) corkTarget(o *outgoing, flags int) (to outgoing, e unix.Errno
 		opts := *o.opts
 		to.opts = &opts
 	}
-	to.dst, to.port, to.explicit = spec.dst, spec.dstPort, true
+	to.dst, to.port, to.explicit = spec.Dst, spec.dstPort, true
 	return to, 0
 }

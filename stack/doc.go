@@ -45,8 +45,8 @@
 //     else. schedule.mu: frames that wait for their time. watches.mu: who watches a
 //     socket, held while they are told. rooms.mu: who waits for room. solicits.mu, but
 //     for what it wakes; Waiter.mu: who is asleep.
-//   - timers.mu, sleepers.mu, outbox.mu, bufferPool.mu, gateways.mu, subscriptions.mu,
-//     Stack.tapMu, Stack.txMu, Stack.goneMu, Stack.pmtuMu, Stack.randMu: leaves.
+//   - timers.mu, sleepers.mu, outbox.mu, bufferPool.mu, route.Gateways.mu, subscriptions.mu,
+//     Stack.tapMu, Stack.txMu, Stack.goneMu, route.pathMTUs.mu, Stack.randMu: leaves.
 //
 // TestLocksAreListed keeps the list complete.
 package stack

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// TestLocksAreListed compares the mutexes of the package's types with those that the list
+// TestLocksAreListed compares the mutexes of the types here and in internal with those that the list
 // of locks in doc.go names: all are there, and no other.
 func TestLocksAreListed(t *testing.T) {
 	text, err := os.ReadFile("doc.go")
@@ -26,6 +26,9 @@ func TestLocksAreListed(t *testing.T) {
 	}
 	files, err := filepath.Glob("*.go")
 	check(t, err)
+	internal, err := filepath.Glob("internal/*/*.go")
+	check(t, err)
+	files = append(files, internal...)
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
 			continue

@@ -213,7 +213,7 @@ func (s *Stack) sleep(k *Endpoint, deadline int64) (led bool) {
 	if !k.ready() {
 		now := s.clock.Now()
 		if led {
-			s.sleepOnLinks(s.net.Load().links, now, deadline)
+			s.sleepOnLinks(s.routes.Net().Links, now, deadline)
 		} else {
 			w.await(until(now, deadline))
 		}

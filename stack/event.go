@@ -148,12 +148,12 @@ func (u *Subscription) Close() {
 // wantsNeighbours reports whether anybody listens to what neighbour tables report:
 // programs, or the choice of gateways.
 func (s *Stack) wantsNeighbours() bool {
-	return s.subscriptions.any.Load() || s.net.Load().spares != nil
+	return s.subscriptions.any.Load() || s.routes.Net().HasSpares()
 }
 
 // reportNeighbours has the neighbour tables report if, and only if, anybody listens.
 func (s *Stack) reportNeighbours() {
-	for _, i := range s.net.Load().interfaces {
+	for _, i := range s.Interfaces() {
 		i.reportNeighbours()
 	}
 }

@@ -270,8 +270,8 @@ func (k *Endpoint) Device() int {
 // InterfaceByName returns the interface of that name, nil if there is none, or its
 // device is gone.
 func (s *Stack) InterfaceByName(name string) *Interface {
-	for _, i := range s.net.Load().interfaces {
-		if info := i.info.Load(); info.Name == name && info.State != link.Gone {
+	for _, i := range s.Interfaces() {
+		if info := i.dev.Info(); info.Name == name && info.State != link.Gone {
 			return i
 		}
 	}
@@ -281,7 +281,7 @@ func (s *Stack) InterfaceByName(name string) *Interface {
 // InterfaceByIndex returns the interface of that index, nil if there is none, or its
 // device is gone.
 func (s *Stack) InterfaceByIndex(index int) *Interface {
-	return s.net.Load().present(int32(index))
+	return interfaceOf(s.routes.Net().Present(int32(index)))
 }
 
 // LocalFor returns the address that the stack would answer a datagram with, that
@@ -289,24 +289,7 @@ func (s *Stack) InterfaceByIndex(index int) *Interface {
 // broadcasts and multicasts, the one that it would send to src with (in_pktinfo's
 // ipi_spec_dst in ip(7), Linux' fib_compute_spec_dst).
 func (s *Stack) LocalFor(index int32, src, dst ipv4.Addr) ipv4.Addr {
-	n := s.net.Load()
-	if !n.receivesOnly(dst) { // it was ours when it came
-		return dst
-	}
-	if src[0] != 0 {
-		if n.isLocal(src) {
-			return n.localHop(flow{dst: src}).src
-		}
-		h := hop{next: src}
-		if e := s.lookupRoute(n, flow{dst: src}, &h); e == 0 {
-			if h.src.IsUnspecified() {
-				h.src, _ = ipv4.SelectSource(n.addresses, src, h.next, int(h.ifc.index))
-			}
-			return h.src
-		}
-	}
-	local, _ := ipv4.SelectSource(n.addresses, src, ipv4.Addr{}, int(index))
-	return local
+	return s.routes.LocalFor(index, src, dst)
 }
 
 // SendOptions change one datagram: what control messages ask for.
@@ -356,10 +339,10 @@ func (o *SendOptions) apply(spec *pathSpec) {
 		spec.tos = uint8(o.TOS)
 	}
 	if !o.Source.IsUnspecified() || o.AnySource {
-		spec.src = o.Source
+		spec.Src = o.Source
 	}
 	if o.Device != 0 {
-		spec.device = int32(o.Device)
+		spec.Device = int32(o.Device)
 	}
 	if o.HasOptions {
 		spec.options = &o.Options

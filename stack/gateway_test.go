@@ -106,10 +106,10 @@ func TestOtherNeighboursFailAlone(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		g := newGatewayWire(t, w)
 		k := w.socket("", "10.9.0.77:9")
-		before := w.s.gen.config.Load()
+		before := w.s.routes.Generations.Config()
 		k.Send([]byte("x"), 0, NoDeadline)
 		g.live(5 * time.Second)
-		if w.s.gen.config.Load() != before {
+		if w.s.routes.Generations.Config() != before {
 			t.Error("all paths were given up for a neighbour that is no gateway")
 		}
 	})

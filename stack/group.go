@@ -6,6 +6,7 @@ import (
 
 	"github.com/outband/outband/igmp"
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
 
@@ -84,7 +85,7 @@ func (g *groupSet) get(group ipv4.Addr, index int32) *groupMembership {
 		return g.index[groupKey{group, index}]
 	}
 	for m := g.latest; m != nil; m = m.older {
-		if m.group == group && m.ifc.index == index {
+		if m.group == group && m.ifc.dev.Index == index {
 			return m
 		}
 	}
@@ -99,10 +100,10 @@ func (g *groupSet) add(m *groupMembership) {
 	if g.n++; g.n == indexFrom {
 		g.index = make(map[groupKey]*groupMembership)
 		for o := g.latest; o != nil; o = o.older {
-			g.index[groupKey{o.group, o.ifc.index}] = o
+			g.index[groupKey{o.group, o.ifc.dev.Index}] = o
 		}
 	} else if g.index != nil {
-		g.index[groupKey{m.group, m.ifc.index}] = m
+		g.index[groupKey{m.group, m.ifc.dev.Index}] = m
 	}
 }
 
@@ -116,7 +117,7 @@ func (g *groupSet) remove(m *groupMembership) {
 		g.latest = m.older
 	}
 	g.n--
-	delete(g.index, groupKey{m.group, m.ifc.index})
+	delete(g.index, groupKey{m.group, m.ifc.dev.Index})
 }
 
 // admits reports whether a datagram from src to a group that came by an interface is
@@ -137,15 +138,15 @@ func (o *multicastOptions) admits(group ipv4.Addr, index int32, src ipv4.Addr) b
 
 // apply gives the flow of a multicast its device and source if it has none yet.
 // Endpoint.mu is held.
-func (o *multicastOptions) apply(f *flow) {
-	if !f.dst.IsMulticast() {
+func (o *multicastOptions) apply(f *route.Flow) {
+	if !f.Dst.IsMulticast() {
 		return
 	}
-	if f.device == 0 {
-		f.device = o.ifIndex
+	if f.Device == 0 {
+		f.Device = o.ifIndex
 	}
-	if f.src.IsUnspecified() {
-		f.src = o.ifAddr
+	if f.Src.IsUnspecified() {
+		f.Src = o.ifAddr
 	}
 }
 
@@ -159,18 +160,18 @@ func (m *groupMembership) filter() igmp.Filter {
 // groupInterface returns the interface that a request names (ip_mc_find_dev). With
 // Address, that of 0.0.0.0 is the one that the route gives.
 func (s *Stack) groupInterface(r GroupRequest) *Interface {
-	n := s.net.Load()
+	n := s.routes.Net()
 	if r.Interface != 0 {
-		return n.present(int32(r.Interface))
+		return interfaceOf(n.Present(int32(r.Interface)))
 	}
 	if !r.Address.IsUnspecified() {
-		return n.interfaceWith(r.Address)
+		return interfaceOf(n.With(r.Address))
 	}
 	if r.Group.IsUnspecified() {
-		return n.loopback // the zero address is this host
+		return interfaceOf(n.Loopback) // the zero address is this host
 	}
-	if h, e := s.route(flow{dst: r.Group}); e == 0 {
-		return h.ifc
+	if h, e := s.routes.Find(route.Flow{Dst: r.Group}); e == 0 {
+		return interfaceOf(h.Device)
 	}
 	return nil
 }
@@ -201,7 +202,7 @@ func (k *Endpoint) joinGroup(r GroupRequest, mode igmp.Mode) error {
 		return unix.ENODEV
 	}
 	g := &k.multicast.groups
-	if g.get(r.Group, ifc.index) != nil {
+	if g.get(r.Group, ifc.dev.Index) != nil {
 		return unix.EADDRINUSE
 	}
 	if g.n >= s.maxMemberships {
@@ -233,7 +234,7 @@ func (k *Endpoint) LeaveGroup(r GroupRequest) error {
 func (k *Endpoint) leaveGroupLocked(r GroupRequest) error {
 	switch ifc := k.s.groupInterface(r); {
 	case ifc != nil:
-		r.Interface = int(ifc.index)
+		r.Interface = int(ifc.dev.Index)
 	case r.Interface == 0 && r.Address.IsUnspecified():
 		return unix.ENODEV
 	}
@@ -250,7 +251,7 @@ func (k *Endpoint) leaveGroupLocked(r GroupRequest) error {
 // counts only if no interface has it any more.
 func (r *GroupRequest) names(m *groupMembership) bool {
 	if r.Interface != 0 {
-		return int(m.ifc.index) == r.Interface
+		return int(m.ifc.dev.Index) == r.Interface
 	}
 	return r.Address == m.address
 }
@@ -325,7 +326,7 @@ func (k *Endpoint) sourceMembership(r GroupRequest, mode igmp.Mode) (*groupMembe
 	if ifc == nil {
 		return nil, unix.ENODEV
 	}
-	m := k.multicast.groups.get(r.Group, ifc.index)
+	m := k.multicast.groups.get(r.Group, ifc.dev.Index)
 	if m == nil || m.listed && m.mode != mode {
 		return nil, unix.EINVAL
 	}
@@ -389,7 +390,7 @@ func (k *Endpoint) SetGroupFilter(r GroupRequest, f igmp.Filter) error {
 	if f.Mode == igmp.Include && len(f.Sources) == 0 {
 		return k.leaveGroupLocked(r)
 	}
-	m := k.multicast.groups.get(r.Group, ifc.index)
+	m := k.multicast.groups.get(r.Group, ifc.dev.Index)
 	if m == nil {
 		return unix.EINVAL
 	}
@@ -416,7 +417,7 @@ func (k *Endpoint) GroupFilter(r GroupRequest) (igmp.Filter, error) {
 	if ifc == nil {
 		return igmp.Filter{}, unix.ENODEV
 	}
-	return k.filterLocked(r.Group, ifc.index)
+	return k.filterLocked(r.Group, ifc.dev.Index)
 }
 
 // filterLocked returns what a membership lets pass. groupMu is held.
@@ -465,7 +466,7 @@ func (k *Endpoint) SetMulticastInterface(r GroupRequest) error {
 	addr := r.Address
 	switch {
 	case index != 0:
-		if k.s.net.Load().present(index) == nil {
+		if k.s.routes.Net().Present(index) == nil {
 			return unix.EADDRNOTAVAIL
 		}
 	case !addr.IsUnspecified():
@@ -473,7 +474,7 @@ func (k *Endpoint) SetMulticastInterface(r GroupRequest) error {
 		if ifc == nil {
 			return unix.EADDRNOTAVAIL
 		}
-		index = ifc.index
+		index = ifc.dev.Index
 	}
 	if index != 0 && k.device != 0 && k.device != index {
 		return unix.EINVAL

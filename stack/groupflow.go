@@ -119,7 +119,7 @@ func (l *lane) findFlow(a *arrival, payload []byte) *groupFlow {
 	if len(l.s.flows.slots) == 0 || len(payload) < 4 || a.h.Protocol() != ipv4.ProtocolUDP || a.h.IsFragment() {
 		return nil
 	}
-	f := l.s.flows.place(a.dst, binary.BigEndian.Uint16(payload[2:]), a.ifc.index)
+	f := l.s.flows.place(a.dst, binary.BigEndian.Uint16(payload[2:]), a.ifc.dev.Index)
 	if f.gen != l.s.flowGeneration() {
 		return nil
 	}
@@ -234,7 +234,7 @@ func (f *groupFlow) appendSome(sockets []*Endpoint, src ipv4.Addr, sport uint16)
 
 // anySource reports whether the interface takes what anybody sends to a group.
 func (s *Stack) anySource(group ipv4.Addr, index int32) bool {
-	i := s.net.Load().byIndex[index]
+	i := interfaceOf(s.routes.Net().ByIndex(index))
 	if i == nil {
 		return false
 	}

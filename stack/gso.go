@@ -34,7 +34,7 @@ func (k *Endpoint) gsoRun(tx *txbuf, msgs []OutMessage) (int, *path) {
 	}
 	p := k.cachedPath(tx, &first)
 	if p == nil || !p.holds(k.s) || first.n > p.maxData || p.slow ||
-		p.ifc.info.Load().Caps&link.CapGSO == 0 {
+		p.ifc.dev.Info().Caps&link.CapGSO == 0 {
 		return 0, nil
 	}
 	run, total := 1, first.n
@@ -122,7 +122,7 @@ func (k *Endpoint) sendSegmentsWhole(tx *txbuf, p *path, spec *pathSpec, o *outg
 func (k *Endpoint) staysWhole(p *path, spec *pathSpec, o *outgoing) bool {
 	x := &k.sendExtras
 	stamped := x.stamps.flags.Load()&txStampRecord != 0 || o.opts != nil && o.opts.Timestamping != 0
-	return p.ifc.info.Load().Caps&link.CapGSO != 0 && !p.slow && p.later == nil &&
+	return p.ifc.dev.Info().Caps&link.CapGSO != 0 && !p.slow && p.later == nil &&
 		spec.options == nil && !x.times.on.Load() && !stamped
 }
 
@@ -133,11 +133,11 @@ func (p *path) putGSO(s *Stack, b []byte, total, n int) {
 	length := uint16(ipv4.MinHeaderLen + udp.HeaderLen + total)
 	var id uint16
 	if !p.df {
-		id = s.ident.Next(s.clock.Now(), p.hop.src, p.dst, ipv4.ProtocolUDP, n)
+		id = s.ident.Next(s.clock.Now(), p.hop.Src, p.dst, ipv4.ProtocolUDP, n)
 	}
 	ipv4.Patch(b[ipOffset:udpOffset], p.ipSum, length, id)
 	binary.BigEndian.PutUint16(b[udpOffset+4:], uint16(udp.HeaderLen+total))
-	binary.BigEndian.PutUint16(b[udpOffset+6:], udp.PseudoSum(p.hop.src, p.dst, udp.HeaderLen+total))
+	binary.BigEndian.PutUint16(b[udpOffset+6:], udp.PseudoSum(p.hop.Src, p.dst, udp.HeaderLen+total))
 }
 
 // addGSO queues a GSO packet like add, to be cut into datagrams of size bytes.

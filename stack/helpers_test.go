@@ -11,6 +11,8 @@ import (
 	"github.com/outband/outband/link/pipe"
 )
 
+var loopbackAddr = ipv4.Addr{127, 0, 0, 1}
+
 var farAddr = netip.MustParseAddr("10.9.0.2")
 
 // pair is two stacks joined by a pipe.

@@ -148,7 +148,7 @@ func (s *Stack) houseLead() bool {
 		if s.passLead() {
 			return true
 		}
-		s.housekeeper.poller.Wait(s.net.Load().links, until(s.clock.Now(), s.timers.next.Load()))
+		s.housekeeper.poller.Wait(s.routes.Net().Links, until(s.clock.Now(), s.timers.next.Load()))
 		if now := s.lookLead(); now.led() || now != before && s.elsewhere.Load() == 0 {
 			return true
 		}

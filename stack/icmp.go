@@ -7,6 +7,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/route"
 )
 
 // icmpInput processes an ICMP message.
@@ -20,7 +21,7 @@ func (l *lane) icmpInput(a *arrival, b []byte) {
 		return
 	}
 	l.count[typeCounters[min(int(m.Type()), len(typeCounters)-1)]]++
-	if a.kind != toUnicast && !icmp.MayBroadcast(m.Type()) {
+	if a.kind != route.Unicast && !icmp.MayBroadcast(m.Type()) {
 		l.count[counter.ICMPInErrors]++
 		return
 	}
@@ -59,7 +60,7 @@ var typeCounters = func() (all [icmp.Timestamp + 2]counter.Kind) {
 // echo answers an echo request to one of our addresses. Like Linux
 // (icmp_echo_ignore_broadcasts) it does not answer broadcasts and multicasts.
 func (l *lane) echo(a *arrival, m icmp.Message) {
-	if a.kind != toUnicast {
+	if a.kind != route.Unicast {
 		l.count[counter.ICMPInErrors]++
 		return
 	}
@@ -73,7 +74,7 @@ func (l *lane) echo(a *arrival, m icmp.Message) {
 
 // timestamp answers a timestamp request.
 func (l *lane) timestamp(a *arrival, m icmp.Message) {
-	if a.kind != toUnicast || len(m) < icmp.TimestampLen {
+	if a.kind != route.Unicast || len(m) < icmp.TimestampLen {
 		l.count[counter.ICMPInErrors]++
 		return
 	}
@@ -118,7 +119,7 @@ func (l *lane) reply(a *arrival, b []byte, tos uint8, options []byte, c counter.
 
 // pingDeliver gives an echo reply to the ping socket whose ident it has.
 func (l *lane) pingDeliver(a *arrival, m icmp.Message) {
-	in := Info{From: a.src, To: a.dst, Len: len(m), Interface: a.ifc.index, Home: a.ifc.index, // as Linux' ping sockets
+	in := Info{From: a.src, To: a.dst, Len: len(m), Interface: a.ifc.dev.Index, Home: a.ifc.dev.Index, // as Linux' ping sockets
 		TTL: a.h.TTL(), TOS: a.h.TOS(), Clock: a.meta.Clock, Type: a.meta.Type,
 		FragSize: uint16(a.frag), Time: a.meta.Time}
 	k, ok := l.s.pings.Lookup(in.To, m.Ident(), in.From, 0, a.home)
@@ -150,14 +151,14 @@ func (l *lane) sendError(a *arrival, kind icmpKind, rest uint32) {
 func (l *lane) sendErrorAbout(a *arrival, kind icmpKind, rest uint32, datagram []byte) {
 	t := icmp.Trigger{Src: a.src, Dst: a.dst, Protocol: a.h.Protocol(), FragmentOffset: a.h.FragmentOffset(),
 		LinkBroadcast: a.meta.Type == link.Broadcast || a.meta.Type == link.Multicast,
-		DstBroadcast:  a.kind == toBroadcast}
+		DstBroadcast:  a.kind == route.Broadcast}
 	if _, quoted, ok := ipv4.ParseQuoted(datagram); ok && t.Protocol == ipv4.ProtocolICMP && len(quoted) > 0 {
 		t.ICMPType = quoted[0]
 	}
 	if l.warming || icmp.MayAnswer(t) != icmp.CauseNone {
 		return
 	}
-	if !a.ifc.loopback && !l.s.limiter.Allow(l.s.clock.Now(), t.Src, kind.typ) {
+	if !a.ifc.dev.Loopback && !l.s.limiter.Allow(l.s.clock.Now(), t.Src, kind.typ) {
 		l.count[counter.ICMPOutRateLimited]++
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/route"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -42,7 +43,7 @@ func (l *lane) errorInput(a *arrival, m icmp.Message) {
 func (l *lane) quotedSocket(a *arrival, q *icmp.Quote) (k *Endpoint, ok bool) {
 	switch q.Protocol {
 	case ipv4.ProtocolUDP:
-		return l.s.udp.Lookup(q.Src, q.SrcPort(), q.Dst, q.DstPort(), a.ifc.index)
+		return l.s.udp.Lookup(q.Src, q.SrcPort(), q.Dst, q.DstPort(), a.ifc.dev.Index)
 	case ipv4.ProtocolICMP:
 		if q.ICMPType() == icmp.Echo && q.ICMPCode() == 0 {
 			return l.s.pings.Lookup(a.dst, q.Ident(), q.Dst, 0, a.home)
@@ -73,7 +74,7 @@ func (l *lane) socketError(a *arrival, m icmp.Message, q *icmp.Quote, k *Endpoin
 // quotedError returns what the error queue is told of an ICMP error.
 func quotedError(a *arrival, m icmp.Message, q *icmp.Quote, errno unix.Errno) QueuedError {
 	e := QueuedError{Errno: errno, Type: m.Type(), Code: m.Code(), Info: m.Info(), Offender: a.src, Dst: q.Dst,
-		Meta: Info{From: a.src, To: a.dst, Interface: a.ifc.index, Home: a.ifc.index, TTL: a.h.TTL(), TOS: a.h.TOS(),
+		Meta: Info{From: a.src, To: a.dst, Interface: a.ifc.dev.Index, Home: a.ifc.dev.Index, TTL: a.h.TTL(), TOS: a.h.TOS(),
 			Time: a.meta.Time, Clock: a.meta.Clock}}
 	headers := q.HeaderLen
 	if q.Protocol == ipv4.ProtocolUDP {
@@ -100,20 +101,6 @@ func (s *Stack) learnPathMTU(q *icmp.Quote, mtu int, k *Endpoint) {
 		return
 	}
 	for _, device := range k.sendsBy.latest() {
-		s.learnPathMTUBy(q, mtu, device)
-	}
-}
-
-// learnPathMTUBy is learnPathMTU for the way by a device, 0 for none in particular.
-func (s *Stack) learnPathMTUBy(q *icmp.Quote, mtu int, device int32) {
-	h, e := s.route(flow{src: q.Src, dst: q.Dst, device: device})
-	if e != 0 || h.kind != toUnicast {
-		return
-	}
-	s.pmtuMu.Lock()
-	changed := s.pmtu.Update(s.clock.Now(), h.pathOf(q.Dst), mtu, h.mtu)
-	s.pmtuMu.Unlock()
-	if changed {
-		s.gen.changedTo(q.Dst)
+		s.routes.LearnMTU(route.Flow{Src: q.Src, Dst: q.Dst, Device: device}, mtu)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/route"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -46,9 +47,9 @@ func (l *lane) input(ifc *Interface, f *link.Frame) {
 			l.count[counter.DropTruncatedFrame]++
 			return
 		}
-		l.ipv4Input(ifc, f.Data[link.HeaderLen:], &f.Meta, ifc.loopback)
+		l.ipv4Input(ifc, f.Data[link.HeaderLen:], &f.Meta, ifc.dev.Loopback)
 	case unix.ETH_P_ARP:
-		if !ifc.loopback {
+		if !ifc.dev.Loopback {
 			l.arpInput(ifc, f)
 		}
 	default:
@@ -82,7 +83,7 @@ type arrival struct {
 	h    ipv4.Header
 	src  ipv4.Addr
 	dst  ipv4.Addr
-	kind destination
+	kind route.Kind
 	frag int        // length of the largest fragment, 0 if the datagram came whole
 	flow *groupFlow // of a multicast, if it is known
 	// home is the index of the interface that it counts as having come in by, which
@@ -101,12 +102,12 @@ func (l *lane) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 		l.badHeader(c)
 		return
 	}
-	a := arrival{ifc: ifc, meta: meta, h: h, src: h.Src(), dst: h.Dst(), home: ifc.index}
-	net, src, dst := l.s.net.Load(), a.src, a.dst
+	a := arrival{ifc: ifc, meta: meta, h: h, src: h.Src(), dst: h.Dst(), home: ifc.dev.Index}
+	net, src, dst := l.s.routes.Net(), a.src, a.dst
 	// Nearly every datagram comes from an ordinary address to the interface's
 	// own one, which is zero if it has none, or to a group.
-	switch ordinary := src[0] != 0 && src[0] < 224 && src[0] != 127 && !net.lastByte[src[3]]; {
-	case ordinary && dst == ifc.primary && dst[0] != 0:
+	switch ordinary := src[0] != 0 && src[0] < 224 && src[0] != 127 && !net.MayBeOurs(src); {
+	case ordinary && dst == ifc.dev.Primary && dst[0] != 0:
 	case ordinary && dst.IsMulticast():
 		if !l.groupAcceptable(&a, payload) {
 			return
@@ -167,13 +168,13 @@ func (l *lane) badHeader(c ipv4.Cause) {
 
 // acceptable reports whether a datagram is for us and from where it may be
 // from, and finds out what kind its destination is.
-func (l *lane) acceptable(net *network, a *arrival, payload []byte, src, dst ipv4.Addr, own bool) bool {
-	if a.ifc.loopback && !a.meta.ByLoopback {
-		if home := net.homeOf(dst); home != nil {
-			a.home = home.index
+func (l *lane) acceptable(net *route.Network, a *arrival, payload []byte, src, dst ipv4.Addr, own bool) bool {
+	if a.ifc.dev.Loopback && !a.meta.ByLoopback {
+		if home := net.HomeOf(dst); home != nil {
+			a.home = home.Index
 		}
 	}
-	switch c := ipv4.CheckMartian(src, dst, a.h.Protocol(), a.ifc.loopback); c {
+	switch c := ipv4.CheckMartian(src, dst, a.h.Protocol(), a.ifc.dev.Loopback); c {
 	case ipv4.CauseNone:
 	case ipv4.CauseDestinationZero, ipv4.CauseDestinationLoopback:
 		l.count[counter.DropMartianDestination]++
@@ -184,22 +185,22 @@ func (l *lane) acceptable(net *network, a *arrival, payload []byte, src, dst ipv
 		l.count[counter.IPInAddrErrors]++
 		return false
 	}
-	if net.lastByte[src[3]] && !own && (net.isLocal(src) || net.isBroadcast(src)) {
+	if net.MayBeOurs(src) && !own && (net.IsLocal(src) || net.IsBroadcast(src)) {
 		l.count[counter.DropOwnSource]++
 		l.count[counter.IPInAddrErrors]++
 		return false
 	}
 	switch {
-	case net.isLocal(dst):
+	case net.IsLocal(dst):
 		return true
-	case net.isBroadcast(dst):
-		a.kind = toBroadcast
+	case net.IsBroadcast(dst):
+		a.kind = route.Broadcast
 		l.count[counter.IPInBcastPkts]++
 		return true
 	case dst.IsMulticast():
 		return l.groupAcceptable(a, payload)
 	}
-	if a.ifc.loopback {
+	if a.ifc.dev.Loopback {
 		return true // as on Linux: who sends it there means us
 	}
 	l.count[counter.IPInAddrErrors]++
@@ -210,7 +211,7 @@ func (l *lane) acceptable(net *network, a *arrival, payload []byte, src, dst ipv
 // groupAcceptable reports whether anybody wants a multicast, which is counted then, as
 // in Linux. IGMP itself is not subject to source filters.
 func (l *lane) groupAcceptable(a *arrival, payload []byte) bool {
-	a.kind = toMulticast
+	a.kind = route.Multicast
 	if a.flow = l.findFlow(a, payload); a.flow != nil && a.flow.plain {
 		l.count[counter.IPInMcastPkts]++
 		return true
@@ -220,7 +221,7 @@ func (l *lane) groupAcceptable(a *arrival, payload []byte) bool {
 		src = ipv4.Addr{}
 	}
 	if !a.ifc.inGroup(a.dst, src) {
-		if a.ifc.loopback {
+		if a.ifc.dev.Loopback {
 			l.count[counter.IPInMcastPkts]++ // as in Linux, where it keeps the route that it left by
 		}
 		l.count[counter.DropNoMember]++
@@ -247,7 +248,7 @@ func (l *lane) optionsAcceptable(a *arrival) bool {
 		return false
 	}
 	if set.RecordRoute|set.Timestamp != 0 {
-		set.Stamp(a.h, l.s.LocalFor(a.ifc.index, a.src, a.dst), l.s.timeOfDay())
+		set.Stamp(a.h, l.s.LocalFor(a.ifc.dev.Index, a.src, a.dst), l.s.timeOfDay())
 	}
 	return true
 }
@@ -258,7 +259,7 @@ func (l *lane) reassemble(a *arrival, payload []byte) (datagram []byte, done boo
 	if now >= l.s.reasm.Deadline() {
 		l.reassemblyTimers(now) // what Input gives up itself nobody would be told of
 	}
-	datagram, done, c := l.s.reasm.Input(now, a.h, payload, int(a.ifc.index))
+	datagram, done, c := l.s.reasm.Input(now, a.h, payload, int(a.ifc.dev.Index))
 	l.s.timers.set(l.s.reasmTimer, l.s.reasm.Deadline())
 	if c != ipv4.CauseNone {
 		l.count[counter.DropFragment]++
@@ -275,14 +276,14 @@ func (l *lane) reassemblyTimers(now int64) {
 		if !ok {
 			break
 		}
-		ifc := l.s.net.Load().byIndex[int32(e.Iface)]
+		ifc := interfaceOf(l.s.routes.Net().ByIndex(int32(e.Iface)))
 		h, _, ok := ipv4.ParseQuoted(e.First)
 		if e.First == nil || ifc == nil || !ok {
 			continue
 		}
 		a := arrival{ifc: ifc, meta: &link.Meta{}, h: h, src: h.Src(), dst: h.Dst()}
-		if l.s.net.Load().isBroadcast(h.Dst()) {
-			a.kind = toBroadcast
+		if l.s.routes.Net().IsBroadcast(h.Dst()) {
+			a.kind = route.Broadcast
 		}
 		l.sendErrorAbout(&a, errReassemblyTime, 0, e.First)
 	}
@@ -305,7 +306,7 @@ func (l *lane) udpInput(a *arrival, b []byte) {
 	}
 	in := Info{
 		From: a.src, To: a.dst, FromPort: uh.SrcPort(), ToPort: uh.DstPort(),
-		Len: len(data), Interface: a.ifc.index, Home: a.home, TTL: a.h.TTL(), TOS: a.h.TOS(),
+		Len: len(data), Interface: a.ifc.dev.Index, Home: a.home, TTL: a.h.TTL(), TOS: a.h.TOS(),
 		Clock: a.meta.Clock, Type: a.meta.Type, FragSize: uint16(a.frag), Time: a.meta.Time,
 	}
 	if a.meta.GSO == link.GSONone {
@@ -317,7 +318,7 @@ func (l *lane) udpInput(a *arrival, b []byte) {
 		l.count[counter.DropGSO]++
 		return
 	}
-	if a.kind != toUnicast {
+	if a.kind != route.Unicast {
 		l.udpDeliverGSO(l.destinations(a, &in), data, &in, size)
 		l.forgetMatch()
 		return
@@ -372,7 +373,7 @@ func (l *lane) udpDeliver(a *arrival, data []byte, in *Info) {
 		l.chosen = false
 		return
 	}
-	if a.kind != toUnicast {
+	if a.kind != route.Unicast {
 		l.deliverEach(l.destinations(a, in), data, in)
 		l.forgetMatch()
 		return

@@ -1,11 +1,13 @@
 package stack
 
 import (
-	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/route"
 
 	"github.com/outband/outband/link"
 	"golang.org/x/sys/unix"
@@ -228,10 +230,10 @@ func (k *Endpoint) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitF
 		return k.whyEnded()
 	}
 	k.mu.Lock()
-	f := flow{src: k.addr, device: k.device}
+	f := route.Flow{Src: k.addr, Device: k.device}
 	k.mu.Unlock()
-	if k.s.net.Load().receivesOnly(f.src) {
-		f.src = ipv4.Addr{}
+	if k.s.routes.Net().ReceivesOnly(f.Src) {
+		f.Src = ipv4.Addr{}
 	}
 	return k.s.solicitBy(k, f, dst, timeout, flags)
 }

@@ -20,13 +20,15 @@ const batchSize = 32
 // What several lanes share, such as the tables of ports, is read with the lock of one of
 // them held, and changed with those of all: see lanes.
 type lane struct {
-	s      *Stack
-	lock   laneLock
-	batch  [batchSize]link.Frame
-	count  *counter.Set // &counters but while warming
-	now    int64        // the clock when a leader looked last
-	rounds uint32       // calls of pump
-	led    bool         // pump was called since the lock was taken
+	s    *Stack
+	lock laneLock
+	// interfaces are those whose frames it takes in.
+	interfaces []*Interface
+	batch      [batchSize]link.Frame
+	count      *counter.Set // &counters but while warming
+	now        int64        // the clock when a leader looked last
+	rounds     uint32       // calls of pump
+	led        bool         // pump was called since the lock was taken
 
 	counters     counter.Set
 	warmCounters counter.Set // what does not count: see warm.go
@@ -160,20 +162,20 @@ func (l *lane) pump() (more bool) {
 	if l.rounds++; l.rounds%clockEvery == 0 {
 		l.runTimers(l.s.clock.Now())
 	}
-	for _, ifc := range l.s.net.Load().interfaces {
-		n := ifc.link.Receive(l.batch[:])
+	for _, ifc := range l.interfaces {
+		n := ifc.dev.Link.Receive(l.batch[:])
 		if n == 0 {
 			continue
 		}
 		l.stampTaken()
-		if ifc.loopback {
+		if ifc.dev.Loopback {
 			l.inputOwn(ifc, l.batch[:n])
 		} else {
 			for i := range n {
 				l.input(ifc, &l.batch[i])
 			}
 		}
-		ifc.link.Release()
+		ifc.dev.Link.Release()
 		more = more || n == batchSize
 	}
 	return more

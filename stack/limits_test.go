@@ -287,7 +287,7 @@ func floodPathMTUs(t *testing.T, w *wire) {
 		}
 		check(t, k.Close())
 	}
-	if n := w.s.pmtu.Len(); n > small.PathMTUs {
+	if n := w.s.routes.PathMTUs(); n > small.PathMTUs {
 		t.Errorf("%d paths are remembered", n)
 	}
 }

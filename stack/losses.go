@@ -1,9 +1,11 @@
 package stack
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/route"
 )
 
 // Frames that found no room in a link's ring are lost before anybody has looked whom
@@ -16,27 +18,19 @@ import (
 // lossAccount is what a socket knows of the frames that links have lost. It is changed
 // with the receive lock held.
 type lossAccount struct {
-	from atomic.Pointer[Interface] // nil: all interfaces
-	base atomic.Uint64             // what does not count, modulo 2^64
+	from atomic.Pointer[route.Device] // nil: all interfaces
+	base atomic.Uint64                // what does not count, modulo 2^64
 }
 
-// lost returns how many frames the interface's link has lost.
-func (i *Interface) lost() uint64 {
-	if i.losses == nil {
-		return 0
-	}
-	return i.losses.Lost()
-}
-
-// lost returns how many frames links have lost: i's, or with nil all that the stack
+// lost returns how many frames links have lost: d's, or with nil all that the stack
 // has or had.
-func (s *Stack) lost(i *Interface) uint64 {
-	if i != nil {
-		return i.lost()
+func (s *Stack) lost(d *route.Device) uint64 {
+	if d != nil {
+		return d.Lost()
 	}
 	sum := s.lostBefore.Load()
-	for _, i := range s.net.Load().interfaces {
-		sum += i.lost()
+	for _, d := range s.routes.Net().Devices {
+		sum += d.Lost()
 	}
 	return sum
 }
@@ -52,9 +46,9 @@ func (k *Endpoint) lost() uint32 {
 // socket's from now on. What was lost before stays as it is. The receive lock is held.
 func (k *Endpoint) loseFromLocked(index int32) {
 	before := k.lost()
-	i := k.s.net.Load().byIndex[index]
-	k.losses.from.Store(i)
-	k.losses.base.Store(k.s.lost(i) - uint64(before))
+	d := k.s.routes.Net().ByIndex(index)
+	k.losses.from.Store(d)
+	k.losses.base.Store(k.s.lost(d) - uint64(before))
 }
 
 // Drops returns how many datagrams the full receive queue and the socket's filter have
@@ -64,15 +58,17 @@ func (k *Endpoint) Drops() uint32 { return k.queue.drops.Load() + k.lost() }
 
 // storeNetworkLocked makes n the configuration. What the links of interfaces that are
 // not in it have lost stays counted. The receive lock is held.
-func (s *Stack) storeNetworkLocked(n *network) {
-	if old := s.net.Load(); old != nil {
-		for _, i := range old.interfaces {
-			if n.byIndex[i.index] != i {
-				s.lostBefore.Add(i.lost())
-			}
+func (s *Stack) storeNetworkLocked(n *route.Network) {
+	for _, d := range s.routes.Net().Devices {
+		if n.ByIndex(d.Index) != d {
+			s.lostBefore.Add(d.Lost())
 		}
 	}
-	s.net.Store(n)
+	s.routes.Set(n)
+	all := interfacesOf(n)
+	for _, l := range *s.lanes.all.Load() {
+		l.interfaces = slices.DeleteFunc(slices.Clone(all), func(i *Interface) bool { return i.lane != l })
+	}
 }
 
 // linkTotals are the counters of all links that the stack has or had.
@@ -100,12 +96,12 @@ func (s *Stack) linkCounters() []Counter {
 	s.goneMu.Lock()
 	t, loopback := s.gone, uint64(0)
 	s.goneMu.Unlock()
-	for _, i := range s.net.Load().interfaces {
-		if i.loopback {
-			loopback += i.link.Stats().RxDropped
+	for _, i := range s.Interfaces() {
+		if i.dev.Loopback {
+			loopback += i.dev.Link.Stats().RxDropped
 			continue
 		}
-		t.add(i.link.Stats())
+		t.add(i.dev.Link.Stats())
 	}
 	out := make([]Counter, 0, len(t)+1)
 	for i, n := range t {
@@ -116,10 +112,10 @@ func (s *Stack) linkCounters() []Counter {
 
 // keepCounters adds the counters of a link that is closed to those of the gone ones.
 func (s *Stack) keepCounters(i *Interface) {
-	if i.loopback {
+	if i.dev.Loopback {
 		return
 	}
 	s.goneMu.Lock()
 	defer s.goneMu.Unlock()
-	s.gone.add(i.link.Stats())
+	s.gone.add(i.dev.Link.Stats())
 }

@@ -93,14 +93,14 @@ func (i *Interface) member(m Membership) error {
 		if m.Len != len(m.Addr) {
 			return unix.EINVAL
 		}
-		return i.link.JoinGroup(m.Addr)
+		return i.dev.Link.JoinGroup(m.Addr)
 	case unix.PACKET_MR_UNICAST:
 		if m.Len != len(m.Addr) {
 			return unix.EINVAL
 		}
 	}
 	if mode, ok := modeOf(m); ok {
-		return i.link.AddMode(mode)
+		return i.dev.Link.AddMode(mode)
 	}
 	return nil // Linux: a type that means nothing asks for nothing
 }
@@ -125,9 +125,9 @@ func (k *Endpoint) leave(m Membership) {
 	}
 	// Whether a link can undo it is nothing to a socket that wants no more of it.
 	if mode, ok := modeOf(m); ok {
-		_ = ifc.link.DropMode(mode)
+		_ = ifc.dev.Link.DropMode(mode)
 	} else if m.Type == unix.PACKET_MR_MULTICAST {
-		_ = ifc.link.LeaveGroup(m.Addr)
+		_ = ifc.dev.Link.LeaveGroup(m.Addr)
 	}
 }
 

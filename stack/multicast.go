@@ -7,6 +7,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,7 +33,7 @@ type groupState struct {
 }
 
 func (g *groupState) init(i *Interface, cfg igmp.Config) {
-	cfg.MTU = i.info.Load().MTU
+	cfg.MTU = i.dev.Info().MTU
 	g.host = igmp.New(cfg, i.s.random)
 	g.timer = newTimer(i.groupTimers)
 	g.users = make(map[ipv4.Addr]int)
@@ -44,7 +45,7 @@ func (g *groupState) init(i *Interface, cfg igmp.Config) {
 // member. groupMu is held.
 func (i *Interface) enterGroup(group ipv4.Addr) error {
 	if i.groups.users[group] == 0 {
-		if err := i.link.JoinGroup(group.MulticastMAC()); err != nil {
+		if err := i.dev.Link.JoinGroup(group.MulticastMAC()); err != nil {
 			return err
 		}
 	}
@@ -58,7 +59,7 @@ func (i *Interface) exitGroup(group ipv4.Addr) {
 		return
 	}
 	delete(i.groups.users, group)
-	i.link.LeaveGroup(group.MulticastMAC()) // a link that is closed has left
+	i.dev.Link.LeaveGroup(group.MulticastMAC()) // a link that is closed has left
 }
 
 // changeGroup replaces a socket's filter for a group by another, once apply has
@@ -73,13 +74,13 @@ func (s *Stack) changeGroup(g *groupSet, m *groupMembership, old, new igmp.Filte
 	i.groups.host.Update(now, m.group, old, new)
 	i.afterGroups()
 	s.unlockLanes()
-	s.gen.changedTo(m.group) // whether senders hear their own multicasts may have changed
+	s.routes.Generations.ChangedTo(m.group) // whether senders hear their own multicasts may have changed
 }
 
 // groupTimers does what is due of an interface's groups, and takes in what has
 // changed of the link and its address. The receive lock is held.
 func (i *Interface) groupTimers(now int64) {
-	h, info := i.groups.host, i.info.Load()
+	h, info := i.groups.host, i.dev.Info()
 	h.SetMTU(info.MTU)
 	up, lost := info.State == link.Up, i.groups.lost.Swap(false)
 	if i.groups.up && (lost || !up) {
@@ -90,7 +91,7 @@ func (i *Interface) groupTimers(now int64) {
 		h.LinkUp(now)
 		i.groups.up = true
 	}
-	h.SetAddress(now, i.primary)
+	h.SetAddress(now, i.dev.Primary)
 	h.Advance(now)
 	i.afterGroups()
 }
@@ -103,7 +104,7 @@ func (i *Interface) renewGroups() { i.s.timers.set(i.groups.timer, i.s.clock.Now
 func (i *Interface) afterGroups() {
 	h := i.groups.host
 	for t, ok := h.Next(i.groups.buf); ok; t, ok = h.Next(i.groups.buf) {
-		if !i.loopback { // nobody would hear it
+		if !i.dev.Loopback { // nobody would hear it
 			i.sendIGMP(&t)
 		}
 	}
@@ -113,10 +114,10 @@ func (i *Interface) afterGroups() {
 // sendIGMP leaves an IGMP message to the flush, in a frame.
 func (i *Interface) sendIGMP(t *igmp.Transmit) {
 	s := i.s
-	f := ipv4.Fields{TOS: igmpTOS, TTL: 1, Protocol: ipv4.ProtocolIGMP, DontFragment: true, Src: i.primary,
+	f := ipv4.Fields{TOS: igmpTOS, TTL: 1, Protocol: ipv4.ProtocolIGMP, DontFragment: true, Src: i.dev.Primary,
 		Dst: t.Dst, Options: routerAlert}
 	b := s.pool.get(link.HeaderLen + ipv4.MinHeaderLen + len(routerAlert) + len(t.Message))
-	group, own := t.Dst.MulticastMAC(), i.info.Load().HardwareAddr
+	group, own := t.Dst.MulticastMAC(), i.dev.Info().HardwareAddr
 	n := copy(b, group[:])
 	n += copy(b[n:], own[:])
 	b[n], b[n+1] = unix.ETH_P_IP>>8, unix.ETH_P_IP&0xff
@@ -150,7 +151,7 @@ func (i *Interface) hearsOwn(group, src ipv4.Addr) bool {
 // igmpInput processes an IGMP message.
 func (l *lane) igmpInput(a *arrival, b []byte) {
 	l.count[counter.IGMPInMsgs]++
-	if a.ifc.loopback {
+	if a.ifc.dev.Loopback {
 		return
 	}
 	alert := false
@@ -160,7 +161,7 @@ func (l *lane) igmpInput(a *arrival, b []byte) {
 	}
 	now := l.s.clock.Now()
 	a.ifc.groups.host.Input(now, igmp.Packet{Src: a.src, Dst: a.dst, TTL: a.h.TTL(), RouterAlert: alert,
-		ToHost: a.kind == toUnicast, Payload: b})
+		ToHost: a.kind == route.Unicast, Payload: b})
 	a.ifc.afterGroups()
 }
 

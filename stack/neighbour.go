@@ -8,6 +8,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/route"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -92,7 +93,7 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 		tx.count[counter.ARPOut].Add(1)
 		i.sendFrame(tx, nil, s.arpFrame(i, ev.Dst, ev.Packet[:]), metadata{})
 	case arp.Flush:
-		own := i.info.Load().HardwareAddr // it may have changed meanwhile
+		own := i.dev.Info().HardwareAddr // it may have changed meanwhile
 		copy(ev.Pending.Frame[:6], ev.MAC[:])
 		copy(ev.Pending.Frame[6:12], own[:])
 		uncharge(&ev.Pending)
@@ -113,7 +114,7 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 		s.pool.put(ev.Pending.Frame)
 	case arp.Conflict:
 		tx.count[counter.ARPConflicts].Add(1)
-		if !i.probes || !i.probed(ev.Addr, false, ev.MAC) {
+		if !i.dev.Probes() || !i.probed(ev.Addr, false, ev.MAC) {
 			i.tell(Event{Kind: AddressConflict, Addr: netip.AddrFrom4(ev.Addr), MAC: ev.MAC})
 		}
 	case arp.AddressReady:
@@ -156,18 +157,15 @@ func unreachable(frame []byte) QueuedError {
 // An arpHost is what a neighbour table knows of the host: a configuration, which is
 // never changed.
 type arpHost struct {
-	net   *network
-	index int // the interface's
+	net   *route.Network
+	index int32 // the interface's
 }
 
 // Local implements arp.Host.
-func (h arpHost) Local(ip ipv4.Addr) bool { return h.net.lastByte[ip[3]] && h.net.local[ip] != nil }
+func (h arpHost) Local(ip ipv4.Addr) bool { return h.net.Has(ip) }
 
 // Source implements arp.Host.
-func (h arpHost) Source(target ipv4.Addr) ipv4.Addr {
-	src, _ := ipv4.SelectSource(h.net.addresses, target, ipv4.Addr{}, h.index)
-	return src
-}
+func (h arpHost) Source(target ipv4.Addr) ipv4.Addr { return h.net.Source(target, h.index) }
 
 // arpInput takes in an ARP packet.
 func (l *lane) arpInput(i *Interface, f *link.Frame) {
@@ -205,13 +203,13 @@ type Neighbour struct {
 // Neighbours returns all interfaces' neighbour tables.
 func (s *Stack) Neighbours() []Neighbour {
 	var out []Neighbour
-	for _, i := range s.net.Load().interfaces {
-		if i.loopback {
+	for _, i := range s.Interfaces() {
+		if i.dev.Loopback {
 			continue
 		}
 		i.neighMu.Lock()
 		for _, n := range i.neigh.Entries() {
-			out = append(out, Neighbour{i.Name(), int(i.index), n})
+			out = append(out, Neighbour{i.Name(), int(i.dev.Index), n})
 		}
 		i.neighMu.Unlock()
 	}

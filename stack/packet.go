@@ -8,6 +8,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
 
@@ -52,7 +53,7 @@ func (o *outPacket) giveBack(pool *bufferPool) {
 // its table. A path that does not hold has its neighbour resolved on the way.
 func (s *Stack) sendPacket(tx *txbuf, p *path, pkt *packet) unix.Errno {
 	f := ipv4.Fields{TOS: pkt.tos, TTL: pkt.ttl, Protocol: pkt.proto, DontFragment: pkt.df,
-		Src: p.hop.src, Dst: p.dst, Options: pkt.options}
+		Src: p.hop.Src, Dst: p.dst, Options: pkt.options}
 	if !pkt.df {
 		f.ID = s.ident.Next(s.clock.Now(), f.Src, f.Dst, pkt.proto, 1)
 	}
@@ -152,7 +153,7 @@ func (s *Stack) hearOwn(p *path, f *ipv4.Fields, payload []byte) {
 // hearDatagram is hearOwn for a datagram that is complete.
 func (s *Stack) hearDatagram(p *path, b []byte) {
 	kind := link.Broadcast
-	if p.hop.kind == toMulticast {
+	if p.hop.Kind == route.Multicast {
 		kind = link.Multicast
 	}
 	l := p.ifc.lane
@@ -192,11 +193,11 @@ func (s *Stack) sendAll(out []outPacket) {
 
 // sendReply sends an ICMP message of the stack's own.
 func (s *Stack) sendReply(tx *txbuf, o *outPacket) unix.Errno {
-	spec := pathSpec{flow: flow{src: o.src, dst: o.dst}, proto: o.proto, tos: o.tos, ttl: int32(o.ttl),
+	spec := pathSpec{Flow: route.Flow{Src: o.src, Dst: o.dst}, proto: o.proto, tos: o.tos, ttl: int32(o.ttl),
 		mtuRule: unix.IP_PMTUDISC_DONT}
 	slot := &tx.paths[pathSlot(replyID, o.dst, uint16(o.tos))]
 	p := &slot.path
-	if slot.socket != replyID || !p.holds(s) || p.dst != o.dst || p.hop.src != o.src || p.header[ipOffset+1] != o.tos {
+	if slot.socket != replyID || !p.holds(s) || p.dst != o.dst || p.hop.Src != o.src || p.header[ipOffset+1] != o.tos {
 		slot.socket = replyID
 		if e := s.makePath(p, &spec); e != 0 {
 			p.resolved = false
@@ -237,7 +238,7 @@ const localBatches = 16
 // arpFrame returns the Ethernet frame of an ARP packet, in the pool's memory.
 func (s *Stack) arpFrame(ifc *Interface, dst link.MAC, packet []byte) []byte {
 	b := s.pool.get(link.HeaderLen + len(packet))
-	mac := ifc.info.Load().HardwareAddr
+	mac := ifc.dev.Info().HardwareAddr
 	copy(b, dst[:])
 	copy(b[6:], mac[:])
 	binary.BigEndian.PutUint16(b[12:], unix.ETH_P_ARP)

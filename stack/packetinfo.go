@@ -40,7 +40,7 @@ func (in *Info) putLink(ifc *Interface, frame []byte, proto uint16, meta *link.M
 		in.FromPort = meta.VLANTPID
 		in.TTL |= linkVLAN
 	}
-	if ifc.loopback {
+	if ifc.dev.Loopback {
 		in.TOS = 1
 	}
 }

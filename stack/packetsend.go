@@ -26,7 +26,7 @@ func (k *Endpoint) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 	if ifc == nil {
 		return unix.ENXIO
 	}
-	info := ifc.info.Load()
+	info := ifc.dev.Info()
 	if !info.State.Enabled() {
 		return unix.ENETDOWN
 	}
@@ -42,7 +42,7 @@ func (k *Endpoint) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 	}
 	n := o.n
 	if k.packet.cooked {
-		if o.link == nil && !ifc.loopback {
+		if o.link == nil && !ifc.dev.Loopback {
 			return unix.EINVAL
 		}
 		n += link.HeaderLen
@@ -64,7 +64,7 @@ func (k *Endpoint) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 	} else {
 		o.copyTo(b)
 	}
-	if o.n > longest && (ifc.loopback || binary.BigEndian.Uint16(b[12:]) != unix.ETH_P_8021Q) {
+	if o.n > longest && (ifc.dev.Loopback || binary.BigEndian.Uint16(b[12:]) != unix.ETH_P_8021Q) {
 		return unix.EMSGSIZE // only a tag in the frame may go beyond
 	}
 	tx.from, tx.proto = k.id, proto

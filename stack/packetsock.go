@@ -92,7 +92,7 @@ func (k *Endpoint) BindLink(index int, ethertype uint16) error {
 	k.loseFromLocked(k.packet.index)
 	k.s.unlockLanes()
 	k.retapLocked()
-	if k.packet.proto != 0 && ifc != nil && !ifc.info.Load().State.Enabled() {
+	if k.packet.proto != 0 && ifc != nil && !ifc.dev.Info().State.Enabled() {
 		k.setError(unix.ENETDOWN)
 	}
 	return nil
@@ -115,14 +115,14 @@ func (k *Endpoint) BoundLink() (a LinkAddr, ifc *Interface) {
 	defer k.mu.Unlock()
 	a = LinkAddr{Interface: int(k.packet.index), EtherType: k.packet.proto}
 	if ifc = k.s.InterfaceByIndex(a.Interface); ifc != nil {
-		a.Addr = ifc.info.Load().HardwareAddr
+		a.Addr = ifc.dev.Info().HardwareAddr
 	}
 	return a, ifc
 }
 
 // HardwareType returns the interface's ARPHRD_* type: Ethernet's or loopback's.
 func (i *Interface) HardwareType() uint16 {
-	if i.loopback {
+	if i.dev.Loopback {
 		return unix.ARPHRD_LOOPBACK
 	}
 	return unix.ARPHRD_ETHER
@@ -197,7 +197,7 @@ func (s *Stack) tapsDown(i *Interface, gone bool) {
 		return
 	}
 	for _, o := range t.taps {
-		if o.index != i.index {
+		if o.index != i.dev.Index {
 			continue
 		}
 		o.socket.setError(unix.ENETDOWN)
@@ -234,7 +234,7 @@ func (l *lane) tapInput(t *tapTable, ifc *Interface, f *link.Frame) {
 	proto := etherType(f.Data)
 	for i := range t.taps {
 		o := &t.taps[i]
-		if o.index != 0 && o.index != ifc.index || o.proto != unix.ETH_P_ALL && o.proto != proto {
+		if o.index != 0 && o.index != ifc.dev.Index || o.proto != unix.ETH_P_ALL && o.proto != proto {
 			continue
 		}
 		typ := f.Type
@@ -245,7 +245,7 @@ func (l *lane) tapInput(t *tapTable, ifc *Interface, f *link.Frame) {
 			}
 		case f.VLAN && f.VLANTCI&vlanIDMask != 0 && o.proto != unix.ETH_P_ALL:
 			typ = link.OtherHost // of a VLAN that we are not in, as Linux has it
-		case typ == link.Broadcast && ifc.loopback:
+		case typ == link.Broadcast && ifc.dev.Loopback:
 			typ = link.Multicast // Linux' loopback device has another broadcast address
 		}
 		data, in, ok := o.socket.frameInfo(ifc, f.Data, proto, &f.Meta)
@@ -262,7 +262,7 @@ func (l *lane) tapInput(t *tapTable, ifc *Interface, f *link.Frame) {
 // them, all but the one that sends them.
 func (tx *txbuf) tap(t *tapTable) {
 	ifc := tx.to.ifc
-	if !ifc.info.Load().State.Enabled() {
+	if !ifc.dev.Info().State.Enabled() {
 		return
 	}
 	meta := link.Meta{Type: link.Outgoing, Clock: link.ClockSoftware, Time: tx.s.WallTime()}
@@ -281,7 +281,7 @@ func (tx *txbuf) tap(t *tapTable) {
 		}
 		for i := range t.taps {
 			o := &t.taps[i]
-			if o.index != 0 && o.index != ifc.index || o.proto != unix.ETH_P_ALL ||
+			if o.index != 0 && o.index != ifc.dev.Index || o.proto != unix.ETH_P_ALL ||
 				o.socket.IgnoreOutgoing() || o.socket.id == tx.from {
 				continue
 			}
@@ -299,14 +299,14 @@ func (k *Endpoint) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *l
 	if k.packet.cooked {
 		data = frame[link.HeaderLen:]
 	}
-	in := Info{Interface: ifc.index, Type: meta.Type, Clock: meta.Clock, Time: meta.Time}
+	in := Info{Interface: ifc.dev.Index, Type: meta.Type, Clock: meta.Clock, Time: meta.Time}
 	in.putLink(ifc, frame, proto, meta, max(meta.WireLen-len(frame), 0)+len(data))
 	if k.Closed() {
 		return nil, in, false
 	}
 	if f := k.recvExtras.filter.Load(); f != nil {
 		v := bpf.View{Host: bpfHost{k.s}, Data: data, Network: frame[link.HeaderLen:], PacketType: uint8(meta.Type),
-			Interface: ifc.index, EtherType: proto, Frame: bpfFrame(frame, meta), Found: true}
+			Interface: ifc.dev.Index, EtherType: proto, Frame: bpfFrame(frame, meta), Found: true}
 		if !k.packet.cooked {
 			v.Offset = link.HeaderLen
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/route"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -41,7 +42,7 @@ type path struct {
 
 	ifc      *Interface
 	next     ipv4.Addr
-	hop      hop
+	hop      route.Hop
 	metadata metadata
 	later    *later // of one datagram's path; nil: now
 	dst      ipv4.Addr
@@ -62,7 +63,7 @@ func (p *path) holds(s *Stack) bool {
 
 // pathSpec is what a socket adds to a flow to make a path.
 type pathSpec struct {
-	flow
+	route.Flow
 	srcPort, dstPort uint16
 	proto, tos       uint8
 	ttl              int32 // -1: the default for the destination
@@ -86,37 +87,38 @@ func (k *Endpoint) makePath(p *path, spec *pathSpec) unix.Errno {
 // makePath fills in p for the spec, all but the neighbour, with the way out that all
 // may use.
 func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
-	genAt := s.gen.of(spec.dst)
+	genAt := s.routes.Generations.Of(spec.Dst)
 	gen := genAt.Load()
-	h, e := s.route(spec.flow)
+	h, e := s.routes.Find(spec.Flow)
 	if e != 0 {
 		return e
 	}
-	*p = path{gen: gen, genAt: genAt, queue: h.ifc.queue, ifc: h.ifc, next: h.next, hop: h,
-		dst: spec.dst, dstPort: spec.dstPort, mtuRule: spec.mtuRule, metadata: spec.metadata, later: spec.later}
-	p.metadata.byLoopback = h.byLoopback
+	ifc := interfaceOf(h.Device)
+	*p = path{gen: gen, genAt: genAt, queue: ifc.queue, ifc: ifc, next: h.Next, hop: h,
+		dst: spec.Dst, dstPort: spec.dstPort, mtuRule: spec.mtuRule, metadata: spec.metadata, later: spec.later}
+	p.metadata.byLoopback = h.ByLoopback
 	ttl := spec.ttl
-	if ttl < 0 || ttl == 0 && h.kind != toMulticast { // RFC 1122, 3.2.1.7: 0 is never sent
-		if ttl = defaultTTL; h.kind == toMulticast {
+	if ttl < 0 || ttl == 0 && h.Kind != route.Multicast { // RFC 1122, 3.2.1.7: 0 is never sent
+		if ttl = defaultTTL; h.Kind == route.Multicast {
 			ttl = 1
 		}
 	}
-	if h.kind != toUnicast && !h.ifc.loopback { // where all comes back anyway
-		p.heard = h.kind == toBroadcast || !spec.quiet && h.ifc.hearsOwn(spec.dst, h.src)
+	if h.Kind != route.Unicast && !h.Device.Loopback { // where all comes back anyway
+		p.heard = h.Kind == route.Broadcast || !spec.quiet && ifc.hearsOwn(spec.Dst, h.Src)
 		p.slow = p.heard || p.staysInside(uint8(ttl))
 	}
 	p.beside = p.slow || p.described()
-	p.df = spec.mtuRule == unix.IP_PMTUDISC_WANT && !h.mtuLocked || spec.mtuRule == unix.IP_PMTUDISC_DO ||
+	p.df = spec.mtuRule == unix.IP_PMTUDISC_WANT && !h.MTULocked || spec.mtuRule == unix.IP_PMTUDISC_DO ||
 		spec.mtuRule == unix.IP_PMTUDISC_PROBE
 	p.maxData = p.mtu() - ipv4.MinHeaderLen
 	if spec.proto == ipv4.ProtocolUDP {
 		p.maxData -= udp.HeaderLen
 	}
-	info := h.ifc.info.Load()
+	info := h.Device.Info()
 	copy(p.header[6:12], info.HardwareAddr[:])
 	binary.BigEndian.PutUint16(p.header[12:], unix.ETH_P_IP)
 	f := ipv4.Fields{TOS: spec.tos, TTL: uint8(ttl), Protocol: spec.proto,
-		DontFragment: p.df, Src: h.src, Dst: spec.dst}
+		DontFragment: p.df, Src: h.Src, Dst: spec.Dst}
 	f.Put(p.header[ipOffset:], 0)
 	ip := p.header[ipOffset:udpOffset]
 	ip[2], ip[3], ip[10], ip[11] = 0, 0, 0, 0
@@ -124,7 +126,7 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 	if spec.proto == ipv4.ProtocolUDP {
 		binary.BigEndian.PutUint16(p.header[udpOffset:], spec.srcPort)
 		binary.BigEndian.PutUint16(p.header[udpOffset+2:], spec.dstPort)
-		p.udpSum = udp.PartialSum(h.src, spec.dst, spec.srcPort, spec.dstPort)
+		p.udpSum = udp.PartialSum(h.Src, spec.Dst, spec.srcPort, spec.dstPort)
 	}
 	return 0
 }
@@ -132,7 +134,7 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 // staysInside reports whether a datagram with that time to live must not leave the
 // host: a multicast with 0 (RFC 1112, section 6.1).
 func (p *path) staysInside(ttl uint8) bool {
-	return ttl == 0 && p.hop.kind == toMulticast && !p.ifc.loopback
+	return ttl == 0 && p.hop.Kind == route.Multicast && !p.ifc.dev.Loopback
 }
 
 // mtu returns the size in bytes above which the path's datagrams are
@@ -141,9 +143,9 @@ func (p *path) staysInside(ttl uint8) bool {
 func (p *path) mtu() int {
 	switch p.mtuRule {
 	case unix.IP_PMTUDISC_PROBE, unix.IP_PMTUDISC_INTERFACE, unix.IP_PMTUDISC_OMIT:
-		return min(p.ifc.info.Load().MTU, ipv4.MaxLen)
+		return min(p.ifc.dev.Info().MTU, ipv4.MaxLen)
 	default:
-		return p.hop.pathMTU
+		return p.hop.PathMTU
 	}
 }
 
@@ -177,14 +179,14 @@ func (p *path) ready(tx *txbuf) (q *path, entry *arp.Entry, ok bool, e unix.Errn
 // queued there.
 func (p *path) resolve(patient bool) (entry *arp.Entry, ok bool, e unix.Errno) {
 	switch {
-	case p.ifc.loopback:
-	case p.hop.kind == toBroadcast || p.ifc.s.net.Load().isBroadcast(p.next): // another device's, by this one
+	case p.ifc.dev.Loopback:
+	case p.hop.Kind == route.Broadcast || p.ifc.s.routes.Net().IsBroadcast(p.next): // another device's, by this one
 		copy(p.header[:6], broadcastMAC[:])
-	case p.hop.kind == toMulticast:
+	case p.hop.Kind == route.Multicast:
 		m := p.dst.MulticastMAC()
 		copy(p.header[:6], m[:])
 	default:
-		entry, mac, version, e := p.ifc.neighbour(p.next, p.hop.src, patient)
+		entry, mac, version, e := p.ifc.neighbour(p.next, p.hop.Src, patient)
 		if e != 0 {
 			return nil, false, e
 		}

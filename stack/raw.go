@@ -11,6 +11,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
 
@@ -102,7 +103,7 @@ func (k *Endpoint) bindRawLocked(addr ipv4.Addr) unix.Errno {
 	if k.connected {
 		return unix.EINVAL
 	}
-	if !k.bindOpts.anyAddress() && !k.s.net.Load().bindable(addr) {
+	if !k.bindOpts.anyAddress() && !k.s.routes.Net().Bindable(addr) {
 		return unix.EADDRNOTAVAIL
 	}
 	k.addr, k.bound = addr, addr
@@ -206,14 +207,14 @@ func (l *lane) rawInput(a *arrival, payload []byte) (taken bool) {
 	datagram := a.h.Datagram()
 	for _, k := range l.s.raws.sockets[proto] {
 		if !k.raw.matches(a.dst, a.src, a.home) ||
-			a.kind == toMulticast && !k.multicast.admits(a.dst, a.ifc.index, a.src) {
+			a.kind == route.Multicast && !k.multicast.admits(a.dst, a.ifc.dev.Index, a.src) {
 			continue
 		}
 		taken = true
 		if proto == ipv4.ProtocolICMP && !k.raw.wants(payload) {
 			continue
 		}
-		in := Info{From: a.src, To: a.dst, Len: len(datagram), Interface: a.ifc.index, Home: a.home,
+		in := Info{From: a.src, To: a.dst, Len: len(datagram), Interface: a.ifc.dev.Index, Home: a.home,
 			TTL: a.h.TTL(), TOS: a.h.TOS(), Clock: a.meta.Clock, Type: a.meta.Type,
 			FragSize: uint16(a.frag), Time: a.meta.Time}
 		if len(payload) >= 4 {
@@ -231,7 +232,7 @@ func (l *lane) rawInput(a *arrival, payload []byte) (taken bool) {
 func (l *lane) rawErrors(a *arrival, m icmp.Message, q *icmp.Quote, known bool) (told bool) {
 	errno, hard, ok := icmp.Errno(m.Type(), m.Code())
 	for _, k := range l.s.raws.sockets[q.Protocol] {
-		if !k.raw.matches(q.Src, q.Dst, a.ifc.index) || !known && !l.s.recent.has(k.id, q.Dst) {
+		if !k.raw.matches(q.Src, q.Dst, a.ifc.dev.Index) || !known && !l.s.recent.has(k.id, q.Dst) {
 			continue
 		}
 		told = true
@@ -271,9 +272,9 @@ func (k *Endpoint) asRaw(e QueuedError, datagram []byte) QueuedError {
 // sendWithHeader sends a datagram whose IP header is the caller's (raw_send_hdrinc
 // in Linux). It goes where the address says, whatever the header does.
 func (k *Endpoint) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
-	switch mtu := p.ifc.info.Load().MTU; {
+	switch mtu := p.ifc.dev.Info().MTU; {
 	case o.n > mtu:
-		k.localError(unix.EMSGSIZE, spec.dst, spec.dstPort, mtu)
+		k.localError(unix.EMSGSIZE, spec.Dst, spec.dstPort, mtu)
 		return unix.EMSGSIZE
 	case o.n < ipv4.MinHeaderLen || spec.options != nil:
 		return unix.EINVAL
@@ -299,7 +300,7 @@ func (k *Endpoint) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoin
 // completeHeader fills in what the caller may leave out of a header of hlen bytes.
 func (k *Endpoint) completeHeader(p *path, b []byte, hlen int) {
 	if ipv4.Addr(b[12:]).IsUnspecified() {
-		copy(b[12:16], p.hop.src[:])
+		copy(b[12:16], p.hop.Src[:])
 	}
 	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
 	if df := b[6]&0x40 != 0; b[4]|b[5] == 0 && !df {

@@ -10,6 +10,7 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link/pipe"
+	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
 
@@ -254,7 +255,7 @@ func TestHeaderIncluded(t *testing.T) {
 func TestHeaderIncludedPathMTU(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
 	k, far := rawSocketOf(t, p.near, unix.IPPROTO_RAW), rawSocketOf(t, p.far, testProtocol)
-	p.near.pmtu.Update(p.near.clock.Now(), ipv4.Path{Dst: farAddr.As4(), Next: farAddr.As4(), Iface: int32(p.nearIfc.Index())}, 600, 1500)
+	p.near.routes.LearnMTU(route.Flow{Dst: farAddr.As4()}, 600)
 	b := append(ipv4Datagram(testProtocol, nearAddr.As4(), farAddr.As4(), ""), make([]byte, 1000)...)
 	sendTo(t, k, b, farAddr)
 	got, info := recv(t, far)

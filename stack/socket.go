@@ -279,8 +279,8 @@ func (k *Endpoint) Bind(local netip.AddrPort) error {
 	case k.raw != nil:
 		return errorOf(k.bindRawLocked(addr))
 	}
-	net := k.s.net.Load()
-	if !k.bindOpts.anyAddress() && !net.bindable(addr) || k.proto == ipv4.ProtocolICMP && net.receivesOnly(addr) {
+	net := k.s.routes.Net()
+	if !k.bindOpts.anyAddress() && !net.Bindable(addr) || k.proto == ipv4.ProtocolICMP && net.ReceivesOnly(addr) {
 		return unix.EADDRNOTAVAIL
 	}
 	if k.port != 0 {
@@ -371,19 +371,19 @@ func (k *Endpoint) Connect(peer netip.AddrPort) error {
 	unicastIf := k.bindOpts.unicastIf.Load()
 	// Linux keeps to the address of an earlier connect too.
 	f := k.flowLocked(dst, unicastIf)
-	k.s.net.Load().thisHost(&f)
-	f.onLink = k.DontRoute()
-	dst, f.self = f.dst, false // Linux looks for the way to it a second time
+	k.s.routes.Net().ThisHost(&f)
+	f.OnLink = k.DontRoute()
+	dst, f.Self = f.Dst, false // Linux looks for the way to it a second time
 	k.multicast.apply(&f)
-	rt, e := k.s.route(f)
+	rt, e := k.s.routes.Find(f)
 	if e != 0 {
 		return e
 	}
 	src := k.bound
 	if src.IsUnspecified() {
-		src = rt.src
+		src = rt.Src
 	}
-	k.source, k.peerIf = rt.src, unicastIf
+	k.source, k.peerIf = rt.Src, unicastIf
 	k.s.lockLanes()
 	switch {
 	case k.raw != nil:
@@ -639,13 +639,13 @@ func (k *Endpoint) PathMTU() (int, error) {
 		return 0, unix.ENOTCONN
 	}
 	f := k.flowLocked(k.peer, k.peerIf)
-	f.broadcast, f.onLink = true, k.DontRoute()
+	f.Broadcast, f.OnLink = true, k.DontRoute()
 	k.multicast.apply(&f)
-	h, e := k.s.route(f)
+	h, e := k.s.routes.Find(f)
 	if e != 0 {
 		return 0, unix.ENOTCONN // as ip(7) has it: no path is known
 	}
-	return h.pathMTU, nil
+	return h.PathMTU, nil
 }
 
 // SetReuse sets SO_REUSEADDR and SO_REUSEPORT for a later Bind.

@@ -1,12 +1,14 @@
 package stack
 
 import (
-	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/route"
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/link"
@@ -30,12 +32,12 @@ const (
 // path leads over a gateway, and SolicitMayRoute is not given. EINVAL: unknown
 // flags. ENETDOWN: the stack is closed. Routing errors as for Socket.Send.
 func (s *Stack) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
-	return s.solicitBy(nil, flow{}, dst, timeout, flags)
+	return s.solicitBy(nil, route.Flow{}, dst, timeout, flags)
 }
 
 // solicitBy is Solicit for a flow with a source or a device of its own. k is the
 // socket whose end ends the wait, or nil.
-func (s *Stack) solicitBy(k *Endpoint, f flow, dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
+func (s *Stack) solicitBy(k *Endpoint, f route.Flow, dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
 	ip, ok := as4(dst)
 	switch {
 	case s.Closed():
@@ -45,23 +47,23 @@ func (s *Stack) solicitBy(k *Endpoint, f flow, dst netip.Addr, timeout time.Dura
 	case flags&^(SolicitPermanent|SolicitMayRoute) != 0:
 		return unix.EINVAL
 	}
-	f.dst, f.broadcast = ip, true
-	h, e := s.route(f)
+	f.Dst, f.Broadcast = ip, true
+	h, e := s.routes.Find(f)
 	switch {
 	case e != 0:
 		return e
-	case h.ifc.loopback || h.kind != toUnicast:
+	case h.Device.Loopback || h.Kind != route.Unicast:
 		return nil // nothing to resolve
-	case h.next != ip && flags&SolicitMayRoute == 0:
+	case h.Next != ip && flags&SolicitMayRoute == 0:
 		return unix.EMULTIHOP
 	}
-	a := &solicitation{next: h.next, k: k}
+	a := &solicitation{next: h.Next, k: k}
 	a.waiter = s.NewWaiter(a.over)
 	if k != nil {
 		k.solicits.add(a)
 		defer k.solicits.remove(a)
 	}
-	return h.ifc.solicit(a, h.src, s.Deadline(timeout), flags)
+	return interfaceOf(h.Device).solicit(a, h.Src, s.Deadline(timeout), flags)
 }
 
 // A solicitation is somebody who waits for a neighbour.

@@ -14,6 +14,7 @@ import (
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/loopback"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/route"
 	"github.com/outband/outband/udp"
 )
 
@@ -69,11 +70,12 @@ type Stack struct {
 
 	taps       atomic.Pointer[tapTable] // nil: no packet socket wants anything
 	tapMu      sync.Mutex               // for changing taps; a leaf
-	net        atomic.Pointer[network]
-	gen        generations
+	routes     route.Routes
 	timers     timers
 	reasmTimer *timer
-	schedule   schedule
+	// gatewayTimer asks for gateways that have failed.
+	gatewayTimer *timer
+	schedule     schedule
 	// txTimeSlack is Config's, in nanoseconds.
 	txTimeSlack   int64
 	pool          bufferPool
@@ -83,7 +85,6 @@ type Stack struct {
 	rooms         rooms
 	ident         *ipv4.Identifier
 	recent        recentDestinations
-	gateways      gateways
 	socketIDs     atomic.Uint64
 
 	poller      *link.Poller
@@ -107,9 +108,6 @@ type Stack struct {
 	lostBefore atomic.Uint64 // by links that are no more
 	goneMu     sync.Mutex    // a leaf
 	gone       linkTotals    // of links that are no more
-
-	pmtuMu sync.Mutex
-	pmtu   *ipv4.PathMTU
 
 	randMu sync.Mutex
 	rand   [256]byte
@@ -135,7 +133,6 @@ func New(cfg Config) (*Stack, error) {
 		clock:       cfg.Clock,
 		spinDefault: cfg.Spin,
 		reasm:       ipv4.NewReassembler(cfg.Reassembly),
-		pmtu:        ipv4.NewPathMTU(cfg.Limits.complete().PathMTUs),
 		poller:      link.NewPoller(),
 		closing:     make(chan struct{}),
 		given:       make(chan struct{}),
@@ -154,7 +151,7 @@ func New(cfg Config) (*Stack, error) {
 	s.randAt = len(s.rand)
 	s.recent.secret = s.random()
 	s.flows.init(&s.limits, s.random)
-	s.gen.secret = s.random() | 1
+	s.routes.Init(s.clock.Now, s.random, s.limits.PathMTUs)
 	var key [16]byte
 	rand.Read(key[:])
 	s.ident = ipv4.NewIdentifier(key)
@@ -170,7 +167,7 @@ func New(cfg Config) (*Stack, error) {
 	s.sleepers.pool.New = s.newWaiter
 	s.timers.init(s.wakeSleepers)
 	s.reasmTimer = newTimer(s.lanes.first.reassemblyTimers)
-	s.gateways.timer = newTimer(s.retryGateways)
+	s.gatewayTimer = newTimer(s.retryGateways)
 	s.schedule.timer = newTimer(s.scheduleTimer)
 	if s.txTimeSlack = int64(cfg.TxTimeSlack); s.txTimeSlack == 0 {
 		s.txTimeSlack = defaultTxTimeSlack
@@ -181,7 +178,6 @@ func New(cfg Config) (*Stack, error) {
 	if s.maxSources = cfg.MaxSources; s.maxSources <= 0 {
 		s.maxSources = defaultMaxSources
 	}
-	s.net.Store(&network{allRoutes: new(ipv4.RouteTable), routes: new(ipv4.RouteTable)})
 	if err := s.reserve(); err != nil {
 		return nil, err
 	}
@@ -243,22 +239,21 @@ func (s *Stack) Close() error {
 	for k := range s.sockets {
 		sockets = append(sockets, k)
 	}
-	n := s.net.Load()
+	n := s.routes.Net()
 	s.closed = true
 	s.mu.Unlock()
-	for _, i := range n.interfaces {
+	for _, i := range interfacesOf(n) {
 		i.leaveGroups() // with one report for all, before the sockets leave one by one
 	}
 	close(s.closing)
 	for _, k := range sockets {
 		k.Close() // before there are no routes, so that nobody hears of that
 	}
-	empty := &network{allRoutes: new(ipv4.RouteTable), routes: new(ipv4.RouteTable), loopback: n.loopback}
-	empty.index()
+	empty := route.Empty(n.Loopback)
 	s.lockLanes()
 	s.storeNetworkLocked(empty)
 	s.unlockLanes()
-	s.gen.changed()
+	s.routes.Generations.Changed()
 	s.rooms.close()
 	s.over.Store(true)
 	s.wakeEverybody()
@@ -268,7 +263,7 @@ func (s *Stack) Close() error {
 	}
 	<-s.housekeeper.done
 	s.sendOutbox()
-	for _, i := range slices.Backward(n.interfaces) {
+	for _, i := range slices.Backward(interfacesOf(n)) {
 		s.retire(i)
 	}
 	s.subscriptions.shutDown()

@@ -76,7 +76,7 @@ func (s *Stack) addReassembly(sum *counter.Set) {
 // all neighbour tables together: "OutbandArpUnsolicited" and so on.
 func (s *Stack) arpCounters() []Counter {
 	var sum [arp.NumCauses]uint64
-	for _, i := range s.net.Load().interfaces {
+	for _, i := range s.Interfaces() {
 		i.neighMu.Lock()
 		st := i.neigh.Stats()
 		i.neighMu.Unlock()
@@ -95,7 +95,7 @@ func (s *Stack) arpCounters() []Counter {
 // together: "OutbandIgmpChecksum" and so on. The receive lock is held.
 func (s *Stack) igmpCounters() []Counter {
 	var sum [igmp.NumCauses]uint64
-	for _, i := range s.net.Load().interfaces {
+	for _, i := range s.Interfaces() {
 		st := i.groups.host.Stats()
 		for c, n := range st.Causes {
 			sum[c] += n

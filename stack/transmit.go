@@ -249,7 +249,7 @@ func (k *Endpoint) sendFast(tx *txbuf, p *path, o *outgoing) unix.Errno {
 	}
 	var id uint16
 	if !p.df {
-		id = k.s.ident.Next(k.s.clock.Now(), p.hop.src, p.dst, ipv4.ProtocolUDP, 1)
+		id = k.s.ident.Next(k.s.clock.Now(), p.hop.Src, p.dst, ipv4.ProtocolUDP, 1)
 	}
 	p.putUDP(b, o.n, id, o.copySum(b[headersLen:]))
 	tx.add(b, o.message)
@@ -337,7 +337,7 @@ func (k *Endpoint) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if o.n > maxDatagram && k.raw == nil {
 		return unix.EMSGSIZE
 	}
-	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 || !spec.final.IsUnspecified() || spec.self {
+	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 || !spec.final.IsUnspecified() || spec.Self {
 		return k.sendAside(tx, o, &spec, flags)
 	}
 	if connected {
@@ -370,9 +370,9 @@ func (k *Endpoint) sendToPeer(tx *txbuf, o *outgoing, spec *pathSpec, key uint64
 
 // sendTo sends along a path that is kept in tx.
 func (k *Endpoint) sendTo(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix.Errno {
-	c := &tx.paths[pathSlot(key, spec.dst, spec.dstPort)]
+	c := &tx.paths[pathSlot(key, spec.Dst, spec.dstPort)]
 	p := &c.path
-	if c.socket != key || p.dst != spec.dst || p.dstPort != spec.dstPort || !p.holds(k.s) {
+	if c.socket != key || p.dst != spec.Dst || p.dstPort != spec.dstPort || !p.holds(k.s) {
 		c.socket = key
 		if e := k.makePath(p, spec); e != 0 {
 			p.resolved = false
@@ -391,7 +391,7 @@ func (k *Endpoint) sendAside(tx *txbuf, o *outgoing, spec *pathSpec, flags int) 
 	if o.opts != nil && o.opts.Direct && p.next != p.dst {
 		return unix.EMULTIHOP
 	}
-	if flags&unix.MSG_CONFIRM != 0 && !p.ifc.loopback {
+	if flags&unix.MSG_CONFIRM != 0 && !p.ifc.dev.Loopback {
 		p.ifc.confirm(p.next)
 	}
 	return k.sendAlong(tx, &p, spec, o)
@@ -412,8 +412,8 @@ func (k *Endpoint) spec(o *outgoing, flags int) (spec pathSpec, connected bool, 
 		}
 		dst, spec.dstPort, unicastIf = k.peer, k.peerPort, k.peerIf
 	}
-	spec.flow = k.flowLocked(dst, unicastIf)
-	spec.onLink = flags&unix.MSG_DONTROUTE != 0 || k.sendExtras.onLink.Load()
+	spec.Flow = k.flowLocked(dst, unicastIf)
+	spec.OnLink = flags&unix.MSG_DONTROUTE != 0 || k.sendExtras.onLink.Load()
 	if k.raw != nil {
 		spec.dstPort = k.peerPort // what the call says is ignored
 	}
@@ -421,20 +421,20 @@ func (k *Endpoint) spec(o *outgoing, flags int) (spec pathSpec, connected bool, 
 		return spec, false, unix.EINVAL
 	}
 	spec.options, spec.metadata, spec.later = k.sendExtras.options.Load(), k.meta.of(o), k.later(o)
-	if spec.dst.IsMulticast() {
+	if spec.Dst.IsMulticast() {
 		spec.ttl, spec.quiet = k.multicast.ttl, k.multicast.quiet
 	}
 	if o.opts != nil {
 		o.opts.apply(&spec)
-		spec.onLink = spec.onLink || o.opts.DontRoute
+		spec.OnLink = spec.OnLink || o.opts.DontRoute
 	}
 	if e := spec.routeBySource(); e != 0 {
 		return spec, false, e
 	}
-	k.multicast.apply(&spec.flow)
-	k.s.net.Load().thisHost(&spec.flow)
-	k.s.recent.add(k.id, spec.dst)
-	k.sendsBy.add(spec.device)
+	k.multicast.apply(&spec.Flow)
+	k.s.routes.Net().ThisHost(&spec.Flow)
+	k.s.recent.add(k.id, spec.Dst)
+	k.sendsBy.add(spec.Device)
 	return spec, !o.explicit, 0
 }
 
@@ -442,7 +442,7 @@ func (k *Endpoint) spec(o *outgoing, flags int) (spec pathSpec, connected bool, 
 func (k *Endpoint) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
 	if k.raw != nil && !k.HeaderIncluded() {
 		// Linux' raw_sendmsg asks neither for a pending error nor for a shutdown.
-		if !p.ifc.info.Load().State.Enabled() {
+		if !p.ifc.dev.Info().State.Enabled() {
 			return unix.ENETDOWN
 		}
 		return k.sendDatagram(tx, p, spec, o)
@@ -458,7 +458,7 @@ func (k *Endpoint) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) un
 	if k.state.Load()&stateShutWrite != 0 {
 		return unix.EPIPE
 	}
-	if !p.ifc.info.Load().State.Enabled() {
+	if !p.ifc.dev.Info().State.Enabled() {
 		return unix.ENETDOWN
 	}
 	if k.raw != nil {
@@ -492,7 +492,7 @@ func (k *Endpoint) checkLength(p *path, spec *pathSpec, o *outgoing) unix.Errno 
 	if !k.hasPeer.Load() {
 		port = 0 // Linux tells the peer's
 	}
-	k.localError(unix.EMSGSIZE, spec.dst, port, p.mtu())
+	k.localError(unix.EMSGSIZE, spec.Dst, port, p.mtu())
 	return unix.EMSGSIZE
 }
 
@@ -586,10 +586,10 @@ func (spec *pathSpec) routeBySource() unix.Errno {
 	if !ok {
 		return 0
 	}
-	if spec.dst.IsUnspecified() {
+	if spec.Dst.IsUnspecified() {
 		return unix.EINVAL
 	}
-	spec.dst, spec.final = hop, spec.dst
+	spec.Dst, spec.final = hop, spec.Dst
 	return 0
 }
 
@@ -598,7 +598,7 @@ func (spec *pathSpec) putOptions(b *[ipv4.MaxOptionsLen]byte, p *path) []byte {
 	if spec.options == nil {
 		return nil
 	}
-	spec.options.Put(b[:], p.hop.src, spec.final, p.ifc.s.timeOfDay())
+	spec.options.Put(b[:], p.hop.Src, spec.final, p.ifc.s.timeOfDay())
 	return b[:spec.options.Len()]
 }
 

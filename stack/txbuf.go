@@ -206,7 +206,7 @@ func (tx *txbuf) flush() unix.Errno {
 
 // empty forgets what was built: it has left, or never will.
 func (tx *txbuf) empty() {
-	if tx.to.ifc.loopback {
+	if tx.to.ifc.dev.Loopback {
 		tx.local = true
 	}
 	tx.batch, tx.ends, tx.used, tx.special, tx.tapped, tx.from = tx.batch[:0], tx.ends[:0], 0, false, 0, 0

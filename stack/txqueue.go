@@ -37,8 +37,8 @@ const busyPause = 50 * time.Microsecond
 
 // newTxQueue returns the way out that the link itself is.
 func newTxQueue(i *Interface) *txQueue {
-	q := &txQueue{ifc: i, out: i.link}
-	if l, ok := i.link.(link.Queuer); ok {
+	q := &txQueue{ifc: i, out: i.dev.Link}
+	if l, ok := i.dev.Link.(link.Queuer); ok {
 		if q.room = l.Queue(); q.room != nil {
 			q.room.SetRoom(i.s.rooms.look)
 		}
@@ -103,7 +103,7 @@ func (k *Endpoint) ownQueue(i *Interface) *txQueue {
 	if q := o.of(i); q != nil {
 		return q
 	}
-	l, ok := i.link.(link.Queuer)
+	l, ok := i.dev.Link.(link.Queuer)
 	if !ok {
 		return i.queue
 	}

@@ -250,7 +250,7 @@ func (g *Waiter) sleep(deadline int64) (led bool) {
 	led = s.enter(w)
 	if !g.holds() && g.sources.Load() == src {
 		now := s.clock.Now()
-		switch links := s.net.Load().links; {
+		switch links := s.routes.Net().Links; {
 		case led && src == nil:
 			s.sleepOnLinks(links, now, deadline)
 		case led:

@@ -30,17 +30,17 @@ const warmPayload = 64
 
 // prepareWarmup makes the socket's frame if it has none that fits.
 func (k *Endpoint) prepareWarmup() {
-	gen := k.s.gen.config.Load()
+	gen := k.s.routes.Generations.Config()
 	if w := k.warmup.Load(); w != nil && w.gen == gen || k.proto != ipv4.ProtocolUDP {
 		return
 	}
 	k.mu.Lock()
 	local, port, peer, peerPort := k.addr, k.port, k.peer, k.peerPort
 	k.mu.Unlock()
-	w := &warmup{gen: gen, ifc: k.s.net.Load().warmInterface(local)}
+	w := &warmup{gen: gen, ifc: interfaceOf(k.s.routes.Net().Toward(local))}
 	if w.ifc != nil && port != 0 {
 		if local.IsUnspecified() {
-			local = k.s.net.Load().primary(w.ifc)
+			local = k.s.routes.Net().Primary(&w.ifc.dev)
 		}
 		if peer.IsUnspecified() {
 			peer, peerPort = local, discardPort
@@ -56,27 +56,10 @@ func (k *Endpoint) prepareWarmup() {
 // discardPort is the source port of a datagram from nobody (RFC 863).
 const discardPort = 9
 
-// warmInterface returns the interface by which datagrams for local come, or the
-// first that has an address; nil if that is loopback.
-func (n *network) warmInterface(local ipv4.Addr) *Interface {
-	if !local.IsUnspecified() {
-		if i := n.local[local]; i != nil && !i.loopback {
-			return i
-		}
-		return nil
-	}
-	for _, i := range n.interfaces {
-		if !i.loopback && !n.primary(i).IsUnspecified() {
-			return i
-		}
-	}
-	return nil
-}
-
 // warmFrame returns the frame of a datagram from peer to local.
 func warmFrame(ifc *Interface, local, peer ipv4.Addr, port, peerPort uint16) []byte {
 	b := make([]byte, headersLen+warmPayload)
-	mac := ifc.info.Load().HardwareAddr
+	mac := ifc.dev.Info().HardwareAddr
 	copy(b, mac[:])
 	binary.BigEndian.PutUint16(b[12:], unix.ETH_P_IP)
 	f := ipv4.Fields{TTL: defaultTTL, Protocol: ipv4.ProtocolUDP, Src: peer, Dst: local, DontFragment: true}
