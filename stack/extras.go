@@ -116,25 +116,25 @@ func (k *Endpoint) Filtered() bool { return k.recvExtras.filter.Load() != nil }
 // accept looks at a datagram for a socket with receive extras: it returns whom
 // it is for, which may be another of the socket's group, and what of the data to
 // deliver, or false to drop it.
-func (l *lane) accept(k *Endpoint, data []byte, in *Info) (to *Endpoint, keep []byte, ok bool) {
-	if to = l.steer(k, data, in); to != k && to.state.Load()&stateRecvExtras == 0 {
+func (l *lane) accept(a *arrival, k *Endpoint, data []byte, in *Info) (to *Endpoint, keep []byte, ok bool) {
+	if to = l.steer(a, k, data, in); to != k && to.state.Load()&stateRecvExtras == 0 {
 		return to, data, true
 	}
-	keep, ok = l.acceptExtras(to, data, in)
+	keep, ok = l.acceptExtras(a, to, data, in)
 	return to, keep, ok
 }
 
 // acceptExtras is accept when it is known whom the datagram is for.
-func (l *lane) acceptExtras(k *Endpoint, data []byte, in *Info) ([]byte, bool) {
+func (l *lane) acceptExtras(a *arrival, k *Endpoint, data []byte, in *Info) ([]byte, bool) {
 	x := &k.recvExtras
 	if x.noteCPU.Load() && k.hasPeer.Load() {
 		x.cpu.Store(link.CPU())
 	}
-	if x.options.Load() && len(l.header) > ipv4.MinHeaderLen {
-		in.extra().Options = append([]byte(nil), l.header.Options()...)
+	if x.options.Load() && len(a.h) > ipv4.MinHeaderLen {
+		in.extra().Options = append([]byte(nil), a.h.Options()...)
 	}
-	if x.metadata.Load() && l.metadata != (metadata{}) {
-		in.setMetadata(l.metadata)
+	if m := a.metadata(); m != (metadata{}) && x.metadata.Load() {
+		in.setMetadata(m)
 	}
 	if x.drops.Load() {
 		in.Drops = k.Drops()
@@ -143,14 +143,14 @@ func (l *lane) acceptExtras(k *Endpoint, data []byte, in *Info) ([]byte, bool) {
 		in.Taken, in.Delivered = l.taken, l.s.Monotonic()
 	}
 	if f := x.filter.Load(); f != nil {
-		return l.filterDatagram(k, f, data, in)
+		return l.filterDatagram(a, k, f, data, in)
 	}
 	return data, true
 }
 
 // filterDatagram runs a filter, for which the header is put before the payload
 // again.
-func (l *lane) filterDatagram(k *Endpoint, f *bpf.Program, data []byte, in *Info) ([]byte, bool) {
+func (l *lane) filterDatagram(a *arrival, k *Endpoint, f *bpf.Program, data []byte, in *Info) ([]byte, bool) {
 	head := 0
 	if k.proto == ipv4.ProtocolUDP {
 		head = udp.HeaderLen
@@ -158,7 +158,7 @@ func (l *lane) filterDatagram(k *Endpoint, f *bpf.Program, data []byte, in *Info
 	b := l.s.pool.get(head + len(data))
 	defer l.s.pool.put(b)
 	copy(b[head:], data)
-	h := l.header
+	h := a.h
 	switch whole := h.Payload(); {
 	case head == 0:
 	case len(whole) == len(b):
@@ -166,7 +166,7 @@ func (l *lane) filterDatagram(k *Endpoint, f *bpf.Program, data []byte, in *Info
 	default: // one of several in a GSO packet
 		udp.PutHeader(b, in.FromPort, in.ToPort, len(data), 0)
 	}
-	v := bpf.View{Host: bpfHost{l.s}, Data: b, Network: h.Datagram(), PacketType: uint8(in.Type), Interface: in.Interface, EtherType: unix.ETH_P_IP}
+	v := bpf.View{Host: laneHost{l}, Data: b, Network: h.Datagram(), PacketType: uint8(in.Type), Interface: in.Interface, EtherType: unix.ETH_P_IP}
 	if k.raw == nil {
 		v.Offset = -len(h)
 	}

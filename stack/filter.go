@@ -20,12 +20,23 @@ func (h bpfHost) HardwareType(index int32) uint16 {
 // CPU returns the processor that the caller runs on.
 func (bpfHost) CPU() int32 { return link.CPU() }
 
+// Frame is asked of a laneHost only: who has a bpfHost has the frame.
+func (bpfHost) Frame([]byte) bpf.Frame { return bpf.Frame{} }
+
+// laneHost is bpfHost for what a lane takes in.
+type laneHost struct{ *lane }
+
+// HardwareType is bpfHost's.
+func (h laneHost) HardwareType(index int32) uint16 { return bpfHost{h.s}.HardwareType(index) }
+
+// CPU is bpfHost's.
+func (h laneHost) CPU() int32 { return bpfHost{h.s}.CPU() }
+
 // Frame returns the frame that has brought a datagram. It looks in the batch that
-// is being processed: nobody keeps the frame for the few programs that ask. The
-// receive lock is held.
-func (h bpfHost) Frame(network []byte) bpf.Frame {
-	for i := range h.s.lanes.first.batch {
-		f := &h.s.lanes.first.batch[i]
+// is being processed: nobody keeps the frame for the few programs that ask.
+func (h laneHost) Frame(network []byte) bpf.Frame {
+	for i := range h.batch {
+		f := &h.batch[i]
 		if len(f.Data) > link.HeaderLen && &f.Data[link.HeaderLen] == &network[0] {
 			return bpfFrame(f.Data, &f.Meta)
 		}

@@ -86,6 +86,9 @@ type arrival struct {
 	kind route.Kind
 	frag int        // length of the largest fragment, 0 if the datagram came whole
 	flow *groupFlow // of a multicast, if it is known
+	// chosen says that it is settled which sockets it is for: SO_REUSEPORT's programs are
+	// not asked.
+	chosen bool
 	// home is the index of the interface that it counts as having come in by, which
 	// sockets that are bound to one go by: ifc's, or, of what came over loopback, that
 	// of the one that has its destination (Linux' inet_iif).
@@ -117,7 +120,7 @@ func (l *lane) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 			return
 		}
 	}
-	if l.header = h; len(h) > ipv4.MinHeaderLen && !l.optionsAcceptable(&a) {
+	if len(h) > ipv4.MinHeaderLen && !l.optionsAcceptable(&a) {
 		return
 	}
 	if h.IsFragment() {
@@ -130,26 +133,45 @@ func (l *lane) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 			return
 		}
 		a.h, a.frag = h, l.s.reasm.MaxFragSize()
-		l.header = h
 	}
 	raw := l.s.raws != nil && l.rawInput(&a, payload)
-	switch h.Protocol() {
-	case ipv4.ProtocolUDP:
+	if h.Protocol() == ipv4.ProtocolUDP { // the others' way is an indirect call longer
 		l.count[counter.IPInDelivers]++
 		l.udpInput(&a, payload)
-	case ipv4.ProtocolICMP:
+		return
+	}
+	l.protocolInput(&a, payload, raw)
+}
+
+// A handler takes in a datagram of its protocol, or what is left of one: the payload is
+// what follows the IP header.
+type handler func(l *lane, a *arrival, payload []byte)
+
+// A protocolTable has the handler of each IP protocol (IANA's protocol numbers), nil for
+// those that the stack does not know. It does not change once a stack has frames.
+type protocolTable [256]handler
+
+func (t *protocolTable) init() {
+	t[ipv4.ProtocolUDP] = (*lane).udpInput
+	t[ipv4.ProtocolICMP] = (*lane).icmpInput
+	t[ipv4.ProtocolIGMP] = (*lane).igmpInput
+}
+
+// protocolInput gives a datagram to the protocol that it is of. raw says that a raw
+// socket has it already.
+func (l *lane) protocolInput(a *arrival, payload []byte, raw bool) {
+	h := l.s.protocols[a.h.Protocol()]
+	switch {
+	case h != nil:
 		l.count[counter.IPInDelivers]++
-		l.icmpInput(&a, payload)
-	case ipv4.ProtocolIGMP:
+		l.arrival = *a // what is called by the table must not be on a goroutine's stack
+		h(l, &l.arrival, payload)
+		l.arrival = arrival{}
+	case raw:
 		l.count[counter.IPInDelivers]++
-		l.igmpInput(&a, payload)
 	default:
-		if raw {
-			l.count[counter.IPInDelivers]++
-			return
-		}
 		l.count[counter.IPInUnknownProtos]++
-		l.sendError(&a, errProtocolUnreachable, 0)
+		l.sendError(a, errProtocolUnreachable, 0)
 	}
 }
 
@@ -319,14 +341,14 @@ func (l *lane) udpInput(a *arrival, b []byte) {
 		return
 	}
 	if a.kind != route.Unicast {
-		l.udpDeliverGSO(l.destinations(a, &in), data, &in, size)
+		l.udpDeliverGSO(a, l.destinations(a, &in), data, &in, size)
 		l.forgetMatch()
 		return
 	}
 	if k, ok := l.s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home); ok && len(data) > size {
-		one := [1]*Endpoint{l.steer(k, data, &in)}
+		one := [1]*Endpoint{l.steer(a, k, data, &in)}
 		if one[0].GRO() {
-			l.udpDeliverGSO(one[:], data, &in, size)
+			l.udpDeliverGSO(a, one[:], data, &in, size)
 			return
 		}
 	}
@@ -340,12 +362,12 @@ func (l *lane) udpInput(a *arrival, b []byte) {
 
 // udpDeliverGSO gives a GSO packet with segments of size bytes to each of some
 // sockets: whole if it has UDP_GRO, else cut.
-func (l *lane) udpDeliverGSO(sockets []*Endpoint, data []byte, in *Info, size int) {
+func (l *lane) udpDeliverGSO(a *arrival, sockets []*Endpoint, data []byte, in *Info, size int) {
 	if len(sockets) == 0 {
 		l.count[counter.UDPIgnoredMulti]++
 		return
 	}
-	l.chosen = true
+	a.chosen = true
 	for _, k := range sockets {
 		rest, step := data, size
 		gro := k.GRO() && len(data) > size
@@ -357,24 +379,22 @@ func (l *lane) udpDeliverGSO(sockets []*Endpoint, data []byte, in *Info, size in
 			if its.Len = n; gro {
 				its.SegmentSize = uint16(size)
 			}
-			l.deliver(k, rest[:n], &its, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+			l.deliver(a, k, rest[:n], &its, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 			rest = rest[n:]
 			more = len(rest) > 0
 		}
 	}
-	l.chosen = false
 }
 
 // udpDeliver gives one datagram to the sockets that it is for.
 func (l *lane) udpDeliver(a *arrival, data []byte, in *Info) {
 	if a.flow != nil && a.flow.some == nil && len(a.flow.all) == 1 {
-		l.chosen = true
-		l.deliver(a.flow.all[0], data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
-		l.chosen = false
+		a.chosen = true
+		l.deliver(a, a.flow.all[0], data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 		return
 	}
 	if a.kind != route.Unicast {
-		l.deliverEach(l.destinations(a, in), data, in)
+		l.deliverEach(a, l.destinations(a, in), data, in)
 		l.forgetMatch()
 		return
 	}
@@ -384,7 +404,7 @@ func (l *lane) udpDeliver(a *arrival, data []byte, in *Info) {
 		l.sendError(a, errPortUnreachable, 0)
 		return
 	}
-	l.deliver(k, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+	l.deliver(a, k, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 }
 
 // destinations returns the sockets that a broadcast or multicast is for, in memory
@@ -411,35 +431,34 @@ func (l *lane) forgetMatch() {
 }
 
 // deliverEach gives each socket its copy of a datagram.
-func (l *lane) deliverEach(sockets []*Endpoint, data []byte, in *Info) {
+func (l *lane) deliverEach(a *arrival, sockets []*Endpoint, data []byte, in *Info) {
 	if len(sockets) == 0 {
 		l.count[counter.UDPIgnoredMulti]++
 		return
 	}
-	l.chosen = true
+	a.chosen = true
 	last := len(sockets) - 1
 	for _, k := range sockets[:last] {
 		if k.state.Load()&stateRecvExtras == 0 {
-			l.deliver(k, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+			l.deliver(a, k, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 			continue
 		}
 		its := *in // which accept may change
-		l.deliver(k, data, &its, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+		l.deliver(a, k, data, &its, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 	}
-	l.deliver(sockets[last], data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
-	l.chosen = false
+	l.deliver(a, sockets[last], data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 }
 
 // deliver hands one datagram to a socket: to the leader's own buffer if that is
 // who waits for it, else to the queue. good and full are the counters.
-func (l *lane) deliver(k *Endpoint, data []byte, in *Info, good, full counter.Kind) {
+func (l *lane) deliver(a *arrival, k *Endpoint, data []byte, in *Info, good, full counter.Kind) {
 	if st := k.state.Load(); st&(stateClosed|stateRecvExtras) != 0 {
 		if st&stateClosed != 0 {
 			l.count[counter.IPInDiscards]++
 			return
 		}
 		var keep bool
-		if k, data, keep = l.accept(k, data, in); !keep {
+		if k, data, keep = l.accept(a, k, data, in); !keep {
 			return
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 
 	"github.com/outband/outband/bpf"
-	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
 )
@@ -33,8 +32,7 @@ type lane struct {
 	counters     counter.Set
 	warmCounters counter.Set // what does not count: see warm.go
 	warming      bool
-	chosen       bool     // whom a datagram is for: SO_REUSEPORT's programs are not asked
-	steering     bpf.View // what such a program runs on
+	view         bpf.View // what a program of SO_REUSEPORT's runs on
 
 	// sink is where datagrams for sinkSocket go while nothing is queued.
 	sinkSocket *Endpoint
@@ -42,10 +40,10 @@ type lane struct {
 
 	pending *flush // what is to do once the lock is released
 
-	header   ipv4.Header // of the datagram at hand
-	metadata metadata    // what it was sent with, if it is our own
-	match    []*Endpoint // for datagrams to several sockets
-	taken    int64       // when the batch was taken, of CLOCK_MONOTONIC, if anybody wants to know
+	match   []*Endpoint // for datagrams to several sockets
+	arrival arrival     // of the datagram that a protocol other than UDP takes in
+	heard   link.Meta   // of a multicast of our own that is taken in
+	taken   int64       // when the batch was taken, of CLOCK_MONOTONIC, if anybody wants to know
 }
 
 func (l *lane) init(s *Stack) {
@@ -168,12 +166,8 @@ func (l *lane) pump() (more bool) {
 			continue
 		}
 		l.stampTaken()
-		if ifc.dev.Loopback {
-			l.inputOwn(ifc, l.batch[:n])
-		} else {
-			for i := range n {
-				l.input(ifc, &l.batch[i])
-			}
+		for i := range n {
+			l.input(ifc, &l.batch[i])
 		}
 		ifc.dev.Link.Release()
 		more = more || n == batchSize

@@ -3,7 +3,6 @@ package stack
 import (
 	"sync/atomic"
 
-	"github.com/outband/outband/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -119,14 +118,13 @@ func (k *Endpoint) sendBeside(tx *txbuf, p *path, o *outgoing, flags int) unix.E
 	return 0
 }
 
-// inputOwn is input for frames that come back by a loopback link.
-func (l *lane) inputOwn(ifc *Interface, frames []link.Frame) {
-	for i := range frames {
-		f := &frames[i]
-		l.metadata = metadata{priority: f.Priority, mark: f.Mark}
-		l.input(ifc, f)
+// metadata returns what a datagram of this stack's own was sent with, if it came over
+// loopback.
+func (a *arrival) metadata() metadata {
+	if !a.ifc.dev.Loopback {
+		return metadata{}
 	}
-	l.metadata = metadata{}
+	return metadata{priority: a.meta.Priority, mark: a.meta.Mark}
 }
 
 // extra returns the Info's Extra, which it makes if there is none.

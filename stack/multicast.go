@@ -155,8 +155,8 @@ func (l *lane) igmpInput(a *arrival, b []byte) {
 		return
 	}
 	alert := false
-	if len(l.header) > ipv4.MinHeaderLen {
-		set, _, c := ipv4.ParseOptions(l.header.Options())
+	if len(a.h) > ipv4.MinHeaderLen {
+		set, _, c := ipv4.ParseOptions(a.h.Options())
 		alert = c == ipv4.CauseNone && set.RouterAlert != 0
 	}
 	now := l.s.clock.Now()

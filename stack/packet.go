@@ -159,7 +159,8 @@ func (s *Stack) hearDatagram(p *path, b []byte) {
 	l := p.ifc.lane
 	l.begin()
 	l.stampTaken()
-	l.ipv4Input(p.ifc, b, &link.Meta{Type: kind, Checksum: link.ChecksumValid, WireLen: len(b)}, true)
+	l.heard = link.Meta{Type: kind, Checksum: link.ChecksumValid, WireLen: len(b)}
+	l.ipv4Input(p.ifc, b, &l.heard, true)
 	l.end()
 }
 

@@ -220,7 +220,7 @@ func (l *lane) rawInput(a *arrival, payload []byte) (taken bool) {
 		if len(payload) >= 4 {
 			in.ToPort = binary.BigEndian.Uint16(payload[2:]) // where all protocols with ports have it
 		}
-		l.deliver(k, datagram, &in, counter.RawInDatagrams, counter.RawRcvbufErrors)
+		l.deliver(a, k, datagram, &in, counter.RawInDatagrams, counter.RawRcvbufErrors)
 	}
 	return taken
 }

@@ -26,9 +26,9 @@ func (k *Endpoint) AttachReusePort(program []bpf.Instruction) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
-	p, e := k.s.newProgram(program)
-	if e != 0 {
-		return e
+	p, ok := bpf.New(program)
+	if !ok {
+		return unix.EINVAL
 	}
 	if k.proto == protocolNone {
 		return unix.EINVAL
@@ -40,7 +40,7 @@ func (k *Endpoint) AttachReusePort(program []bpf.Instruction) error {
 	}
 	k.s.lockLanes()
 	defer k.s.unlockLanes()
-	members, e := k.table().Attach(&k.binding, p)
+	members, e := k.table().Attach(&k.binding, p.Run)
 	for _, m := range members {
 		m.Owner.steeredLocked()
 	}
@@ -72,8 +72,8 @@ func (k *Endpoint) steeredLocked() {
 }
 
 // steer returns whom a datagram is for that was found to be for k.
-func (l *lane) steer(k *Endpoint, data []byte, in *Info) *Endpoint {
-	if l.chosen || !k.recvExtras.steered.Load() {
+func (l *lane) steer(a *arrival, k *Endpoint, data []byte, in *Info) *Endpoint {
+	if a.chosen || !k.recvExtras.steered.Load() {
 		return k
 	}
 	if !k.binding.Steered() { // not any more
@@ -81,20 +81,11 @@ func (l *lane) steer(k *Endpoint, data []byte, in *Info) *Endpoint {
 		k.markReceiveExtras()
 		return k
 	}
-	l.steering = bpf.View{Host: bpfHost{l.s}, Data: data, Network: l.header.Datagram(), Offset: -len(l.header) - udp.HeaderLen,
+	l.view = bpf.View{Host: laneHost{l}, Data: data, Network: a.h.Datagram(), Offset: -len(a.h) - udp.HeaderLen,
 		PacketType: uint8(in.Type), Interface: in.Interface, EtherType: unix.ETH_P_IP}
-	to := l.s.udp.Steer(&k.binding, data)
-	l.steering = bpf.View{}
+	to := l.s.udp.Steer(&k.binding, &l.view)
+	l.view = bpf.View{}
 	return to
-}
-
-// newProgram makes a program of instructions. It runs on what steer has laid out.
-func (s *Stack) newProgram(code []bpf.Instruction) (udp.Program, unix.Errno) {
-	p, ok := bpf.New(code)
-	if !ok {
-		return nil, unix.EINVAL
-	}
-	return func([]byte) uint32 { return p.Run(&s.lanes.first.steering) }, 0
 }
 
 // SetIncomingCPU has the socket preferred, among those that a datagram may be for,

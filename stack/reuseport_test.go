@@ -96,8 +96,8 @@ func TestProgramsSeeMoreThanThePayload(t *testing.T) {
 			t.Errorf("%s: member %d, want one of %v", tt.name, got, tt.want)
 		}
 	}
-	if _, e := newStack(t, Config{}).newProgram([]bpf.RawInstruction{{Op: 0xffff}}); e != unix.EINVAL {
-		t.Errorf("no program: %v", e)
+	if err := udpSocket(t, newStack(t, Config{}), "").AttachReusePort([]bpf.RawInstruction{{Op: 0xffff}}); err != unix.EINVAL {
+		t.Errorf("no program: %v", err)
 	}
 }
 

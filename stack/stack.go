@@ -56,7 +56,8 @@ type Stack struct {
 	memoryOnly    atomic.Bool // no link has a descriptor
 	tellOnce      atomic.Bool // a link beside the loopback has none
 
-	lanes lanes
+	lanes     lanes
+	protocols protocolTable
 	// What lanes share: to read it takes the lock of one of them, to change it those of all.
 	flows   groupFlows
 	udp     *udp.Table[*Endpoint]
@@ -164,6 +165,7 @@ func New(cfg Config) (*Stack, error) {
 	s.limiter = icmp.NewLimiter(cfg.ICMP, s.random)
 	s.flushes.New = func() any { return new(flush) }
 	s.lanes.init(s)
+	s.protocols.init()
 	s.sleepers.pool.New = s.newWaiter
 	s.timers.init(s.wakeSleepers)
 	s.reasmTimer = newTimer(s.lanes.first.reassemblyTimers)

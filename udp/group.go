@@ -3,6 +3,7 @@ package udp
 import (
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/bpf"
 	"github.com/outband/outband/ipv4"
 )
 
@@ -18,11 +19,11 @@ type group[T any] struct {
 
 // A Program chooses the member of an SO_REUSEPORT group that a datagram is for:
 // it returns the member's index, or a number beyond the last to leave it to the
-// hash. It sees the payload.
+// hash. It sees the payload, and what the view has beside it.
 //
 // Members are numbered from 0 in the order in which they were bound. When one
 // leaves, the last takes its number.
-type Program func(payload []byte) uint32
+type Program func(v *bpf.View) uint32
 
 func (g *group[T]) add(b *Binding[T]) {
 	b.group, b.index = g, int32(len(g.members))
@@ -174,9 +175,9 @@ func (b *Binding[T]) Steered() bool { return b.group != nil && b.group.program !
 // Steer returns whom a unicast datagram is for that Lookup chose b for: the
 // choice of the group's program, if there is one and it makes one, or else b's
 // owner. A connected binding keeps what its peer sends.
-func (t *Table[T]) Steer(b *Binding[T], payload []byte) T {
+func (t *Table[T]) Steer(b *Binding[T], v *bpf.View) T {
 	if g := b.group; g != nil && g.program != nil && b.ReusePort && !b.connected {
-		if i := g.program(payload); i < uint32(len(g.members)) {
+		if i := g.program(v); i < uint32(len(g.members)) {
 			return g.members[i].Owner
 		}
 	}

@@ -1,10 +1,11 @@
 package udp
 
 import (
-	"github.com/outband/outband/ipv4"
 	"math/rand/v2"
 	"testing"
 
+	"github.com/outband/outband/bpf"
+	"github.com/outband/outband/ipv4"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,7 +32,7 @@ func bindMember(t *testing.T, table *Table[int], owner int) *Binding[int] {
 }
 
 // firstByte is a program: the payload's first byte is the member's number.
-func firstByte(p []byte) uint32 { return uint32(p[0]) }
+func firstByte(v *bpf.View) uint32 { return uint32(v.Data[0]) }
 
 func TestProgramChoosesMember(t *testing.T) {
 	table, m := groupOf(t, 3)
@@ -41,7 +42,7 @@ func TestProgramChoosesMember(t *testing.T) {
 	steer := func(want ...int) {
 		t.Helper()
 		for i, w := range want {
-			if got := table.Steer(m[0], []byte{byte(i)}); got != w {
+			if got := table.Steer(m[0], &bpf.View{Data: []byte{byte(i)}}); got != w {
 				t.Errorf("member %d is %d, want %d", i, got, w)
 			}
 		}
@@ -55,7 +56,7 @@ func TestProgramChoosesMember(t *testing.T) {
 		t.Fatal(e)
 	}
 	steer(0, 11, 0)
-	if _, e := table.Attach(m[0], func([]byte) uint32 { return 1 }); e != 0 {
+	if _, e := table.Attach(m[0], func(*bpf.View) uint32 { return 1 }); e != 0 {
 		t.Fatal(e)
 	}
 	steer(11, 11)
@@ -85,7 +86,7 @@ func TestProgramBeforeBind(t *testing.T) {
 		t.Fatal(e)
 	}
 	b := bindMember(t, table, 2)
-	if !b.Steered() || table.Steer(a, []byte{1}) != 2 {
+	if !b.Steered() || table.Steer(a, &bpf.View{Data: []byte{1}}) != 2 {
 		t.Error("who joins is not chosen by the founder's program")
 	}
 	c := &Binding[int]{Owner: 3, Local: groupAddr, LocalPort: 7, ReusePort: true}
