@@ -147,6 +147,20 @@ func AppendReturnOptions(b []byte, h Header, set OptionSet) (options []byte, ok 
 	return b, true
 }
 
+// AppendReturnOptionsOf is [AppendReturnOptions] for a datagram of which only the
+// source and the options, received and stamped, are left. ok is false also if they
+// are not well-formed.
+func AppendReturnOptionsOf(b []byte, source Addr, received []byte) (options []byte, ok bool) {
+	var header [MaxHeaderLen]byte
+	copy(header[12:16], source[:])
+	n := MinHeaderLen + copy(header[MinHeaderLen:], received)
+	set, _, cause := ParseOptions(header[MinHeaderLen:n])
+	if cause != CauseNone {
+		return b, false
+	}
+	return AppendReturnOptions(b, header[:n], set)
+}
+
 // clearSlot clears the first n bytes of the slot of size bytes that the pointer
 // of an option points to, if there is one. It returns false if there is room for
 // a part of it only.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outband/outband/sockapi/internal/ancillary"
 	"github.com/outband/outband/sockapi/internal/cmsg"
 	"github.com/outband/outband/stack"
 	"golang.org/x/net/bpf"
@@ -145,7 +146,7 @@ func TestErrorQueue(t *testing.T) {
 		t.Errorf("name %v, flags %#x", m.Name, m.Flags)
 	}
 	c, _, ok := NextCmsg(m.Control[:m.ControlLen])
-	if !ok || c.Type != unix.IP_RECVERR || len(c.Data) != extendedErrLen {
+	if !ok || c.Type != unix.IP_RECVERR || len(c.Data) != ancillary.ExtendedErrLen {
 		t.Fatalf("control message %+v", c)
 	}
 	if errno := binary.NativeEndian.Uint32(c.Data); unix.Errno(errno) != unix.ECONNREFUSED {

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/sockapi/internal/ancillary"
 	"github.com/outband/outband/sockapi/internal/option"
 )
 
@@ -67,7 +68,7 @@ func TestTxTime(t *testing.T) {
 		t.Errorf("the error queue has %q from %v, flags %#x", frame, m.Name, m.Flags)
 	}
 	c, rest, ok := NextCmsg(m.Control[:m.ControlLen])
-	if !ok || len(rest) != 0 || c.Level != unix.SOL_IP || c.Type != unix.IP_RECVERR || len(c.Data) != extendedErrLen {
+	if !ok || len(rest) != 0 || c.Level != unix.SOL_IP || c.Type != unix.IP_RECVERR || len(c.Data) != ancillary.ExtendedErrLen {
 		t.Fatalf("control message %+v, and %d bytes more", c, len(rest))
 	}
 	told := uint64(binary.NativeEndian.Uint32(c.Data[12:]))<<32 | uint64(binary.NativeEndian.Uint32(c.Data[8:]))

@@ -5,8 +5,7 @@ import (
 	"math/bits"
 
 	"github.com/outband/outband/link"
-	"github.com/outband/outband/sockapi/internal/cmsg"
-	"github.com/outband/outband/sockapi/internal/option"
+	"github.com/outband/outband/sockapi/internal/ancillary"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -132,59 +131,9 @@ func (b *batch) fillFrame(s *stackSocket, i int, to *Sockaddr, iov [][]byte, con
 	}
 	o := &b.opts[i]
 	*o = stack.SendOptions{}
-	for len(control) >= cmsg.HeaderLen {
-		c, rest, ok := cmsg.Next(control)
-		if !ok {
-			return unix.EINVAL
-		}
-		if c.Level == unix.SOL_SOCKET {
-			if err := s.parseSocketControl(c, o); err != nil {
-				return err
-			}
-		}
-		control = rest
+	if err := ancillary.ParsePacket(&s.State, control, o); err != nil {
+		return err
 	}
 	out.Options = o
 	return nil
-}
-
-// auxdataLen is the length of struct tpacket_auxdata (linux/if_packet.h).
-const auxdataLen = 20
-
-// Bits of tp_status (linux/if_packet.h).
-const (
-	statusUser          = 1 << 0
-	statusCsumNotReady  = 1 << 3
-	statusVLANValid     = 1 << 4
-	statusVLANTPIDValid = 1 << 6
-	statusCsumValid     = 1 << 7
-)
-
-// packetControl stores the control messages for a frame.
-func (s *stackSocket) packetControl(w *cmsg.Writer, in *stack.Info, wants uint32) {
-	s.controlOf(w, in, wants&(option.WantTimes|option.WantTimestampNew|option.WantDrops|option.WantMark|option.WantPriority))
-	if wants&option.WantAuxdata == 0 {
-		return
-	}
-	l := in.Link()
-	status := uint32(statusUser)
-	switch {
-	case l.Checksum == link.ChecksumPartial:
-		status |= statusCsumNotReady
-	case l.Checksum == link.ChecksumValid && in.Type != link.Outgoing:
-		status |= statusCsumValid
-	}
-	var data [auxdataLen]byte
-	if l.VLAN {
-		status |= statusVLANValid | statusVLANTPIDValid
-		binary.NativeEndian.PutUint16(data[16:], l.VLANTCI)
-		binary.NativeEndian.PutUint16(data[18:], l.VLANTPID)
-	}
-	binary.NativeEndian.PutUint32(data[:], status)
-	binary.NativeEndian.PutUint32(data[4:], uint32(l.Len))
-	binary.NativeEndian.PutUint32(data[8:], uint32(in.Len))
-	if s.Typ == unix.SOCK_RAW {
-		binary.NativeEndian.PutUint16(data[14:], link.HeaderLen)
-	}
-	w.Put(unix.SOL_PACKET, unix.PACKET_AUXDATA, data[:])
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
+	"github.com/outband/outband/sockapi/internal/ancillary"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -93,8 +94,8 @@ func TestPacketAuxdata(t *testing.T) {
 		status    uint32
 		net       uint16
 	}{
-		{"raw", unix.SOCK_RAW, len(frame), statusUser | statusVLANValid | statusVLANTPIDValid | statusCsumValid, 14},
-		{"cooked", unix.SOCK_DGRAM, len(frame) - 14, statusUser | statusVLANValid | statusVLANTPIDValid | statusCsumValid, 0},
+		{"raw", unix.SOCK_RAW, len(frame), ancillary.StatusUser | ancillary.StatusVLANValid | ancillary.StatusVLANTPIDValid | ancillary.StatusCsumValid, 14},
+		{"cooked", unix.SOCK_DGRAM, len(frame) - 14, ancillary.StatusUser | ancillary.StatusVLANValid | ancillary.StatusVLANTPIDValid | ancillary.StatusCsumValid, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -114,7 +115,7 @@ func TestPacketAuxdata(t *testing.T) {
 				t.Errorf("from %v %+v", m.Name, m.Name)
 			}
 			c, _, ok := NextCmsg(m.Control[:m.ControlLen])
-			if !ok || c.Level != unix.SOL_PACKET || c.Type != unix.PACKET_AUXDATA || len(c.Data) != auxdataLen {
+			if !ok || c.Level != unix.SOL_PACKET || c.Type != unix.PACKET_AUXDATA || len(c.Data) != ancillary.AuxdataLen {
 				t.Fatalf("control %+v", c)
 			}
 			u, h := binary.NativeEndian.Uint32, binary.NativeEndian.Uint16

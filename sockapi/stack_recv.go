@@ -3,6 +3,7 @@ package sockapi
 import (
 	"time"
 
+	"github.com/outband/outband/sockapi/internal/ancillary"
 	"github.com/outband/outband/sockapi/internal/cmsg"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
@@ -90,7 +91,7 @@ func (s *stackSocket) received(in *stack.Message, control []byte, flags int) rec
 	s.stamp.received(&in.Info)
 	if s.Wants.Load() != 0 && in.Info.Interface != 0 {
 		w := cmsg.Writer{Buf: control}
-		s.control(&w, &in.Info)
+		ancillary.Put(&s.State, &w, &in.Info)
 		r.controlLen = w.N
 		r.flags |= w.Flags
 	}

@@ -1,6 +1,7 @@
 package sockapi
 
 import (
+	"github.com/outband/outband/sockapi/internal/ancillary"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -92,7 +93,7 @@ func (b *batch) fill(s *stackSocket, i int, to *Sockaddr, iov [][]byte, control 
 	if len(control) > 0 {
 		o := &b.opts[i]
 		*o = stack.SendOptions{}
-		if err := s.parseControl(control, o); err != nil {
+		if err := ancillary.Parse(&s.State, control, o); err != nil {
 			s.K.Autobind()
 			return 0, err
 		}
