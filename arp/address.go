@@ -52,7 +52,7 @@ func (t *Table) AddAddress(now int64, ip ipv4.Addr) Cause {
 		t.ownOrder = append(t.ownOrder, a)
 		t.Delete(ip)
 	}
-	if t.cfg.Probe {
+	if t.cfg.Probe && t.answering != AnswerNone {
 		t.startProbing(now, a)
 	} else {
 		a.phase = usable
@@ -93,6 +93,25 @@ func (t *Table) announceAll(now int64) {
 	}
 }
 
+// Answers says which of the host's addresses requests on the link are answered for, as
+// Linux' conf/*/arp_ignore does.
+type Answers uint8
+
+const (
+	AnswerAll  Answers = iota // all of the host's, on whatever interface (arp_ignore=0)
+	AnswerOwn                 // the table's own only (arp_ignore=1)
+	AnswerNone                // none (arp_ignore=8); own addresses are not probed for, announced or defended either
+)
+
+// SetAnswers changes which addresses requests are answered for: AnswerAll at first. Call
+// it before AddAddress. A request that is not answered changes no entry, as on Linux.
+func (t *Table) SetAnswers(a Answers) { t.answering = a }
+
+// ignores reports whether requests for an address of the host are not answered.
+func (t *Table) ignores(ip ipv4.Addr) bool {
+	return t.answering == AnswerNone || t.answering == AnswerOwn && !t.Usable(ip)
+}
+
 // startProbing begins to ask if another host has the address (RFC 5227 section 2.1.1).
 func (t *Table) startProbing(now int64, a *address) {
 	a.phase, a.left = probing, t.cfg.ProbeNum
@@ -107,7 +126,7 @@ func (t *Table) startProbing(now int64, a *address) {
 // startAnnouncing tells the link that the address is ours (RFC 5227 section 2.3).
 func (t *Table) startAnnouncing(now int64, a *address) {
 	t.disarmAddress(a)
-	if a.left = t.cfg.AnnounceNum; a.left > 0 {
+	if a.left = t.cfg.AnnounceNum; a.left > 0 && t.answering != AnswerNone {
 		t.announceNext(now, a)
 	}
 }
@@ -159,7 +178,9 @@ func (t *Table) conflict(now int64, a *address, mac [6]byte) {
 		}
 		a.defended, a.quiet = true, clock.After(now, int64(t.cfg.DefendInterval))
 		t.report(Conflict, a.ip, mac)
-		t.announce(a)
+		if t.answering != AnswerNone {
+			t.announce(a)
+		}
 	}
 }
 
@@ -192,9 +213,9 @@ func (t *Table) isElsewhere(ip ipv4.Addr) bool {
 	return t.host != nil && t.own[key(ip)] == nil && t.host.Local(ip)
 }
 
-// answersFor reports whether requests for ip are answered: for those of all
-// interfaces of the host, as on Linux with arp_ignore=0. Addresses belong to a host,
-// not to an interface (RFC 1122 section 3.3.4.2, "weak" model).
+// answersFor reports whether requests for ip are the host's to answer, if SetAnswers
+// leaves them to it: those of all its interfaces. Addresses belong to a host, not to an
+// interface (RFC 1122 section 3.3.4.2, "weak" model).
 func (t *Table) answersFor(ip ipv4.Addr) bool { return t.Usable(ip) || t.isElsewhere(ip) }
 
 // sourceFor returns the address that a request for target is sent from: src if it is

@@ -32,6 +32,7 @@ const (
 	CauseBadMAC     // the zero hardware address
 	CauseBadState   // not a state that can be set
 	CauseOwnAddress // the address, or a packet's sender, is ours, of whatever interface
+	CauseIgnored    // a request or a probe for an address of ours that SetAnswers says not to answer for
 	CauseBacklog    // an ARP packet was not sent: too many events wait to be fetched with Next
 
 	NumCauses // how many causes there are
@@ -42,7 +43,7 @@ var causeNames = [NumCauses]string{
 	"too short", "hardware type", "protocol type", "hardware address length", "protocol address length", "operation",
 	"for another host", "reflected", "sender is not frame source", "sender address",
 	"target address", "address conflict", "not for us", "unsolicited reply", "within lock time", "static entry",
-	"table full", "bad address", "bad hardware address", "bad state", "own address", "event backlog",
+	"table full", "bad address", "bad hardware address", "bad state", "own address", "ignored", "event backlog",
 }
 
 // String returns a few words for people.

@@ -64,6 +64,9 @@ func (t *Table) input(now int64, m Message, ethSrc [6]byte, direct bool) Cause {
 	// With an entry the host itself has asked this link for that address, by a socket
 	// that is bound to the device, and takes what it is told, as Linux does.
 	if m.Op() == OpRequest && t.answersFor(target) && !elsewhere {
+		if t.ignores(target) {
+			return CauseIgnored
+		}
 		// Linux makes an entry of the asker here, since it will want to talk. An
 		// attacker could then fill the table; the entry waits until it is needed.
 		if e := t.entries.get(sender); e != nil {
@@ -114,6 +117,9 @@ func (t *Table) probed(m Message, mac [6]byte) Cause {
 	}
 	if !t.answersFor(target) {
 		return CauseNotForUs
+	}
+	if t.ignores(target) {
+		return CauseIgnored
 	}
 	t.transmit(&t.stats.TxReplies, mac, OpReply, target, mac, ipv4.Addr{})
 	return CauseNone

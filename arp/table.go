@@ -33,6 +33,7 @@ type Table struct {
 	pending, pendingBytes int // datagrams in all queues, and what they count for
 	answers               answerQueues
 
+	answering Answers // SetAnswers
 	own       map[uint32]*address
 	ownOrder  []*address // as they were added
 	conflicts int        // conflicts of probed addresses since one was last ready

@@ -64,6 +64,10 @@ func (l *lane) echo(a *arrival, m icmp.Message) {
 		l.count[counter.ICMPInErrors]++
 		return
 	}
+	if a.ifc.policy.IgnoreEcho {
+		l.count[counter.EchoIgnored]++
+		return
+	}
 	options, ok := l.s.replyOptions(a)
 	if !ok {
 		return
@@ -76,6 +80,10 @@ func (l *lane) echo(a *arrival, m icmp.Message) {
 func (l *lane) timestamp(a *arrival, m icmp.Message) {
 	if a.kind != route.Unicast || len(m) < icmp.TimestampLen {
 		l.count[counter.ICMPInErrors]++
+		return
+	}
+	if a.ifc.policy.IgnoreTimestamp {
+		l.count[counter.TimestampIgnored]++
 		return
 	}
 	options, ok := l.s.replyOptions(a)
@@ -156,6 +164,10 @@ func (l *lane) sendErrorAbout(a *arrival, kind icmpKind, rest uint32, datagram [
 		t.ICMPType = quoted[0]
 	}
 	if l.warming || icmp.MayAnswer(t) != icmp.CauseNone {
+		return
+	}
+	if c, ignored := a.ifc.policy.ignores(kind); ignored {
+		l.count[c]++
 		return
 	}
 	if !a.ifc.dev.Loopback && !l.s.limiter.Allow(l.s.clock.Now(), t.Src, kind.typ) {

@@ -27,6 +27,8 @@ type InterfaceConfig struct {
 	// both answer, or with a claim the host receives nothing. Otherwise AddAddress
 	// refuses them, and one that the host gets later is given up (AddressSuspended).
 	ShareAddresses bool
+	// Policy is what the stack answers and reports there; the zero value is all.
+	Policy Policy
 }
 
 // An Interface is a link with addresses and neighbours.
@@ -34,6 +36,7 @@ type Interface struct {
 	s       *Stack
 	lane    *lane // that takes its frames in
 	dev     route.Device
+	policy  Policy
 	queue   *txQueue     // that all may use
 	sharers atomic.Int32 // how many sockets do
 
@@ -127,10 +130,12 @@ func (s *Stack) configureLocked(change func(n *route.Network) error) error {
 // EEXIST: another interface has the index. Errors that wrap EADDRINUSE or EPERM: the
 // stack's addresses cannot be had on the link's host, as for AddAddress.
 func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
-	i := &Interface{s: s, lane: &s.lanes.first}
-	i.dev.Init(l, route.DeviceConfig{Probes: cfg.ARP.Probe, Shares: cfg.ShareAddresses}, i)
+	i := &Interface{s: s, lane: &s.lanes.first, policy: cfg.Policy}
+	i.dev.Init(l, route.DeviceConfig{Probes: cfg.ARP.Probe && cfg.Policy.ARP != arp.AnswerNone,
+		Shares: cfg.ShareAddresses, KeepsHost: cfg.Policy.KeepHost}, i)
 	i.queue = newTxQueue(i)
 	i.neigh = arp.New(cfg.ARP, i.dev.Info().HardwareAddr, s.random)
+	i.neigh.SetAnswers(cfg.Policy.ARP)
 	i.neighTimer = newTimer(i.neighTimers)
 	i.flushed.L = &i.neighMu
 	if cfg.IGMP == (igmp.Config{}) {

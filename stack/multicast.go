@@ -104,7 +104,11 @@ func (i *Interface) renewGroups() { i.s.timers.set(i.groups.timer, i.s.clock.Now
 func (i *Interface) afterGroups() {
 	h := i.groups.host
 	for t, ok := h.Next(i.groups.buf); ok; t, ok = h.Next(i.groups.buf) {
-		if !i.dev.Loopback { // nobody would hear it
+		switch {
+		case i.dev.Loopback: // nobody would hear it
+		case i.policy.IgnoreGroups:
+			i.lane.count[counter.GroupsIgnored]++
+		default:
 			i.sendIGMP(&t)
 		}
 	}

@@ -92,6 +92,12 @@ const (
 	ARPIn
 	ARPOut
 	ARPConflicts
+	EchoIgnored
+	TimestampIgnored
+	PortIgnored
+	ProtocolIgnored
+	BrokenIgnored
+	GroupsIgnored
 	EventsLost
 	ErrorsLost
 	ReceiveMemoryFull
@@ -187,6 +193,12 @@ var Names = [Num]string{
 	ARPIn:                  "OutbandArpIn",
 	ARPOut:                 "OutbandArpOut",
 	ARPConflicts:           "OutbandArpConflicts",
+	EchoIgnored:            "OutbandEchoIgnored",
+	TimestampIgnored:       "OutbandTimestampIgnored",
+	PortIgnored:            "OutbandPortIgnored",
+	ProtocolIgnored:        "OutbandProtocolIgnored",
+	BrokenIgnored:          "OutbandBrokenIgnored",
+	GroupsIgnored:          "OutbandGroupsIgnored",
 	EventsLost:             "OutbandEventsLost",
 	ErrorsLost:             "OutbandErrorQueueFull",
 	ReceiveMemoryFull:      "OutbandReceiveMemoryFull",

@@ -12,9 +12,10 @@ import (
 // to it and not to a device, so each is reserved and claimed on every link. All here is
 // configuration: whoever calls it holds what guards that.
 
-// Claimer returns the device's link as a link.Claimer, nil if there is none to ask.
+// Claimer returns the device's link as a link.Claimer, nil if there is none to ask, or
+// nothing to ask it.
 func (d *Device) Claimer() link.Claimer {
-	if d.Loopback {
+	if d.Loopback || d.keepsHost {
 		return nil
 	}
 	return link.ClaimerOf(d.Link)

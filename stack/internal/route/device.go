@@ -34,6 +34,7 @@ type Device struct {
 
 	probes    bool  // addresses are probed for before use
 	shares    bool  // addresses may be others' too
+	keepsHost bool  // the host goes on receiving what is for the addresses
 	unclaimed error // why the host answers for us; guarded by what guards the configuration
 }
 
@@ -43,13 +44,15 @@ type DeviceConfig struct {
 	Probes bool
 	// Shares lets it have addresses that its host has too.
 	Shares bool
+	// KeepsHost asks nothing of a link.Claimer.
+	KeepsHost bool
 }
 
 // Init makes d the device of a link. It gets its index when it is added to a network.
 func (d *Device) Init(l link.Link, cfg DeviceConfig, owner any) {
 	info := l.Info()
 	d.Link, d.losses, d.Loopback, d.Owner = l, link.LossTellerOf(l), info.Caps&link.CapLoopback != 0, owner
-	d.probes, d.shares = cfg.Probes, cfg.Shares
+	d.probes, d.shares, d.keepsHost = cfg.Probes, cfg.Shares, cfg.KeepsHost
 	d.info.Store(&info)
 }
 
