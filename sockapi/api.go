@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/sockapi/internal/epoll"
 	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
@@ -22,21 +23,16 @@ const (
 
 // An API opens sockets of one stack.
 type API struct {
-	st   *stack.Stack
-	msgs sync.Pool // of *batch
-	// nestMu is held while Epolls change how they are inside one another.
-	nestMu sync.Mutex
+	st     *stack.Stack
+	msgs   sync.Pool // of *batch
 	polls  sync.Pool // of *pollCall
-	open   openEpolls
+	epolls *epoll.Group
 }
 
 // New returns the sockets of st.
 func New(st *stack.Stack) *API {
-	a := &API{st: st}
+	a := &API{st: st, epolls: epoll.NewGroup(st)} // in-band sockets need no stack
 	a.msgs.New = func() any { return new(batch) }
-	if st != nil { // in-band sockets need none
-		st.OnClose(a.open.closeAll)
-	}
 	return a
 }
 

@@ -3,6 +3,7 @@ package sockapi
 import (
 	"time"
 
+	"github.com/outband/outband/sockapi/internal/epoll"
 	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
 	"golang.org/x/net/bpf"
@@ -86,7 +87,7 @@ type control interface {
 // readiness is how a backend is waited for.
 type readiness interface {
 	pollFD() (int, error)
-	epollCtl(e *Epoll, op int, ev EpollEvent) error
+	epollCtl(e *epoll.Set, op int, ev epoll.Event) error
 
 	// holdFD returns the descriptor that poll(2) is to be asked about, which stays
 	// the socket's until releaseFD; -1: there is none, and events and watch tell.

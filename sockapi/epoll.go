@@ -1,13 +1,10 @@
 package sockapi
 
 import (
-	"maps"
-	"slices"
-	"sync"
-	"sync/atomic"
+	"time"
+	"unsafe"
 
-	"github.com/outband/outband/stack"
-	"golang.org/x/sys/unix"
+	"github.com/outband/outband/sockapi/internal/epoll"
 )
 
 // An EpollEvent is what an [Epoll] is asked for, and what it reports (struct
@@ -23,74 +20,17 @@ type EpollEvent struct {
 // An Epoll watches any number of sockets, kernel descriptors and other Epolls
 // (epoll(7)). What Wait costs depends on how many are ready, not on how many are
 // watched. Who waits drives the stack's links, as a receiver does.
-//
-// # How it works
-//
-// As in Linux. Each watched thing has an item. An event puts its item on the
-// ready list, unless it is there, and wakes one who waits. Wait takes items from
-// the list and asks each what holds now: nothing, and the item leaves the list;
-// something, and it is reported, and is put at the list's end again if it is
-// level-triggered. So an edge is whatever calls notify.
-//
-// Kernel descriptors are in an epoll of the kernel's, which is opened for the
-// first of them. Who waits sleeps on it too.
-//
-// # Locks
-//
-// In this order: the API's nestMu, ctl of an outer Epoll, ctl of an inner one, a
-// socket's list of watches or an inner Epoll's parents, and then the ready list's,
-// the descriptor's and the list of polls.
-type Epoll struct {
-	api    *API
-	waiter *stack.Waiter
-	ready  readyList
-	calls  callCount
-
-	// ctl guards what is watched, and makes collectors take turns.
-	ctl     sync.Mutex
-	sockets map[*stackSocket]*epollItem
-	inner   map[*Epoll]*epollItem
-	kernel  kernelEpoll
-
-	parents parents
-	fd      epollFD
-	polls   pollers
-}
-
-// An epollItem is one watched socket or Epoll.
-type epollItem struct {
-	e      *Epoll
-	socket *stackSocket // or
-	inner  *Epoll
-	watch  stack.Watch
-	// events are what is asked for, with epollPrivate; changed with ctl held.
-	events atomic.Uint32
-	data   uint64 // guarded by ctl
-	gone   bool   // it is watched no more; guarded by ctl
-	id     uint64 // among the nested: see kernelEpoll
-
-	listed     atomic.Bool // on the ready list, whose lock guards:
-	next, prev *epollItem
-}
-
-// epollPrivate are the bits of events that are no events (EP_PRIVATE_BITS).
-const epollPrivate = unix.EPOLLET | unix.EPOLLONESHOT | unix.EPOLLEXCLUSIVE | unix.EPOLLWAKEUP
-
-// epollExclusiveOK is what may be asked for with EPOLLEXCLUSIVE.
-const epollExclusiveOK = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLERR | unix.EPOLLHUP |
-	unix.EPOLLWAKEUP | unix.EPOLLET | unix.EPOLLEXCLUSIVE
+type Epoll struct{ set *epoll.Set }
 
 // EpollCreate opens an Epoll (epoll_create1(2)). Close gives back what it
 // takes, which is nothing of the kernel's while no kernel descriptor is in it. The
 // stack's Close closes it too. ENETDOWN: the stack is closed.
 func (a *API) EpollCreate() (*Epoll, error) {
-	e := &Epoll{api: a, sockets: make(map[*stackSocket]*epollItem)}
-	e.kernel.init()
-	if a.st.Closed() {
-		return nil, unix.ENETDOWN
+	set, err := a.epolls.New()
+	if err != nil {
+		return nil, err
 	}
-	e.waiter = a.st.NewWaiter(func() bool { return e.ready.n.Load() > 0 || e.calls.closed() })
-	return e, nil
+	return &Epoll{set}, nil
 }
 
 // Ctl adds, changes or removes a socket (unix.EPOLL_CTL_ADD, _MOD and _DEL of
@@ -101,280 +41,47 @@ func (a *API) EpollCreate() (*Epoll, error) {
 // is not, in it. EINVAL: an unknown op, or EPOLLEXCLUSIVE where it may not be.
 // EXDEV: a socket of another stack.
 func (e *Epoll) Ctl(op int, s *Socket, ev EpollEvent) error {
-	return s.epollCtl(e, op, ev)
+	return s.epollCtl(e.set, op, epoll.Event(ev))
 }
 
-func (s *stackSocket) epollCtl(e *Epoll, op int, ev EpollEvent) error {
-	if s.K.Closed() || e.closed() {
-		return unix.EBADF
-	}
-	if s.api.st != e.api.st {
-		return unix.EXDEV
-	}
-	if !exclusiveAllowed(op, ev.Events) {
-		return unix.EINVAL
-	}
-	defer e.settle()
-	e.ctl.Lock()
-	defer e.ctl.Unlock()
-	if e.calls.closed() {
-		return unix.EBADF
-	}
-	it := e.sockets[s]
-	if err := mayCtl(op, it); err != nil {
-		return err
-	}
-	switch op {
-	case unix.EPOLL_CTL_ADD:
-		return e.addSocketLocked(s, ev)
-	case unix.EPOLL_CTL_MOD:
-		return e.modifyLocked(it, ev)
-	default:
-		s.K.Unwatch(&it.watch)
-		e.removeLocked(it)
-		return nil
-	}
+// CtlFd adds, changes or removes a descriptor of the kernel's: a socket, a pipe,
+// a timerfd. The kernel's own epoll watches it, so that events, flags and errors
+// are epoll_ctl(2)'s: EPERM is a file that cannot be watched.
+func (e *Epoll) CtlFd(op, fd int, ev EpollEvent) error { return e.set.CtlFd(op, fd, epoll.Event(ev)) }
+
+// CtlEpoll adds, changes or removes another Epoll, which is readable while
+// something in it is ready. Errors are those of Ctl, and ELOOP: e would be
+// inside itself, or more than 5 would be inside one another; EINVAL also for e
+// itself and for EPOLLEXCLUSIVE.
+func (e *Epoll) CtlEpoll(op int, inner *Epoll, ev EpollEvent) error {
+	return e.set.CtlEpoll(op, inner.set, epoll.Event(ev))
 }
 
-// exclusiveAllowed reports whether EPOLLEXCLUSIVE, if it is asked for, may be.
-func exclusiveAllowed(op int, events uint32) bool {
-	return events&unix.EPOLLEXCLUSIVE == 0 ||
-		op == unix.EPOLL_CTL_DEL || op == unix.EPOLL_CTL_ADD && events&^epollExclusiveOK == 0
+// Wait waits until something that is watched is ready, and stores up to
+// len(events) events (epoll_wait(2)). It returns how many: 0 if there was
+// nothing when the time-out had passed. A negative time-out waits without end, 0
+// not at all. EINVAL: no room for events. EBADF: the Epoll is closed. Hot: no
+// allocation.
+func (e *Epoll) Wait(events []EpollEvent, timeout time.Duration) (int, error) {
+	// The types differ in name only, and can be converted, but slices of them cannot.
+	same := unsafe.Slice((*epoll.Event)(unsafe.Pointer(unsafe.SliceData(events))), len(events))
+	return e.set.Wait(same, timeout)
 }
 
-// mayCtl returns what is wrong with op for it, the item if there is one.
-func mayCtl(op int, it *epollItem) error {
-	switch op {
-	case unix.EPOLL_CTL_ADD:
-		if it != nil {
-			return unix.EEXIST
-		}
-	case unix.EPOLL_CTL_MOD, unix.EPOLL_CTL_DEL:
-		if it == nil {
-			return unix.ENOENT
-		}
-	default:
-		return unix.EINVAL
-	}
-	return nil
-}
+// SetSpin sets how long Wait looks for events before it sleeps: a duration, or
+// one of stack.SpinAdaptive (the default), stack.SpinNever and stack.SpinAlways.
+func (e *Epoll) SetSpin(d time.Duration) { e.set.SetSpin(d) }
 
-// asked returns what an item asks for: errors and hang-ups always.
-func asked(events uint32) uint32 { return events&^unix.EPOLLWAKEUP | unix.EPOLLERR | unix.EPOLLHUP }
-
-func (e *Epoll) addSocketLocked(s *stackSocket, ev EpollEvent) error {
-	it := &epollItem{e: e, socket: s, data: ev.Data}
-	it.events.Store(asked(ev.Events))
-	it.watch.Exclusive = ev.Events&unix.EPOLLEXCLUSIVE != 0
-	it.watch.Notify = it.notify
-	it.watch.Closed = it.closed
-	e.sockets[s] = it
-	if e.fd.on.Load() {
-		s.tellTaken(it, e.settle)
-	}
-	if err := s.K.Watch(&it.watch); err != nil {
-		e.removeLocked(it)
-		return err
-	}
-	it.checkLocked()
-	return nil
-}
-
-func (e *Epoll) modifyLocked(it *epollItem, ev EpollEvent) error {
-	if it.events.Load()&unix.EPOLLEXCLUSIVE != 0 {
-		return unix.EINVAL
-	}
-	it.events.Store(asked(ev.Events))
-	it.data = ev.Data
-	it.checkLocked()
-	return nil
-}
-
-// removeLocked forgets an item that nobody notifies any more.
-func (e *Epoll) removeLocked(it *epollItem) {
-	e.ready.remove(it)
-	it.gone = true
-	if it.inner != nil {
-		if e.inner[it.inner] == it {
-			delete(e.inner, it.inner)
-		}
-	} else if e.sockets[it.socket] == it {
-		delete(e.sockets, it.socket)
-		if e.fd.on.Load() {
-			it.socket.tellTaken(it, nil)
-		}
-	}
-}
-
-// closed is called when the item's socket or Epoll is.
-func (it *epollItem) closed() {
-	it.e.ctl.Lock()
-	it.e.removeLocked(it)
-	it.e.ctl.Unlock()
-	it.e.settle()
-}
-
-// checkLocked puts the item on the ready list if something that it asks for
-// holds. As in Linux that is no news if it is there.
-func (it *epollItem) checkLocked() {
-	if it.poll() != 0 && !it.listed.Load() {
-		it.e.list(it)
-	}
-}
-
-// poll returns what the item asks for and holds now.
-func (it *epollItem) poll() uint32 {
-	want := it.events.Load() &^ epollPrivate
-	switch {
-	case want == 0 || it.gone: // EPOLLONESHOT: it was reported
-		return 0
-	case it.inner != nil:
-		if !it.inner.readable() {
-			return 0
-		}
-		return want & stack.EventsIn
-	default:
-		return want & it.socket.K.EventsOf(want)
-	}
-}
-
-// notify is told of events of the item's socket or Epoll. It reports whether
-// that made somebody run who waits.
-func (it *epollItem) notify(events uint32) bool {
-	want := it.events.Load()
-	if want&^epollPrivate == 0 || want&events == 0 {
-		return false
-	}
-	return it.e.list(it)
-}
-
-// list puts an item on the ready list, and wakes one who waits. It reports
-// whether there is anybody.
-func (e *Epoll) list(it *epollItem) bool {
-	e.ready.add(it)
-	if e.fd.on.Load() {
-		e.fd.mark()
-	}
-	woken := e.waiter.Wake()
-	e.parents.tell()
-	e.polls.tell()
-	return woken || e.calls.any()
-}
-
-// closed reports whether the Epoll, or its stack, is closed.
-func (e *Epoll) closed() bool { return e.calls.closed() || e.api.st.Closed() }
+// PollFD returns a descriptor of the kernel's that is readable while Wait would
+// return at once, for programs with an event loop of their own, and to put this
+// Epoll into an epoll of the kernel's. It stays the Epoll's: watch it, do not read
+// it or close it; Close closes it. It may stay readable after an inner Epoll
+// has become idle, until a Wait that returns nothing.
+//
+// Only an Epoll that was asked for one has it, and pays for it: a system call
+// whenever that changes. EMFILE, ENFILE: there is no descriptor left. EBADF: the
+// Epoll is closed.
+func (e *Epoll) PollFD() (int, error) { return e.set.PollFD() }
 
 // Close ends the Epoll. Who is in Wait gets EBADF.
-func (e *Epoll) Close() error {
-	if !e.calls.close() {
-		return unix.EBADF
-	}
-	e.waiter.WakeAll()
-	e.api.open.remove(e)
-	e.api.nestMu.Lock()
-	e.parents.leave()
-	e.ctl.Lock()
-	e.closeFDLocked()
-	for s, it := range e.sockets {
-		s.K.Unwatch(&it.watch)
-		e.ready.remove(it)
-	}
-	for _, it := range e.inner {
-		e.unnestLocked(it)
-	}
-	clear(e.sockets)
-	e.ctl.Unlock()
-	e.api.nestMu.Unlock()
-	e.polls.tell()
-	if e.calls.leave() {
-		e.free()
-	}
-	return nil
-}
-
-// openEpolls are the Epolls of an API that have descriptors of the kernel's, for
-// the stack's Close to give those back.
-type openEpolls struct {
-	mu   sync.Mutex // a leaf
-	all  map[*Epoll]struct{}
-	over bool // no more: the stack is closed
-}
-
-// add has an Epoll closed with the stack, or returns false if that is closed.
-func (o *openEpolls) add(e *Epoll) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.over {
-		return false
-	}
-	if o.all == nil {
-		o.all = make(map[*Epoll]struct{})
-	}
-	o.all[e] = struct{}{}
-	return true
-}
-
-func (o *openEpolls) remove(e *Epoll) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	delete(o.all, e)
-}
-
-// closeAll closes them.
-func (o *openEpolls) closeAll() {
-	o.mu.Lock()
-	o.over = true
-	all := slices.Collect(maps.Keys(o.all))
-	o.mu.Unlock()
-	for _, e := range all {
-		_ = e.Close() // or somebody else has
-	}
-}
-
-// free gives the descriptors back, when the last call has left.
-func (e *Epoll) free() {
-	e.ctl.Lock()
-	e.kernel.close()
-	e.ctl.Unlock()
-	e.waiter.Close()
-}
-
-// callCount counts the calls that are in an Epoll, which is freed by the last
-// that leaves it once it is closed. The Epoll itself counts for one.
-type callCount struct{ n atomic.Int64 }
-
-const epollClosed = 1 << 62
-
-// enter begins a call: false, if the Epoll is closed.
-func (c *callCount) enter() bool {
-	for {
-		n := c.n.Load()
-		if n >= epollClosed {
-			return false
-		}
-		if c.n.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
-// leave ends a call: true, if it was the last of a closed Epoll.
-func (c *callCount) leave() bool { return c.n.Add(-1) == epollClosed }
-
-// close marks the Epoll closed, and enters for its caller.
-func (c *callCount) close() bool {
-	for {
-		n := c.n.Load()
-		if n >= epollClosed {
-			return false
-		}
-		if c.n.CompareAndSwap(n, n+epollClosed+1) {
-			return true
-		}
-	}
-}
-
-func (c *callCount) closed() bool { return c.n.Load() >= epollClosed }
-
-// any reports whether somebody is in Wait.
-func (c *callCount) any() bool { return c.n.Load()&(epollClosed-1) > 0 }
+func (e *Epoll) Close() error { return e.set.Close() }

@@ -185,12 +185,12 @@ func TestPollEpollWaits(t *testing.T) {
 					t.Errorf("Poll: %d %v %#x", n, err, fds[0].Revents)
 				}
 			})
-			for w.e.polls.n.Load() == 0 {
+			for pollsOf(w.e) == 0 {
 				time.Sleep(100 * time.Microsecond)
 			}
 			tt.happen(w)
 			wg.Wait()
-			if w.e.polls.n.Load() != 0 {
+			if pollsOf(w.e) != 0 {
 				t.Error("the call is still told")
 			}
 		})

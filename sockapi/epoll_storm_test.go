@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/sockapi/internal/epoll"
 )
 
 // stormFor is how long storms last: in CI long enough to find what has been found.
@@ -55,7 +57,9 @@ func TestEpollNestStorm(t *testing.T) {
 	end := time.Now().Add(*stormFor)
 	var events [8]func(r *rand.Rand)
 	any := func(r *rand.Rand) *Epoll { return es[r.IntN(epolls)].Load() }
-	event := func(r *rand.Rand) EpollEvent { return EpollEvent{unix.EPOLLIN | flags[r.IntN(4)], r.Uint64()} }
+	event := func(r *rand.Rand) EpollEvent {
+		return EpollEvent{unix.EPOLLIN | flags[r.IntN(4)], r.Uint64()}
+	}
 	events = [...]func(r *rand.Rand){
 		func(r *rand.Rand) { any(r).CtlEpoll(ops[r.IntN(4)], any(r), event(r)) },
 		func(r *rand.Rand) { any(r).CtlEpoll(ops[r.IntN(4)], any(r), event(r)) },
@@ -70,7 +74,9 @@ func TestEpollNestStorm(t *testing.T) {
 				s.Recv(make([]byte, 4), 0)
 			}
 		},
-		func(r *rand.Rand) { any(r).Wait(make([]EpollEvent, 4), time.Duration(r.IntN(50))*time.Microsecond) },
+		func(r *rand.Rand) {
+			any(r).Wait(make([]EpollEvent, 4), time.Duration(r.IntN(50))*time.Microsecond)
+		},
 		func(r *rand.Rand) {
 			a.Poll([]PollFd{{Epoll: any(r), Events: unix.POLLIN}}, time.Duration(r.IntN(50))*time.Microsecond)
 		},
@@ -141,10 +147,10 @@ func TestEpollNestAsLinux(t *testing.T) {
 		what := "CtlEpoll"
 		switch c := r.IntN(20); {
 		case c < 9:
-			got, want = ours[i].CtlEpoll(op, ours[j], ev), unix.EpollCtl(linux[i], op, linux[j], kernelEvent(ev))
+			got, want = ours[i].CtlEpoll(op, ours[j], ev), unix.EpollCtl(linux[i], op, linux[j], epoll.KernelEvent(epoll.Event(ev)))
 		case c < 11: // a socket of each kind in ours, the kernel's in both
 			what = "Ctl"
-			got, want = ours[i].Ctl(op, s, ev), unix.EpollCtl(linux[i], op, fd, kernelEvent(ev))
+			got, want = ours[i].Ctl(op, s, ev), unix.EpollCtl(linux[i], op, fd, epoll.KernelEvent(epoll.Event(ev)))
 		case c == 11 && n%3 == 0:
 			what = "Close"
 			ours[i].Close()
@@ -163,10 +169,10 @@ func TestEpollNestAsLinux(t *testing.T) {
 			var a [epolls]EpollEvent
 			var b [epolls]unix.EpollEvent
 			x, _ := ours[i].Wait(a[:], 0)
-			y := epollNow(linux[i], b[:])
+			y := epoll.EpollNow(linux[i], b[:])
 			if x != y {
 				for e := range y {
-					t.Logf("Linux: %+v", userEvent(&b[e]))
+					t.Logf("Linux: %+v", epoll.UserEvent(&b[e]))
 				}
 				t.Fatalf("seed %d, step %d: Wait of %d returns %+v, Linux %d", seed, n, i, a[:x], y)
 			}

@@ -131,10 +131,8 @@ func TestEpollStirred(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	current.Load().Close()
-	e.ctl.Lock()
-	defer e.ctl.Unlock()
-	if len(e.sockets) != 0 || e.ready.n.Load() != 0 {
-		t.Errorf("%d items, %d listed, though all sockets are closed", len(e.sockets), e.ready.n.Load())
+	if sockets, listed, _, _ := e.set.State(); sockets != 0 || listed != 0 {
+		t.Errorf("%d items, %d listed, though all sockets are closed", sockets, listed)
 	}
 }
 

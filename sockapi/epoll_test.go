@@ -201,7 +201,7 @@ func TestEpollWakesSleepers(t *testing.T) {
 					e.Wait(ev[:], 10*time.Second)
 					got <- ev[0]
 				}()
-				for e.waiter.Waiting() == 0 {
+				for sleepersOf(e) == 0 {
 					runtime.Gosched()
 				}
 				step.do()
@@ -259,7 +259,7 @@ func TestEpollExclusive(t *testing.T) {
 		})
 	}
 	for _, e := range es {
-		for e.waiter.Waiting() == 0 {
+		for sleepersOf(e) == 0 {
 			runtime.Gosched()
 		}
 	}
@@ -292,7 +292,7 @@ func TestEpollCloseWakes(t *testing.T) {
 				done <- err
 			}()
 		}
-		for e.waiter.Waiting() < n {
+		for sleepersOf(e) < n {
 			runtime.Gosched()
 		}
 		e.Close()
@@ -301,8 +301,8 @@ func TestEpollCloseWakes(t *testing.T) {
 				t.Fatalf("Wait: %v", err)
 			}
 		}
-		if fd := e.kernel.fds.Load(); fd >= 0 {
-			t.Fatalf("descriptor %d is left", fd)
+		if fds := e.set.Descriptors(); len(fds) > 0 {
+			t.Fatalf("descriptors %d are left", fds)
 		}
 	}
 }

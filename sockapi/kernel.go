@@ -3,6 +3,7 @@ package sockapi
 import (
 	"unsafe"
 
+	"github.com/outband/outband/sockapi/internal/epoll"
 	"github.com/outband/outband/sockapi/internal/kernel"
 	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
@@ -159,7 +160,7 @@ func (s *kernelSocket) pollFD() (int, error) {
 	return s.k.FD(), nil
 }
 
-func (s *kernelSocket) epollCtl(e *Epoll, op int, ev EpollEvent) error {
+func (s *kernelSocket) epollCtl(e *epoll.Set, op int, ev epoll.Event) error {
 	fd, err := s.holdFD()
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/sockapi/internal/epoll"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -113,7 +114,7 @@ func (c *pollCall) free() {
 // look stores what holds now, and returns of how many entries.
 func (c *pollCall) look(fds []PollFd) int {
 	c.gather(fds)
-	if len(c.kernel) > 0 && pollNow(c.kernel) > 0 {
+	if len(c.kernel) > 0 && epoll.PollNow(c.kernel) > 0 {
 		for i := range c.kernel {
 			fds[c.where[i]].Revents = c.kernel[i].Revents
 		}
@@ -123,7 +124,7 @@ func (c *pollCall) look(fds []PollFd) int {
 	for i := range fds {
 		f := &fds[i]
 		if f.Socket == nil && f.Epoll != nil {
-			f.Revents = f.Epoll.poll() & (f.Events | pollAlways)
+			f.Revents = f.Epoll.set.PollEvents() & (f.Events | pollAlways)
 		}
 		if f.Revents != 0 {
 			n++
@@ -174,7 +175,7 @@ func (c *pollCall) watch(fds []PollFd) error {
 	for i := range fds {
 		s := fds[i].Socket
 		if e := fds[i].Epoll; s == nil && e != nil {
-			e.polls.add(c)
+			e.set.AddPoller(c)
 			c.epolls = append(c.epolls, e)
 		}
 		if s == nil {
@@ -204,13 +205,13 @@ func (c *pollCall) watch(fds []PollFd) error {
 // which may come later.
 func (c *pollCall) watchKernel() error {
 	for _, e := range c.epolls {
-		for _, fd := range e.kernel.descriptors() {
+		for _, fd := range e.set.Descriptors() {
 			if c.epfd < 0 {
 				if err := c.openKernel(); err != nil {
 					return err
 				}
 			}
-			if err := addReadable(c.epfd, fd); err != nil && err != unix.EBADF { // it is being closed
+			if err := epoll.AddReadable(c.epfd, fd); err != nil && err != unix.EBADF { // it is being closed
 				return err
 			}
 		}
@@ -226,13 +227,13 @@ func (c *pollCall) makeRoom(fds []PollFd) {
 	c.watches = make([]pollWatch, len(fds))
 	for i := range c.watches {
 		w := &c.watches[i].watch
-		w.Notify = func(uint32) bool { return c.fire() }
-		w.Closed = func() { c.fire() }
+		w.Notify = func(uint32) bool { return c.Fire() }
+		w.Closed = func() { c.Fire() }
 	}
 }
 
-// fire ends the wait: the caller looks again.
-func (c *pollCall) fire() bool {
+// Fire ends the wait: the caller looks again.
+func (c *pollCall) Fire() bool {
 	c.fired.Store(true)
 	return c.waiter.Wake()
 }
@@ -246,7 +247,7 @@ func (c *pollCall) unwatch() {
 	}
 	c.watched = 0
 	for _, e := range c.epolls {
-		e.polls.remove(c)
+		e.set.RemovePoller(c)
 	}
 	clear(c.epolls)
 	c.epolls = c.epolls[:0]
@@ -290,7 +291,7 @@ func (c *pollCall) openKernel() error {
 		}
 	}
 	c.waiter.SetSources([]link.Pollable{link.Descriptor(epfd)}, func() bool {
-		return pollNow([]unix.PollFd{{Fd: int32(epfd), Events: unix.POLLIN}}) > 0
+		return epoll.PollNow([]unix.PollFd{{Fd: int32(epfd), Events: unix.POLLIN}}) > 0
 	})
 	return nil
 }

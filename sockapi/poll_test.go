@@ -13,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/sockapi/internal/epoll"
 )
 
 // bothKinds runs a script in-band and out-of-band, and compares what it notes.
@@ -160,7 +162,7 @@ func TestPollAllocs(t *testing.T) {
 
 // readableFD asks the kernel.
 func readableFD(fd int) bool {
-	return pollNow([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}) == 1
+	return epoll.PollNow([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}) == 1
 }
 
 func TestPollFD(t *testing.T) {

@@ -49,7 +49,7 @@ func (s *stackSocket) pollFD() (int, error) {
 	p.mu.Unlock()
 	p.watch.Notify = func(uint32) bool { p.update(s.K); return true }
 	p.watch.Closed = p.close // Stack.Close closes the socket too
-	s.tellTaken(p, func() { p.update(s.K) })
+	s.TellDrained(p, func() { p.update(s.K) })
 	err = s.K.Watch(&p.watch)
 	s.waitElsewhere(1)
 	p.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outband/outband/sockapi/internal/epoll"
 	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
 	"golang.org/x/net/bpf"
@@ -18,7 +19,7 @@ type stackSocket struct {
 
 	nonblock  atomic.Int32 // unix.MSG_DONTWAIT or 0
 	fd        pollFD
-	takers    takers
+	drains    drains
 	async     async
 	elsewhere atomic.Int32 // see waitElsewhere
 	status    atomic.Int32 // flags of F_SETFL that are only kept
@@ -138,6 +139,21 @@ func (s *stackSocket) deadline(timeout *atomic.Int64) int64 {
 	}
 	return stack.NoDeadline
 }
+
+func (s *stackSocket) epollCtl(e *epoll.Set, op int, ev epoll.Event) error {
+	return e.Ctl(op, s, ev)
+}
+
+// Of, Closed, EventsOf, Watch and Unwatch are for Epolls.
+func (s *stackSocket) Of(st *stack.Stack) bool { return s.Stack == st }
+
+func (s *stackSocket) Closed() bool { return s.K.Closed() }
+
+func (s *stackSocket) EventsOf(want uint32) uint32 { return s.K.EventsOf(want) }
+
+func (s *stackSocket) Watch(w *stack.Watch) error { return s.K.Watch(w) }
+
+func (s *stackSocket) Unwatch(w *stack.Watch) { s.K.Unwatch(w) }
 
 // holdFD returns no descriptor: events and watch tell.
 func (s *stackSocket) holdFD() (int, error) {

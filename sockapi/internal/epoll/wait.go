@@ -1,4 +1,4 @@
-package sockapi
+package epoll
 
 import (
 	"sync"
@@ -8,12 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Wait waits until something that is watched is ready, and stores up to
-// len(events) events (epoll_wait(2)). It returns how many: 0 if there was
-// nothing when the time-out had passed. A negative time-out waits without end, 0
-// not at all. EINVAL: no room for events. EBADF: the Epoll is closed. Hot: no
-// allocation.
-func (e *Epoll) Wait(events []EpollEvent, timeout time.Duration) (int, error) {
+// Wait waits for events: see sockapi's Epoll.Wait. Hot: no allocation.
+func (e *Set) Wait(events []Event, timeout time.Duration) (int, error) {
 	if !e.calls.enter() {
 		return 0, unix.EBADF
 	}
@@ -30,7 +26,7 @@ func (e *Epoll) Wait(events []EpollEvent, timeout time.Duration) (int, error) {
 	return n, err
 }
 
-func (e *Epoll) wait(events []EpollEvent, timeout time.Duration) (int, error) {
+func (e *Set) wait(events []Event, timeout time.Duration) (int, error) {
 	n := e.collect(events)
 	if n > 0 {
 		return n, nil
@@ -39,7 +35,7 @@ func (e *Epoll) wait(events []EpollEvent, timeout time.Duration) (int, error) {
 		e.waiter.Poll()
 		return e.collect(events), nil
 	}
-	deadline := e.api.st.Deadline(timeout)
+	deadline := e.group.st.Deadline(timeout)
 	for n == 0 {
 		intime := e.waiter.Wait(deadline)
 		if e.closed() {
@@ -55,10 +51,10 @@ func (e *Epoll) wait(events []EpollEvent, timeout time.Duration) (int, error) {
 
 // SetSpin sets how long Wait looks for events before it sleeps: a duration, or
 // one of stack.SpinAdaptive (the default), stack.SpinNever and stack.SpinAlways.
-func (e *Epoll) SetSpin(d time.Duration) { e.waiter.SetSpin(d) }
+func (e *Set) SetSpin(d time.Duration) { e.waiter.SetSpin(d) }
 
 // collect stores the events that hold now.
-func (e *Epoll) collect(events []EpollEvent) int {
+func (e *Set) collect(events []Event) int {
 	e.ctl.Lock()
 	n := 0
 	if k := &e.kernel; !k.used() {
@@ -86,7 +82,7 @@ func (e *Epoll) collect(events []EpollEvent) int {
 
 // collectReadyLocked stores the events of the items that are on the ready list
 // now, each once.
-func (e *Epoll) collectReadyLocked(events []EpollEvent) int {
+func (e *Set) collectReadyLocked(events []Event) int {
 	n := 0
 	for left := e.ready.n.Load(); left > 0 && n < len(events); left-- {
 		it := e.ready.pop()
@@ -97,7 +93,7 @@ func (e *Epoll) collectReadyLocked(events []EpollEvent) int {
 		if got == 0 {
 			continue
 		}
-		events[n] = EpollEvent{Events: got, Data: it.data}
+		events[n] = Event{Events: got, Data: it.data}
 		n++
 		switch flags := it.events.Load(); {
 		case flags&unix.EPOLLONESHOT != 0:

@@ -1,4 +1,4 @@
-package sockapi
+package epoll
 
 import (
 	"sync"
@@ -11,25 +11,22 @@ import (
 // (EP_MAX_NESTS in Linux' fs/eventpoll.c).
 const maxNests = 4
 
-// CtlEpoll adds, changes or removes another Epoll, which is readable while
-// something in it is ready. Errors are those of Ctl, and ELOOP: e would be
-// inside itself, or more than 5 would be inside one another; EINVAL also for e
-// itself and for EPOLLEXCLUSIVE.
-func (e *Epoll) CtlEpoll(op int, inner *Epoll, ev EpollEvent) error {
+// CtlEpoll adds, changes or removes another: see sockapi's Epoll.CtlEpoll.
+func (e *Set) CtlEpoll(op int, inner *Set, ev Event) error {
 	if e.closed() || inner.closed() {
 		return unix.EBADF
 	}
 	if inner == e {
 		return unix.EINVAL
 	}
-	if inner.api.st != e.api.st {
+	if inner.group.st != e.group.st {
 		return unix.EXDEV
 	}
 	if ev.Events&unix.EPOLLEXCLUSIVE != 0 && op != unix.EPOLL_CTL_DEL {
 		return unix.EINVAL
 	}
-	e.api.nestMu.Lock()
-	defer e.api.nestMu.Unlock()
+	e.group.nestMu.Lock()
+	defer e.group.nestMu.Unlock()
 	if op == unix.EPOLL_CTL_ADD && (inner.contains(e) || inner.depth()+1+e.height() > maxNests) {
 		return unix.ELOOP
 	}
@@ -55,7 +52,7 @@ func (e *Epoll) CtlEpoll(op int, inner *Epoll, ev EpollEvent) error {
 }
 
 // nestLocked adds an Epoll. nestMu and ctl are held.
-func (e *Epoll) nestLocked(inner *Epoll, ev EpollEvent) error {
+func (e *Set) nestLocked(inner *Set, ev Event) error {
 	it := &epollItem{e: e, inner: inner, data: ev.Data}
 	it.events.Store(asked(ev.Events))
 	if err := e.nestKernel(it, inner.kernel.descriptors()); err != nil {
@@ -63,7 +60,7 @@ func (e *Epoll) nestLocked(inner *Epoll, ev EpollEvent) error {
 		return err
 	}
 	if e.inner == nil {
-		e.inner = make(map[*Epoll]*epollItem)
+		e.inner = make(map[*Set]*epollItem)
 	}
 	e.inner[inner] = it
 	inner.parents.add(it)
@@ -72,7 +69,7 @@ func (e *Epoll) nestLocked(inner *Epoll, ev EpollEvent) error {
 }
 
 // unnestLocked forgets an inner Epoll's item. nestMu and ctl are held.
-func (e *Epoll) unnestLocked(it *epollItem) {
+func (e *Set) unnestLocked(it *epollItem) {
 	it.inner.parents.remove(it)
 	for _, fd := range it.inner.kernel.descriptors() {
 		e.kernel.unnest(fd)
@@ -83,7 +80,7 @@ func (e *Epoll) unnestLocked(it *epollItem) {
 
 // contains reports whether other is somewhere inside e. nestMu is held, and so
 // no Epoll is added to another, or taken out, meanwhile.
-func (e *Epoll) contains(other *Epoll) bool {
+func (e *Set) contains(other *Set) bool {
 	for inner := range e.inner {
 		if inner == other || inner.contains(other) {
 			return true
@@ -94,7 +91,7 @@ func (e *Epoll) contains(other *Epoll) bool {
 
 // depth returns the number of steps to the innermost Epoll, height to the
 // outermost. nestMu is held.
-func (e *Epoll) depth() int {
+func (e *Set) depth() int {
 	n := 0
 	for inner := range e.inner {
 		n = max(n, inner.depth()+1)
@@ -102,7 +99,7 @@ func (e *Epoll) depth() int {
 	return n
 }
 
-func (e *Epoll) height() int {
+func (e *Set) height() int {
 	n := 0
 	for _, it := range e.parents.items {
 		n = max(n, it.e.height()+1)
@@ -112,7 +109,7 @@ func (e *Epoll) height() int {
 
 // readable reports whether Wait would return something. Items that are not
 // ready leave the ready list, as they do in Wait.
-func (e *Epoll) readable() bool {
+func (e *Set) readable() bool {
 	e.ctl.Lock()
 	defer e.ctl.Unlock()
 	if e.calls.closed() {
@@ -128,7 +125,7 @@ func (e *Epoll) readable() bool {
 }
 
 // readyLocked reports whether something on the ready list is ready.
-func (e *Epoll) readyLocked() bool {
+func (e *Set) readyLocked() bool {
 	for {
 		it := e.ready.first()
 		if it == nil {

@@ -1,4 +1,4 @@
-package sockapi
+package epoll
 
 import (
 	"sync"
@@ -45,10 +45,9 @@ func (k *kernelEpoll) descriptors() []int {
 	return out
 }
 
-// CtlFd adds, changes or removes a descriptor of the kernel's: a socket, a pipe,
-// a timerfd. The kernel's own epoll watches it, so that events, flags and errors
-// are epoll_ctl(2)'s: EPERM is a file that cannot be watched.
-func (e *Epoll) CtlFd(op, fd int, ev EpollEvent) error {
+// CtlFd adds, changes or removes a descriptor of the kernel's: see sockapi's
+// Epoll.CtlFd.
+func (e *Set) CtlFd(op, fd int, ev Event) error {
 	if e.closed() {
 		return unix.EBADF
 	}
@@ -62,18 +61,18 @@ func (e *Epoll) CtlFd(op, fd int, ev EpollEvent) error {
 	if e.calls.closed() {
 		return unix.EBADF
 	}
-	return unix.EpollCtl(int(e.kernel.fds.Load()), op, fd, kernelEvent(ev))
+	return unix.EpollCtl(int(e.kernel.fds.Load()), op, fd, KernelEvent(ev))
 }
 
 // openKernel opens one of the two epolls.
-func (e *Epoll) openKernel(which *atomic.Int32) error {
-	e.api.nestMu.Lock()
-	defer e.api.nestMu.Unlock()
+func (e *Set) openKernel(which *atomic.Int32) error {
+	e.group.nestMu.Lock()
+	defer e.group.nestMu.Unlock()
 	return e.openKernelNested(which)
 }
 
 // openKernelNested is openKernel with nestMu held.
-func (e *Epoll) openKernelNested(which *atomic.Int32) error {
+func (e *Set) openKernelNested(which *atomic.Int32) error {
 	if which.Load() >= 0 {
 		return nil
 	}
@@ -83,7 +82,7 @@ func (e *Epoll) openKernelNested(which *atomic.Int32) error {
 	if err := e.waiter.Reserve(); err != nil {
 		return err
 	}
-	if !e.api.open.add(e) {
+	if !e.group.open.add(e) {
 		return unix.EBADF
 	}
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -98,7 +97,7 @@ func (e *Epoll) openKernelNested(which *atomic.Int32) error {
 		}
 	}
 	if e.fd.on.Load() {
-		if err := addReadable(e.fd.epfd, fd); err != nil {
+		if err := AddReadable(e.fd.epfd, fd); err != nil {
 			unix.Close(fd)
 			return err
 		}
@@ -110,7 +109,7 @@ func (e *Epoll) openKernelNested(which *atomic.Int32) error {
 }
 
 // setSources has who waits sleep on what is open.
-func (e *Epoll) setSources() {
+func (e *Set) setSources() {
 	var on []link.Pollable
 	for _, fd := range e.kernel.descriptors() {
 		on = append(on, link.Descriptor(fd))
@@ -120,7 +119,7 @@ func (e *Epoll) setSources() {
 
 // nestKernel has e hear of the kernel's epolls of an Epoll inside it. nestMu is
 // held.
-func (e *Epoll) nestKernel(it *epollItem, fds []int) error {
+func (e *Set) nestKernel(it *epollItem, fds []int) error {
 	if len(fds) == 0 {
 		return nil
 	}
@@ -130,7 +129,7 @@ func (e *Epoll) nestKernel(it *epollItem, fds []int) error {
 	k := &e.kernel
 	id := k.remember(it)
 	for _, fd := range fds {
-		ev := kernelEvent(EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Data: id})
+		ev := KernelEvent(Event{Events: unix.EPOLLIN | unix.EPOLLET, Data: id})
 		if err := unix.EpollCtl(int(k.nest.Load()), unix.EPOLL_CTL_ADD, fd, ev); err != nil {
 			return err
 		}
@@ -168,7 +167,7 @@ func (k *kernelEpoll) unnest(fd int) {
 
 // drainNestLocked puts the items of the Epolls inside of which the kernel has
 // told on the ready list.
-func (e *Epoll) drainNestLocked() {
+func (e *Set) drainNestLocked() {
 	k := &e.kernel
 	nest := k.nest.Load()
 	if nest < 0 {
@@ -176,10 +175,10 @@ func (e *Epoll) drainNestLocked() {
 	}
 	for {
 		buf := k.room(nestBatch)
-		n := epollNow(int(nest), buf)
+		n := EpollNow(int(nest), buf)
 		k.mu.Lock()
 		for i := range buf[:n] {
-			if it := k.items[userEvent(&buf[i]).Data]; it != nil {
+			if it := k.items[UserEvent(&buf[i]).Data]; it != nil {
 				e.ready.add(it)
 			}
 		}
@@ -194,15 +193,15 @@ func (e *Epoll) drainNestLocked() {
 const nestBatch = 16
 
 // collect stores events of the kernel descriptors. ctl is held.
-func (k *kernelEpoll) collect(events []EpollEvent) int {
+func (k *kernelEpoll) collect(events []Event) int {
 	fd := k.fds.Load()
 	if fd < 0 || len(events) == 0 {
 		return 0
 	}
 	buf := k.room(len(events))
-	n := epollNow(int(fd), buf)
+	n := EpollNow(int(fd), buf)
 	for i := range buf[:n] {
-		events[i] = userEvent(&buf[i])
+		events[i] = UserEvent(&buf[i])
 	}
 	return n
 }
@@ -222,7 +221,7 @@ func (k *kernelEpoll) room(n int) []unix.EpollEvent {
 // readable reports whether one of the two has an event.
 func (k *kernelEpoll) readable() bool {
 	fds := [2]unix.PollFd{{Fd: k.fds.Load(), Events: unix.POLLIN}, {Fd: k.nest.Load(), Events: unix.POLLIN}}
-	return pollNow(fds[:]) > 0
+	return PollNow(fds[:]) > 0
 }
 
 // close closes both. ctl is held, and nobody waits any more.
@@ -234,19 +233,19 @@ func (k *kernelEpoll) close() {
 	}
 }
 
-// kernelEvent and userEvent turn events into the kernel's, and back: the data
+// KernelEvent and UserEvent turn events into the kernel's, and back: the data
 // is in two halves there.
-func kernelEvent(ev EpollEvent) *unix.EpollEvent {
+func KernelEvent(ev Event) *unix.EpollEvent {
 	return &unix.EpollEvent{Events: ev.Events, Fd: int32(uint32(ev.Data)), Pad: int32(uint32(ev.Data >> 32))}
 }
 
-func userEvent(ev *unix.EpollEvent) EpollEvent {
-	return EpollEvent{Events: ev.Events, Data: uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32}
+func UserEvent(ev *unix.EpollEvent) Event {
+	return Event{Events: ev.Events, Data: uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32}
 }
 
-// epollNow is epoll_wait(2) that does not wait, and so needs no thread of the
+// EpollNow is epoll_wait(2) that does not wait, and so needs no thread of the
 // scheduler's.
-func epollNow(fd int, buf []unix.EpollEvent) int {
+func EpollNow(fd int, buf []unix.EpollEvent) int {
 	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0, 0)
 	if e != 0 {
 		return 0
@@ -254,8 +253,8 @@ func epollNow(fd int, buf []unix.EpollEvent) int {
 	return int(n)
 }
 
-// pollNow is poll(2) that does not wait.
-func pollNow(fds []unix.PollFd) int {
+// PollNow is poll(2) that does not wait.
+func PollNow(fds []unix.PollFd) int {
 	var zero unix.Timespec
 	n, _, e := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), uintptr(len(fds)),
 		uintptr(unsafe.Pointer(&zero)), 0, 0, 0)

@@ -1,4 +1,4 @@
-package sockapi
+package epoll
 
 import (
 	"sync"
@@ -20,18 +20,11 @@ type epollFD struct {
 	gone        bool   // the Epoll is closed
 }
 
-// PollFD returns a descriptor of the kernel's that is readable while Wait would
-// return at once, for programs with an event loop of their own, and to put this
-// Epoll into an epoll of the kernel's. It stays the Epoll's: watch it, do not read
-// it or close it; Close closes it. It may stay readable after an inner Epoll
-// has become idle, until a Wait that returns nothing.
-//
-// Only an Epoll that was asked for one has it, and pays for it: a system call
-// whenever that changes. EMFILE, ENFILE: there is no descriptor left. EBADF: the
-// Epoll is closed.
-func (e *Epoll) PollFD() (int, error) {
-	e.api.nestMu.Lock()
-	defer e.api.nestMu.Unlock()
+// PollFD returns the descriptor that shows whether Wait would return at once: see
+// sockapi's Epoll.PollFD.
+func (e *Set) PollFD() (int, error) {
+	e.group.nestMu.Lock()
+	defer e.group.nestMu.Unlock()
 	e.ctl.Lock()
 	defer e.ctl.Unlock()
 	p := &e.fd
@@ -41,15 +34,15 @@ func (e *Epoll) PollFD() (int, error) {
 	if p.on.Load() {
 		return p.epfd, nil
 	}
-	if !e.api.open.add(e) {
+	if !e.group.open.add(e) {
 		return -1, unix.EBADF
 	}
 	if err := p.open(e.kernel.descriptors()); err != nil {
 		return -1, err
 	}
-	e.api.st.WaitElsewhere(1)
+	e.group.st.WaitElsewhere(1)
 	for _, it := range e.sockets {
-		it.socket.tellTaken(it, e.settle)
+		it.socket.TellDrained(it, e.settle)
 	}
 	if e.readyLocked() {
 		p.mark()
@@ -69,7 +62,7 @@ func (p *epollFD) open(others []int) error {
 		return err
 	}
 	for _, fd := range append(others, event) {
-		if err := addReadable(epfd, fd); err != nil {
+		if err := AddReadable(epfd, fd); err != nil {
 			unix.Close(epfd)
 			unix.Close(event)
 			return err
@@ -82,8 +75,8 @@ func (p *epollFD) open(others []int) error {
 	return nil
 }
 
-// addReadable has an epoll of the kernel's hear of when fd is readable.
-func addReadable(epfd, fd int) error {
+// AddReadable has an epoll of the kernel's hear of when fd is readable.
+func AddReadable(epfd, fd int) error {
 	err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN})
 	if err == unix.EEXIST {
 		return nil
@@ -114,7 +107,7 @@ func (p *epollFD) showLocked(readable bool) {
 
 // settle has the descriptor show what is, after something that was ready may have
 // ceased to be. What becomes ready meanwhile marks it, and then that stays.
-func (e *Epoll) settle() {
+func (e *Set) settle() {
 	p := &e.fd
 	if !p.on.Load() {
 		return
@@ -133,61 +126,18 @@ func (e *Epoll) settle() {
 }
 
 // close closes the descriptor, if there is one. ctl is held.
-func (e *Epoll) closeFDLocked() {
+func (e *Set) closeFDLocked() {
 	p := &e.fd
 	if !p.on.Load() {
 		return
 	}
 	for _, it := range e.sockets {
-		it.socket.tellTaken(it, nil)
+		it.socket.TellDrained(it, nil)
 	}
-	e.api.st.WaitElsewhere(-1)
+	e.group.st.WaitElsewhere(-1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.gone = true
 	unix.Close(p.epfd)
 	unix.Close(p.event)
-}
-
-// A taker wants to know when something has been taken from a socket.
-type taker struct {
-	who any
-	f   func()
-}
-
-// takers are those who want to know. The list is replaced, never changed.
-type takers struct {
-	mu   sync.Mutex // for changing it; a leaf but for stack.Socket's
-	list atomic.Pointer[[]taker]
-}
-
-// tellTaken has f called for who whenever something has been taken from the
-// socket, by the rules of stack.Socket.SetTaken; nil ends that.
-func (s *stackSocket) tellTaken(who any, f func()) {
-	t := &s.takers
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var list []taker
-	if old := t.list.Load(); old != nil {
-		for _, o := range *old {
-			if o.who != who {
-				list = append(list, o)
-			}
-		}
-	}
-	if f != nil {
-		list = append(list, taker{who, f})
-	}
-	t.list.Store(&list)
-	if len(list) == 0 {
-		s.K.SetTaken(nil)
-		return
-	}
-	s.K.SetTaken(s.taken)
-}
-
-func (s *stackSocket) taken() {
-	for _, t := range *s.takers.list.Load() {
-		t.f()
-	}
 }
