@@ -12,6 +12,7 @@ import (
 
 	"github.com/outband/outband/cmd/outband/internal/bench"
 	"github.com/outband/outband/cmd/outband/internal/cpu"
+	"github.com/outband/outband/cmd/outband/internal/values"
 )
 
 func (a *app) bench() *cobra.Command {
@@ -30,18 +31,18 @@ func (a *app) bench() *cobra.Command {
 // benchFlags are what both benches take.
 type benchFlags struct {
 	rounds     int
-	sizes      sizesValue
+	sizes      values.Sizes
 	contenders []string
-	cpus       cpusValue
+	cpus       values.CPUs
 	json       bool
 	capture    string
 }
 
 func (f *benchFlags) register(cmd *cobra.Command, contenders []string, sizes ...int) {
-	f.sizes.sizes = sizes
+	f.sizes.Sizes = sizes
 	flags := cmd.Flags()
 	f.rounds = 5
-	flags.Var(numberOf(&f.rounds, 1, most), "rounds", "how often each contender runs")
+	flags.Var(values.NumberOf(&f.rounds, 1, values.Most), "rounds", "how often each contender runs")
 	flags.Var(&f.sizes, "size", "payload in bytes; several with commas between")
 	flags.StringSliceVar(&f.contenders, "contenders", nil, "which to run, of "+strings.Join(contenders, ",")+" (default all)")
 	flags.Var(&f.cpus, "cpu", "the CPUs of the two ends, or none (default the first two)")
@@ -53,8 +54,8 @@ func (f *benchFlags) register(cmd *cobra.Command, contenders []string, sizes ...
 // ends returns the CPUs of the two ends: those asked for, else the first two
 // that this process may use, else none.
 func (f *benchFlags) ends() []int {
-	if f.cpus.set {
-		return f.cpus.cpus
+	if f.cpus.Given {
+		return f.cpus.CPUs
 	}
 	if cpus, err := cpu.All(); err == nil && len(cpus) >= 2 {
 		return cpus[:2]
@@ -64,7 +65,7 @@ func (f *benchFlags) ends() []int {
 
 // check says which CPUs are not there.
 func (f *benchFlags) check() error {
-	for _, cpu := range f.cpus.cpus {
+	for _, cpu := range f.cpus.CPUs {
 		if err := usableCPU(cpu); err != nil {
 			return err
 		}
@@ -74,7 +75,7 @@ func (f *benchFlags) check() error {
 
 func (a *app) benchRTT() *cobra.Command {
 	var f benchFlags
-	count := sizeValue(50000)
+	count := values.Size(50000)
 	cmd := &cobra.Command{
 		Use:   "rtt",
 		Short: "Round-trip times over a veth pair",
@@ -90,7 +91,7 @@ Contenders:
 	f.register(cmd, bench.RTTContenders(), 64)
 	cmd.Flags().Var(&count, "count", "round trips in a round")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c := bench.RTTConfig{Count: int(count), Rounds: f.rounds, Sizes: f.sizes.sizes, Contenders: f.contenders,
+		c := bench.RTTConfig{Count: int(count), Rounds: f.rounds, Sizes: f.sizes.Sizes, Contenders: f.contenders,
 			CPUs: f.ends(), Progress: a.progress(f.rounds), Capture: f.capture}
 		if err := errors.Join(c.Check(), f.check()); err != nil {
 			return err
@@ -127,7 +128,7 @@ func (a *app) runRTT(ctx context.Context, c bench.RTTConfig, asJSON bool) error 
 
 func (a *app) benchTput() *cobra.Command {
 	var f benchFlags
-	length, batch := durationValue(time.Second), 64
+	length, batch := values.Duration(time.Second), 64
 	cmd := &cobra.Command{
 		Use:   "tput",
 		Short: "Datagrams a second in bulk over a veth pair",
@@ -142,9 +143,9 @@ Contenders:
 	}
 	f.register(cmd, bench.TputContenders(), 64, 1400)
 	cmd.Flags().Var(&length, "time", "how long each contender sends in a round")
-	cmd.Flags().Var(numberOf(&batch, 1, most), "batch", "datagrams a call")
+	cmd.Flags().Var(values.NumberOf(&batch, 1, values.Most), "batch", "datagrams a call")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c := bench.TputConfig{Time: time.Duration(length), Rounds: f.rounds, Sizes: f.sizes.sizes, Batch: batch, Contenders: f.contenders,
+		c := bench.TputConfig{Time: time.Duration(length), Rounds: f.rounds, Sizes: f.sizes.Sizes, Batch: batch, Contenders: f.contenders,
 			CPUs: f.ends(), Progress: a.progress(f.rounds), Capture: f.capture}
 		if err := errors.Join(c.Check(), f.check()); err != nil {
 			return err

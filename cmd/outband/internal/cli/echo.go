@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/cmd/outband/internal/values"
 	"github.com/outband/outband/sockapi"
 )
 
@@ -30,8 +31,8 @@ func (a *app) echo() *cobra.Command {
 	}
 	f.register(cmd)
 	port = 7 // RFC 862
-	cmd.Flags().Var(numberOf(&port, 0, maxPort), "port", "port to listen on (0: any that is free)")
-	cmd.Flags().VarP(numberOf(&count, 0, most), "count", "n", "stop after so many datagrams (0: never)")
+	cmd.Flags().Var(values.NumberOf(&port, 0, maxPort), "port", "port to listen on (0: any that is free)")
+	cmd.Flags().VarP(values.NumberOf(&count, 0, values.Most), "count", "n", "stop after so many datagrams (0: never)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		n, err := a.open(cmd.Context(), &f.stackFlags)
 		if err != nil {

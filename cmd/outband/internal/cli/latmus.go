@@ -17,17 +17,18 @@ import (
 
 	"github.com/outband/outband/cmd/outband/internal/latmus"
 	"github.com/outband/outband/cmd/outband/internal/node"
+	"github.com/outband/outband/cmd/outband/internal/values"
 	"github.com/outband/outband/sockapi"
 )
 
 // latmusFlags are those of the subcommand beside the stack's.
 type latmusFlags struct {
 	netFlags
-	peer           addrValue
+	peer           values.Addr
 	port           uint16
-	period         microsecondsValue
-	duration       durationValue
-	abort          microsecondsValue
+	period         values.Microseconds
+	duration       values.Duration
+	abort          values.Microseconds
 	priority       int
 	gnuplot        string
 	quiet, verbose bool
@@ -39,7 +40,7 @@ type latmusFlags struct {
 }
 
 func (a *app) latmus() *cobra.Command {
-	f := latmusFlags{period: microsecondsValue(time.Millisecond), port: latmus.Port, size: latmus.DefaultSize, lines: 21}
+	f := latmusFlags{period: values.Microseconds(time.Millisecond), port: latmus.Port, size: latmus.DefaultSize, lines: 21}
 	cmd := &cobra.Command{
 		Use:   "latmus -E HOST",
 		Short: "Measure the path's latency between two hosts that both run it",
@@ -61,15 +62,15 @@ was beyond -A.`,
 	flags := cmd.Flags()
 	flags.VarP(&f.peer, "peer", "E", "address of the other host")
 	flags.StringVarP(&f.device, "netif", "L", "", "network device to use, as --dev")
-	flags.VarP(cpuNumber(&f.cpu), "pin", "c", "CPU to run on, as --cpu")
-	flags.Var(numberOf(&f.port, 1, maxPort), "port", "UDP port of both hosts")
+	flags.VarP(values.CPU(&f.cpu), "pin", "c", "CPU to run on, as --cpu")
+	flags.Var(values.NumberOf(&f.port, 1, maxPort), "port", "UDP port of both hosts")
 	flags.VarP(&f.period, "period", "p", "time between packets, in microseconds or as a duration")
-	flags.VarP(numberOf(&f.priority, 0, 99), "priority", "P", "SCHED_FIFO priority, 1 to 99; 0 leaves the scheduling as it is")
+	flags.VarP(values.NumberOf(&f.priority, 0, 99), "priority", "P", "SCHED_FIFO priority, 1 to 99; 0 leaves the scheduling as it is")
 	flags.VarP(&f.duration, "timeout", "T", "stop after this time in all, waiting for the other host included: seconds, or a number with d, h, m or s")
-	flags.VarP(numberOf(&f.size, latmus.MinSize, latmus.MaxSize), "size", "S", "bytes in a packet")
-	flags.VarP(numberOf(&f.cells, 1, 1e6), "histogram", "H", "print histograms of so many cells of 1 us")
+	flags.VarP(values.NumberOf(&f.size, latmus.MinSize, latmus.MaxSize), "size", "S", "bytes in a packet")
+	flags.VarP(values.NumberOf(&f.cells, 1, 1e6), "histogram", "H", "print histograms of so many cells of 1 us")
 	flags.StringVarP(&f.gnuplot, "plot", "g", "", "write the histograms to a file for gnuplot; - is the standard output")
-	flags.VarP(numberOf(&f.lines, 1, most), "lines", "l", "lines between two headings")
+	flags.VarP(values.NumberOf(&f.lines, 1, values.Most), "lines", "l", "lines between two headings")
 	flags.VarP(&f.abort, "max-abort", "A", "stop at a latency beyond this, in microseconds or as a duration")
 	flags.BoolVarP(&f.noSequence, "no-sequence", "n", false, "leave serial numbers unchecked")
 	flags.BoolVarP(&f.keepGoing, "keep-going", "K", false, "go on after a packet that is wrong or missing")

@@ -10,13 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/outband/outband/cmd/outband/internal/mcast"
+	"github.com/outband/outband/cmd/outband/internal/values"
 )
 
 // mcastGroupsFlags are those of mcast groups.
 type mcastGroupsFlags struct {
 	stackFlags
 	inBand bool
-	length durationValue
+	length values.Duration
 }
 
 func (a *app) mcastGroups() *cobra.Command {

@@ -10,21 +10,22 @@ import (
 
 	"github.com/outband/outband/cmd/outband/internal/mcast"
 	"github.com/outband/outband/cmd/outband/internal/node"
+	"github.com/outband/outband/cmd/outband/internal/values"
 )
 
 // mcastRecvFlags are those of mcast recv.
 type mcastRecvFlags struct {
 	mcastFlags
 	seq      mcast.Field
-	buffer   sizeValue
-	interval durationValue
-	duration durationValue
+	buffer   values.Size
+	interval values.Duration
+	duration values.Duration
 	count    int
 	groups   bool
 }
 
 func (a *app) mcastRecv() *cobra.Command {
-	f := mcastRecvFlags{interval: durationValue(time.Second)}
+	f := mcastRecvFlags{interval: values.Duration(time.Second)}
 	cmd := &cobra.Command{
 		Use:   "recv GROUP[@SOURCE[,SOURCE...]]:PORT...",
 		Short: "Join groups, and keep account of what comes of each",
@@ -45,7 +46,7 @@ Exit code 1: fewer than -n datagrams came, or within --duration none of some gro
 	f.registerSources(cmd)
 	flags := cmd.Flags()
 	flags.Var(&f.seq, "seq", "where datagrams have a sequence number: 8:4 is 4 bytes from byte 8 on")
-	flags.VarP(numberOf(&f.count, 0, most), "count", "n", "stop after so many datagrams (0: never)")
+	flags.VarP(values.NumberOf(&f.count, 0, values.Most), "count", "n", "stop after so many datagrams (0: never)")
 	flags.Var(&f.duration, "duration", "stop after this time (0: never)")
 	flags.Var(&f.interval, "interval", "time between two lines")
 	flags.Var(&f.buffer, "rcvbuf", "bytes of each group's receive buffer (0: as the system has it)")

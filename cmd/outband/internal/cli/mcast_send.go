@@ -13,6 +13,7 @@ import (
 
 	"github.com/outband/outband/cmd/outband/internal/mcast"
 	"github.com/outband/outband/cmd/outband/internal/node"
+	"github.com/outband/outband/cmd/outband/internal/values"
 	"github.com/outband/outband/sockapi"
 )
 
@@ -20,9 +21,9 @@ import (
 type mcastSendFlags struct {
 	mcastFlags
 	seq   mcast.Field
-	count sizeValue
-	rate  sizeValue
-	size  sizeValue
+	count values.Size
+	rate  values.Size
+	size  values.Size
 	ttl   uint8
 	loop  bool
 	port  uint16
@@ -45,9 +46,9 @@ into each datagram, big endian, from 1 on.`,
 	flags.Var(&f.count, "count", "datagrams to send (0: one of TEXT)")
 	flags.Var(&f.rate, "rate", "datagrams a second")
 	flags.Var(&f.size, "size", "bytes in each datagram of a load")
-	flags.Var(numberOf(&f.ttl, 0, 255), "ttl", "how far they go: 0 not beyond this host, 1 not beyond this network")
+	flags.Var(values.NumberOf(&f.ttl, 0, 255), "ttl", "how far they go: 0 not beyond this host, 1 not beyond this network")
 	flags.BoolVar(&f.loop, "loop", true, "let sockets of this host, or of this stack, have them too")
-	flags.Var(numberOf(&f.port, 0, maxPort), "port", "port to send from (0: any)")
+	flags.Var(values.NumberOf(&f.port, 0, maxPort), "port", "port to send from (0: any)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.runMcastSend(cmd, &f, args) }
 	return cmd
 }

@@ -11,12 +11,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/outband/outband/cmd/outband/internal/node"
+	"github.com/outband/outband/cmd/outband/internal/values"
 	"github.com/outband/outband/stack"
 )
 
 func (a *app) neigh() *cobra.Command {
 	var f stackFlags
-	wait := durationValue(resolvePatience)
+	wait := values.Duration(resolvePatience)
 	cmd := &cobra.Command{
 		Use:   "neigh DEST...",
 		Short: "Resolve addresses by ARP, and print the neighbour table",
@@ -88,7 +89,7 @@ func resolve(ctx context.Context, n *node.Node, dests []netip.Addr, wait time.Du
 
 func (a *app) stat() *cobra.Command {
 	var f stackFlags
-	var length durationValue
+	var length values.Duration
 	cmd := &cobra.Command{
 		Use:   "stat",
 		Short: "Be a host without sockets, and print its counters",

@@ -7,11 +7,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/outband/outband/stack"
 	"github.com/outband/outband/test/lab"
 )
 
@@ -52,22 +50,6 @@ func TestNetUsage(t *testing.T) {
 				t.Errorf("code %d, stdout %q, stderr %q", code, out, err)
 			}
 		})
-	}
-}
-
-func TestSpinFlag(t *testing.T) {
-	for text, want := range map[string]time.Duration{"default": stack.SpinAdaptive, "always": stack.SpinAlways,
-		"never": stack.SpinNever, "0": stack.SpinNever, "20us": 20 * time.Microsecond} {
-		var v spinValue
-		if err := v.Set(text); err != nil || time.Duration(v) != want {
-			t.Errorf("%s: %v, %v", text, time.Duration(v), err)
-		}
-	}
-	for _, text := range []string{"default", "always", "never", "20µs"} {
-		var v spinValue
-		if v.Set(text); v.String() != text {
-			t.Errorf("%s becomes %s", text, v.String())
-		}
 	}
 }
 

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/cmd/outband/internal/node"
+	"github.com/outband/outband/cmd/outband/internal/values"
 	"github.com/outband/outband/link/tpacket"
 	"github.com/outband/outband/stack"
 )
@@ -18,14 +18,14 @@ import (
 // stackFlags are what every subcommand that runs a stack takes.
 type stackFlags struct {
 	device  string
-	addr    prefixValue
-	gateway addrValue
-	spin    spinValue
+	addr    values.Prefix
+	gateway values.Addr
+	spin    values.Spin
 	cpu     int
 	json    bool
 	capture string
 	qdisc   bool
-	probe   durationValue
+	probe   values.Duration
 	sources int // --max-sources, of the commands that join groups
 }
 
@@ -52,11 +52,11 @@ func (f *stackFlags) register(cmd *cobra.Command) {
 	flags.Var(&f.addr, "addr", "our own address and its network, such as 10.9.0.1/24; not one of the kernel's")
 	flags.Var(&f.gateway, "gateway", "router for other networks")
 	flags.Var(&f.spin, "spin", "how long a wait spins before it sleeps: a duration, always, never or default")
-	flags.Var(cpuNumber(&f.cpu), "cpu", "pin the thread that does the work to this CPU")
+	flags.Var(values.CPU(&f.cpu), "cpu", "pin the thread that does the work to this CPU")
 	flags.BoolVar(&f.json, "json", false, "print JSON")
 	flags.StringVar(&f.capture, "capture", "", "write all frames to this `file`, as pcapng")
 	flags.BoolVar(&f.qdisc, "qdisc", false, "send through the device's queueing discipline: tcpdump sees it, and it takes longer")
-	f.probe = durationValue(probeTime)
+	f.probe = values.Duration(probeTime)
 	flags.Var(&f.probe, "probe", "ask by ARP for so long whether somebody has --addr (0: ask nobody)")
 	completeDevices(cmd, "dev")
 	completeWords(cmd, "spin", "always", "never", "default")
@@ -68,7 +68,7 @@ const defaultSources = 10
 // registerSources adds the flag of the commands that join groups.
 func (f *stackFlags) registerSources(cmd *cobra.Command) {
 	f.sources = defaultSources
-	cmd.Flags().Var(numberOf(&f.sources, 1, most), "max-sources", "how many sources a group may have")
+	cmd.Flags().Var(values.NumberOf(&f.sources, 1, values.Most), "max-sources", "how many sources a group may have")
 }
 
 // check says which flags are missing or out of place.
@@ -115,82 +115,4 @@ func (a *app) tell(events *stack.Subscription) {
 			fmt.Fprintln(a.err, "outband:", e)
 		}
 	}
-}
-
-// prefixValue is a flag that takes an IPv4 address with its network.
-type prefixValue struct{ netip.Prefix }
-
-func (v *prefixValue) Type() string { return "address/bits" }
-
-func (v *prefixValue) String() string {
-	if !v.IsValid() {
-		return ""
-	}
-	return v.Prefix.String()
-}
-
-func (v *prefixValue) Set(s string) error {
-	p, err := netip.ParsePrefix(s)
-	if err != nil || !p.Addr().Is4() {
-		return fmt.Errorf("%q is not an IPv4 address with a prefix length, such as 10.9.0.1/24", s)
-	}
-	v.Prefix = p
-	return nil
-}
-
-// addrValue is a flag that takes an IPv4 address.
-type addrValue struct{ netip.Addr }
-
-func (v *addrValue) Type() string { return "address" }
-
-func (v *addrValue) String() string {
-	if !v.IsValid() {
-		return ""
-	}
-	return v.Addr.String()
-}
-
-func (v *addrValue) Set(s string) error {
-	a, err := netip.ParseAddr(s)
-	if err != nil || !a.Is4() {
-		return fmt.Errorf("%q is not an IPv4 address", s)
-	}
-	v.Addr = a
-	return nil
-}
-
-// spinValue is a flag that takes a spin budget.
-type spinValue time.Duration
-
-func (v *spinValue) Type() string { return "budget" }
-
-func (v *spinValue) String() string {
-	switch d := time.Duration(*v); d {
-	case stack.SpinAdaptive:
-		return "default"
-	case stack.SpinAlways:
-		return "always"
-	case stack.SpinNever:
-		return "never"
-	default:
-		return d.String()
-	}
-}
-
-func (v *spinValue) Set(s string) error {
-	switch s {
-	case "default":
-		*v = spinValue(stack.SpinAdaptive)
-	case "always":
-		*v = spinValue(stack.SpinAlways)
-	case "never", "0", "0s":
-		*v = spinValue(stack.SpinNever)
-	default:
-		d, err := parseDuration(s, time.Second)
-		if err != nil {
-			return fmt.Errorf("%w, always, never or default", err)
-		}
-		*v = spinValue(d)
-	}
-	return nil
 }

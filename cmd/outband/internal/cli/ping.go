@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/cmd/outband/internal/ping"
+	"github.com/outband/outband/cmd/outband/internal/values"
 )
 
 func (a *app) ping() *cobra.Command {
@@ -33,12 +34,12 @@ Not here are these of ping(8)'s options:
 	f.register(cmd)
 	explainPingNot(cmd)
 	flags := cmd.Flags()
-	flags.VarP(numberOf(&c.Count, 1, most), "count", "c", "stop after so many requests")
-	flags.VarP((*durationValue)(&c.Interval), "interval", "i", "time between requests, in seconds or as a duration")
-	flags.VarP((*durationValue)(&c.Linger), "timeout", "W", "how long to wait for a first reply at the end")
-	flags.VarP((*durationValue)(&c.Deadline), "deadline", "w", "stop after this time; with -c, when so many replies have come")
-	flags.VarP(numberOf(&c.Size, 0, ping.MaxSize), "size", "s", "bytes of data")
-	flags.VarP(numberOf(&p.TTL, 1, 255), "ttl", "t", "time to live of the requests")
+	flags.VarP(values.NumberOf(&c.Count, 1, values.Most), "count", "c", "stop after so many requests")
+	flags.VarP((*values.Duration)(&c.Interval), "interval", "i", "time between requests, in seconds or as a duration")
+	flags.VarP((*values.Duration)(&c.Linger), "timeout", "W", "how long to wait for a first reply at the end")
+	flags.VarP((*values.Duration)(&c.Deadline), "deadline", "w", "stop after this time; with -c, when so many replies have come")
+	flags.VarP(values.NumberOf(&c.Size, 0, ping.MaxSize), "size", "s", "bytes of data")
+	flags.VarP(values.NumberOf(&p.TTL, 1, 255), "ttl", "t", "time to live of the requests")
 	p.register(cmd, &c)
 	flags.StringVarP(&p.from, "interface", "I", "", "device or own address to send from, as --dev or --addr say")
 	flags.BoolVarP(&c.Quiet, "quiet", "q", false, "print the first line and the statistics only")

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -12,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/cmd/outband/internal/ping"
+	"github.com/outband/outband/cmd/outband/internal/values"
 )
 
 // pingFlags are the letters of ping(8) that say how requests leave.
@@ -19,21 +18,21 @@ type pingFlags struct {
 	ping.SocketOptions
 	from     string
 	discover string
-	pattern  patternValue
+	pattern  values.Pattern
 	route    bool
 	verbatim [2]bool // -n and -4, which say what holds anyway
 }
 
 func (p *pingFlags) register(cmd *cobra.Command, c *ping.Config) {
 	flags := cmd.Flags()
-	flags.VarP(numberOf(&p.TOS, 0, 255), "tos", "Q", "type-of-service octet of the requests, decimal or 0x and hexadecimal")
+	flags.VarP(values.NumberOf(&p.TOS, 0, 255), "tos", "Q", "type-of-service octet of the requests, decimal or 0x and hexadecimal")
 	flags.StringVarP(&p.discover, "pmtudisc", "M", "", "path MTU discovery: do, want, dont or probe")
 	flags.VarP(&p.pattern, "pattern", "p", "what the data repeats, up to 16 bytes in hexadecimal")
 	flags.BoolVarP(&p.route, "record-route", "R", false, "have each hop enter its address, and print them")
 	flags.BoolVarP(&p.Broadcast, "broadcast", "b", false, "allow a broadcast address")
 	flags.BoolVarP(&c.Adaptive, "adaptive", "A", false, "send as soon as the reply is there: the interval follows the round-trip time")
 	flags.BoolVarP(&c.Flood, "flood", "f", false, "print a dot for each request and wipe one for each reply; without -i as fast as they come back, and 100 times a second at least")
-	flags.VarP(numberOf(&c.Preload, 1, 65536), "preload", "l", "send so many requests before waiting for a reply")
+	flags.VarP(values.NumberOf(&c.Preload, 1, 65536), "preload", "l", "send so many requests before waiting for a reply")
 	flags.BoolVarP(&c.Verbose, "verbose", "v", false, "say what comes beside replies")
 	flags.BoolVarP(&p.verbatim[0], "numeric", "n", false, "print addresses and no names, as always")
 	flags.BoolVarP(&p.verbatim[1], "ipv4", "4", false, "use IPv4, as always")
@@ -82,21 +81,3 @@ func (p *pingFlags) check(cmd *cobra.Command, c *ping.Config) error {
 
 // limitedBroadcast is everybody on the link (RFC 919).
 var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
-
-// patternValue is a flag that takes bytes in hexadecimal.
-type patternValue []byte
-
-func (v *patternValue) Type() string   { return "hex" }
-func (v *patternValue) String() string { return hex.EncodeToString(*v) }
-
-func (v *patternValue) Set(s string) error {
-	if len(s)%2 == 1 {
-		s = s[:len(s)-1] + "0" + s[len(s)-1:] // ping(8) takes the last digit as a byte
-	}
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) == 0 || len(b) > 16 {
-		return errors.New("must be from 1 to 16 bytes in hexadecimal")
-	}
-	*v = b
-	return nil
-}

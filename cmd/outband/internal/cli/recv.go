@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/outband/outband/cmd/outband/internal/values"
 	"github.com/outband/outband/sockapi"
 )
 
@@ -27,8 +28,8 @@ datagrams, or with Ctrl-C.`,
 		Args: cobra.NoArgs,
 	}
 	f.register(cmd)
-	cmd.Flags().Var(numberOf(&port, 0, maxPort), "port", "port to listen on (0: any that is free)")
-	cmd.Flags().VarP(numberOf(&count, 0, most), "count", "n", "stop after so many datagrams (0: never)")
+	cmd.Flags().Var(values.NumberOf(&port, 0, maxPort), "port", "port to listen on (0: any that is free)")
+	cmd.Flags().VarP(values.NumberOf(&count, 0, values.Most), "count", "n", "stop after so many datagrams (0: never)")
 	cmd.MarkFlagRequired("port")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		n, err := a.open(cmd.Context(), &f.stackFlags)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/cmd/outband/internal/node"
+	"github.com/outband/outband/cmd/outband/internal/values"
 	"github.com/outband/outband/sockapi"
 )
 
@@ -21,7 +22,7 @@ const resolvePatience = 4 * time.Second
 
 func (a *app) send() *cobra.Command {
 	var f netFlags
-	var wait durationValue
+	var wait values.Duration
 	var port uint16
 	cmd := &cobra.Command{
 		Use:   "send DEST:PORT [TEXT...]",
@@ -33,7 +34,7 @@ nobody listens is known only when an ICMP message says so.`,
 	}
 	f.register(cmd)
 	cmd.Flags().VarP(&wait, "wait", "w", "print answers until none came for so long")
-	cmd.Flags().Var(numberOf(&port, 0, maxPort), "port", "port to send from (0: any)")
+	cmd.Flags().Var(values.NumberOf(&port, 0, maxPort), "port", "port to send from (0: any)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		to, err := netip.ParseAddrPort(args[0])
 		if err != nil || !to.Addr().Is4() || to.Port() == 0 {

@@ -1,4 +1,4 @@
-package cli
+package values
 
 import (
 	"errors"
@@ -44,38 +44,45 @@ func multiple(number string, unit time.Duration) (time.Duration, error) {
 	return time.Duration(n * float64(unit)), nil
 }
 
-// durationValue is a flag that takes seconds, as iputils' commands do, or a
+// Duration is a flag that takes seconds, as iputils' commands do, or a
 // duration.
-type durationValue time.Duration
+type Duration time.Duration
 
-func (v *durationValue) Type() string { return "time" }
+// Type implements pflag.Value.
+func (v *Duration) Type() string { return "time" }
 
-func (v *durationValue) String() string {
+// String implements pflag.Value.
+func (v *Duration) String() string {
 	if *v == 0 {
 		return "" // pflag shows it as no default
 	}
 	return time.Duration(*v).String()
 }
 
-func (v *durationValue) Set(s string) error {
+// Set implements pflag.Value.
+func (v *Duration) Set(s string) error {
 	d, err := parseDuration(s, time.Second)
 	if err == nil {
-		*v = durationValue(d)
+		*v = Duration(d)
 	}
 	return err
 }
 
-// microsecondsValue is a flag that takes microseconds, as EVL's latmus does, or a
+// Microseconds is a flag that takes microseconds, as EVL's latmus does, or a
 // duration.
-type microsecondsValue time.Duration
+type Microseconds time.Duration
 
-func (v *microsecondsValue) Type() string   { return "us" }
-func (v *microsecondsValue) String() string { return (*durationValue)(v).String() }
+// Type implements pflag.Value.
+func (v *Microseconds) Type() string { return "us" }
 
-func (v *microsecondsValue) Set(s string) error {
+// String implements pflag.Value.
+func (v *Microseconds) String() string { return (*Duration)(v).String() }
+
+// Set implements pflag.Value.
+func (v *Microseconds) Set(s string) error {
 	d, err := parseDuration(s, time.Microsecond)
 	if err == nil {
-		*v = microsecondsValue(d)
+		*v = Microseconds(d)
 	}
 	return err
 }

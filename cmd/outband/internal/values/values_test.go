@@ -1,13 +1,11 @@
-package cli
+package values
 
 import (
+	"github.com/outband/outband/stack"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 func TestParseSize(t *testing.T) {
@@ -29,7 +27,7 @@ func TestParseSize(t *testing.T) {
 }
 
 func TestSizesValue(t *testing.T) {
-	v := sizesValue{sizes: []int{64}}
+	v := Sizes{Sizes: []int{64}}
 	if v.String() != "64" {
 		t.Errorf("default %s", v.String())
 	}
@@ -38,8 +36,8 @@ func TestSizesValue(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if want := []int{128, 1000, 1400}; !slices.Equal(v.sizes, want) || v.String() != "128,1000,1400" {
-		t.Errorf("got %v, %s", v.sizes, v.String())
+	if want := []int{128, 1000, 1400}; !slices.Equal(v.Sizes, want) || v.String() != "128,1000,1400" {
+		t.Errorf("got %v, %s", v.Sizes, v.String())
 	}
 	if err := v.Set("64,,1"); err == nil || !strings.Contains(err.Error(), `"" is no size`) {
 		t.Errorf("empty word: %v", err)
@@ -53,7 +51,7 @@ func TestCPUsValue(t *testing.T) {
 	}{{in: "0,1", out: "0,1"}, {in: "3,2", out: "3,2"}, {in: "none", out: "none"},
 		{in: "1", bad: true}, {in: "a,b", bad: true}, {in: "-1,0", bad: true}, {in: "", bad: true}}
 	for _, tt := range tests {
-		var v cpusValue
+		var v CPUs
 		err := v.Set(tt.in)
 		if (err != nil) != tt.bad || v.String() != tt.out {
 			t.Errorf("%q: %q, %v", tt.in, v.String(), err)
@@ -75,13 +73,13 @@ func TestDurations(t *testing.T) {
 		{"1e300", 0, "292 years"}, {"inf", 0, "292 years"}, {"9223372037", 0, "292 years"}, {"200000d", 0, "292 years"}, {"1e999", 0, "292 years"},
 	}
 	for _, tt := range tests {
-		var v durationValue
+		var v Duration
 		err := v.Set(tt.in)
 		if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) || time.Duration(v) != tt.want {
 			t.Errorf("%q: %v, %v", tt.in, time.Duration(v), err)
 		}
 	}
-	var us microsecondsValue
+	var us Microseconds
 	if err := us.Set("250"); err != nil || time.Duration(us) != 250*time.Microsecond {
 		t.Errorf("%v, %v", time.Duration(us), err)
 	}
@@ -92,7 +90,7 @@ func TestDurations(t *testing.T) {
 
 func TestNumbers(t *testing.T) {
 	port := uint16(7)
-	v := numberOf(&port, 1, maxPort)
+	v := NumberOf(&port, 1, 65535)
 	for _, text := range []string{"0", "65536", "-1", "1e3", "", "99999999999999999999", "4 "} {
 		if err := v.Set(text); err == nil || err.Error() != "must be a number from 1 to 65535" || port != 7 {
 			t.Errorf("%q: %v, %d", text, err, port)
@@ -102,34 +100,23 @@ func TestNumbers(t *testing.T) {
 		t.Errorf("%v, %d, %s", err, port, v)
 	}
 	var cpu int
-	if c := cpuNumber(&cpu); cpu != -1 || c.String() != "" || c.Set("1024") == nil || c.Set("3") != nil || c.String() != "3" {
+	if c := CPU(&cpu); cpu != -1 || c.String() != "" || c.Set("1024") == nil || c.Set("3") != nil || c.String() != "3" {
 		t.Errorf("CPU %d", cpu)
 	}
 }
 
-// TestFlagRanges: every flag that takes a number says its range, and every one that
-// takes a time takes bare seconds.
-func TestFlagRanges(t *testing.T) {
-	a := &app{}
-	for _, cmd := range commands(a.root()) {
-		cmd.Flags().VisitAll(func(f *pflag.Flag) {
-			switch kind := f.Value.Type(); kind {
-			case "int", "uint16", "uint8", "duration":
-				t.Errorf("%s --%s is a plain %s: its errors are not in words", cmd.CommandPath(), f.Name, kind)
-			case "time":
-				if err := f.Value.Set("2.5"); err != nil {
-					t.Errorf("%s --%s 2.5: %v", cmd.CommandPath(), f.Name, err)
-				}
-			}
-		})
+func TestSpinFlag(t *testing.T) {
+	for text, want := range map[string]time.Duration{"default": stack.SpinAdaptive, "always": stack.SpinAlways,
+		"never": stack.SpinNever, "0": stack.SpinNever, "20us": 20 * time.Microsecond} {
+		var v Spin
+		if err := v.Set(text); err != nil || time.Duration(v) != want {
+			t.Errorf("%s: %v, %v", text, time.Duration(v), err)
+		}
 	}
-}
-
-// commands returns a command and all below it.
-func commands(root *cobra.Command) []*cobra.Command {
-	all := []*cobra.Command{root}
-	for _, sub := range root.Commands() {
-		all = append(all, commands(sub)...)
+	for _, text := range []string{"default", "always", "never", "20µs"} {
+		var v Spin
+		if v.Set(text); v.String() != text {
+			t.Errorf("%s becomes %s", text, v.String())
+		}
 	}
-	return all
 }
