@@ -51,7 +51,7 @@ func (k *Endpoint) caughtUp() bool {
 	b.mu.Unlock()
 	if loss > 0 {
 		tx := k.s.acquireTx(k.id)
-		tx.count[k.sendLoss()].Add(loss)
+		tx.count[k.kind.lossCounter()].Add(loss)
 		k.s.releaseTx(tx, k.id)
 	}
 	for _, f := range freed {

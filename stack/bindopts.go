@@ -23,30 +23,30 @@ func (o *bindOptions) anyAddress() bool { return o.freebind.Load() || o.transpar
 
 // SetFreeBind lets Bind take an address that is not the stack's, or not yet
 // (IP_FREEBIND in ip(7)).
-func (k *Endpoint) SetFreeBind(on bool) { k.bindOpts.freebind.Store(on) }
+func (k *IPSocket) SetFreeBind(on bool) { k.bindOpts.freebind.Store(on) }
 
 // FreeBind returns what SetFreeBind set.
-func (k *Endpoint) FreeBind() bool { return k.bindOpts.freebind.Load() }
+func (k *IPSocket) FreeBind() bool { return k.bindOpts.freebind.Load() }
 
 // SetTransparent lets Bind take, and datagrams leave from, any address
 // (IP_TRANSPARENT in ip(7)).
-func (k *Endpoint) SetTransparent(on bool) { k.bindOpts.transparent.Store(on); k.dropPaths() }
+func (k *IPSocket) SetTransparent(on bool) { k.bindOpts.transparent.Store(on); k.dropPaths() }
 
 // Transparent returns what SetTransparent set.
-func (k *Endpoint) Transparent() bool { return k.bindOpts.transparent.Load() }
+func (k *IPSocket) Transparent() bool { return k.bindOpts.transparent.Load() }
 
 // SetBindNoPort makes Bind with port 0 take no port yet: Connect or the first
 // send does (IP_BIND_ADDRESS_NO_PORT in ip(7)).
-func (k *Endpoint) SetBindNoPort(on bool) { k.bindOpts.noPort.Store(on) }
+func (k *IPSocket) SetBindNoPort(on bool) { k.bindOpts.noPort.Store(on) }
 
 // BindNoPort returns what SetBindNoPort set.
-func (k *Endpoint) BindNoPort() bool { return k.bindOpts.noPort.Load() }
+func (k *IPSocket) BindNoPort() bool { return k.bindOpts.noPort.Load() }
 
 // SetUnicastInterface makes datagrams leave by an interface unless the socket is
 // bound to one (IP_UNICAST_IF); 0: any. What goes to the peer of a socket that is
 // connected already keeps its way. EADDRNOTAVAIL: no such interface. EINVAL:
 // the socket is bound to one, be it the same.
-func (k *Endpoint) SetUnicastInterface(index int) error {
+func (k *IPSocket) SetUnicastInterface(index int) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -64,12 +64,12 @@ func (k *Endpoint) SetUnicastInterface(index int) error {
 }
 
 // UnicastInterface returns what SetUnicastInterface set.
-func (k *Endpoint) UnicastInterface() int { return int(k.bindOpts.unicastIf.Load()) }
+func (k *IPSocket) UnicastInterface() int { return int(k.bindOpts.unicastIf.Load()) }
 
 // SetPortRange narrows the range that random ports come from
 // (IP_LOCAL_PORT_RANGE in ip(7)): the lowest in the low half, the highest in the
 // high half, 0 for as ever. EINVAL: the lowest is above the highest.
-func (k *Endpoint) SetPortRange(r uint32) error {
+func (k *IPSocket) SetPortRange(r uint32) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -81,12 +81,12 @@ func (k *Endpoint) SetPortRange(r uint32) error {
 }
 
 // PortRange returns what SetPortRange set.
-func (k *Endpoint) PortRange() uint32 { return k.bindOpts.portRange.Load() }
+func (k *IPSocket) PortRange() uint32 { return k.bindOpts.portRange.Load() }
 
 // flowLocked returns what a route from the socket to dst is looked up for, where
 // unicastIf is IP_UNICAST_IF's interface: as Linux keeps a peer's route, that of
 // when the socket was connected, for what goes to the peer.
-func (k *Endpoint) flowLocked(dst ipv4.Addr, unicastIf int32) route.Flow {
+func (k *IPSocket) flowLocked(dst ipv4.Addr, unicastIf int32) route.Flow {
 	f := route.Flow{Src: k.addr, Dst: dst, Device: k.device, Broadcast: k.broadcast.Load(),
 		AnySource: k.bindOpts.transparent.Load()} // IP_FREEBIND is for bind alone
 	if k.s.routes.Net().ReceivesOnly(k.addr) {
@@ -100,10 +100,11 @@ func (k *Endpoint) flowLocked(dst ipv4.Addr, unicastIf int32) route.Flow {
 
 // bindTable enters the socket into its table, with a port from its own range.
 // The receive lock is held.
-func (k *Endpoint) bindTable(t *udp.Table[*Endpoint]) unix.Errno {
+func (k *UDPSocket) bindTable(b *udp.Binding[*UDPSocket]) unix.Errno {
+	t := k.table
 	r := k.bindOpts.portRange.Load()
-	if r == 0 || k.binding.LocalPort != 0 || k.proto != ipv4.ProtocolUDP {
-		return t.Bind(&k.binding)
+	if r == 0 || b.LocalPort != 0 {
+		return t.Bind(b)
 	}
 	lo, hi := t.PortRange()
 	defer t.SetPortRange(lo, hi) // evaluated now: the stack's range
@@ -115,5 +116,5 @@ func (k *Endpoint) bindTable(t *udp.Table[*Endpoint]) unix.Errno {
 		hi = own
 	}
 	t.SetPortRange(lo, hi)
-	return t.Bind(&k.binding)
+	return t.Bind(b)
 }

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
 	"golang.org/x/sys/unix"
@@ -104,8 +103,8 @@ func (k *Endpoint) carryOn(tx *txbuf, flags int, deadline int64) unix.Errno {
 		return k.giveUp(tx)
 	case e == unix.ENOBUFS:
 		n := tx.unit()
-		tx.count[k.sendLoss()].Add(uint64(max(tx.ends[n-1].datagrams, 1)))
-		if k.forgivesLoss() {
+		tx.count[k.kind.lossCounter()].Add(uint64(max(tx.ends[n-1].datagrams, 1)))
+		if k.kind.forgivesLoss() {
 			k.uncount(tx, tx.ends[:n])
 			tx.shift(n)
 			tx.failed = 0
@@ -143,23 +142,9 @@ func (k *Endpoint) takeBack(tx *txbuf) {
 	tx.failed, tx.midway = 0, false
 }
 
-// counted are the counters that datagrams of a socket enter when they are built.
-func (k *Endpoint) counted() []counter.Kind {
-	switch {
-	case k.packet != nil:
-		return nil
-	case k.proto == ipv4.ProtocolUDP:
-		return []counter.Kind{counter.UDPOutDatagrams}
-	case k.proto == ipv4.ProtocolICMP:
-		return []counter.Kind{counter.IPOutRequests, counter.ICMPOutMsgs, counter.ICMPOutEchos}
-	default:
-		return []counter.Kind{counter.IPOutRequests}
-	}
-}
-
 // count counts a datagram that was built, whose last frame is the last in tx.
 func (k *Endpoint) count(tx *txbuf) {
-	for _, c := range k.counted() {
+	for _, c := range k.kind.counters() {
 		tx.count[c].Add(1)
 	}
 	if n := len(tx.ends); n > 0 && !tx.queued && tx.ends[n-1].datagrams == 0 {
@@ -174,25 +159,10 @@ func (k *Endpoint) uncount(tx *txbuf, ends []frameEnd) {
 		n += uint64(f.datagrams)
 	}
 	if n > 0 {
-		for _, c := range k.counted() {
+		for _, c := range k.kind.counters() {
 			tx.count[c].Add(-n)
 		}
 	}
-}
-
-// sendLoss returns the counter for what the device has dropped.
-func (k *Endpoint) sendLoss() counter.Kind {
-	if k.proto == ipv4.ProtocolUDP {
-		return counter.UDPSndbufErrors
-	}
-	return counter.OtherSndbufErrors
-}
-
-// forgivesLoss reports whether a datagram that the device has dropped counts as
-// sent. In Linux that is for udp_send_skb, raw_sendmsg and raw_send_hdrinc to say;
-// ping and packet sockets are told always.
-func (k *Endpoint) forgivesLoss() bool {
-	return k.packet == nil && k.proto != ipv4.ProtocolICMP && !k.recvErr.Load()
 }
 
 // flushOwned sends what the stack has built for k, nil for itself, outside of a call

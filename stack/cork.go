@@ -2,7 +2,6 @@ package stack
 
 import (
 	"sync"
-	"sync/atomic"
 
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/udp"
@@ -12,7 +11,6 @@ import (
 // corked is the datagram that a socket is putting together (UDP_CORK in
 // udp(7), MSG_MORE in send(2)).
 type corked struct {
-	held atomic.Bool // there is one
 	mu   sync.Mutex
 	to   outgoing // where it goes: the first call decides
 	data []byte
@@ -20,7 +18,7 @@ type corked struct {
 
 // SetCork makes what is sent add up to one datagram, until it is turned off
 // again: then that is sent.
-func (k *Endpoint) SetCork(on bool) error {
+func (k *UDPSocket) SetCork(on bool) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -29,7 +27,7 @@ func (k *Endpoint) SetCork(on bool) error {
 	if on {
 		return nil
 	}
-	if !k.corked.held.Load() {
+	if !k.sendExtras.held.Load() {
 		return nil
 	}
 	o := outgoing{one: []byte{}}
@@ -37,29 +35,29 @@ func (k *Endpoint) SetCork(on bool) error {
 }
 
 // Cork reports whether SetCork is on.
-func (k *Endpoint) Cork() bool { return k.sendExtras.cork.Load() }
+func (k *UDPSocket) Cork() bool { return k.sendExtras.cork.Load() }
 
 // collect adds o to the datagram that is being put together. If that is
 // complete, o becomes the whole of it, and done is true.
-func (k *Endpoint) collect(o *outgoing, flags int) (done bool, e unix.Errno) {
+func (k *IPSocket) collect(o *outgoing, flags int) (done bool, e unix.Errno) {
 	c := &k.corked
 	c.mu.Lock()
 	defer k.markSendExtras()
 	defer c.mu.Unlock()
 	more := flags&unix.MSG_MORE != 0 || k.sendExtras.cork.Load()
-	if !c.held.Load() && !more {
+	if !k.sendExtras.held.Load() && !more {
 		return true, 0
 	}
-	if !c.held.Load() {
+	if !k.sendExtras.held.Load() {
 		to, e := k.corkTarget(o, flags)
 		if e != 0 {
 			return false, e
 		}
-		c.held.Store(true)
+		k.sendExtras.held.Store(true)
 		c.to, c.data = to, c.data[:0]
 	}
 	if len(c.data)+o.n > ipv4.MaxLen-ipv4.MinHeaderLen-udp.HeaderLen {
-		c.held.Store(false) // Linux: the whole datagram is lost
+		k.sendExtras.held.Store(false) // Linux: the whole datagram is lost
 		return false, unix.EMSGSIZE
 	}
 	at := len(c.data)
@@ -68,7 +66,7 @@ func (k *Endpoint) collect(o *outgoing, flags int) (done bool, e unix.Errno) {
 	if more {
 		return false, 0
 	}
-	c.held.Store(false)
+	k.sendExtras.held.Store(false)
 	message := o.message
 	*o = c.to
 	o.one, o.n, o.message = append([]byte(nil), c.data...), len(c.data), message
@@ -77,7 +75,7 @@ func (k *Endpoint) collect(o *outgoing, flags int) (done bool, e unix.Errno) {
 
 // corkTarget returns where the datagram that begins with o goes. Like Linux it
 // asks for all that can be wrong with that now, and not again at the end.
-func (k *Endpoint) corkTarget(o *outgoing, flags int) (to outgoing, e unix.Errno) {
+func (k *IPSocket) corkTarget(o *outgoing, flags int) (to outgoing, e unix.Errno) {
 	spec, _, e := k.spec(o, flags)
 	if e != 0 {
 		return outgoing{}, e

@@ -2,9 +2,10 @@ package stack
 
 import (
 	"bytes"
-	"github.com/outband/outband/ipv4"
 	"sync"
 	"sync/atomic"
+
+	"github.com/outband/outband/ipv4"
 
 	"github.com/outband/outband/icmp"
 	"golang.org/x/sys/unix"
@@ -132,7 +133,7 @@ func (k *Endpoint) queueError(e QueuedError) {
 
 // localError reports a datagram that was too long to be sent, to a socket that
 // wants to know (ip_local_error in Linux).
-func (k *Endpoint) localError(errno unix.Errno, dst ipv4.Addr, port uint16, mtu int) {
+func (k *IPSocket) localError(errno unix.Errno, dst ipv4.Addr, port uint16, mtu int) {
 	if k.recvErr.Load() {
 		k.queueError(QueuedError{Errno: errno, Origin: unix.SO_EE_ORIGIN_LOCAL, Info: uint32(mtu), Dst: dst, DstPort: port})
 	}
@@ -141,7 +142,7 @@ func (k *Endpoint) localError(errno unix.Errno, dst ipv4.Addr, port uint16, mtu 
 // icmpError takes in an ICMP error about a datagram of the socket's, by the rules
 // of Linux' udp_err: without IP_RECVERR only hard errors count, and only on
 // connected sockets. It copies e's payload if it keeps it.
-func (k *Endpoint) icmpError(e QueuedError, hard bool) {
+func (k *IPSocket) icmpError(e QueuedError, hard bool) {
 	if !k.recvErr.Load() {
 		if hard && k.hasPeer.Load() {
 			k.setError(e.Errno)

@@ -1,12 +1,13 @@
 package stack
 
 import (
-	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/ipv4"
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/link"

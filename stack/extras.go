@@ -37,6 +37,7 @@ type sendExtras struct {
 	noCheck atomic.Bool  // SO_NO_CHECK: no UDP checksum
 	options atomic.Pointer[ipv4.SentOptions]
 	cork    atomic.Bool
+	held    atomic.Bool // there is a datagram that is being put together
 	onLink  atomic.Bool // SO_DONTROUTE
 	stamps  txStamps
 	times   txTimes
@@ -68,12 +69,12 @@ func (x *receiveExtras) any() bool {
 func (k *Endpoint) markSendExtras() {
 	x := &k.sendExtras
 	k.markExtras(stateSendExtras, x.segment.Load() > 0 || x.noCheck.Load() || x.options.Load() != nil ||
-		x.cork.Load() || x.onLink.Load() || k.corked.held.Load() || x.times.on.Load() ||
+		x.cork.Load() || x.onLink.Load() || x.held.Load() || x.times.on.Load() ||
 		x.stamps.flags.Load()&txStampRecord != 0)
 }
 
 // SetKeepOptions says whether Extra.Options is wanted.
-func (k *Endpoint) SetKeepOptions(on bool) { k.recvExtras.options.Store(on); k.markReceiveExtras() }
+func (k *IPSocket) SetKeepOptions(on bool) { k.recvExtras.options.Store(on); k.markReceiveExtras() }
 
 // SetKeepMetadata says whether Extra.Priority and Extra.Mark are wanted.
 func (k *Endpoint) SetKeepMetadata(on bool) { k.recvExtras.metadata.Store(on); k.markReceiveExtras() }
@@ -83,10 +84,10 @@ func (k *Endpoint) SetKeepDrops(on bool) { k.recvExtras.drops.Store(on); k.markR
 
 // SetGRO says whether the socket takes datagrams that were joined into one by
 // their sender or the device, with Info.SegmentSize (UDP_GRO in udp(7)).
-func (k *Endpoint) SetGRO(on bool) { k.recvExtras.gro.Store(on); k.markReceiveExtras() }
+func (k *UDPSocket) SetGRO(on bool) { k.recvExtras.gro.Store(on); k.markReceiveExtras() }
 
 // GRO returns what SetGRO set.
-func (k *Endpoint) GRO() bool { return k.recvExtras.gro.Load() }
+func (k *UDPSocket) GRO() bool { return k.recvExtras.gro.Load() }
 
 // SetFilter attaches a classic BPF program that sees each datagram from its
 // transport header on: it returns how many bytes of it to keep, 0 to drop it
@@ -117,8 +118,11 @@ func (k *Endpoint) Filtered() bool { return k.recvExtras.filter.Load() != nil }
 // it is for, which may be another of the socket's group, and what of the data to
 // deliver, or false to drop it.
 func (l *lane) accept(a *arrival, k *Endpoint, data []byte, in *Info) (to *Endpoint, keep []byte, ok bool) {
-	if to = l.steer(a, k, data, in); to != k && to.state.Load()&stateRecvExtras == 0 {
-		return to, data, true
+	to = k
+	if u, ok := k.kind.(*UDPSocket); ok {
+		if to = &l.steer(a, u, data, in).Endpoint; to != k && to.state.Load()&stateRecvExtras == 0 {
+			return to, data, true
+		}
 	}
 	keep, ok = l.acceptExtras(a, to, data, in)
 	return to, keep, ok
@@ -151,10 +155,7 @@ func (l *lane) acceptExtras(a *arrival, k *Endpoint, data []byte, in *Info) ([]b
 // filterDatagram runs a filter, for which the header is put before the payload
 // again.
 func (l *lane) filterDatagram(a *arrival, k *Endpoint, f *bpf.Program, data []byte, in *Info) ([]byte, bool) {
-	head := 0
-	if k.proto == ipv4.ProtocolUDP {
-		head = udp.HeaderLen
-	}
+	head := k.kind.headerLen()
 	b := l.s.pool.get(head + len(data))
 	defer l.s.pool.put(b)
 	copy(b[head:], data)
@@ -167,14 +168,14 @@ func (l *lane) filterDatagram(a *arrival, k *Endpoint, f *bpf.Program, data []by
 		udp.PutHeader(b, in.FromPort, in.ToPort, len(data), 0)
 	}
 	v := bpf.View{Host: laneHost{l}, Data: b, Network: h.Datagram(), PacketType: uint8(in.Type), Interface: in.Interface, EtherType: unix.ETH_P_IP}
-	if k.raw == nil {
+	if !k.kind.hasIPHeader() {
 		v.Offset = -len(h)
 	}
 	keep := int(min(f.Run(&v), uint32(len(b))))
 	if keep == 0 {
 		k.queue.drops.Add(1)
 		l.count[counter.DropFilter]++
-		if k.proto == ipv4.ProtocolUDP {
+		if head > 0 {
 			l.count[counter.UDPInErrors]++ // as Linux' udp_queue_rcv_one_skb
 		}
 		return nil, false
@@ -186,10 +187,10 @@ func (l *lane) filterDatagram(a *arrival, k *Endpoint, f *bpf.Program, data []by
 
 // SetSegment makes every send cut its payload into datagrams of n bytes, the
 // last maybe shorter (UDP_SEGMENT in udp(7)); 0 turns it off.
-func (k *Endpoint) SetSegment(n int) { k.sendExtras.segment.Store(int32(n)); k.markSendExtras() }
+func (k *UDPSocket) SetSegment(n int) { k.sendExtras.segment.Store(int32(n)); k.markSendExtras() }
 
 // Segment returns what SetSegment set.
-func (k *Endpoint) Segment() int { return int(k.sendExtras.segment.Load()) }
+func (k *UDPSocket) Segment() int { return int(k.sendExtras.segment.Load()) }
 
 // SetNoCheck sends UDP datagrams without a checksum (SO_NO_CHECK).
 func (k *Endpoint) SetNoCheck(on bool) { k.sendExtras.noCheck.Store(on); k.markSendExtras() }
@@ -206,7 +207,7 @@ func (k *Endpoint) DontRoute() bool { return k.sendExtras.onLink.Load() }
 // SetOptions sets the IP options of what is sent (IP_OPTIONS); they are padded
 // to a multiple of 4 bytes. A datagram with a source route goes to its first hop.
 // EINVAL: over 40 bytes, or malformed.
-func (k *Endpoint) SetOptions(o []byte) error {
+func (k *IPSocket) SetOptions(o []byte) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -223,7 +224,7 @@ func (k *Endpoint) SetOptions(o []byte) error {
 }
 
 // Options returns what SetOptions set.
-func (k *Endpoint) Options() []byte {
+func (k *IPSocket) Options() []byte {
 	if o := k.sendExtras.options.Load(); o != nil {
 		return o.Bytes()
 	}
@@ -247,14 +248,8 @@ func (k *Endpoint) SetDevice(index int) error {
 	k.s.lockLanes()
 	defer k.s.unlockLanes()
 	k.loseFromLocked(k.device)
-	switch {
-	case k.raw != nil:
-		k.raw.device = k.device
-	case k.port != 0 && k.proto != protocolNone:
-		if e := k.table().Rebind(&k.binding, k.device); e != 0 {
-			return e
-		}
-		k.steeredLocked()
+	if e := k.kind.rebindLocked(); e != 0 {
+		return e
 	}
 	k.dropPaths()
 	return nil

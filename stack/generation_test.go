@@ -1,9 +1,10 @@
 package stack
 
 import (
-	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"testing"
+
+	"github.com/outband/outband/ipv4"
 
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/link"

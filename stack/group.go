@@ -180,14 +180,14 @@ func (s *Stack) groupInterface(r GroupRequest) *Interface {
 // (IP_ADD_MEMBERSHIP, MCAST_JOIN_GROUP). EINVAL: not a group. ENODEV: no such
 // interface. EADDRINUSE: the socket is a member. ENOBUFS: it is in as many groups
 // as it may be (Config.MaxMemberships).
-func (k *Endpoint) JoinGroup(r GroupRequest) error {
+func (k *IPSocket) JoinGroup(r GroupRequest) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
 	return k.joinGroup(r, igmp.Exclude)
 }
 
-func (k *Endpoint) joinGroup(r GroupRequest, mode igmp.Mode) error {
+func (k *IPSocket) joinGroup(r GroupRequest, mode igmp.Mode) error {
 	if !r.Group.IsMulticast() {
 		return unix.EINVAL
 	}
@@ -222,7 +222,7 @@ func (k *Endpoint) joinGroup(r GroupRequest, mode igmp.Mode) error {
 // LeaveGroup ends a membership, whatever its sources (IP_DROP_MEMBERSHIP,
 // MCAST_LEAVE_GROUP). ENODEV: the request names no interface, and there is no route
 // to the group. EADDRNOTAVAIL: the socket is not a member.
-func (k *Endpoint) LeaveGroup(r GroupRequest) error {
+func (k *IPSocket) LeaveGroup(r GroupRequest) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -231,7 +231,7 @@ func (k *Endpoint) LeaveGroup(r GroupRequest) error {
 	return k.leaveGroupLocked(r)
 }
 
-func (k *Endpoint) leaveGroupLocked(r GroupRequest) error {
+func (k *IPSocket) leaveGroupLocked(r GroupRequest) error {
 	switch ifc := k.s.groupInterface(r); {
 	case ifc != nil:
 		r.Interface = int(ifc.dev.Index)
@@ -257,14 +257,14 @@ func (r *GroupRequest) names(m *groupMembership) bool {
 }
 
 // dropMembership takes a membership away. groupMu is held.
-func (k *Endpoint) dropMembership(m *groupMembership) {
+func (k *IPSocket) dropMembership(m *groupMembership) {
 	g := &k.multicast.groups
 	k.s.changeGroup(g, m, m.filter(), igmp.NotMember, func() { g.remove(m) })
 	m.ifc.exitGroup(m.group)
 }
 
 // dropGroups ends all memberships of a socket that is closed.
-func (k *Endpoint) dropGroups() {
+func (k *IPSocket) dropGroups() {
 	k.s.groupMu.Lock()
 	defer k.s.groupMu.Unlock()
 	for m := k.multicast.groups.latest; m != nil; m = m.older {
@@ -277,7 +277,7 @@ func (k *Endpoint) dropGroups() {
 // MCAST_JOIN_SOURCE_GROUP). EINVAL: the socket is a member for all sources but some.
 // EADDRNOTAVAIL: the source is there. ENOBUFS: too many (Config.MaxSources). Else as
 // JoinGroup.
-func (k *Endpoint) JoinSource(r GroupRequest, source ipv4.Addr) error {
+func (k *IPSocket) JoinSource(r GroupRequest, source ipv4.Addr) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -290,7 +290,7 @@ func (k *Endpoint) JoinSource(r GroupRequest, source ipv4.Addr) error {
 // LeaveSource undoes JoinSource (IP_DROP_SOURCE_MEMBERSHIP, MCAST_LEAVE_SOURCE_GROUP).
 // With the last source goes the membership. EADDRNOTAVAIL: the source is not there.
 // EINVAL: no membership of that kind.
-func (k *Endpoint) LeaveSource(r GroupRequest, source ipv4.Addr) error {
+func (k *IPSocket) LeaveSource(r GroupRequest, source ipv4.Addr) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -300,7 +300,7 @@ func (k *Endpoint) LeaveSource(r GroupRequest, source ipv4.Addr) error {
 // BlockSource drops what a source sends to a group (IP_BLOCK_SOURCE,
 // MCAST_BLOCK_SOURCE), of which the socket is a member for all other sources: else
 // EINVAL. EADDRNOTAVAIL: it is blocked. ENOBUFS: too many.
-func (k *Endpoint) BlockSource(r GroupRequest, source ipv4.Addr) error {
+func (k *IPSocket) BlockSource(r GroupRequest, source ipv4.Addr) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -309,7 +309,7 @@ func (k *Endpoint) BlockSource(r GroupRequest, source ipv4.Addr) error {
 
 // UnblockSource undoes BlockSource (IP_UNBLOCK_SOURCE, MCAST_UNBLOCK_SOURCE).
 // EADDRNOTAVAIL: it is not blocked. EINVAL: no membership of that kind.
-func (k *Endpoint) UnblockSource(r GroupRequest, source ipv4.Addr) error {
+func (k *IPSocket) UnblockSource(r GroupRequest, source ipv4.Addr) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -318,7 +318,7 @@ func (k *Endpoint) UnblockSource(r GroupRequest, source ipv4.Addr) error {
 
 // sourceMembership returns the membership whose sources are to be changed, in a
 // mode. One without sources ever takes the other mode. groupMu is held.
-func (k *Endpoint) sourceMembership(r GroupRequest, mode igmp.Mode) (*groupMembership, error) {
+func (k *IPSocket) sourceMembership(r GroupRequest, mode igmp.Mode) (*groupMembership, error) {
 	if !r.Group.IsMulticast() {
 		return nil, unix.EINVAL
 	}
@@ -336,7 +336,7 @@ func (k *Endpoint) sourceMembership(r GroupRequest, mode igmp.Mode) (*groupMembe
 	return m, nil
 }
 
-func (k *Endpoint) addSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) error {
+func (k *IPSocket) addSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) error {
 	k.s.groupMu.Lock()
 	defer k.s.groupMu.Unlock()
 	m, err := k.sourceMembership(r, mode)
@@ -352,7 +352,7 @@ func (k *Endpoint) addSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) e
 	return nil
 }
 
-func (k *Endpoint) removeSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) error {
+func (k *IPSocket) removeSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) error {
 	k.s.groupMu.Lock()
 	defer k.s.groupMu.Unlock()
 	m, err := k.sourceMembership(r, mode)
@@ -374,7 +374,7 @@ func (k *Endpoint) removeSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode
 // MCAST_MSFILTER, RFC 3678). INCLUDE without sources leaves the group. EINVAL: no
 // group, no mode, or the socket is not a member. ENODEV: no such interface. ENOBUFS:
 // too many sources. f.Sources may be in any order, and is not kept.
-func (k *Endpoint) SetGroupFilter(r GroupRequest, f igmp.Filter) error {
+func (k *IPSocket) SetGroupFilter(r GroupRequest, f igmp.Filter) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -404,7 +404,7 @@ func (k *Endpoint) SetGroupFilter(r GroupRequest, f igmp.Filter) error {
 // GroupFilter returns the mode and the sources of a membership, in the order in
 // which they were given. EADDRNOTAVAIL: the socket is not a member. Else as
 // SetGroupFilter.
-func (k *Endpoint) GroupFilter(r GroupRequest) (igmp.Filter, error) {
+func (k *IPSocket) GroupFilter(r GroupRequest) (igmp.Filter, error) {
 	if k.Closed() {
 		return igmp.Filter{}, unix.EBADF
 	}
@@ -421,7 +421,7 @@ func (k *Endpoint) GroupFilter(r GroupRequest) (igmp.Filter, error) {
 }
 
 // filterLocked returns what a membership lets pass. groupMu is held.
-func (k *Endpoint) filterLocked(group ipv4.Addr, index int32) (igmp.Filter, error) {
+func (k *IPSocket) filterLocked(group ipv4.Addr, index int32) (igmp.Filter, error) {
 	m := k.multicast.groups.get(group, index)
 	if m == nil {
 		return igmp.Filter{}, unix.EADDRNOTAVAIL
@@ -430,7 +430,7 @@ func (k *Endpoint) filterLocked(group ipv4.Addr, index int32) (igmp.Filter, erro
 }
 
 // GroupFilterOn is GroupFilter for an interface's index.
-func (k *Endpoint) GroupFilterOn(group ipv4.Addr, index int) (igmp.Filter, error) {
+func (k *IPSocket) GroupFilterOn(group ipv4.Addr, index int) (igmp.Filter, error) {
 	if k.Closed() {
 		return igmp.Filter{}, unix.EBADF
 	}
@@ -443,10 +443,10 @@ func (k *Endpoint) GroupFilterOn(group ipv4.Addr, index int) (igmp.Filter, error
 }
 
 // MaxSources returns how many sources a membership may have (net.ipv4.igmp_max_msf).
-func (k *Endpoint) MaxSources() int { return k.s.maxSources }
+func (k *IPSocket) MaxSources() int { return k.s.maxSources }
 
 // setSources gives a membership other sources. groupMu is held.
-func (k *Endpoint) setSources(m *groupMembership, mode igmp.Mode, sources []ipv4.Addr, listed bool) {
+func (k *IPSocket) setSources(m *groupMembership, mode igmp.Mode, sources []ipv4.Addr, listed bool) {
 	old := m.filter()
 	now := groupMembership{mode: mode, sources: sources}
 	k.s.changeGroup(&k.multicast.groups, m, old, now.filter(), func() { m.mode, m.sources, m.listed = mode, sources, listed })
@@ -456,7 +456,7 @@ func (k *Endpoint) setSources(m *groupMembership, mode igmp.Mode, sources []ipv4
 // source address, unless the socket is bound to others (IP_MULTICAST_IF); the zero
 // request: as the routes say. EADDRNOTAVAIL: no such interface. EINVAL: the socket is
 // bound to another. The request's Group does not matter.
-func (k *Endpoint) SetMulticastInterface(r GroupRequest) error {
+func (k *IPSocket) SetMulticastInterface(r GroupRequest) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
@@ -485,7 +485,7 @@ func (k *Endpoint) SetMulticastInterface(r GroupRequest) error {
 }
 
 // MulticastInterface returns what SetMulticastInterface set.
-func (k *Endpoint) MulticastInterface() (index int, addr ipv4.Addr) {
+func (k *IPSocket) MulticastInterface() (index int, addr ipv4.Addr) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return int(k.multicast.ifIndex), k.multicast.ifAddr
@@ -493,7 +493,7 @@ func (k *Endpoint) MulticastInterface() (index int, addr ipv4.Addr) {
 
 // SetMulticastTTL sets the time to live of multicasts, 0 to 255: those with 0 do not
 // leave the host (IP_MULTICAST_TTL).
-func (k *Endpoint) SetMulticastTTL(ttl int) {
+func (k *IPSocket) SetMulticastTTL(ttl int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.multicast.ttl = int32(ttl)
@@ -501,7 +501,7 @@ func (k *Endpoint) SetMulticastTTL(ttl int) {
 }
 
 // MulticastTTL returns what SetMulticastTTL set, or 1.
-func (k *Endpoint) MulticastTTL() int {
+func (k *IPSocket) MulticastTTL() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return int(k.multicast.ttl)
@@ -509,7 +509,7 @@ func (k *Endpoint) MulticastTTL() int {
 
 // SetMulticastLoop says whether the stack's own sockets, this one among them, hear
 // the multicasts that the socket sends (IP_MULTICAST_LOOP).
-func (k *Endpoint) SetMulticastLoop(on bool) {
+func (k *IPSocket) SetMulticastLoop(on bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.multicast.quiet = !on
@@ -517,7 +517,7 @@ func (k *Endpoint) SetMulticastLoop(on bool) {
 }
 
 // MulticastLoop returns what SetMulticastLoop set, or true.
-func (k *Endpoint) MulticastLoop() bool {
+func (k *IPSocket) MulticastLoop() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return !k.multicast.quiet
@@ -526,7 +526,7 @@ func (k *Endpoint) MulticastLoop() bool {
 // SetMulticastAll says whether the socket receives datagrams to all groups that
 // anybody of the stack is a member of, not only to its own (IP_MULTICAST_ALL). Its
 // filters hold for its own groups in any case.
-func (k *Endpoint) SetMulticastAll(on bool) {
+func (k *IPSocket) SetMulticastAll(on bool) {
 	k.s.lockLanes()
 	defer k.s.unlockLanes()
 	k.multicast.membersOnly.Store(!on)
@@ -534,4 +534,4 @@ func (k *Endpoint) SetMulticastAll(on bool) {
 }
 
 // MulticastAll returns what SetMulticastAll set, or true.
-func (k *Endpoint) MulticastAll() bool { return !k.multicast.membersOnly.Load() }
+func (k *IPSocket) MulticastAll() bool { return !k.multicast.membersOnly.Load() }

@@ -37,15 +37,15 @@ type groupFlow struct {
 	gen   uint64 // the flow holds while this is Stack.flowGeneration; 0: it is empty
 	// all are the sockets that any source's datagrams are for; some, those of whom that
 	// depends on the source, is nil if there are none.
-	all  []*Endpoint
+	all  []*UDPSocket
 	some *sourceFlows
 }
 
 // sourceFlows are sockets that take datagrams of some sources only.
 type sourceFlows struct {
-	excluding []*Endpoint               // with a list of sources not to take: nearly all are for them
-	including map[ipv4.Addr][]*Endpoint // by the sources that they take
-	connected map[flowPeer][]*Endpoint  // by their peer
+	excluding []*UDPSocket               // with a list of sources not to take: nearly all are for them
+	including map[ipv4.Addr][]*UDPSocket // by the sources that they take
+	connected map[flowPeer][]*UDPSocket  // by their peer
 	count     int
 }
 
@@ -163,7 +163,7 @@ func (l *lane) fillFlow(f *groupFlow, as groupFlow) {
 	as.all = f.all[:0]
 	*f = as
 	multicast := f.dst.IsMulticast()
-	l.s.udp.Each(f.dst, f.dport, f.index, func(b *udp.Binding[*Endpoint]) {
+	l.s.udp.Each(f.dst, f.dport, f.index, func(b *udp.Binding[*UDPSocket]) {
 		var m *groupMembership
 		if multicast {
 			o := &b.Owner.multicast
@@ -181,14 +181,14 @@ func (l *lane) fillFlow(f *groupFlow, as groupFlow) {
 }
 
 // add enters a socket, whose membership in the group is m, nil for none.
-func (f *groupFlow) add(b *udp.Binding[*Endpoint], m *groupMembership) {
+func (f *groupFlow) add(b *udp.Binding[*UDPSocket], m *groupMembership) {
 	k := b.Owner
 	if !b.Connected() && (m == nil || m.mode == igmp.Exclude && len(m.sources) == 0) {
 		f.all = append(f.all, k)
 		return
 	}
 	if f.some == nil {
-		f.some = &sourceFlows{including: make(map[ipv4.Addr][]*Endpoint), connected: make(map[flowPeer][]*Endpoint)}
+		f.some = &sourceFlows{including: make(map[ipv4.Addr][]*UDPSocket), connected: make(map[flowPeer][]*UDPSocket)}
 	}
 	switch l := f.some; {
 	case b.Connected():
@@ -215,10 +215,10 @@ func (f *groupFlow) count() int {
 }
 
 // appendSome appends those of the sockets that take some sources only that take this one.
-func (f *groupFlow) appendSome(sockets []*Endpoint, src ipv4.Addr, sport uint16) []*Endpoint {
+func (f *groupFlow) appendSome(sockets []*UDPSocket, src ipv4.Addr, sport uint16) []*UDPSocket {
 	l := f.some
 	sockets = append(sockets, l.including[src]...)
-	lists := [...][]*Endpoint{l.excluding, l.connected[flowPeer{src, 0}], nil}
+	lists := [...][]*UDPSocket{l.excluding, l.connected[flowPeer{src, 0}], nil}
 	if sport != 0 {
 		lists[2] = l.connected[flowPeer{src, sport}]
 	}

@@ -25,7 +25,7 @@ const (
 // gsoRun returns how many of msgs, from the first on, can go in one
 // GSO packet, and along which path.
 func (k *Endpoint) gsoRun(tx *txbuf, msgs []OutMessage) (int, *path) {
-	if len(msgs) < minGSO || k.state.Load()&stateSend != 0 || k.proto != ipv4.ProtocolUDP {
+	if len(msgs) < minGSO || k.state.Load()&stateSend != 0 {
 		return 0, nil
 	}
 	first := outgoing{}
@@ -33,7 +33,7 @@ func (k *Endpoint) gsoRun(tx *txbuf, msgs []OutMessage) (int, *path) {
 		return 0, nil
 	}
 	p := k.cachedPath(tx, &first)
-	if p == nil || !p.holds(k.s) || first.n > p.maxData || p.slow ||
+	if p == nil || !p.holds(k.s) || first.n > p.maxFast || p.slow ||
 		p.ifc.dev.Info().Caps&link.CapGSO == 0 {
 		return 0, nil
 	}
@@ -93,7 +93,7 @@ func (k *Endpoint) addGSO(tx *txbuf, p *path, b []byte, size, message int) {
 
 // sendSegmentsWhole sends a payload that UDP_SEGMENT cuts as one GSO packet. It
 // reports whether it has; if not, they have to go one by one.
-func (k *Endpoint) sendSegmentsWhole(tx *txbuf, p *path, spec *pathSpec, o *outgoing, size int) (bool, unix.Errno) {
+func (k *UDPSocket) sendSegmentsWhole(tx *txbuf, p *path, spec *pathSpec, o *outgoing, size int) (bool, unix.Errno) {
 	if !k.staysWhole(p, spec, o) {
 		return false, 0
 	}
@@ -119,7 +119,7 @@ func (k *Endpoint) sendSegmentsWhole(tx *txbuf, p *path, spec *pathSpec, o *outg
 
 // staysWhole reports whether a payload that UDP_SEGMENT cuts may leave uncut: where
 // plain datagrams may be put together too.
-func (k *Endpoint) staysWhole(p *path, spec *pathSpec, o *outgoing) bool {
+func (k *UDPSocket) staysWhole(p *path, spec *pathSpec, o *outgoing) bool {
 	x := &k.sendExtras
 	stamped := x.stamps.flags.Load()&txStampRecord != 0 || o.opts != nil && o.opts.Timestamping != 0
 	return p.ifc.dev.Info().Caps&link.CapGSO != 0 && !p.slow && p.later == nil &&

@@ -134,7 +134,7 @@ func (l *lane) pingDeliver(a *arrival, m icmp.Message) {
 	if !ok {
 		return
 	}
-	l.deliver(a, k, m, &in, counter.ICMPInDelivers, counter.ICMPRcvbufErrors)
+	l.deliver(a, &k.Endpoint, m, &in, counter.ICMPInDelivers, counter.ICMPRcvbufErrors)
 }
 
 // icmpKind is an error that the stack sends.

@@ -40,24 +40,25 @@ func (l *lane) errorInput(a *arrival, m icmp.Message) {
 }
 
 // quotedSocket returns the socket that sent what is quoted, or so the quote says.
-func (l *lane) quotedSocket(a *arrival, q *icmp.Quote) (k *Endpoint, ok bool) {
+func (l *lane) quotedSocket(a *arrival, q *icmp.Quote) (k *IPSocket, ok bool) {
 	switch q.Protocol {
 	case ipv4.ProtocolUDP:
-		return l.s.udp.Lookup(q.Src, q.SrcPort(), q.Dst, q.DstPort(), a.ifc.dev.Index)
+		if u, ok := l.s.udp.Lookup(q.Src, q.SrcPort(), q.Dst, q.DstPort(), a.ifc.dev.Index); ok {
+			return &u.IPSocket, true
+		}
 	case ipv4.ProtocolICMP:
 		if q.ICMPType() == icmp.Echo && q.ICMPCode() == 0 {
-			return l.s.pings.Lookup(a.dst, q.Ident(), q.Dst, 0, a.home)
+			if p, ok := l.s.pings.Lookup(a.dst, q.Ident(), q.Dst, 0, a.home); ok {
+				return &p.IPSocket, true
+			}
 		}
 	}
 	return nil, false
 }
 
 // socketError tells a UDP or ping socket of an error (Linux' udp_err and ping_err).
-func (l *lane) socketError(a *arrival, m icmp.Message, q *icmp.Quote, k *Endpoint) {
-	errno, hard, ok := icmp.Errno(m.Type(), m.Code())
-	if k.proto == ipv4.ProtocolICMP {
-		errno, hard, ok = icmp.PingErrno(m.Type(), m.Code())
-	}
+func (l *lane) socketError(a *arrival, m icmp.Message, q *icmp.Quote, k *IPSocket) {
+	errno, hard, ok := k.transport.errno(m.Type(), m.Code())
 	if !ok {
 		return
 	}
@@ -95,7 +96,7 @@ func (e *QueuedError) withQuoted(m icmp.Message, headers int) {
 // learnPathMTU takes in that the path by which a socket has sent what is quoted has
 // a smaller MTU (RFC 1191): of each way by which the socket sends there. Those who
 // send without regard to path MTUs learn none (Linux' ip_sk_accept_pmtu).
-func (s *Stack) learnPathMTU(q *icmp.Quote, mtu int, k *Endpoint) {
+func (s *Stack) learnPathMTU(q *icmp.Quote, mtu int, k *IPSocket) {
 	switch k.mtuDiscover.Load() {
 	case unix.IP_PMTUDISC_INTERFACE, unix.IP_PMTUDISC_OMIT:
 		return

@@ -346,7 +346,7 @@ func (l *lane) udpInput(a *arrival, b []byte) {
 		return
 	}
 	if k, ok := l.s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home); ok && len(data) > size {
-		one := [1]*Endpoint{l.steer(a, k, data, &in)}
+		one := [1]*UDPSocket{l.steer(a, k, data, &in)}
 		if one[0].GRO() {
 			l.udpDeliverGSO(a, one[:], data, &in, size)
 			return
@@ -362,7 +362,7 @@ func (l *lane) udpInput(a *arrival, b []byte) {
 
 // udpDeliverGSO gives a GSO packet with segments of size bytes to each of some
 // sockets: whole if it has UDP_GRO, else cut.
-func (l *lane) udpDeliverGSO(a *arrival, sockets []*Endpoint, data []byte, in *Info, size int) {
+func (l *lane) udpDeliverGSO(a *arrival, sockets []*UDPSocket, data []byte, in *Info, size int) {
 	if len(sockets) == 0 {
 		l.count[counter.UDPIgnoredMulti]++
 		return
@@ -379,7 +379,7 @@ func (l *lane) udpDeliverGSO(a *arrival, sockets []*Endpoint, data []byte, in *I
 			if its.Len = n; gro {
 				its.SegmentSize = uint16(size)
 			}
-			l.deliver(a, k, rest[:n], &its, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+			l.deliver(a, &k.Endpoint, rest[:n], &its, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 			rest = rest[n:]
 			more = len(rest) > 0
 		}
@@ -390,7 +390,7 @@ func (l *lane) udpDeliverGSO(a *arrival, sockets []*Endpoint, data []byte, in *I
 func (l *lane) udpDeliver(a *arrival, data []byte, in *Info) {
 	if a.flow != nil && a.flow.some == nil && len(a.flow.all) == 1 {
 		a.chosen = true
-		l.deliver(a, a.flow.all[0], data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+		l.deliver(a, &a.flow.all[0].Endpoint, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 		return
 	}
 	if a.kind != route.Unicast {
@@ -404,12 +404,12 @@ func (l *lane) udpDeliver(a *arrival, data []byte, in *Info) {
 		l.sendError(a, errPortUnreachable, 0)
 		return
 	}
-	l.deliver(a, k, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+	l.deliver(a, &k.Endpoint, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 }
 
 // destinations returns the sockets that a broadcast or multicast is for, in memory
 // that holds until the next. The caller clears r.match, which may be that.
-func (l *lane) destinations(a *arrival, in *Info) []*Endpoint {
+func (l *lane) destinations(a *arrival, in *Info) []*UDPSocket {
 	f := a.flow
 	if f == nil {
 		f = l.flowTo(in.To, in.ToPort, in.Interface)
@@ -431,7 +431,7 @@ func (l *lane) forgetMatch() {
 }
 
 // deliverEach gives each socket its copy of a datagram.
-func (l *lane) deliverEach(a *arrival, sockets []*Endpoint, data []byte, in *Info) {
+func (l *lane) deliverEach(a *arrival, sockets []*UDPSocket, data []byte, in *Info) {
 	if len(sockets) == 0 {
 		l.count[counter.UDPIgnoredMulti]++
 		return
@@ -440,13 +440,13 @@ func (l *lane) deliverEach(a *arrival, sockets []*Endpoint, data []byte, in *Inf
 	last := len(sockets) - 1
 	for _, k := range sockets[:last] {
 		if k.state.Load()&stateRecvExtras == 0 {
-			l.deliver(a, k, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+			l.deliver(a, &k.Endpoint, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 			continue
 		}
 		its := *in // which accept may change
-		l.deliver(a, k, data, &its, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+		l.deliver(a, &k.Endpoint, data, &its, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 	}
-	l.deliver(a, sockets[last], data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+	l.deliver(a, &sockets[last].Endpoint, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 }
 
 // deliver hands one datagram to a socket: to the leader's own buffer if that is

@@ -229,9 +229,8 @@ func (k *Endpoint) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitF
 	if k.ended() {
 		return k.whyEnded()
 	}
-	k.mu.Lock()
-	f := route.Flow{Src: k.addr, Device: k.device}
-	k.mu.Unlock()
+	local := k.kind.LocalAddr().Addr().As4()
+	f := route.Flow{Src: local, Device: int32(k.Device())}
 	if k.s.routes.Net().ReceivesOnly(f.Src) {
 		f.Src = ipv4.Addr{}
 	}

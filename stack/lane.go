@@ -40,10 +40,10 @@ type lane struct {
 
 	pending *flush // what is to do once the lock is released
 
-	match   []*Endpoint // for datagrams to several sockets
-	arrival arrival     // of the datagram that a protocol other than UDP takes in
-	heard   link.Meta   // of a multicast of our own that is taken in
-	taken   int64       // when the batch was taken, of CLOCK_MONOTONIC, if anybody wants to know
+	match   []*UDPSocket // for datagrams to several sockets
+	arrival arrival      // of the datagram that a protocol other than UDP takes in
+	heard   link.Meta    // of a multicast of our own that is taken in
+	taken   int64        // when the batch was taken, of CLOCK_MONOTONIC, if anybody wants to know
 }
 
 func (l *lane) init(s *Stack) {

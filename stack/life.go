@@ -8,7 +8,7 @@ import (
 
 // lostDevice returns what a route would have said to a datagram whose link says ENETDOWN:
 // the device went down, or away, and the stack has not been told yet.
-func (k *Endpoint) lostDevice() unix.Errno {
+func (k *IPSocket) lostDevice() unix.Errno {
 	return k.s.routes.Net().LostDevice(int32(k.Device()))
 }
 

@@ -1,12 +1,13 @@
 package stack
 
 import (
-	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/outband/outband/ipv4"
 
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"

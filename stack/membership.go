@@ -29,12 +29,9 @@ type membership struct {
 // address of the device's, takes all frames too, as Linux does with a device that
 // cannot filter for several.
 // ENODEV: no such interface. EINVAL: not a hardware address of the interface's kind.
-func (k *Endpoint) AddMembership(m Membership) error {
+func (k *PacketSocket) AddMembership(m Membership) error {
 	if k.Closed() {
 		return unix.EBADF
-	}
-	if k.packet == nil {
-		return unix.ENOPROTOOPT
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -48,8 +45,8 @@ func (k *Endpoint) AddMembership(m Membership) error {
 	if m.Len > len(m.Addr) {
 		return unix.EINVAL
 	}
-	for i := range k.packet.memberships {
-		if have := &k.packet.memberships[i]; have.Membership == m {
+	for i := range k.memberships {
+		if have := &k.memberships[i]; have.Membership == m {
 			have.count++
 			return nil
 		}
@@ -57,29 +54,26 @@ func (k *Endpoint) AddMembership(m Membership) error {
 	if err := ifc.member(m); err != nil {
 		return err
 	}
-	k.packet.memberships = append(k.packet.memberships, membership{m, 1})
+	k.memberships = append(k.memberships, membership{m, 1})
 	return nil
 }
 
 // DropMembership undoes AddMembership (PACKET_DROP_MEMBERSHIP). As on Linux,
 // dropping what was never added is no error.
-func (k *Endpoint) DropMembership(m Membership) error {
+func (k *PacketSocket) DropMembership(m Membership) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
-	if k.packet == nil {
-		return unix.ENOPROTOOPT
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for i := range k.packet.memberships {
-		have := &k.packet.memberships[i]
+	for i := range k.memberships {
+		have := &k.memberships[i]
 		if have.Membership != m {
 			continue
 		}
 		if have.count--; have.count == 0 {
-			k.leave(m)
-			k.packet.memberships = slices.Delete(k.packet.memberships, i, i+1)
+			k.undo(m)
+			k.memberships = slices.Delete(k.memberships, i, i+1)
 		}
 		return nil
 	}
@@ -117,8 +111,8 @@ func modeOf(m Membership) (link.Mode, bool) {
 	}
 }
 
-// leave undoes Interface.member.
-func (k *Endpoint) leave(m Membership) {
+// undo undoes Interface.member.
+func (k *PacketSocket) undo(m Membership) {
 	ifc := k.s.InterfaceByIndex(m.Interface)
 	if ifc == nil {
 		return // its link is closed
@@ -132,9 +126,9 @@ func (k *Endpoint) leave(m Membership) {
 }
 
 // leaveAllLocked drops all memberships of a socket that is closed. k.mu is held.
-func (k *Endpoint) leaveAllLocked() {
-	for _, m := range k.packet.memberships {
-		k.leave(m.Membership)
+func (k *PacketSocket) leaveAllLocked() {
+	for _, m := range k.memberships {
+		k.undo(m.Membership)
 	}
-	k.packet.memberships = nil
+	k.memberships = nil
 }

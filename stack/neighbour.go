@@ -109,7 +109,7 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 		tx.count[counter.DropNeighbourFailed].Add(1)
 		uncharge(&ev.Pending)
 		if k := ownerOf(&ev.Pending); k != nil {
-			k.icmpError(k.asRaw(unreachable(ev.Pending.Frame), ev.Pending.Frame[link.HeaderLen:]), false)
+			k.kind.unanswered(unreachable(ev.Pending.Frame), ev.Pending.Frame[link.HeaderLen:])
 		}
 		s.pool.put(ev.Pending.Frame)
 	case arp.Conflict:

@@ -15,13 +15,13 @@ const vlanHeaderLen = 4
 // cooked one has no destination, and is refused but on loopback. ENXIO: no
 // interface. ENETDOWN: it is down. EMSGSIZE: longer than its MTU. EINVAL: no
 // frame at all.
-func (k *Endpoint) SendLink(p []byte, flags int, deadline int64, to *LinkAddr) error {
+func (k *PacketSocket) SendLink(p []byte, flags int, deadline int64, to *LinkAddr) error {
 	o := outgoing{one: p, n: len(p), link: to}
 	return k.sendOne(&o, flags, deadline)
 }
 
 // sendFrame sends one frame of a packet socket (packet_snd in Linux).
-func (k *Endpoint) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
+func (k *PacketSocket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 	ifc, proto := k.frameRoute(o)
 	if ifc == nil {
 		return unix.ENXIO
@@ -31,7 +31,7 @@ func (k *Endpoint) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 		return unix.ENETDOWN
 	}
 	longest := info.MTU
-	if !k.packet.cooked {
+	if !k.cooked {
 		longest += link.HeaderLen
 	}
 	if o.n > longest+vlanHeaderLen {
@@ -41,7 +41,7 @@ func (k *Endpoint) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 		return e
 	}
 	n := o.n
-	if k.packet.cooked {
+	if k.cooked {
 		if o.link == nil && !ifc.dev.Loopback {
 			return unix.EINVAL
 		}
@@ -58,7 +58,7 @@ func (k *Endpoint) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 	if e != 0 {
 		return e
 	}
-	if k.packet.cooked {
+	if k.cooked {
 		putLinkHeader(b, o, proto, info.HardwareAddr)
 		o.copyTo(b[link.HeaderLen:])
 	} else {
@@ -75,7 +75,7 @@ func (k *Endpoint) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 		if k.sendFull() {
 			return k.noSpace()
 		}
-		if e := tx.addLater(ifc, b, tx.waiting(k, k.meta.of(o), l), o.message); e != 0 {
+		if e := tx.addLater(ifc, b, tx.waiting(&k.Endpoint, k.meta.of(o), l), o.message); e != 0 {
 			return e
 		}
 		return k.stampSent(tx, o)
@@ -89,13 +89,13 @@ func (k *Endpoint) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 
 // frameRoute returns the interface that a frame leaves by, nil if there is none,
 // and its protocol.
-func (k *Endpoint) frameRoute(o *outgoing) (*Interface, uint16) {
+func (k *PacketSocket) frameRoute(o *outgoing) (*Interface, uint16) {
 	if o.link != nil {
 		return k.s.InterfaceByIndex(o.link.Interface), o.link.EtherType
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.s.InterfaceByIndex(int(k.packet.index)), k.packet.proto
+	return k.s.InterfaceByIndex(int(k.index)), k.proto
 }
 
 // putLinkHeader writes the Ethernet header of a cooked socket's frame (eth_header in

@@ -18,8 +18,10 @@ import (
 // IPv4 and ARP unless tpacket.Options.EtherTypes or AllEtherTypes says
 // otherwise, and frames to other hosts only with Options.Promiscuous.
 
-// packetSocket is what a packet socket has beside what every socket has.
-type packetSocket struct {
+// A PacketSocket sends and receives frames (packet(7)). Of sockets of the Internet it has
+// neither addresses nor a peer.
+type PacketSocket struct {
+	Endpoint
 	cooked         bool        // SOCK_DGRAM: without the Ethernet header
 	ignoreOutgoing atomic.Bool // PACKET_IGNORE_OUTGOING
 
@@ -34,7 +36,7 @@ type packetSocket struct {
 
 // A tap is a packet socket that receives.
 type tap struct {
-	socket *Endpoint
+	socket *PacketSocket
 	proto  uint16
 	index  int32
 }
@@ -52,26 +54,22 @@ func (s *Stack) NewPacketSocket(cooked bool, ethertype uint16) (*Endpoint, error
 	if s.Closed() {
 		return nil, unix.ENETDOWN
 	}
-	k, err := s.open(&Endpoint{packet: &packetSocket{cooked: cooked, proto: ethertype}})
-	if err != nil {
+	k := &PacketSocket{cooked: cooked, proto: ethertype}
+	if err := s.open(&k.Endpoint, k); err != nil {
 		return nil, err
 	}
 	k.mu.Lock()
 	k.retapLocked()
 	k.mu.Unlock()
-	return k, nil
+	return &k.Endpoint, nil
 }
 
 // BindLink has a packet socket receive the frames of an EtherType, in host order,
 // from one interface, and send by it; 0 leaves the EtherType as it is, and index
-// 0 is all interfaces. ENODEV: there is no such interface. EINVAL: not a packet
-// socket. An interface that is down is ENETDOWN for the next call.
-func (k *Endpoint) BindLink(index int, ethertype uint16) error {
+// 0 is all interfaces. ENODEV: there is no such interface. An interface that is down is ENETDOWN for the next call.
+func (k *PacketSocket) BindLink(index int, ethertype uint16) error {
 	if k.Closed() {
 		return unix.EBADF
-	}
-	if k.packet == nil {
-		return unix.EINVAL
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -85,14 +83,14 @@ func (k *Endpoint) BindLink(index int, ethertype uint16) error {
 		}
 	}
 	if ethertype != 0 {
-		k.packet.proto = ethertype
+		k.proto = ethertype
 	}
-	k.packet.index = int32(index)
+	k.index = int32(index)
 	k.s.lockLanes()
-	k.loseFromLocked(k.packet.index)
+	k.loseFromLocked(k.index)
 	k.s.unlockLanes()
 	k.retapLocked()
-	if k.packet.proto != 0 && ifc != nil && !ifc.dev.Info().State.Enabled() {
+	if k.proto != 0 && ifc != nil && !ifc.dev.Info().State.Enabled() {
 		k.setError(unix.ENETDOWN)
 	}
 	return nil
@@ -107,13 +105,10 @@ type LinkAddr struct {
 
 // BoundLink returns what a packet socket is bound to, with the hardware address
 // of the interface; ifc is nil if it is bound to none (getsockname(2)).
-func (k *Endpoint) BoundLink() (a LinkAddr, ifc *Interface) {
-	if k.packet == nil {
-		return LinkAddr{}, nil
-	}
+func (k *PacketSocket) BoundLink() (a LinkAddr, ifc *Interface) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	a = LinkAddr{Interface: int(k.packet.index), EtherType: k.packet.proto}
+	a = LinkAddr{Interface: int(k.index), EtherType: k.proto}
 	if ifc = k.s.InterfaceByIndex(a.Interface); ifc != nil {
 		a.Addr = ifc.dev.Info().HardwareAddr
 	}
@@ -130,33 +125,27 @@ func (i *Interface) HardwareType() uint16 {
 
 // SetIgnoreOutgoing keeps what the stack sends from a packet socket
 // (PACKET_IGNORE_OUTGOING).
-func (k *Endpoint) SetIgnoreOutgoing(on bool) {
-	if k.packet == nil {
-		return
-	}
-	k.packet.ignoreOutgoing.Store(on)
+func (k *PacketSocket) SetIgnoreOutgoing(on bool) {
+	k.ignoreOutgoing.Store(on)
 	k.mu.Lock()
 	k.retapLocked()
 	k.mu.Unlock()
 }
 
 // IgnoreOutgoing returns what SetIgnoreOutgoing set.
-func (k *Endpoint) IgnoreOutgoing() bool { return k.packet != nil && k.packet.ignoreOutgoing.Load() }
+func (k *PacketSocket) IgnoreOutgoing() bool { return k.ignoreOutgoing.Load() }
 
 // PacketStatistics returns how many frames a packet socket was to have since the
 // last call, and how many it lost to a full queue or, as Drops says, to a full ring
 // (PACKET_STATISTICS).
-func (k *Endpoint) PacketStatistics() (frames, drops uint32) {
-	if k.packet == nil {
-		return 0, 0
-	}
+func (k *PacketSocket) PacketStatistics() (frames, drops uint32) {
 	now := k.Drops()
-	return k.packet.frames.Swap(0), now - k.packet.dropsSeen.Swap(now)
+	return k.frames.Swap(0), now - k.dropsSeen.Swap(now)
 }
 
 // retapLocked brings the table of taps up to date with the socket. k.mu is held.
-func (k *Endpoint) retapLocked() {
-	s, p := k.s, k.packet
+func (k *PacketSocket) retapLocked() {
+	s := k.s
 	s.tapMu.Lock()
 	defer s.tapMu.Unlock()
 	t := new(tapTable)
@@ -167,8 +156,8 @@ func (k *Endpoint) retapLocked() {
 			}
 		}
 	}
-	if p.proto != 0 && !k.Closed() {
-		t.add(tap{k, p.proto, p.index})
+	if k.proto != 0 && !k.Closed() {
+		t.add(tap{k, k.proto, k.index})
 	}
 	if len(t.taps) == 0 {
 		t = nil
@@ -178,11 +167,10 @@ func (k *Endpoint) retapLocked() {
 
 func (t *tapTable) add(o tap) {
 	t.taps = append(t.taps, o)
-	t.outgoing = t.outgoing || o.proto == unix.ETH_P_ALL && !o.socket.packet.ignoreOutgoing.Load()
+	t.outgoing = t.outgoing || o.proto == unix.ETH_P_ALL && !o.socket.ignoreOutgoing.Load()
 }
 
-// closePacket ends what a packet socket that is closed has begun.
-func (k *Endpoint) closePacket() {
+func (k *PacketSocket) leave() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.retapLocked()
@@ -203,7 +191,7 @@ func (s *Stack) tapsDown(i *Interface, gone bool) {
 		o.socket.setError(unix.ENETDOWN)
 		if gone {
 			o.socket.mu.Lock()
-			o.socket.packet.index = -1
+			o.socket.index = -1
 			o.socket.retapLocked()
 			o.socket.mu.Unlock()
 		}
@@ -294,9 +282,9 @@ func (tx *txbuf) tap(t *tapTable) {
 
 // frameInfo returns what a packet socket gets of a frame, and what it is told of
 // it; false if its filter refuses the frame. It counts the frame.
-func (k *Endpoint) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *link.Meta) ([]byte, Info, bool) {
+func (k *PacketSocket) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *link.Meta) ([]byte, Info, bool) {
 	data := frame
-	if k.packet.cooked {
+	if k.cooked {
 		data = frame[link.HeaderLen:]
 	}
 	in := Info{Interface: ifc.dev.Index, Type: meta.Type, Clock: meta.Clock, Time: meta.Time}
@@ -307,7 +295,7 @@ func (k *Endpoint) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *l
 	if f := k.recvExtras.filter.Load(); f != nil {
 		v := bpf.View{Host: bpfHost{k.s}, Data: data, Network: frame[link.HeaderLen:], PacketType: uint8(meta.Type),
 			Interface: ifc.dev.Index, EtherType: proto, Frame: bpfFrame(frame, meta), Found: true}
-		if !k.packet.cooked {
+		if !k.cooked {
 			v.Offset = link.HeaderLen
 		}
 		keep := min(f.Run(&v), uint32(len(data)))
@@ -323,16 +311,16 @@ func (k *Endpoint) frameInfo(ifc *Interface, frame []byte, proto uint16, meta *l
 		in.setMetadata(t)
 	}
 	in.Len = len(data)
-	k.packet.frames.Add(1)
+	k.frames.Add(1)
 	return data, in, true
 }
 
 // deliverFrame is deliver for a packet socket, which has nothing to accept.
-func (l *lane) deliverFrame(k *Endpoint, data []byte, in *Info) {
+func (l *lane) deliverFrame(k *PacketSocket, data []byte, in *Info) {
 	if k.recvExtras.times.Load() {
 		in.Taken, in.Delivered = l.taken, l.s.Monotonic()
 	}
-	if l.sinkSocket == k && k.queue.n.Load() == 0 && !l.sink.full() {
+	if l.sinkSocket == &k.Endpoint && k.queue.n.Load() == 0 && !l.sink.full() {
 		l.sink.store(data, in)
 		return
 	}
@@ -342,12 +330,12 @@ func (l *lane) deliverFrame(k *Endpoint, data []byte, in *Info) {
 		return
 	}
 	if wake || k.watched() {
-		l.pending.wake = append(l.pending.wake, k)
+		l.pending.wake = append(l.pending.wake, &k.Endpoint)
 	}
 }
 
 // queueFrame is deliverFrame for who does not hold the receive lock.
-func (tx *txbuf) queueFrame(k *Endpoint, data []byte, in *Info) {
+func (tx *txbuf) queueFrame(k *PacketSocket, data []byte, in *Info) {
 	if k.recvExtras.times.Load() {
 		in.Delivered = tx.s.Monotonic()
 		in.Taken = in.Delivered

@@ -37,6 +37,7 @@ type path struct {
 	header  [headersLen]byte
 	ipSum   uint32 // of the IP header without length, id and checksum
 	udpSum  uint32 // of the pseudo-header and the ports, without length
+	maxFast int    // of them, those of a UDP datagram on the quick way; -1: none
 	maxData int    // payload bytes that go in one unfragmented datagram
 	df      bool
 
@@ -76,7 +77,7 @@ type pathSpec struct {
 }
 
 // makePath fills in p for the spec, all but the neighbour, with the socket's way out.
-func (k *Endpoint) makePath(p *path, spec *pathSpec) unix.Errno {
+func (k *IPSocket) makePath(p *path, spec *pathSpec) unix.Errno {
 	e := k.s.makePath(p, spec)
 	if e == 0 {
 		p.queue = k.wayOut(p.ifc)
@@ -110,9 +111,10 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 	p.beside = p.slow || p.described()
 	p.df = spec.mtuRule == unix.IP_PMTUDISC_WANT && !h.MTULocked || spec.mtuRule == unix.IP_PMTUDISC_DO ||
 		spec.mtuRule == unix.IP_PMTUDISC_PROBE
-	p.maxData = p.mtu() - ipv4.MinHeaderLen
+	p.maxData, p.maxFast = p.mtu()-ipv4.MinHeaderLen, -1
 	if spec.proto == ipv4.ProtocolUDP {
 		p.maxData -= udp.HeaderLen
+		p.maxFast = p.maxData
 	}
 	info := h.Device.Info()
 	copy(p.header[6:12], info.HardwareAddr[:])

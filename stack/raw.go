@@ -3,6 +3,7 @@ package stack
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"slices"
 	"sync/atomic"
 
@@ -24,23 +25,29 @@ const (
 	maxProtocol     = 262              // IPPROTO_MAX-1
 )
 
-// rawSocket is what a raw socket has beside what every socket has.
-type rawSocket struct {
-	proto          uint16
+// A RawSocket sends and receives IP datagrams of one protocol, whole and with their
+// headers (raw(7)).
+type RawSocket struct {
+	IPSocket
+	protocol       uint16
 	headerIncluded atomic.Bool   // IP_HDRINCL
 	noDefragment   atomic.Bool   // IP_NODEFRAG
 	filter         atomic.Uint32 // ICMP_FILTER: the types, as bits, that are not wanted
 
-	// What follows is guarded by the receive lock.
+	match rawMatch
+}
+
+// rawMatch is which datagrams a raw socket gets. It is guarded by the receive lock.
+type rawMatch struct {
 	local, peer ipv4.Addr // zero: any
 	device      int32     // 0: any
-	entered     bool      // it is in the table
+	entered     bool      // the socket is in the table
 }
 
 // rawTable holds the raw sockets by protocol. It is guarded by the receive lock.
 type rawTable struct {
 	n       int
-	sockets [maxWireProtocol + 1][]*Endpoint
+	sockets [maxWireProtocol + 1][]*RawSocket
 }
 
 // NewRawSocket makes a raw socket for an IP protocol (raw(7)): it receives
@@ -57,147 +64,204 @@ func (s *Stack) NewRawSocket(proto int) (*Endpoint, error) {
 	case proto == 0:
 		return nil, unix.EPROTONOSUPPORT
 	}
-	k, err := s.open(&Endpoint{raw: &rawSocket{proto: uint16(proto)}, port: uint16(proto)})
-	if err != nil {
+	k := &RawSocket{protocol: uint16(proto)}
+	k.port = uint16(proto)
+	k.headerIncluded.Store(proto == protocolRaw)
+	if err := s.openIP(&k.IPSocket, k, uint8(proto)); err != nil {
 		return nil, err
 	}
-	k.raw.headerIncluded.Store(proto == protocolRaw)
 	s.lockLanes()
 	defer s.unlockLanes()
 	if !k.Closed() {
 		s.enterRawLocked(k)
 	}
-	return k, nil
+	return &k.Endpoint, nil
 }
 
 // enterRawLocked lets a raw socket receive. The receive lock is held.
-func (s *Stack) enterRawLocked(k *Endpoint) {
-	if k.raw.proto > maxWireProtocol {
+func (s *Stack) enterRawLocked(k *RawSocket) {
+	if k.protocol > maxWireProtocol {
 		return
 	}
 	if s.raws == nil {
 		s.raws = new(rawTable)
 	}
 	s.raws.n++
-	list := &s.raws.sockets[k.raw.proto]
+	list := &s.raws.sockets[k.protocol]
 	*list = append(*list, k)
-	k.raw.entered = true
+	k.match.entered = true
 }
 
 // leaveRawLocked undoes enterRawLocked. The receive lock is held.
-func (s *Stack) leaveRawLocked(k *Endpoint) {
-	if !k.raw.entered {
+func (s *Stack) leaveRawLocked(k *RawSocket) {
+	if !k.match.entered {
 		return
 	}
-	k.raw.entered = false
-	list := &s.raws.sockets[k.raw.proto]
-	*list = slices.DeleteFunc(*list, func(other *Endpoint) bool { return other == k })
+	k.match.entered = false
+	list := &s.raws.sockets[k.protocol]
+	*list = slices.DeleteFunc(*list, func(other *RawSocket) bool { return other == k })
 	if s.raws.n--; s.raws.n == 0 {
 		s.raws = nil
 	}
 }
 
-// bindRawLocked is Bind for a raw socket, which may be bound again until it is
-// connected. k.mu is held.
-func (k *Endpoint) bindRawLocked(addr ipv4.Addr) unix.Errno {
+// bindLocked may bind the socket again, until it is connected.
+func (k *RawSocket) bindLocked(addr ipv4.Addr, _ uint16) unix.Errno {
 	if k.connected {
 		return unix.EINVAL
 	}
-	if !k.bindOpts.anyAddress() && !k.s.routes.Net().Bindable(addr) {
+	if !k.bindable(addr) {
 		return unix.EADDRNOTAVAIL
 	}
 	k.addr, k.bound = addr, addr
 	k.s.lockLanes()
-	k.raw.local = addr
+	k.match.local = addr
 	k.s.unlockLanes()
 	k.dropPaths()
 	return 0
 }
 
-// disconnectRawLocked dissolves the association with the peer. As on Linux the
+func (k *RawSocket) takePortLocked(ipv4.Addr, uint16) unix.Errno { return 0 }
+func (k *RawSocket) portedLocked() bool                          { return true }
+
+func (k *RawSocket) connectLocked(src, dst ipv4.Addr, _ uint16) unix.Errno {
+	k.match.local, k.match.peer = src, dst
+	return 0
+}
+
+// disconnectLocked dissolves the association with the peer. As on Linux the
 // socket loses its address and, for good, its protocol: it receives nothing any
-// more. k.mu is held.
-func (k *Endpoint) disconnectRawLocked() {
+// more.
+func (k *RawSocket) disconnectLocked() {
 	k.addr, k.bound, k.port = ipv4.Addr{}, ipv4.Addr{}, 0
 	k.s.lockLanes()
-	k.raw.local, k.raw.peer, k.raw.device = ipv4.Addr{}, ipv4.Addr{}, 0
+	k.match.local, k.match.peer, k.match.device = ipv4.Addr{}, ipv4.Addr{}, 0
 	k.s.leaveRawLocked(k)
 	k.s.unlockLanes()
 }
 
+func (k *RawSocket) rebindLocked() unix.Errno {
+	k.match.device = k.device
+	return 0
+}
+
+func (k *RawSocket) leave() {
+	k.mu.Lock()
+	k.s.lockLanes()
+	k.s.leaveRawLocked(k)
+	k.s.unlockLanes()
+	k.mu.Unlock()
+	k.dropGroups()
+}
+
+func (k *RawSocket) name() string                    { return "raw" }
+func (k *RawSocket) limits() (shortest, longest int) { return 0, math.MaxUint16 }
+func (k *RawSocket) headerLen() int                  { return 0 }
+func (k *RawSocket) hasIPHeader() bool               { return true }
+func (k *RawSocket) collects() bool                  { return !k.headerIncluded.Load() }
+func (k *RawSocket) forgivesLoss() bool              { return !k.recvErr.Load() }
+func (k *RawSocket) lossCounter() counter.Kind       { return counter.OtherSndbufErrors }
+func (k *RawSocket) counters() []counter.Kind        { return rawCounters }
+func (k *RawSocket) preferCPU(int32)                 {}
+
+var rawCounters = []counter.Kind{counter.IPOutRequests}
+
+// address ignores the port that the call says.
+func (k *RawSocket) address(spec *pathSpec, _ *outgoing) unix.Errno {
+	spec.dstPort = k.peerPort
+	return 0
+}
+
+func (k *RawSocket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+	if k.headerIncluded.Load() {
+		if e := k.sendable(p); e != 0 {
+			return e
+		}
+		return k.sendWithHeader(tx, p, spec, o)
+	}
+	// Linux' raw_sendmsg asks neither for a pending error nor for a shutdown.
+	if !p.ifc.dev.Info().State.Enabled() {
+		return unix.ENETDOWN
+	}
+	return k.sendDatagram(tx, p, spec, o)
+}
+
+func (k *RawSocket) payload(o *outgoing) ([]byte, unix.Errno) {
+	b := k.s.pool.get(o.n)
+	o.copyTo(b)
+	return b, 0
+}
+
+func (k *RawSocket) errno(typ, code uint8) (e unix.Errno, hard, ok bool) {
+	return icmp.Errno(typ, code)
+}
+
 // SetHeaderIncluded says that what is sent begins with an IP header
 // (IP_HDRINCL): its length and checksum are filled in always, its
-// identification and source address if they are zero. ENOPROTOOPT: not a raw
-// socket.
-func (k *Endpoint) SetHeaderIncluded(on bool) error {
+// identification and source address if they are zero.
+func (k *RawSocket) SetHeaderIncluded(on bool) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
-	if k.raw == nil {
-		return unix.ENOPROTOOPT
-	}
-	k.raw.headerIncluded.Store(on)
+	k.headerIncluded.Store(on)
 	return nil
 }
 
 // HeaderIncluded returns what SetHeaderIncluded set.
-func (k *Endpoint) HeaderIncluded() bool { return k.raw != nil && k.raw.headerIncluded.Load() }
+func (k *RawSocket) HeaderIncluded() bool { return k.headerIncluded.Load() }
 
 // SetNoDefragment keeps fragments that the socket sends from being put together
 // before they leave (IP_NODEFRAG in ip(7)). The stack never does that, so either
-// setting is what is done. ENOPROTOOPT: not a raw socket.
-func (k *Endpoint) SetNoDefragment(on bool) error {
+// setting is what is done.
+func (k *RawSocket) SetNoDefragment(on bool) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
-	if k.raw == nil {
-		return unix.ENOPROTOOPT
-	}
-	k.raw.noDefragment.Store(on)
+	k.noDefragment.Store(on)
 	return nil
 }
 
 // NoDefragment returns what SetNoDefragment set.
-func (k *Endpoint) NoDefragment() bool { return k.raw != nil && k.raw.noDefragment.Load() }
+func (k *RawSocket) NoDefragment() bool { return k.noDefragment.Load() }
 
 // SetICMPFilter sets which types of ICMP messages are not received: bit n is type
 // n (ICMP_FILTER in raw(7)). EOPNOTSUPP: not a raw socket of ICMP.
-func (k *Endpoint) SetICMPFilter(types uint32) error {
+func (k *RawSocket) SetICMPFilter(types uint32) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
-	if k.raw == nil || k.raw.proto != ipv4.ProtocolICMP {
+	if k.protocol != ipv4.ProtocolICMP {
 		return unix.EOPNOTSUPP
 	}
-	k.raw.filter.Store(types)
+	k.filter.Store(types)
 	return nil
 }
 
 // ICMPFilter returns what SetICMPFilter set.
-func (k *Endpoint) ICMPFilter() (uint32, error) {
+func (k *RawSocket) ICMPFilter() (uint32, error) {
 	if k.Closed() {
 		return 0, unix.EBADF
 	}
-	if k.raw == nil || k.raw.proto != ipv4.ProtocolICMP {
+	if k.protocol != ipv4.ProtocolICMP {
 		return 0, unix.EOPNOTSUPP
 	}
-	return k.raw.filter.Load(), nil
+	return k.filter.Load(), nil
 }
 
 // matches reports whether a datagram from a peer to an address of ours, by a
 // device, is the socket's. The receive lock is held.
-func (w *rawSocket) matches(local, peer ipv4.Addr, device int32) bool {
+func (w *rawMatch) matches(local, peer ipv4.Addr, device int32) bool {
 	return (w.local.IsUnspecified() || w.local == local) && (w.peer.IsUnspecified() || w.peer == peer) &&
 		(w.device == 0 || w.device == device)
 }
 
 // wants reports whether the filter lets an ICMP message pass. As on Linux one
 // that is too short does not, and types from 32 on do.
-func (w *rawSocket) wants(m []byte) bool {
+func (k *RawSocket) wants(m []byte) bool {
 	if len(m) < icmp.HeaderLen {
 		return false
 	}
-	return m[0] >= 32 || w.filter.Load()>>m[0]&1 == 0
+	return m[0] >= 32 || k.filter.Load()>>m[0]&1 == 0
 }
 
 // rawInput gives a datagram to all raw sockets that it is for, each its own copy,
@@ -206,12 +270,12 @@ func (l *lane) rawInput(a *arrival, payload []byte) (taken bool) {
 	proto := a.h.Protocol()
 	datagram := a.h.Datagram()
 	for _, k := range l.s.raws.sockets[proto] {
-		if !k.raw.matches(a.dst, a.src, a.home) ||
+		if !k.match.matches(a.dst, a.src, a.home) ||
 			a.kind == route.Multicast && !k.multicast.admits(a.dst, a.ifc.dev.Index, a.src) {
 			continue
 		}
 		taken = true
-		if proto == ipv4.ProtocolICMP && !k.raw.wants(payload) {
+		if proto == ipv4.ProtocolICMP && !k.wants(payload) {
 			continue
 		}
 		in := Info{From: a.src, To: a.dst, Len: len(datagram), Interface: a.ifc.dev.Index, Home: a.home,
@@ -220,7 +284,7 @@ func (l *lane) rawInput(a *arrival, payload []byte) (taken bool) {
 		if len(payload) >= 4 {
 			in.ToPort = binary.BigEndian.Uint16(payload[2:]) // where all protocols with ports have it
 		}
-		l.deliver(a, k, datagram, &in, counter.RawInDatagrams, counter.RawRcvbufErrors)
+		l.deliver(a, &k.Endpoint, datagram, &in, counter.RawInDatagrams, counter.RawRcvbufErrors)
 	}
 	return taken
 }
@@ -232,7 +296,7 @@ func (l *lane) rawInput(a *arrival, payload []byte) (taken bool) {
 func (l *lane) rawErrors(a *arrival, m icmp.Message, q *icmp.Quote, known bool) (told bool) {
 	errno, hard, ok := icmp.Errno(m.Type(), m.Code())
 	for _, k := range l.s.raws.sockets[q.Protocol] {
-		if !k.raw.matches(q.Src, q.Dst, a.ifc.dev.Index) || !known && !l.s.recent.has(k.id, q.Dst) {
+		if !k.match.matches(q.Src, q.Dst, a.ifc.dev.Index) || !known && !l.s.recent.has(k.id, q.Dst) {
 			continue
 		}
 		told = true
@@ -241,13 +305,13 @@ func (l *lane) rawErrors(a *arrival, m icmp.Message, q *icmp.Quote, known bool) 
 		}
 		qe := quotedError(a, m, q, errno)
 		headers := q.HeaderLen
-		if k.raw.headerIncluded.Load() {
+		if k.headerIncluded.Load() {
 			headers = 0
 		}
 		qe.DstPort = 0
 		qe.withQuoted(m, headers)
 		if m.IsFragmentationNeeded() {
-			l.s.learnPathMTU(q, m.MTU(), k)
+			l.s.learnPathMTU(q, m.MTU(), &k.IPSocket)
 			hard = k.mtuDiscover.Load() != unix.IP_PMTUDISC_DONT
 		}
 		k.icmpError(qe, hard)
@@ -255,14 +319,9 @@ func (l *lane) rawErrors(a *arrival, m icmp.Message, q *icmp.Quote, known bool) 
 	return told
 }
 
-// asRaw returns an error about a datagram as a raw socket is told of it: with all
-// behind the IP header, or the header too if the socket has written it. For
-// another socket it is e itself.
-func (k *Endpoint) asRaw(e QueuedError, datagram []byte) QueuedError {
-	if k.raw == nil {
-		return e
-	}
-	if h, _, ok := ipv4.ParseQuoted(datagram); ok && !k.raw.headerIncluded.Load() {
+// quoted has all behind the IP header, or the header too if the socket has written it.
+func (k *RawSocket) quoted(e QueuedError, datagram []byte) QueuedError {
+	if h, _, ok := ipv4.ParseQuoted(datagram); ok && !k.headerIncluded.Load() {
 		datagram = datagram[len(h):]
 	}
 	e.DstPort, e.Payload = 0, bytes.Clone(datagram)
@@ -271,7 +330,7 @@ func (k *Endpoint) asRaw(e QueuedError, datagram []byte) QueuedError {
 
 // sendWithHeader sends a datagram whose IP header is the caller's (raw_send_hdrinc
 // in Linux). It goes where the address says, whatever the header does.
-func (k *Endpoint) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+func (k *RawSocket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
 	switch mtu := p.ifc.dev.Info().MTU; {
 	case o.n > mtu:
 		k.localError(unix.EMSGSIZE, spec.Dst, spec.dstPort, mtu)
@@ -290,7 +349,7 @@ func (k *Endpoint) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoin
 	}
 	k.completeHeader(p, b, hlen)
 	k.beginStamp(tx, o)
-	if e := k.s.sendDatagramOf(tx, p, b, k, o.message); e != 0 {
+	if e := k.s.sendDatagramOf(tx, p, b, &k.Endpoint, o.message); e != 0 {
 		k.dropStamp(tx, o)
 		return e
 	}
@@ -298,7 +357,7 @@ func (k *Endpoint) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoin
 }
 
 // completeHeader fills in what the caller may leave out of a header of hlen bytes.
-func (k *Endpoint) completeHeader(p *path, b []byte, hlen int) {
+func (k *RawSocket) completeHeader(p *path, b []byte, hlen int) {
 	if ipv4.Addr(b[12:]).IsUnspecified() {
 		copy(b[12:16], p.hop.Src[:])
 	}

@@ -2,8 +2,9 @@ package stack
 
 import (
 	"encoding/binary"
-	"github.com/outband/outband/ipv4"
 	"sync/atomic"
+
+	"github.com/outband/outband/ipv4"
 )
 
 // recentSets times recentWays is how many destinations a stack remembers, four

@@ -2,7 +2,6 @@ package stack
 
 import (
 	"github.com/outband/outband/bpf"
-	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -22,57 +21,55 @@ import (
 //
 // EINVAL: not a valid program; the socket was bound without SO_REUSEPORT, or is
 // not bound and has not got it.
-func (k *Endpoint) AttachReusePort(program []bpf.Instruction) error {
+func (k *UDPSocket) AttachReusePort(program []bpf.Instruction) error {
+	return k.attach(program, func(members []*udp.Binding[*UDPSocket]) {
+		for _, m := range members {
+			m.Owner.steeredLocked()
+		}
+	})
+}
+
+// AttachReusePort is UDPSocket.AttachReusePort's, but that ping sockets are in no groups:
+// EINVAL once it is bound.
+func (k *PingSocket) AttachReusePort(program []bpf.Instruction) error {
+	return k.attach(program, nil)
+}
+
+// attach is AttachReusePort; done is called with the members of the group.
+func (p *place[K]) attach(program []bpf.Instruction, done func([]*udp.Binding[K])) error {
+	k := p.k
 	if k.Closed() {
 		return unix.EBADF
 	}
-	p, ok := bpf.New(program)
+	code, ok := bpf.New(program)
 	if !ok {
-		return unix.EINVAL
-	}
-	if k.proto == protocolNone {
 		return unix.EINVAL
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.proto == ipv4.ProtocolICMP && k.port != 0 {
-		return unix.EINVAL // ping sockets are in no groups
-	}
-	k.s.lockLanes()
-	defer k.s.unlockLanes()
-	members, e := k.table().Attach(&k.binding, p.Run)
-	for _, m := range members {
-		m.Owner.steeredLocked()
-	}
-	return errorOf(e)
-}
-
-// DetachReusePort takes the program of the socket's group away
-// (SO_DETACH_REUSEPORT_BPF in socket(7)). ENOENT: there is none. EINVAL: the
-// socket has not got SO_REUSEPORT.
-func (k *Endpoint) DetachReusePort() error {
-	if k.Closed() {
-		return unix.EBADF
-	}
-	if k.proto == protocolNone {
+	if done == nil && k.port != 0 {
 		return unix.EINVAL
 	}
 	k.s.lockLanes()
 	defer k.s.unlockLanes()
-	return errorOf(k.table().Detach(&k.binding))
+	members, e := p.table.Attach(&p.binding, code.Run)
+	if done != nil {
+		done(members)
+	}
+	return errorOf(e)
 }
 
 // steeredLocked has datagrams for the socket looked at by its group's program, if
 // there is one. The receive lock is held.
-func (k *Endpoint) steeredLocked() {
-	if k.proto == ipv4.ProtocolUDP && k.binding.Steered() {
+func (k *UDPSocket) steeredLocked() {
+	if k.binding.Steered() {
 		k.recvExtras.steered.Store(true)
 		k.markReceiveExtras()
 	}
 }
 
 // steer returns whom a datagram is for that was found to be for k.
-func (l *lane) steer(a *arrival, k *Endpoint, data []byte, in *Info) *Endpoint {
+func (l *lane) steer(a *arrival, k *UDPSocket, data []byte, in *Info) *UDPSocket {
 	if a.chosen || !k.recvExtras.steered.Load() {
 		return k
 	}
@@ -94,14 +91,7 @@ func (l *lane) steer(a *arrival, k *Endpoint, data []byte, in *Info) *Endpoint {
 // number prefers none.
 func (k *Endpoint) SetIncomingCPU(cpu int32) {
 	k.recvExtras.cpu.Store(cpu)
-	if k.proto == protocolNone {
-		return
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.s.lockLanes()
-	defer k.s.unlockLanes()
-	k.table().SetCPU(&k.binding, max(cpu, -1)+1)
+	k.kind.preferCPU(cpu)
 }
 
 // IncomingCPU returns what SetIncomingCPU set, or, once the socket is connected,

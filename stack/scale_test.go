@@ -2,10 +2,11 @@ package stack
 
 import (
 	"fmt"
-	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"runtime"
 	"testing"
+
+	"github.com/outband/outband/ipv4"
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/link"

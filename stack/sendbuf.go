@@ -171,7 +171,7 @@ func (k *Endpoint) pause(flags int, deadline int64) bool {
 		k.sleepForRoom(to, deadline)
 		return true
 	}
-	if !k.sendFull() && !k.ported() {
+	if !k.sendFull() && !k.kind.ported() {
 		return false // no port was free
 	}
 	k.spaceWaiter().Wait(deadline)

@@ -111,7 +111,7 @@ func (p *sendProgram) call() (flags int, deadline int64) {
 // one sends one datagram, or one payload that is cut into segments.
 func (p *sendProgram) one() {
 	flags, deadline := p.call()
-	if p.k.proto == ipv4.ProtocolUDP && p.rng.IntN(2) == 0 {
+	if p.k.kind.name() == "udp" && p.rng.IntN(2) == 0 {
 		n, size := 1+p.rng.IntN(40), 8+p.rng.IntN(1400)
 		if p.rng.IntN(3) == 0 {
 			n, size = 1+p.rng.IntN(100), 8+p.rng.IntN(300)
@@ -134,9 +134,9 @@ func (p *sendProgram) one() {
 func (p *sendProgram) datagram(number uint32) []byte {
 	b := numbered(number, p.size())
 	switch {
-	case p.k.packet != nil:
+	case p.k.kind.name() == "packet":
 		return ip(ipv4.Fields{Src: near4, Dst: far4, ID: 1, Protocol: 253}, b[:min(len(b), 1400)])
-	case p.k.proto == ipv4.ProtocolICMP:
+	case p.k.kind.name() == "icmp":
 		return icmp.AppendEcho(nil, icmp.Echo, 0, 1, b)
 	default:
 		return b
@@ -152,7 +152,7 @@ func (p *sendProgram) batch() {
 	equal := p.rng.IntN(2) == 0 // so that they may leave as GSO packets
 	for i := range msgs {
 		b := p.datagram(first + uint32(i))
-		if equal && p.k.proto == ipv4.ProtocolUDP {
+		if equal && p.k.kind.name() == "udp" {
 			b = numbered(first+uint32(i), 200)
 		}
 		cut := p.rng.IntN(len(b))

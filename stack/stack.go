@@ -60,8 +60,8 @@ type Stack struct {
 	protocols protocolTable
 	// What lanes share: to read it takes the lock of one of them, to change it those of all.
 	flows   groupFlows
-	udp     *udp.Table[*Endpoint]
-	pings   *udp.Table[*Endpoint]
+	udp     *udp.Table[*UDPSocket]
+	pings   *udp.Table[*PingSocket]
 	raws    *rawTable // nil: there are no raw sockets
 	timed   int       // sockets that want to know when a datagram was taken
 	reasm   *ipv4.Reassembler
@@ -156,8 +156,8 @@ func New(cfg Config) (*Stack, error) {
 	var key [16]byte
 	rand.Read(key[:])
 	s.ident = ipv4.NewIdentifier(key)
-	s.udp = udp.NewTable[*Endpoint](s.random)
-	s.pings = udp.NewTable[*Endpoint](s.random)
+	s.udp = udp.NewTable[*UDPSocket](s.random)
+	s.pings = udp.NewTable[*PingSocket](s.random)
 	s.udp.SetCPUSource(link.CPU)
 	if cfg.ICMP == (icmp.LimiterConfig{}) {
 		cfg.ICMP = icmp.DefaultLimiterConfig()
@@ -325,16 +325,8 @@ func (s *Stack) Sockets() []SocketInfo {
 	s.mu.Unlock()
 	out := make([]SocketInfo, 0, len(sockets))
 	for _, k := range sockets {
-		in := SocketInfo{Proto: "udp", Local: k.LocalAddr(), Drops: k.Drops()}
-		switch {
-		case k.raw != nil:
-			in.Proto = "raw"
-		case k.packet != nil:
-			in.Proto = "packet"
-		case k.proto == ipv4.ProtocolICMP:
-			in.Proto = "icmp"
-		}
-		in.Remote, in.Connected = k.RemoteAddr()
+		in := SocketInfo{Proto: k.kind.name(), Local: k.kind.LocalAddr(), Drops: k.Drops()}
+		in.Remote, in.Connected = k.kind.RemoteAddr()
 		k.queue.mu.Lock()
 		in.RecvQ = int(k.queue.charged)
 		k.queue.mu.Unlock()

@@ -2,11 +2,9 @@ package stack
 
 import (
 	"encoding/binary"
-	"math"
 	"math/rand/v2"
 	"net/netip"
 
-	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/counter"
@@ -114,8 +112,8 @@ func (k *Endpoint) endSend(tx *txbuf, e unix.Errno) unix.Errno {
 	switch {
 	case e == unix.EAGAIN:
 		return k.whyNot()
-	case e == unix.ENETDOWN && k.packet == nil:
-		return k.lostDevice()
+	case e == unix.ENETDOWN:
+		return k.kind.linkDown()
 	}
 	return e
 }
@@ -217,7 +215,7 @@ func (k *Endpoint) send(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	}
 	p := k.cachedPath(tx, o)
 	if p == nil || !p.holds(k.s) || k.state.Load()&stateSend != 0 ||
-		o.n > p.maxData || k.proto != ipv4.ProtocolUDP {
+		o.n > p.maxFast {
 		return k.sendSlow(tx, o, flags)
 	}
 	if p.beside {
@@ -304,51 +302,12 @@ func (k *Endpoint) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if !k.caughtUp() {
 		return k.noSpace()
 	}
-	if k.packet != nil {
-		return k.sendFrame(tx, o)
-	}
-	if e := k.autobind(); e != 0 { // first, as on Linux
-		return e
-	}
-	switch {
-	case o.n > math.MaxUint16:
-		return unix.EMSGSIZE
-	case flags&unix.MSG_OOB != 0:
-		return unix.EOPNOTSUPP
-	case k.raw == nil && k.proto == ipv4.ProtocolICMP && o.n < icmp.HeaderLen:
-		return unix.EINVAL
-	}
-	if k.sendExtras.times.on.Load() {
-		o.began = k.s.Monotonic()
-	}
-	if k.proto != ipv4.ProtocolICMP && !k.HeaderIncluded() && (flags&unix.MSG_MORE != 0 || k.sendExtras.cork.Load() || k.corked.held.Load()) {
-		if done, e := k.collect(o, flags); e != 0 || !done {
-			if e == 0 {
-				tx.sent = o.message + 1
-			}
-			return e
-		}
-	}
-	key := k.pathKey.Load()
-	spec, connected, e := k.spec(o, flags)
-	if e != 0 {
-		return e
-	}
-	if o.n > maxDatagram && k.raw == nil {
-		return unix.EMSGSIZE
-	}
-	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 || !spec.final.IsUnspecified() || spec.Self {
-		return k.sendAside(tx, o, &spec, flags)
-	}
-	if connected {
-		return k.sendToPeer(tx, o, &spec, key)
-	}
-	return k.sendTo(tx, o, &spec, key)
+	return k.buildSlow(tx, o, flags)
 }
 
 // sendToPeer sends along the socket's own path, which is made anew if it does
 // not hold. key is the socket's before spec was made.
-func (k *Endpoint) sendToPeer(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix.Errno {
+func (k *IPSocket) sendToPeer(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix.Errno {
 	p := k.path.Load()
 	if p != nil && p.holds(k.s) {
 		return k.sendAlong(tx, p, spec, o)
@@ -369,7 +328,7 @@ func (k *Endpoint) sendToPeer(tx *txbuf, o *outgoing, spec *pathSpec, key uint64
 }
 
 // sendTo sends along a path that is kept in tx.
-func (k *Endpoint) sendTo(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix.Errno {
+func (k *IPSocket) sendTo(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix.Errno {
 	c := &tx.paths[pathSlot(key, spec.Dst, spec.dstPort)]
 	p := &c.path
 	if c.socket != key || p.dst != spec.Dst || p.dstPort != spec.dstPort || !p.holds(k.s) {
@@ -383,7 +342,7 @@ func (k *Endpoint) sendTo(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) un
 }
 
 // sendAside sends along a path for this one datagram.
-func (k *Endpoint) sendAside(tx *txbuf, o *outgoing, spec *pathSpec, flags int) unix.Errno {
+func (k *IPSocket) sendAside(tx *txbuf, o *outgoing, spec *pathSpec, flags int) unix.Errno {
 	var p path
 	if e := k.makePath(&p, spec); e != 0 {
 		return e
@@ -398,11 +357,11 @@ func (k *Endpoint) sendAside(tx *txbuf, o *outgoing, spec *pathSpec, flags int) 
 }
 
 // spec returns what a datagram's path depends on.
-func (k *Endpoint) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e unix.Errno) {
+func (k *IPSocket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e unix.Errno) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	spec = pathSpec{
-		srcPort: k.port, dstPort: o.port, proto: k.proto,
+		srcPort: k.port, dstPort: o.port,
 		tos: uint8(k.tos.Load()), ttl: k.ttl.Load(), mtuRule: k.mtuDiscover.Load(),
 	}
 	dst, unicastIf := o.dst, k.bindOpts.unicastIf.Load()
@@ -414,11 +373,8 @@ func (k *Endpoint) spec(o *outgoing, flags int) (spec pathSpec, connected bool, 
 	}
 	spec.Flow = k.flowLocked(dst, unicastIf)
 	spec.OnLink = flags&unix.MSG_DONTROUTE != 0 || k.sendExtras.onLink.Load()
-	if k.raw != nil {
-		spec.dstPort = k.peerPort // what the call says is ignored
-	}
-	if k.proto == ipv4.ProtocolUDP && o.explicit && spec.dstPort == 0 {
-		return spec, false, unix.EINVAL
+	if e := k.address(&spec, o); e != 0 {
+		return spec, false, e
 	}
 	spec.options, spec.metadata, spec.later = k.sendExtras.options.Load(), k.meta.of(o), k.later(o)
 	if spec.Dst.IsMulticast() {
@@ -438,53 +394,11 @@ func (k *Endpoint) spec(o *outgoing, flags int) (spec pathSpec, connected bool, 
 	return spec, !o.explicit, 0
 }
 
-// sendAlong sends a datagram along a path that was just made.
-func (k *Endpoint) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
-	if k.raw != nil && !k.HeaderIncluded() {
-		// Linux' raw_sendmsg asks neither for a pending error nor for a shutdown.
-		if !p.ifc.dev.Info().State.Enabled() {
-			return unix.ENETDOWN
-		}
-		return k.sendDatagram(tx, p, spec, o)
-	}
-	if k.raw == nil && k.segment(o) == 0 {
-		if e := k.checkLength(p, spec, o); e != 0 {
-			return e // before all that follows, as on Linux
-		}
-	}
-	if e := k.TakeError(); e != 0 {
-		return e
-	}
-	if k.state.Load()&stateShutWrite != 0 {
-		return unix.EPIPE
-	}
-	if !p.ifc.dev.Info().State.Enabled() {
-		return unix.ENETDOWN
-	}
-	if k.raw != nil {
-		return k.sendWithHeader(tx, p, spec, o)
-	}
-	if size := k.segment(o); size > 0 {
-		switch {
-		case o.n > size:
-			return k.sendSegments(tx, p, spec, o, size)
-		case o.n > p.maxData:
-			return unix.EMSGSIZE // of one segment, but not to be cut by IP
-		case k.sendExtras.noCheck.Load():
-			return unix.EINVAL
-		}
-	}
-	return k.sendDatagram(tx, p, spec, o)
-}
-
 // checkLength returns EMSGSIZE, and tells the error queue, if a datagram is longer
 // than it may be.
-func (k *Endpoint) checkLength(p *path, spec *pathSpec, o *outgoing) unix.Errno {
+func (k *IPSocket) checkLength(p *path, spec *pathSpec, o *outgoing) unix.Errno {
 	options := spec.optionsLen()
-	limit := maxDatagram - options
-	if k.proto == ipv4.ProtocolUDP {
-		limit -= udp.HeaderLen
-	}
+	limit := maxDatagram - options - k.transport.headerLen()
 	if o.n <= limit && (o.n+options <= p.maxData || p.mayFragment()) {
 		return 0
 	}
@@ -497,25 +411,21 @@ func (k *Endpoint) checkLength(p *path, spec *pathSpec, o *outgoing) unix.Errno 
 }
 
 // sendDatagram sends one datagram along a path.
-func (k *Endpoint) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+func (k *IPSocket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
 	if e := k.checkLength(p, spec, o); e != 0 {
 		return e
 	}
 	if k.sendFull() && !o.segment { // a message that was begun goes on
 		return k.noSpace()
 	}
-	payload, e := k.transportPayload(p, spec, o)
+	payload, e := k.payload(p, spec, o)
 	if e != 0 {
 		return e
 	}
 	defer k.s.pool.put(payload)
 	options := spec.putOptions(&tx.options, p)
-	proto := k.proto
-	if k.raw != nil {
-		proto = uint8(k.raw.proto)
-	}
-	pkt := packet{proto: proto, tos: spec.tos, ttl: p.header[ipOffset+8], df: p.df && o.n+len(options) <= p.maxData,
-		options: options, payload: payload, owner: k, message: o.message, begun: o.segment}
+	pkt := packet{proto: k.proto, tos: spec.tos, ttl: p.header[ipOffset+8], df: p.df && o.n+len(options) <= p.maxData,
+		options: options, payload: payload, owner: &k.Endpoint, message: o.message, begun: o.segment}
 	k.beginStamp(tx, o)
 	if e := k.s.sendPacket(tx, p, &pkt); e != 0 {
 		k.dropStamp(tx, o)
@@ -542,38 +452,6 @@ func (k *Endpoint) stampSent(tx *txbuf, o *outgoing) unix.Errno {
 		k.dropStamp(tx, o)
 	}
 	return e
-}
-
-// transportPayload returns the UDP datagram or ICMP message in a buffer of the pool's.
-func (k *Endpoint) transportPayload(p *path, spec *pathSpec, o *outgoing) ([]byte, unix.Errno) {
-	if k.proto == ipv4.ProtocolUDP {
-		b := k.s.pool.get(udp.HeaderLen + o.n)
-		sum := o.copySum(b[udp.HeaderLen:])
-		sum = udp.FinishChecksum(p.udpSum, udp.HeaderLen+o.n, sum)
-		if k.sendExtras.noCheck.Load() {
-			sum = 0
-		}
-		udp.PutHeader(b, spec.srcPort, spec.dstPort, o.n, sum)
-		return b, 0
-	}
-	if k.raw != nil {
-		b := k.s.pool.get(o.n)
-		o.copyTo(b)
-		return b, 0
-	}
-	if o.n < icmp.HeaderLen {
-		return nil, unix.EINVAL
-	}
-	b := k.s.pool.get(o.n)
-	o.copyTo(b)
-	if b[0] != icmp.Echo || b[1] != 0 {
-		k.s.pool.put(b)
-		return nil, unix.EINVAL
-	}
-	binary.BigEndian.PutUint16(b[4:], spec.srcPort)
-	b[2], b[3] = 0, 0
-	binary.BigEndian.PutUint16(b[2:], ^checksum.Sum(b, 0))
-	return b, 0
 }
 
 // routeBySource makes a datagram's path one to the first hop of its options'
@@ -612,7 +490,7 @@ func (spec *pathSpec) optionsLen() int {
 
 // segment returns the size of the datagrams that a payload is cut into, 0 if it
 // is not.
-func (k *Endpoint) segment(o *outgoing) int {
+func (k *UDPSocket) segment(o *outgoing) int {
 	if o.opts != nil && o.opts.Segment != 0 {
 		return max(o.opts.Segment, 0)
 	}
@@ -623,7 +501,7 @@ func (k *Endpoint) segment(o *outgoing) int {
 const maxSegments = 128
 
 // sendSegments sends a payload as datagrams of size bytes each (UDP_SEGMENT).
-func (k *Endpoint) sendSegments(tx *txbuf, p *path, spec *pathSpec, o *outgoing, size int) unix.Errno {
+func (k *UDPSocket) sendSegments(tx *txbuf, p *path, spec *pathSpec, o *outgoing, size int) unix.Errno {
 	switch {
 	case size > p.maxData:
 		return unix.EMSGSIZE

@@ -3,12 +3,13 @@ package stack
 import (
 	"encoding/binary"
 	"errors"
-	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/outband/outband/ipv4"
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/link"

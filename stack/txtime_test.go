@@ -119,7 +119,7 @@ func TestScheduledKinds(t *testing.T) {
 			tt.k.SetPriority(3)
 			o := &SendOptions{TxTime: w.at(time.Second)}
 			m := []OutMessage{{Buffers: [][]byte{tt.payload}, Options: o}}
-			if tt.k.packet != nil {
+			if tt.k.kind.name() == "packet" {
 				m[0].Link = &LinkAddr{Interface: w.ifc.Index(), EtherType: unix.ETH_P_IP}
 			} else {
 				m[0].To = netip.AddrPortFrom(farAddr, 7)

@@ -31,9 +31,13 @@ const warmPayload = 64
 // prepareWarmup makes the socket's frame if it has none that fits.
 func (k *Endpoint) prepareWarmup() {
 	gen := k.s.routes.Generations.Config()
-	if w := k.warmup.Load(); w != nil && w.gen == gen || k.proto != ipv4.ProtocolUDP {
+	if w := k.warmup.Load(); w != nil && w.gen == gen {
 		return
 	}
+	k.warmup.Store(k.kind.makeWarmup(gen))
+}
+
+func (k *UDPSocket) makeWarmup(gen uint32) *warmup {
 	k.mu.Lock()
 	local, port, peer, peerPort := k.addr, k.port, k.peer, k.peerPort
 	k.mu.Unlock()
@@ -50,7 +54,7 @@ func (k *Endpoint) prepareWarmup() {
 	} else {
 		w.ifc = nil
 	}
-	k.warmup.Store(w)
+	return w
 }
 
 // discardPort is the source port of a datagram from nobody (RFC 863).

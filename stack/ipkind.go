@@ -1,0 +1,75 @@
+package stack
+
+import (
+	"math"
+
+	"golang.org/x/sys/unix"
+)
+
+// What the stack does with sockets of the Internet: see kind.
+
+func (k *IPSocket) linkDown() unix.Errno { return k.lostDevice() }
+func (k *IPSocket) hasIPHeader() bool    { return false }
+
+func (k *IPSocket) makeWarmup(gen uint32) *warmup { return &warmup{gen: gen} }
+
+func (k *IPSocket) unanswered(e QueuedError, datagram []byte) {
+	k.icmpError(k.transport.quoted(e, datagram), false)
+}
+
+func (k *IPSocket) quoted(e QueuedError, _ []byte) QueuedError { return e }
+
+func (k *IPSocket) build(tx *txbuf, o *outgoing, flags int) unix.Errno {
+	if e := k.autobind(); e != 0 { // first, as on Linux
+		return e
+	}
+	shortest, longest := k.transport.limits()
+	switch {
+	case o.n > math.MaxUint16:
+		return unix.EMSGSIZE
+	case flags&unix.MSG_OOB != 0:
+		return unix.EOPNOTSUPP
+	case o.n < shortest:
+		return unix.EINVAL
+	}
+	if k.sendExtras.times.on.Load() {
+		o.began = k.s.Monotonic()
+	}
+	if (flags&unix.MSG_MORE != 0 || k.sendExtras.cork.Load() || k.sendExtras.held.Load()) && k.transport.collects() {
+		if done, e := k.collect(o, flags); e != 0 || !done {
+			if e == 0 {
+				tx.sent = o.message + 1
+			}
+			return e
+		}
+	}
+	key := k.pathKey.Load()
+	spec, connected, e := k.spec(o, flags)
+	if e != 0 {
+		return e
+	}
+	if o.n > longest {
+		return unix.EMSGSIZE
+	}
+	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 || !spec.final.IsUnspecified() || spec.Self {
+		return k.sendAside(tx, o, &spec, flags)
+	}
+	if connected {
+		return k.sendToPeer(tx, o, &spec, key)
+	}
+	return k.sendTo(tx, o, &spec, key)
+}
+
+// sendable returns what keeps a datagram from being sent, whatever it is.
+func (k *IPSocket) sendable(p *path) unix.Errno {
+	if e := k.TakeError(); e != 0 {
+		return e
+	}
+	if k.state.Load()&stateShutWrite != 0 {
+		return unix.EPIPE
+	}
+	if !p.ifc.dev.Info().State.Enabled() {
+		return unix.ENETDOWN
+	}
+	return 0
+}

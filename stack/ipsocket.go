@@ -1,0 +1,221 @@
+package stack
+
+import (
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/outband/outband/ipv4"
+	"golang.org/x/sys/unix"
+)
+
+// An IPSocket is what the sockets of the Internet have in common: addresses, a peer,
+// paths, groups, options of IP (ip(7)).
+type IPSocket struct {
+	Endpoint
+	transport transport
+	proto     uint8 // in the IP header of what is sent
+
+	bindOpts  bindOptions
+	multicast multicastOptions
+	corked    corked
+	sendsBy   sendDevices
+
+	ttl         atomic.Int32 // -1: the stack's default
+	tos         atomic.Int32
+	mtuDiscover atomic.Int32
+	// recvExtension is IP_RECVERR_RFC4884.
+	recvExtension atomic.Bool
+
+	// What follows is guarded by Endpoint.mu.
+	addr      ipv4.Addr // bound to, or chosen by Connect
+	bound     ipv4.Addr // bound to by Bind
+	source    ipv4.Addr // what Connect chose to send from, of a socket bound to a broadcast or a group
+	port      uint16    // of a raw socket, its protocol
+	userPort  bool      // Bind named the port, so a disconnect keeps it
+	peer      ipv4.Addr
+	peerPort  uint16
+	peerIf    int32 // see flowLocked
+	connected bool
+}
+
+// openIP is open for a socket of the Internet.
+func (s *Stack) openIP(k *IPSocket, as transport, proto uint8) error {
+	k.transport, k.proto = as, proto
+	k.ttl.Store(-1)
+	k.multicast.ttl = defaultMulticastTTL
+	k.mtuDiscover.Store(unix.IP_PMTUDISC_WANT)
+	return s.open(&k.Endpoint, as)
+}
+
+func (k *IPSocket) ip() *IPSocket { return k }
+
+// Bind gives the socket a local address and port (udp(7)); the port is the
+// ident of a ping socket. Port 0 takes a random free one (RFC 6056), the zero
+// address all addresses. EADDRNOTAVAIL: not an address of the stack's. EINVAL:
+// bound already. EADDRINUSE: somebody has it.
+func (k *IPSocket) Bind(local netip.AddrPort) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
+	addr, ok := as4(local.Addr())
+	if !ok {
+		return unix.EAFNOSUPPORT
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state.Load()&stateClosed != 0 {
+		return unix.EBADF
+	}
+	return errorOf(k.transport.bindLocked(addr, local.Port()))
+}
+
+// bindable reports whether the socket may be bound to an address.
+func (k *IPSocket) bindable(addr ipv4.Addr) bool {
+	return k.bindOpts.anyAddress() || k.s.routes.Net().Bindable(addr)
+}
+
+// autobind gives the socket a port if it has none, for sending.
+func (k *IPSocket) autobind() unix.Errno {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.autobindLocked()
+}
+
+// Autobind gives the socket a port if it has none: Linux does so before it looks
+// at what is to be sent.
+func (k *IPSocket) Autobind() { _ = k.autobind() } // the send that comes to nothing says why
+
+func (k *IPSocket) autobindLocked() unix.Errno {
+	if k.transport.portedLocked() {
+		return 0
+	}
+	if k.state.Load()&stateClosed != 0 {
+		return unix.EBADF
+	}
+	if e := k.transport.takePortLocked(k.addr, 0); e != 0 {
+		return unix.EAGAIN // as Linux' inet_autobind
+	}
+	return 0
+}
+
+// ported reports whether the socket has the port that sending takes.
+func (k *IPSocket) ported() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.transport.portedLocked()
+}
+
+// Connect sets the peer: Send goes there, and only its datagrams are received.
+// It chooses the source address by the route. ENETUNREACH: there is no route.
+// EACCES: a broadcast address, without SetBroadcast.
+func (k *IPSocket) Connect(peer netip.AddrPort) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
+	dst, ok := as4(peer.Addr())
+	if !ok {
+		return unix.EAFNOSUPPORT
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state.Load()&stateClosed != 0 {
+		return unix.EBADF
+	}
+	if e := k.autobindLocked(); e != 0 { // first, as on Linux: a failed connect leaves a port
+		return e
+	}
+	unicastIf := k.bindOpts.unicastIf.Load()
+	// Linux keeps to the address of an earlier connect too.
+	f := k.flowLocked(dst, unicastIf)
+	k.s.routes.Net().ThisHost(&f)
+	f.OnLink = k.DontRoute()
+	dst, f.Self = f.Dst, false // Linux looks for the way to it a second time
+	k.multicast.apply(&f)
+	rt, e := k.s.routes.Find(f)
+	if e != 0 {
+		return e
+	}
+	src := k.bound
+	if src.IsUnspecified() {
+		src = rt.Src
+	}
+	k.source, k.peerIf = rt.Src, unicastIf
+	k.s.lockLanes()
+	e = k.transport.connectLocked(src, dst, peer.Port())
+	k.s.unlockLanes()
+	if e != 0 {
+		return e
+	}
+	k.addr, k.peer, k.peerPort, k.connected = src, dst, peer.Port(), true
+	k.hasPeer.Store(true)
+	k.dropPaths()
+	return nil
+}
+
+// Disconnect dissolves the association with the peer (connect(2) with
+// AF_UNSPEC), if there is one. As on Linux a port that the system chose is given
+// up, and the socket is bound to no device any more.
+func (k *IPSocket) Disconnect() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state.Load()&stateClosed != 0 {
+		return unix.EBADF
+	}
+	k.dropPaths()
+	k.peer, k.peerPort, k.connected = ipv4.Addr{}, 0, false
+	k.hasPeer.Store(false)
+	k.addr, k.device = k.bound, 0
+	k.transport.disconnectLocked()
+	return nil
+}
+
+// LocalAddr returns the address and port that the socket is bound to; zeros if
+// it is not (getsockname(2)).
+func (k *IPSocket) LocalAddr() netip.AddrPort {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return netip.AddrPortFrom(netip.AddrFrom4(k.addr), k.port)
+}
+
+// RemoteAddr returns the peer; ok is false if there is none (getpeername(2)). As
+// for Linux a peer whose port is 0 is none.
+func (k *IPSocket) RemoteAddr() (peer netip.AddrPort, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return netip.AddrPortFrom(netip.AddrFrom4(k.peer), k.peerPort), k.connected && k.peerPort != 0
+}
+
+// Shutdown ends receiving, sending or both (shutdown(2)), and wakes who waits.
+// ENOTCONN if the socket has no peer: then it takes effect all the same, as on
+// Linux. EINVAL for another value of how.
+func (k *IPSocket) Shutdown(how int) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
+	bits, err := shutdownBits(how)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	connected := k.connected
+	k.mu.Unlock()
+	k.setState(bits, EventsAll)
+	if !connected {
+		return unix.ENOTCONN
+	}
+	return nil
+}
+
+// shutdownBits returns the bits of Endpoint.state for a direction. EINVAL: it is none.
+func shutdownBits(how int) (uint32, error) {
+	switch how {
+	case unix.SHUT_RD:
+		return stateShutRead, nil
+	case unix.SHUT_WR:
+		return stateShutWrite, nil
+	case unix.SHUT_RDWR:
+		return stateShutRead | stateShutWrite, nil
+	default:
+		return 0, unix.EINVAL
+	}
+}

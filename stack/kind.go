@@ -1,0 +1,136 @@
+package stack
+
+import (
+	"net/netip"
+
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/counter"
+	"golang.org/x/sys/unix"
+)
+
+// There are four kinds of sockets: UDP, ping, raw and packet sockets. All embed an
+// Endpoint, those of the Internet by way of an IPSocket:
+//
+//	UDPSocket  PingSocket  RawSocket
+//	        IPSocket              PacketSocket
+//	                  Endpoint
+
+// kind is what differs between kinds of sockets in what the stack does with any. None
+// of it is on the quick way of a datagram.
+type kind interface {
+	Bind(local netip.AddrPort) error
+	Connect(peer netip.AddrPort) error
+	Disconnect() error
+	LocalAddr() netip.AddrPort
+	RemoteAddr() (peer netip.AddrPort, ok bool)
+	Shutdown(how int) error
+
+	// name is what SocketInfo has.
+	name() string
+	// ip returns the socket as one of the Internet, nil if it is none.
+	ip() *IPSocket
+
+	// ported reports whether the socket has the port that sending takes.
+	ported() bool
+	// counters are those that datagrams enter when they are built.
+	counters() []counter.Kind
+	// lossCounter counts what the device has dropped. forgivesLoss reports whether a
+	// datagram that it has dropped counts as sent.
+	lossCounter() counter.Kind
+	forgivesLoss() bool
+	// linkDown returns what a send says whose link says ENETDOWN.
+	linkDown() unix.Errno
+
+	// headerLen is how many bytes of transport header stand before what is sent and
+	// received.
+	headerLen() int
+	// hasIPHeader reports whether what is received begins with the IP header.
+	hasIPHeader() bool
+	// makeWarmup returns a frame like those that the socket receives; see warm.go.
+	makeWarmup(gen uint32) *warmup
+
+	// unanswered takes in that a neighbour did not answer for a datagram, with the
+	// error that says so.
+	unanswered(e QueuedError, datagram []byte)
+
+	// rebindLocked takes in that the socket is bound to another device. Endpoint.mu
+	// and the receive lock are held.
+	rebindLocked() unix.Errno
+	// preferCPU is SetIncomingCPU's part.
+	preferCPU(cpu int32)
+	// leave takes a socket that is closed out of what it has entered.
+	leave()
+}
+
+// transport is what differs between sockets of the Internet.
+type transport interface {
+	kind
+	// limits are the shortest and the longest payload that a call takes, in bytes. One
+	// that is too short is seen before its destination is looked at, one that is too
+	// long after that, as on Linux.
+	limits() (shortest, longest int)
+	// collects reports whether MSG_MORE puts datagrams together.
+	collects() bool
+
+	// bindLocked is Bind once the address is known to be one. takePortLocked enters
+	// the socket into its table, with a port of its own if port is 0, unless it has
+	// what sending takes: portedLocked. Endpoint.mu is held.
+	bindLocked(addr ipv4.Addr, port uint16) unix.Errno
+	takePortLocked(addr ipv4.Addr, port uint16) unix.Errno
+	portedLocked() bool
+	// connectLocked and disconnectLocked have the socket receive from its peer only,
+	// and from all again. Endpoint.mu is held, and for the former the receive lock.
+	connectLocked(src, dst ipv4.Addr, port uint16) unix.Errno
+	disconnectLocked()
+	// errno returns what an ICMP error means.
+	errno(typ, code uint8) (e unix.Errno, hard, ok bool)
+	// quoted returns e, an error about a datagram, as the socket is told of it.
+	quoted(e QueuedError, datagram []byte) QueuedError
+}
+
+// What follows are the steps of a send in which kinds differ. They are chosen by the
+// type, and not called by an interface, so that a datagram's description stays on the
+// sender's stack.
+
+// buildSlow builds the frames of one datagram in tx.
+func (k *Endpoint) buildSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
+	if p, ok := k.kind.(*PacketSocket); ok {
+		return p.sendFrame(tx, o)
+	}
+	return k.kind.ip().build(tx, o, flags)
+}
+
+// address completes what a datagram's path depends on. Endpoint.mu is held.
+func (k *IPSocket) address(spec *pathSpec, o *outgoing) unix.Errno {
+	switch t := k.transport.(type) {
+	case *UDPSocket:
+		return t.address(spec, o)
+	case *RawSocket:
+		return t.address(spec, o)
+	}
+	return 0
+}
+
+// sendAlong sends a datagram along a path that was just made.
+func (k *IPSocket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+	switch t := k.transport.(type) {
+	case *UDPSocket:
+		return t.sendAlong(tx, p, spec, o)
+	case *PingSocket:
+		return t.sendAlong(tx, p, spec, o)
+	default:
+		return k.transport.(*RawSocket).sendAlong(tx, p, spec, o)
+	}
+}
+
+// payload returns what comes behind the IP header, in a buffer of the pool's.
+func (k *IPSocket) payload(p *path, spec *pathSpec, o *outgoing) ([]byte, unix.Errno) {
+	switch t := k.transport.(type) {
+	case *UDPSocket:
+		return t.payload(p, spec, o)
+	case *PingSocket:
+		return t.payload(spec, o)
+	default:
+		return k.transport.(*RawSocket).payload(o)
+	}
+}

@@ -1,0 +1,116 @@
+package stack
+
+import (
+	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/udp"
+	"golang.org/x/sys/unix"
+)
+
+// A UDPSocket sends and receives UDP datagrams (udp(7)).
+type UDPSocket struct {
+	IPSocket
+	place[*UDPSocket]
+}
+
+func (s *Stack) newUDPSocket() (*UDPSocket, error) {
+	if s.Closed() {
+		return nil, unix.ENETDOWN
+	}
+	k := new(UDPSocket)
+	k.place.k, k.table, k.binding.Owner = &k.IPSocket, s.udp, k
+	if err := s.openIP(&k.IPSocket, k, ipv4.ProtocolUDP); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+func (k *UDPSocket) name() string { return "udp" }
+
+func (k *UDPSocket) takePortLocked(addr ipv4.Addr, port uint16) unix.Errno {
+	k.s.lockLanes()
+	defer k.s.unlockLanes()
+	e := k.enterLocked(addr, port, k.bindTable)
+	if e == 0 {
+		k.steeredLocked()
+	}
+	return e
+}
+
+func (k *UDPSocket) connectLocked(src, dst ipv4.Addr, port uint16) unix.Errno {
+	return k.table.Connect(&k.binding, src, dst, port)
+}
+
+func (k *UDPSocket) disconnectLocked() {
+	if k.port == 0 {
+		return
+	}
+	k.s.lockLanes()
+	defer k.s.unlockLanes()
+	k.place.disconnectLocked()
+	k.steeredLocked()
+}
+
+func (k *UDPSocket) rebindLocked() unix.Errno {
+	e := k.place.rebindLocked()
+	if e == 0 && k.port != 0 {
+		k.steeredLocked()
+	}
+	return e
+}
+
+func (k *UDPSocket) limits() (shortest, longest int) { return 0, maxDatagram }
+func (k *UDPSocket) headerLen() int                  { return udp.HeaderLen }
+func (k *UDPSocket) collects() bool                  { return true }
+func (k *UDPSocket) forgivesLoss() bool              { return !k.recvErr.Load() }
+func (k *UDPSocket) lossCounter() counter.Kind       { return counter.UDPSndbufErrors }
+func (k *UDPSocket) counters() []counter.Kind        { return udpCounters }
+
+var udpCounters = []counter.Kind{counter.UDPOutDatagrams}
+
+func (k *UDPSocket) address(spec *pathSpec, o *outgoing) unix.Errno {
+	spec.proto = ipv4.ProtocolUDP
+	if o.explicit && spec.dstPort == 0 {
+		return unix.EINVAL
+	}
+	return 0
+}
+
+func (k *UDPSocket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+	size := k.segment(o)
+	if size == 0 {
+		if e := k.checkLength(p, spec, o); e != 0 {
+			return e // before all that follows, as on Linux
+		}
+	}
+	if e := k.sendable(p); e != 0 {
+		return e
+	}
+	if size > 0 {
+		switch {
+		case o.n > size:
+			return k.sendSegments(tx, p, spec, o, size)
+		case o.n > p.maxData:
+			return unix.EMSGSIZE // of one segment, but not to be cut by IP
+		case k.sendExtras.noCheck.Load():
+			return unix.EINVAL
+		}
+	}
+	return k.sendDatagram(tx, p, spec, o)
+}
+
+func (k *UDPSocket) payload(p *path, spec *pathSpec, o *outgoing) ([]byte, unix.Errno) {
+	b := k.s.pool.get(udp.HeaderLen + o.n)
+	sum := o.copySum(b[udp.HeaderLen:])
+	sum = udp.FinishChecksum(p.udpSum, udp.HeaderLen+o.n, sum)
+	if k.sendExtras.noCheck.Load() {
+		sum = 0
+	}
+	udp.PutHeader(b, spec.srcPort, spec.dstPort, o.n, sum)
+	return b, 0
+}
+
+func (k *UDPSocket) errno(typ, code uint8) (e unix.Errno, hard, ok bool) {
+	return icmp.Errno(typ, code)
+}
