@@ -31,13 +31,14 @@ type Binding[T any] struct {
 	seq       uint64    // when it was bound: higher is later
 	rank      uint64    // when it was bound or got its present local address
 	slot      *slot[T]  // nil: not bound
+	reserved  bool      // in slot and chain only, see Reserve
 	chain     *chain[T] // of its local address
 	group     *group[T] // nil: bound without SO_REUSEPORT, or connected since
 	index     int32     // in group.members
 }
 
-// Bound reports whether the binding is in a table.
-func (b *Binding[T]) Bound() bool { return b.slot != nil }
+// Bound reports whether the binding is in a table, and not only reserved there.
+func (b *Binding[T]) Bound() bool { return b.slot != nil && !b.reserved }
 
 // Connected reports whether the binding has a peer.
 func (b *Binding[T]) Connected() bool { return b.connected }

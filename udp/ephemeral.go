@@ -26,9 +26,9 @@ func (t *Table[T]) SetPortRange(lo, hi uint16) unix.Errno {
 // PortRange returns the ephemeral ports, lo to hi inclusive.
 func (t *Table[T]) PortRange() (lo, hi uint16) { return t.lo, t.hi }
 
-// Reserve keeps a port from being chosen as an ephemeral one, or no longer;
+// SetReserved keeps a port from being chosen as an ephemeral one, or no longer;
 // it can still be bound by its number (ip_local_reserved_ports).
-func (t *Table[T]) Reserve(port uint16, reserved bool) {
+func (t *Table[T]) SetReserved(port uint16, reserved bool) {
 	if reserved {
 		t.reserved.add(port)
 	} else {

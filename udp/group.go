@@ -64,7 +64,7 @@ func joinGroup[T any](b *Binding[T]) {
 		return
 	}
 	for c := b.chain.members.head; c != nil; c = c.links[inChain].next {
-		if c == b || !c.ReusePort || c.Device != b.Device || c.UID != b.UID {
+		if c == b || c.reserved || !c.ReusePort || c.Device != b.Device || c.UID != b.UID {
 			continue
 		}
 		if c.group == nil { // it got the option after it was bound, or was connected
@@ -125,7 +125,7 @@ func (t *Table[T]) SetCPUSource(cpu func() int32) { t.cpu = cpu }
 
 // SetCPU sets b's CPU, plus one, whether it is bound or not; 0: none.
 func (t *Table[T]) SetCPU(b *Binding[T], cpu int32) {
-	bound := b.slot != nil && !b.full()
+	bound := b.Bound() && !b.full()
 	if bound {
 		t.leaveLookup(b)
 	}
@@ -147,7 +147,7 @@ func (t *Table[T]) SetCPU(b *Binding[T], cpu int32) {
 // without SO_REUSEPORT, or is not bound and has not got it.
 func (t *Table[T]) Attach(b *Binding[T], p Program) ([]*Binding[T], unix.Errno) {
 	if b.group == nil {
-		if b.slot != nil || !b.ReusePort {
+		if b.Bound() || !b.ReusePort {
 			return nil, unix.EINVAL
 		}
 		new(group[T]).add(b)

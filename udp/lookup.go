@@ -136,7 +136,7 @@ func (t *Table[T]) Each(dst ipv4.Addr, dport uint16, dev int32, f func(*Binding[
 			continue
 		}
 		for b := c.members.head; b != nil; b = b.links[inChain].next {
-			if b.takesDevice(dev) {
+			if !b.reserved && b.takesDevice(dev) {
 				f(b)
 			}
 		}

@@ -76,7 +76,20 @@ func (t *Table[T]) All() iter.Seq[*Binding[T]] {
 // bind(2)'s: EINVAL if b is bound already, EADDRINUSE if another binding does
 // not let b have the port, or no ephemeral port is left. The table keeps b until
 // Unbind.
+//
+// It is Reserve and Publish in one.
 func (t *Table[T]) Bind(b *Binding[T]) unix.Errno {
+	if e := t.Reserve(b); e != 0 {
+		return e
+	}
+	t.Publish(b)
+	return 0
+}
+
+// Reserve is the first half of Bind: b keeps others from the port as if it were bound,
+// but no datagram is for it. Publish or Unbind is to follow. Meanwhile only SetReuse,
+// SetCPU and Attach may be called for it.
+func (t *Table[T]) Reserve(b *Binding[T]) unix.Errno {
 	if b.slot != nil {
 		return unix.EINVAL
 	}
@@ -98,7 +111,7 @@ func (t *Table[T]) Bind(b *Binding[T]) unix.Errno {
 		t.used.add(b.LocalPort)
 	}
 	t.clock++
-	b.seq, b.slot = t.clock, s
+	b.seq, b.slot, b.reserved = t.clock, s, true
 	t.n++
 	s.n++
 	s.all.push(b, inSlot)
@@ -107,19 +120,30 @@ func (t *Table[T]) Bind(b *Binding[T]) unix.Errno {
 		s.strict++
 		b.chain.strict++
 	}
-	joinGroup(b)
-	t.enterLookup(b)
 	return 0
 }
 
-// Unbind gives the port up. Nothing happens if b is not bound.
+// Publish is the second half of Bind: from now on datagrams are for b. Nothing happens
+// if b is not reserved.
+func (t *Table[T]) Publish(b *Binding[T]) {
+	if !b.reserved {
+		return
+	}
+	b.reserved = false
+	joinGroup(b)
+	t.enterLookup(b)
+}
+
+// Unbind gives the port up, or the reservation of it. Nothing happens if b has neither.
 func (t *Table[T]) Unbind(b *Binding[T]) {
 	s := b.slot
 	if s == nil {
 		return
 	}
-	t.leaveLookup(b)
-	leaveGroup(b)
+	if !b.reserved { // else it is in neither, but for a group of its own: see Attach
+		t.leaveLookup(b)
+		leaveGroup(b)
+	}
 	if !b.ReuseAddr {
 		s.strict--
 		b.chain.strict--
@@ -133,7 +157,7 @@ func (t *Table[T]) Unbind(b *Binding[T]) {
 		t.ports[b.LocalPort] = nil
 		t.used.remove(b.LocalPort)
 	}
-	b.Remote, b.RemotePort, b.connected, b.slot = anyAddr, 0, false, nil
+	b.Remote, b.RemotePort, b.connected, b.slot, b.reserved = anyAddr, 0, false, nil, false
 }
 
 // Connect sets b's peer, and its local address, which the route to the peer
@@ -142,7 +166,7 @@ func (t *Table[T]) Unbind(b *Binding[T]) {
 // stands for all its ports. It leaves its SO_REUSEPORT group. EINVAL if b is not
 // bound or remote is 0.0.0.0.
 func (t *Table[T]) Connect(b *Binding[T], local, remote ipv4.Addr, rport uint16) unix.Errno {
-	if b.slot == nil || remote == anyAddr {
+	if !b.Bound() || remote == anyAddr {
 		return unix.EINVAL
 	}
 	if b.group != nil && b.Local == local {
@@ -163,7 +187,7 @@ func (t *Table[T]) Connect(b *Binding[T], local, remote ipv4.Addr, rport uint16)
 // out, and may take all that the group's members shared.) Linux also makes the
 // socket forget its device: the caller is to Rebind.
 func (t *Table[T]) Disconnect(b *Binding[T], local ipv4.Addr) unix.Errno {
-	if b.slot == nil {
+	if !b.Bound() {
 		return unix.EINVAL
 	}
 	t.leaveLookup(b)
@@ -186,7 +210,7 @@ func (t *Table[T]) Disconnect(b *Binding[T], local ipv4.Addr) unix.Errno {
 // Rebind sets b's device, and so its SO_REUSEPORT group. (In Linux it is in none
 // then.) As in Linux it is not asked whether that makes a conflict. EINVAL if b is not bound.
 func (t *Table[T]) Rebind(b *Binding[T], device int32) unix.Errno {
-	if b.slot == nil {
+	if !b.Bound() {
 		return unix.EINVAL
 	}
 	if b.Device != device {

@@ -147,7 +147,7 @@ func TestEphemeralPortsAreSpread(t *testing.T) {
 
 func TestEphemeralPortsRunOut(t *testing.T) {
 	table := newTable()
-	table.Reserve(50000, true)
+	table.SetReserved(50000, true)
 	seen := map[uint16]bool{}
 	for range DefaultPortHigh - DefaultPortLow {
 		b := mustBind(t, table, &Binding[int]{Local: loc})
@@ -162,7 +162,7 @@ func TestEphemeralPortsRunOut(t *testing.T) {
 	}
 	mustBind(t, table, &Binding[int]{Local: addr(5)}) // every port is free there
 	mustBind(t, table, &Binding[int]{Local: loc, LocalPort: 50000})
-	table.Reserve(50000, false)
+	table.SetReserved(50000, false)
 	if e := table.Bind(b); e != unix.EADDRINUSE {
 		t.Errorf("Bind with the reserved port taken: %v, want EADDRINUSE", e)
 	}
