@@ -4,10 +4,11 @@ package arp
 // Detection").
 
 import (
-	"github.com/outband/outband/ipv4"
 	"slices"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/internal/clock"
+	"github.com/outband/outband/ipv4"
 )
 
 // A phase is how far an own address is.
@@ -141,7 +142,7 @@ func (t *Table) announceNext(now int64, a *address) {
 
 // announce sends an ARP announcement: a request that asks for what it tells.
 func (t *Table) announce(a *address) {
-	t.transmit(&t.stats.TxAnnounces, Broadcast, OpRequest, a.ip, [6]byte{}, a.ip)
+	t.transmit(&t.stats.TxAnnounces, ether.Broadcast, OpRequest, a.ip, ether.MAC{}, a.ip)
 }
 
 // fireAddress does what is to be done when the own address's timer has ended.
@@ -150,7 +151,7 @@ func (t *Table) fireAddress(now int64, a *address) {
 	case a.phase == usable:
 		t.announceNext(now, a)
 	case a.left > 0:
-		t.transmit(&t.stats.TxProbes, Broadcast, OpRequest, ipv4.Addr{}, [6]byte{}, a.ip)
+		t.transmit(&t.stats.TxProbes, ether.Broadcast, OpRequest, ipv4.Addr{}, ether.MAC{}, a.ip)
 		next := int64(t.cfg.AnnounceWait)
 		if a.left--; a.left > 0 {
 			next = int64(t.cfg.ProbeMin) + t.random(int64(t.cfg.ProbeMax-t.cfg.ProbeMin)+1)
@@ -168,7 +169,7 @@ func (t *Table) fireAddress(now int64, a *address) {
 // is defended, but at most once per DefendInterval, so that two hosts that both
 // defend it do not flood the link, and never given up by itself: a server's
 // choice (RFC 5227 section 2.4 (c)).
-func (t *Table) conflict(now int64, a *address, mac [6]byte) {
+func (t *Table) conflict(now int64, a *address, mac ether.MAC) {
 	switch a.phase {
 	case probing:
 		t.collide(a, mac)
@@ -186,7 +187,7 @@ func (t *Table) conflict(now int64, a *address, mac [6]byte) {
 
 // collide ends the probing for an address that another host has, or wants too
 // (RFC 5227 section 2.1.1).
-func (t *Table) collide(a *address, mac [6]byte) {
+func (t *Table) collide(a *address, mac ether.MAC) {
 	t.disarmAddress(a)
 	a.phase = duplicate
 	t.conflicts++

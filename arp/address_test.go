@@ -2,15 +2,17 @@ package arp
 
 import (
 	"fmt"
-	"github.com/outband/outband/ipv4"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/ether"
+	"github.com/outband/outband/ipv4"
 )
 
 var newIP = ipv4.Addr{10, 0, 0, 7}
 
 // claim is a packet of another host that has our address.
-func claim(a ipv4.Addr) []byte { return packet(OpRequest, peerMAC, a, [6]byte{}, otherIP) }
+func claim(a ipv4.Addr) []byte { return packet(OpRequest, peerMAC, a, ether.MAC{}, otherIP) }
 
 func TestAnnounce(t *testing.T) {
 	s := newSim(t, nil)
@@ -22,8 +24,8 @@ func TestAnnounce(t *testing.T) {
 	// RFC 5227 section 2.3: a request, sender and target address ours, target MAC 0.
 	s.AddAddress(s.now, newIP)
 	ev, _ := s.Next()
-	if want := packet(OpRequest, ourMAC, newIP, [6]byte{}, newIP); string(ev.Packet[:]) != string(want) || ev.Dst != Broadcast {
-		t.Errorf("to %x: % x", ev.Dst, ev.Packet)
+	if want := packet(OpRequest, ourMAC, newIP, ether.MAC{}, newIP); string(ev.Packet[:]) != string(want) || ev.Dst != ether.Broadcast {
+		t.Errorf("to %v: % x", ev.Dst, ev.Packet)
 	}
 	s.RemoveAddress(newIP)
 	wantLines(t, s.run(time.Minute))
@@ -47,7 +49,7 @@ func TestSetHardwareAddrAnnounces(t *testing.T) {
 	if !ok || Message(ev.Packet[:]).SenderMAC() != newMAC {
 		t.Errorf("%v %v", ok, ev)
 	}
-	if c := s.Input(s.now, packet(OpRequest, ourMAC, peerIP, [6]byte{}, ourIP), ourMAC); c != CauseNone {
+	if c := s.Input(s.now, packet(OpRequest, ourMAC, peerIP, ether.MAC{}, ourIP), ourMAC); c != CauseNone {
 		t.Errorf("the old address of ours is another host's now: %v", c)
 	}
 }
@@ -127,11 +129,11 @@ func TestProbingConflict(t *testing.T) {
 	}{
 		{"a request from it", claim(newIP), true},
 		{"a reply from it", packet(OpReply, peerMAC, newIP, ourMAC, ipv4.Addr{}), true},
-		{"an announcement", packet(OpRequest, peerMAC, newIP, [6]byte{}, newIP), true},
-		{"another host's probe for it", packet(OpRequest, peerMAC, ipv4.Addr{}, [6]byte{}, newIP), true},
-		{"our own probe, come back", packet(OpRequest, ourMAC, ipv4.Addr{}, [6]byte{}, newIP), false},
-		{"a request for it", packet(OpRequest, peerMAC, peerIP, [6]byte{}, newIP), false},
-		{"a probe for another", packet(OpRequest, peerMAC, ipv4.Addr{}, [6]byte{}, otherIP), false},
+		{"an announcement", packet(OpRequest, peerMAC, newIP, ether.MAC{}, newIP), true},
+		{"another host's probe for it", packet(OpRequest, peerMAC, ipv4.Addr{}, ether.MAC{}, newIP), true},
+		{"our own probe, come back", packet(OpRequest, ourMAC, ipv4.Addr{}, ether.MAC{}, newIP), false},
+		{"a request for it", packet(OpRequest, peerMAC, peerIP, ether.MAC{}, newIP), false},
+		{"a probe for another", packet(OpRequest, peerMAC, ipv4.Addr{}, ether.MAC{}, otherIP), false},
 	} {
 		for _, after := range []time.Duration{0, 2 * time.Second, 4700 * time.Millisecond} {
 			s := newSim(t, nil)
@@ -139,7 +141,7 @@ func TestProbingConflict(t *testing.T) {
 			s.rnd = func() uint64 { return uint64(sec / 4) }
 			s.AddAddress(s.now, newIP)
 			s.run(after)
-			s.Input(s.now, tc.b, [6]byte(tc.b[8:14]))
+			s.Input(s.now, tc.b, ether.MAC(tc.b[8:14]))
 			lines := s.run(time.Minute)
 			if tc.conflict {
 				wantLines(t, lines, "0.000 conflict 10.0.0.7")
@@ -151,8 +153,8 @@ func TestProbingConflict(t *testing.T) {
 				continue
 			}
 			// It is the other's: requests for it, and its own packets, are not ours.
-			s.Input(s.now, packet(OpRequest, otherMAC(), peerIP, [6]byte{}, newIP), otherMAC())
-			s.Input(s.now, packet(OpRequest, otherMAC(), ipv4.Addr{}, [6]byte{}, newIP), otherMAC())
+			s.Input(s.now, packet(OpRequest, otherMAC(), peerIP, ether.MAC{}, newIP), otherMAC())
+			s.Input(s.now, packet(OpRequest, otherMAC(), ipv4.Addr{}, ether.MAC{}, newIP), otherMAC())
 			s.Input(s.now, claim(newIP), peerMAC)
 			s.LinkUp(s.now)
 			s.LinkDown()
@@ -168,7 +170,7 @@ func TestProbingConflict(t *testing.T) {
 	}
 }
 
-func otherMAC() [6]byte { return [6]byte{2, 0, 0, 0, 0, 9} }
+func otherMAC() ether.MAC { return ether.MAC{2, 0, 0, 0, 0, 9} }
 
 // After more than ten conflicts, a new address is tried once a minute
 // (RFC 5227 section 2.1.1).
@@ -297,12 +299,12 @@ func TestHost(t *testing.T) {
 		cause Cause
 		want  []string
 	}{
-		{"asked for", packet(OpRequest, peerMAC, peerIP, [6]byte{}, otherIP), CauseNone, []string{"reply"}},
-		{"probed for", packet(OpRequest, peerMAC, ipv4.Addr{}, [6]byte{}, otherIP), CauseNone, []string{"reply"}},
-		{"asked from", packet(OpRequest, peerMAC, otherIP, [6]byte{}, ourIP), CauseOwnAddress, nil},
-		{"asked from, by us", packet(OpRequest, ourMAC, otherIP, [6]byte{}, ourIP), CauseOwnAddress, nil},
+		{"asked for", packet(OpRequest, peerMAC, peerIP, ether.MAC{}, otherIP), CauseNone, []string{"reply"}},
+		{"probed for", packet(OpRequest, peerMAC, ipv4.Addr{}, ether.MAC{}, otherIP), CauseNone, []string{"reply"}},
+		{"asked from", packet(OpRequest, peerMAC, otherIP, ether.MAC{}, ourIP), CauseOwnAddress, nil},
+		{"asked from, by us", packet(OpRequest, ourMAC, otherIP, ether.MAC{}, ourIP), CauseOwnAddress, nil},
 		{"answered from", packet(OpReply, peerMAC, otherIP, ourMAC, ourIP), CauseOwnAddress, nil},
-		{"another asked for", packet(OpRequest, peerMAC, peerIP, [6]byte{}, newIP), CauseNotForUs, nil},
+		{"another asked for", packet(OpRequest, peerMAC, peerIP, ether.MAC{}, newIP), CauseNotForUs, nil},
 	} {
 		if c := s.Input(s.now, tc.b, peerMAC); c != tc.cause {
 			t.Errorf("%s: %v, want %v", tc.name, c, tc.cause)
@@ -345,7 +347,7 @@ func TestHostAsksForItself(t *testing.T) {
 		t.Errorf("its answer: %v", c)
 	}
 	wantLines(t, s.lines(s.now), `0.000 flush 10.0.0.3 "x"`)
-	s.Input(s.now, packet(OpRequest, peerMAC, otherIP, [6]byte{}, ourIP), peerMAC)
+	s.Input(s.now, packet(OpRequest, peerMAC, otherIP, ether.MAC{}, ourIP), peerMAC)
 	for _, ev := range s.drain() {
 		if ev.Kind == Transmit {
 			t.Errorf("a request from it is answered: %s", show(ev))

@@ -3,6 +3,8 @@ package arp
 import (
 	"fmt"
 	"testing"
+
+	"github.com/outband/outband/ether"
 )
 
 // filled returns a table with n REACHABLE neighbours.
@@ -14,15 +16,17 @@ func filled(tb testing.TB, n int) *sim {
 	return s
 }
 
-func macOf(i int) [6]byte { return [6]byte{2, 1, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)} }
+func macOf(i int) ether.MAC {
+	return ether.MAC{2, 1, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)}
+}
 
 // What happens for datagrams and for packets of known neighbours allocates nothing.
 func TestAllocations(t *testing.T) {
 	s := filled(t, 1000)
 	e := s.Lookup(host(5))
 	same := packet(OpReply, macOf(5), host(5), ourMAC, ourIP)
-	ask := packet(OpRequest, macOf(6), host(6), [6]byte{}, ourIP)
-	stranger := packet(OpRequest, peerMAC, peerIP, [6]byte{}, otherIP)
+	ask := packet(OpRequest, macOf(6), host(6), ether.MAC{}, ourIP)
+	stranger := packet(OpRequest, peerMAC, peerIP, ether.MAC{}, otherIP)
 	flip := 0
 	var sink uint32
 	for _, tc := range []struct {
@@ -40,7 +44,7 @@ func TestAllocations(t *testing.T) {
 			flip++
 			mac := macOf(flip)
 			var b [Len]byte
-			put(&b, OpRequest, mac, host(7), [6]byte{}, host(7))
+			put(&b, OpRequest, mac, host(7), ether.MAC{}, host(7))
 			s.Input(s.now, b[:], mac)
 		}},
 		{"Input of a stranger", func() { s.Input(s.now, stranger, peerMAC) }},
@@ -112,7 +116,7 @@ func BenchmarkInputReply(b *testing.B) {
 
 func BenchmarkInputRequestAnswered(b *testing.B) {
 	s := filled(b, 10)
-	p := packet(OpRequest, peerMAC, peerIP, [6]byte{}, ourIP)
+	p := packet(OpRequest, peerMAC, peerIP, ether.MAC{}, ourIP)
 	b.ReportAllocs()
 	for b.Loop() {
 		s.Input(s.now, p, peerMAC)

@@ -4,6 +4,8 @@ import (
 	"math"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/ether"
 )
 
 func TestConfigComplete(t *testing.T) {
@@ -47,7 +49,7 @@ func TestSmallestTimes(t *testing.T) {
 // A conflict that finds too many events waiting is counted, not reported.
 func TestConflictBacklog(t *testing.T) {
 	s := newSim(t, func(c *Config) { c.MaxEvents = 1 })
-	s.Input(s.now, packet(OpRequest, peerMAC, peerIP, [6]byte{}, ourIP), peerMAC)
+	s.Input(s.now, packet(OpRequest, peerMAC, peerIP, ether.MAC{}, ourIP), peerMAC)
 	s.Input(s.now, claim(ourIP), peerMAC)
 	if n := len(s.drain()); n != 1 || s.Stats().Causes[CauseBacklog] != 2 {
 		t.Errorf("%d events, %d left out", n, s.Stats().Causes[CauseBacklog])

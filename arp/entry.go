@@ -3,6 +3,7 @@ package arp
 import (
 	"sync/atomic"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/ipv4"
 )
 
@@ -13,7 +14,7 @@ import (
 type Entry struct {
 	version atomic.Uint32
 	addr    ipv4.Addr
-	mac     [6]byte
+	mac     ether.MAC
 	state   State
 	used    int64     // last Resolve; with the fields above in one cache line
 	src     ipv4.Addr // own address that solicitations are sent from, if it is usable
@@ -36,7 +37,7 @@ func (e *Entry) Addr() ipv4.Addr { return e.addr }
 
 // MAC returns the neighbour's hardware address, and whether datagrams may be sent
 // to it now. That is so in all states but INCOMPLETE, FAILED and NONE.
-func (e *Entry) MAC() (mac [6]byte, ok bool) { return e.mac, e.state&valid != 0 }
+func (e *Entry) MAC() (mac ether.MAC, ok bool) { return e.mac, e.state&valid != 0 }
 
 // State returns what is known about the neighbour.
 func (e *Entry) State() State { return e.state }

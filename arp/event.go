@@ -1,6 +1,9 @@
 package arp
 
-import "github.com/outband/outband/ipv4"
+import (
+	"github.com/outband/outband/ether"
+	"github.com/outband/outband/ipv4"
+)
 
 // An EventKind says what an [Event] is.
 type EventKind uint8
@@ -74,10 +77,10 @@ func (k EventKind) String() string {
 // have a meaning.
 type Event struct {
 	Kind    EventKind
-	Dst     [6]byte   // Transmit: Ethernet destination
+	Dst     ether.MAC // Transmit: Ethernet destination
 	Packet  [Len]byte // Transmit: the ARP packet
 	Addr    ipv4.Addr // the neighbour's or own address that it is about
-	MAC     [6]byte   // Flush, Resolved, NeighbourUp: the neighbour's; Conflict: the other host's
+	MAC     ether.MAC // Flush, Resolved, NeighbourUp: the neighbour's; Conflict: the other host's
 	Pending Pending   // Flush, Unreachable, Discard, Purged: the datagram, which is the caller's again
 }
 
@@ -151,7 +154,7 @@ func (t *Table) backlogged() bool { return t.events.limited >= t.cfg.MaxEvents }
 
 // transmit queues an ARP packet, and counts it in sent. If too many wait already
 // it is left out: all that is sent here is repeated or asked for again.
-func (t *Table) transmit(sent *uint64, dst [6]byte, op uint16, senderIP ipv4.Addr, targetMAC [6]byte, targetIP ipv4.Addr) {
+func (t *Table) transmit(sent *uint64, dst ether.MAC, op uint16, senderIP ipv4.Addr, targetMAC ether.MAC, targetIP ipv4.Addr) {
 	if t.backlogged() {
 		t.stats.Causes[CauseBacklog]++
 		return
@@ -164,7 +167,7 @@ func (t *Table) transmit(sent *uint64, dst [6]byte, op uint16, senderIP ipv4.Add
 }
 
 // report queues an event about a neighbour or an own address.
-func (t *Table) report(kind EventKind, addr ipv4.Addr, mac [6]byte) {
+func (t *Table) report(kind EventKind, addr ipv4.Addr, mac ether.MAC) {
 	if kind.isLimited() && t.backlogged() {
 		t.stats.Causes[CauseBacklog]++
 		return

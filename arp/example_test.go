@@ -2,18 +2,19 @@ package arp_test
 
 import (
 	"fmt"
-	"github.com/outband/outband/ipv4"
 	"net"
 	"net/netip"
 	"time"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ether"
+	"github.com/outband/outband/ipv4"
 )
 
 // A neighbour is asked for, three times a second apart, and does not answer. The time is
 // the caller's: nothing waits.
 func ExampleTable() {
-	t := arp.New(arp.DefaultConfig(), [6]byte{2, 0, 0, 0, 0, 1}, func() uint64 { return 4 })
+	t := arp.New(arp.DefaultConfig(), ether.MAC{2, 0, 0, 0, 0, 1}, func() uint64 { return 4 })
 	t.LinkUp(0)
 	own, wanted := ipv4.Addr{10, 9, 0, 1}, ipv4.Addr{10, 9, 0, 2}
 	if _, cause := t.Resolve(0, wanted, own); cause != arp.CauseNone {

@@ -1,10 +1,12 @@
 package arp
 
 import (
-	"github.com/outband/outband/ipv4"
 	"math"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/ether"
+	"github.com/outband/outband/ipv4"
 )
 
 // ops is a stream of choices read from fuzz data; it gives zeros at the end.
@@ -31,14 +33,14 @@ func (o *ops) addr() ipv4.Addr {
 	return ipv4.Addr{c, 0xff, 0xff, 0xff}
 }
 
-func (o *ops) mac() [6]byte {
+func (o *ops) mac() ether.MAC {
 	switch c := o.next(); {
 	case c < 0xf0:
-		return [6]byte{2, 0, 0, 0, 0, c & 7}
+		return ether.MAC{2, 0, 0, 0, 0, c & 7}
 	case c == 0xff:
-		return Broadcast
+		return ether.Broadcast
 	default:
-		return [6]byte{}
+		return ether.MAC{}
 	}
 }
 
@@ -125,7 +127,7 @@ func runOps(t *testing.T, o *ops) {
 				tab.LinkUp(now)
 			}
 		case 14:
-			if m := o.mac(); !isGroupMAC(m) && m != [6]byte{} {
+			if m := o.mac(); !isGroupMAC(m) && m != (ether.MAC{}) {
 				tab.SetHardwareAddr(m)
 			}
 		default:

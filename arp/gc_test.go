@@ -2,10 +2,12 @@ package arp
 
 import (
 	"encoding/binary"
-	"github.com/outband/outband/ipv4"
 	"math"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/ether"
+	"github.com/outband/outband/ipv4"
 )
 
 // host returns the i-th of many addresses.
@@ -27,7 +29,7 @@ func (s *sim) has(n int) (is []int) {
 // add makes an entry of host i in a state, and lets a little time pass.
 func (s *sim) add(i int, st State) {
 	s.tb.Helper()
-	mac := [6]byte{2, 1, 0, 0, byte(i >> 8), byte(i)}
+	mac := ether.MAC{2, 1, 0, 0, byte(i >> 8), byte(i)}
 	switch st {
 	case Incomplete, Failed:
 		s.Resolve(s.now, host(i), ourIP)
@@ -294,17 +296,17 @@ func TestSet(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		ip   ipv4.Addr
-		mac  [6]byte
+		mac  ether.MAC
 		st   State
 		want Cause
 	}{
 		{"PERMANENT", peerIP, peerMAC, Permanent, CauseNone},
-		{"a group's MAC, by hand", peerIP, Broadcast, NoARP, CauseNone},
+		{"a group's MAC, by hand", peerIP, ether.Broadcast, NoARP, CauseNone},
 		{"INCOMPLETE", peerIP, peerMAC, Incomplete, CauseBadState},
 		{"FAILED", peerIP, peerMAC, Failed, CauseBadState},
 		{"NONE", peerIP, peerMAC, None, CauseBadState},
 		{"two states", peerIP, peerMAC, Stale | Permanent, CauseBadState},
-		{"no MAC", peerIP, [6]byte{}, Permanent, CauseBadMAC},
+		{"no MAC", peerIP, ether.MAC{}, Permanent, CauseBadMAC},
 		{"multicast", ipv4.Addr{224, 0, 0, 1}, peerMAC, Permanent, CauseBadAddress},
 		{"own address", ourIP, peerMAC, Permanent, CauseOwnAddress},
 	} {
@@ -334,7 +336,7 @@ func TestSet(t *testing.T) {
 				s.Set(s.now, peerIP, newMAC, b)
 				s.wantState(s.Lookup(peerIP), b)
 				if mac, _ := s.Lookup(peerIP).MAC(); mac != newMAC {
-					t.Errorf("%v to %v: MAC %x", a, b, mac)
+					t.Errorf("%v to %v: MAC %v", a, b, mac)
 				}
 				checkInvariants(t, s.Table)
 			}

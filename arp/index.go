@@ -1,9 +1,10 @@
 package arp
 
 import (
-	"github.com/outband/outband/ipv4"
 	"iter"
 	"math/bits"
+
+	"github.com/outband/outband/ipv4"
 )
 
 // An index finds entries by address: an open-addressed hash table with linear

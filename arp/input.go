@@ -1,8 +1,8 @@
 package arp
 
 import (
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/internal/clock"
-
 	"github.com/outband/outband/ipv4"
 )
 
@@ -14,7 +14,7 @@ import (
 // Linux trusts a reply more if its frame was sent to this host alone. Input is not
 // told, and takes a reply for such if its target hardware address is ours;
 // [Table.InputTo] knows.
-func (t *Table) Input(now int64, packet []byte, ethSrc [6]byte) Cause {
+func (t *Table) Input(now int64, packet []byte, ethSrc ether.MAC) Cause {
 	m, c := Parse(packet)
 	if c != CauseNone {
 		return t.count(c)
@@ -23,7 +23,7 @@ func (t *Table) Input(now int64, packet []byte, ethSrc [6]byte) Cause {
 }
 
 // InputTo is Input for who knows the frame's destination, ethDst, too.
-func (t *Table) InputTo(now int64, packet []byte, ethSrc, ethDst [6]byte) Cause {
+func (t *Table) InputTo(now int64, packet []byte, ethSrc, ethDst ether.MAC) Cause {
 	if ethDst != t.mac && !isGroupMAC(ethDst) {
 		return t.count(CauseOtherHost)
 	}
@@ -36,7 +36,7 @@ func (t *Table) InputTo(now int64, packet []byte, ethSrc, ethDst [6]byte) Cause 
 
 // input does the work of Input; direct says that the frame was sent to this host
 // alone.
-func (t *Table) input(now int64, m Message, ethSrc [6]byte, direct bool) Cause {
+func (t *Table) input(now int64, m Message, ethSrc ether.MAC, direct bool) Cause {
 	mac, sender, target := m.SenderMAC(), m.SenderIP(), m.TargetIP()
 	if c := t.check(m, mac, ethSrc); c != CauseNone {
 		return c
@@ -87,7 +87,7 @@ func (t *Table) input(now int64, m Message, ethSrc [6]byte, direct bool) Cause {
 }
 
 // check looks at what the addresses say.
-func (t *Table) check(m Message, mac, ethSrc [6]byte) Cause {
+func (t *Table) check(m Message, mac, ethSrc ether.MAC) Cause {
 	if mac != ethSrc {
 		t.stats.SourceMismatch++
 		if t.cfg.StrictSource {
@@ -105,7 +105,7 @@ func (t *Table) check(m Message, mac, ethSrc [6]byte) Cause {
 
 // probed handles an ARP probe (RFC 5227 section 1.1): somebody wants to know if the
 // target address is free. It says nothing about anybody's address.
-func (t *Table) probed(m Message, mac [6]byte) Cause {
+func (t *Table) probed(m Message, mac ether.MAC) Cause {
 	target := m.TargetIP()
 	if a := t.own[key(target)]; a != nil && a.phase == probing {
 		if mac == t.mac {

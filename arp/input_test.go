@@ -1,9 +1,11 @@
 package arp
 
 import (
-	"github.com/outband/outband/ipv4"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/ether"
+	"github.com/outband/outband/ipv4"
 )
 
 // What an ARP packet does to its sender's entry, packet by packet and state by
@@ -23,16 +25,16 @@ import (
 func TestTruthTable(t *testing.T) {
 	type kind struct {
 		name   string
-		packet func(mac [6]byte) []byte
+		packet func(mac ether.MAC) []byte
 		direct bool
 	}
 	kinds := map[string]kind{
-		"reply":        {"unicast reply", func(m [6]byte) []byte { return packet(OpReply, m, peerIP, ourMAC, ourIP) }, true},
-		"bcast reply":  {"broadcast reply", func(m [6]byte) []byte { return packet(OpReply, m, peerIP, ourMAC, ourIP) }, false},
-		"for us":       {"request for us", func(m [6]byte) []byte { return packet(OpRequest, m, peerIP, [6]byte{}, ourIP) }, false},
-		"for other":    {"request for another", func(m [6]byte) []byte { return packet(OpRequest, m, peerIP, [6]byte{}, otherIP) }, false},
-		"garp request": {"announcement", func(m [6]byte) []byte { return packet(OpRequest, m, peerIP, [6]byte{}, peerIP) }, false},
-		"garp reply":   {"gratuitous reply", func(m [6]byte) []byte { return packet(OpReply, m, peerIP, m, peerIP) }, false},
+		"reply":        {"unicast reply", func(m ether.MAC) []byte { return packet(OpReply, m, peerIP, ourMAC, ourIP) }, true},
+		"bcast reply":  {"broadcast reply", func(m ether.MAC) []byte { return packet(OpReply, m, peerIP, ourMAC, ourIP) }, false},
+		"for us":       {"request for us", func(m ether.MAC) []byte { return packet(OpRequest, m, peerIP, ether.MAC{}, ourIP) }, false},
+		"for other":    {"request for another", func(m ether.MAC) []byte { return packet(OpRequest, m, peerIP, ether.MAC{}, otherIP) }, false},
+		"garp request": {"announcement", func(m ether.MAC) []byte { return packet(OpRequest, m, peerIP, ether.MAC{}, peerIP) }, false},
+		"garp reply":   {"gratuitous reply", func(m ether.MAC) []byte { return packet(OpReply, m, peerIP, m, peerIP) }, false},
 	}
 	absent := func(s *sim) { s.Delete(peerIP) }
 	incomplete := func(s *sim) { s.Resolve(s.now, peerIP, ourIP) }
@@ -50,18 +52,18 @@ func TestTruthTable(t *testing.T) {
 		name  string
 		from  func(*sim)
 		kind  string
-		mac   [6]byte
+		mac   ether.MAC
 		want  State // None: no entry
-		learn [6]byte
+		learn ether.MAC
 		cause Cause
 	}{
 		// No entry: nothing makes one. (Linux makes one for a request for us.)
-		{"absent", absent, "reply", peerMAC, None, [6]byte{}, CauseUnsolicited},
-		{"absent", absent, "bcast reply", peerMAC, None, [6]byte{}, CauseUnsolicited},
-		{"absent", absent, "for us", peerMAC, None, [6]byte{}, CauseNone},
-		{"absent", absent, "for other", peerMAC, None, [6]byte{}, CauseNotForUs},
-		{"absent", absent, "garp request", peerMAC, None, [6]byte{}, CauseNotForUs},
-		{"absent", absent, "garp reply", peerMAC, None, [6]byte{}, CauseUnsolicited},
+		{"absent", absent, "reply", peerMAC, None, ether.MAC{}, CauseUnsolicited},
+		{"absent", absent, "bcast reply", peerMAC, None, ether.MAC{}, CauseUnsolicited},
+		{"absent", absent, "for us", peerMAC, None, ether.MAC{}, CauseNone},
+		{"absent", absent, "for other", peerMAC, None, ether.MAC{}, CauseNotForUs},
+		{"absent", absent, "garp request", peerMAC, None, ether.MAC{}, CauseNotForUs},
+		{"absent", absent, "garp reply", peerMAC, None, ether.MAC{}, CauseUnsolicited},
 		// INCOMPLETE and FAILED: any packet tells the MAC.
 		{"INCOMPLETE", incomplete, "reply", peerMAC, Reachable, peerMAC, CauseNone},
 		{"INCOMPLETE", incomplete, "bcast reply", peerMAC, Stale, peerMAC, CauseNone},
@@ -116,7 +118,7 @@ func TestTruthTable(t *testing.T) {
 			s := newSim(t, nil)
 			tc.from(s)
 			s.drain()
-			dst := Broadcast
+			dst := ether.Broadcast
 			if k.direct {
 				dst = ourMAC
 			}
@@ -130,7 +132,7 @@ func TestTruthTable(t *testing.T) {
 					t.Fatalf("no entry, want %v", tc.want)
 				}
 			} else if mac, ok := e.MAC(); e.State() != tc.want || ok && mac != tc.learn {
-				t.Errorf("%v at %x, want %v at %x", e.State(), mac, tc.want, tc.learn)
+				t.Errorf("%v at %v, want %v at %v", e.State(), mac, tc.want, tc.learn)
 			}
 			answered := len(s.drain()) > 0
 			if answered != (tc.kind == "for us") {
@@ -162,20 +164,20 @@ func TestLockTimeEdge(t *testing.T) {
 }
 
 func TestAnswers(t *testing.T) {
-	tgt := [6]byte{0xff, 1, 2, 3, 4, 5} // means nothing in a request
+	tgt := ether.MAC{0xff, 1, 2, 3, 4, 5} // means nothing in a request
 	for _, tc := range []struct {
 		name string
 		b    []byte
 		want []string
 	}{
-		{"request for us", packet(OpRequest, peerMAC, peerIP, [6]byte{}, ourIP),
+		{"request for us", packet(OpRequest, peerMAC, peerIP, ether.MAC{}, ourIP),
 			[]string{"0.000 reply 10.0.0.1 at 1 to 10.0.0.2 to 2"}},
 		{"with a target MAC", packet(OpRequest, peerMAC, peerIP, tgt, ourIP),
 			[]string{"0.000 reply 10.0.0.1 at 1 to 10.0.0.2 to 2"}},
-		{"probe for our address", packet(OpRequest, peerMAC, ipv4.Addr{}, [6]byte{}, ourIP),
+		{"probe for our address", packet(OpRequest, peerMAC, ipv4.Addr{}, ether.MAC{}, ourIP),
 			[]string{"0.000 reply 10.0.0.1 at 1 to 0.0.0.0 to 2"}},
-		{"request for another", packet(OpRequest, peerMAC, peerIP, [6]byte{}, otherIP), nil},
-		{"probe for another address", packet(OpRequest, peerMAC, ipv4.Addr{}, [6]byte{}, otherIP), nil},
+		{"request for another", packet(OpRequest, peerMAC, peerIP, ether.MAC{}, otherIP), nil},
+		{"probe for another address", packet(OpRequest, peerMAC, ipv4.Addr{}, ether.MAC{}, otherIP), nil},
 		{"reply to us", packet(OpReply, peerMAC, peerIP, ourMAC, ourIP), nil},
 	} {
 		s := newSim(t, nil)
@@ -187,7 +189,7 @@ func TestAnswers(t *testing.T) {
 	}
 	// The answer's every byte.
 	s := newSim(t, nil)
-	s.Input(s.now, packet(OpRequest, peerMAC, peerIP, [6]byte{}, ourIP), peerMAC)
+	s.Input(s.now, packet(OpRequest, peerMAC, peerIP, ether.MAC{}, ourIP), peerMAC)
 	ev, _ := s.Next()
 	if want := packet(OpReply, ourMAC, ourIP, peerMAC, peerIP); string(ev.Packet[:]) != string(want) || ev.Dst != peerMAC {
 		t.Errorf("to %x: % x", ev.Dst, ev.Packet)
@@ -198,46 +200,46 @@ func TestRemovedAddressIsNotAnswered(t *testing.T) {
 	s := newSim(t, nil)
 	s.RemoveAddress(ourIP)
 	s.RemoveAddress(ourIP)
-	if c := s.Input(s.now, packet(OpRequest, peerMAC, peerIP, [6]byte{}, ourIP), peerMAC); c != CauseNotForUs {
+	if c := s.Input(s.now, packet(OpRequest, peerMAC, peerIP, ether.MAC{}, ourIP), peerMAC); c != CauseNotForUs {
 		t.Error(c)
 	}
 	wantLines(t, s.run(time.Minute))
 }
 
 func TestInputCauses(t *testing.T) {
-	group := [6]byte{0x01, 0, 0x5e, 0, 0, 1}
-	ask := func(sha [6]byte, spa, tpa ipv4.Addr) []byte { return packet(OpRequest, sha, spa, [6]byte{}, tpa) }
+	group := ether.MAC{0x01, 0, 0x5e, 0, 0, 1}
+	ask := func(sha ether.MAC, spa, tpa ipv4.Addr) []byte { return packet(OpRequest, sha, spa, ether.MAC{}, tpa) }
 	for _, tc := range []struct {
 		name   string
 		b      []byte
-		src    [6]byte
-		dst    [6]byte
+		src    ether.MAC
+		dst    ether.MAC
 		strict bool
 		want   Cause
 	}{
-		{"good", ask(peerMAC, peerIP, ourIP), peerMAC, Broadcast, true, CauseNone},
-		{"short", ask(peerMAC, peerIP, ourIP)[:27], peerMAC, Broadcast, false, CauseTooShort},
-		{"empty", nil, peerMAC, Broadcast, false, CauseTooShort},
+		{"good", ask(peerMAC, peerIP, ourIP), peerMAC, ether.Broadcast, true, CauseNone},
+		{"short", ask(peerMAC, peerIP, ourIP)[:27], peerMAC, ether.Broadcast, false, CauseTooShort},
+		{"empty", nil, peerMAC, ether.Broadcast, false, CauseTooShort},
 		{"frame for another host", ask(peerMAC, peerIP, ourIP), peerMAC, newMAC, false, CauseOtherHost},
 		{"frame to a group", ask(peerMAC, peerIP, ourIP), peerMAC, group, false, CauseNone},
-		{"our own", ask(ourMAC, ourIP, ourIP), ourMAC, Broadcast, false, CauseReflected},
-		{"our own probe", ask(ourMAC, ipv4.Addr{}, ourIP), ourMAC, Broadcast, false, CauseNone},
-		{"our MAC as sender only", ask(ourMAC, peerIP, ourIP), peerMAC, Broadcast, false, CauseNone},
-		{"our MAC as source only", ask(peerMAC, peerIP, ourIP), ourMAC, Broadcast, false, CauseNone},
-		{"sender MAC 0", ask([6]byte{}, peerIP, ourIP), peerMAC, Broadcast, false, CauseNone},
-		{"sender MAC broadcast", ask(Broadcast, peerIP, ourIP), peerMAC, Broadcast, false, CauseNone},
-		{"sender MAC multicast", ask(group, peerIP, ourIP), group, Broadcast, false, CauseNone},
-		{"sender MAC is not the source", ask(peerMAC, peerIP, ourIP), newMAC, Broadcast, false, CauseNone},
-		{"the same, strict", ask(peerMAC, peerIP, ourIP), newMAC, Broadcast, true, CauseSourceMismatch},
-		{"sender multicast", ask(peerMAC, ipv4.Addr{224, 0, 0, 1}, ourIP), peerMAC, Broadcast, false, CauseSenderIP},
-		{"sender loopback", ask(peerMAC, ipv4.Addr{127, 0, 0, 1}, ourIP), peerMAC, Broadcast, false, CauseSenderIP},
-		{"sender broadcast", ask(peerMAC, ipv4.Addr{255, 255, 255, 255}, ourIP), peerMAC, Broadcast, false, CauseSenderIP},
-		{"sender in 0/8", ask(peerMAC, ipv4.Addr{0, 0, 0, 1}, ourIP), peerMAC, Broadcast, false, CauseNone},
+		{"our own", ask(ourMAC, ourIP, ourIP), ourMAC, ether.Broadcast, false, CauseReflected},
+		{"our own probe", ask(ourMAC, ipv4.Addr{}, ourIP), ourMAC, ether.Broadcast, false, CauseNone},
+		{"our MAC as sender only", ask(ourMAC, peerIP, ourIP), peerMAC, ether.Broadcast, false, CauseNone},
+		{"our MAC as source only", ask(peerMAC, peerIP, ourIP), ourMAC, ether.Broadcast, false, CauseNone},
+		{"sender MAC 0", ask(ether.MAC{}, peerIP, ourIP), peerMAC, ether.Broadcast, false, CauseNone},
+		{"sender MAC broadcast", ask(ether.Broadcast, peerIP, ourIP), peerMAC, ether.Broadcast, false, CauseNone},
+		{"sender MAC multicast", ask(group, peerIP, ourIP), group, ether.Broadcast, false, CauseNone},
+		{"sender MAC is not the source", ask(peerMAC, peerIP, ourIP), newMAC, ether.Broadcast, false, CauseNone},
+		{"the same, strict", ask(peerMAC, peerIP, ourIP), newMAC, ether.Broadcast, true, CauseSourceMismatch},
+		{"sender multicast", ask(peerMAC, ipv4.Addr{224, 0, 0, 1}, ourIP), peerMAC, ether.Broadcast, false, CauseSenderIP},
+		{"sender loopback", ask(peerMAC, ipv4.Addr{127, 0, 0, 1}, ourIP), peerMAC, ether.Broadcast, false, CauseSenderIP},
+		{"sender broadcast", ask(peerMAC, ipv4.Addr{255, 255, 255, 255}, ourIP), peerMAC, ether.Broadcast, false, CauseSenderIP},
+		{"sender in 0/8", ask(peerMAC, ipv4.Addr{0, 0, 0, 1}, ourIP), peerMAC, ether.Broadcast, false, CauseNone},
 		{"reply from 0.0.0.0", packet(OpReply, peerMAC, ipv4.Addr{}, ourMAC, ourIP), peerMAC, ourMAC, false, CauseSenderIP},
-		{"target multicast", ask(peerMAC, peerIP, ipv4.Addr{224, 0, 0, 1}), peerMAC, Broadcast, false, CauseTargetIP},
-		{"target loopback", ask(peerMAC, peerIP, ipv4.Addr{127, 0, 0, 1}), peerMAC, Broadcast, false, CauseTargetIP},
-		{"sender is us", ask(peerMAC, ourIP, otherIP), peerMAC, Broadcast, false, CauseConflict},
-		{"request for another", ask(peerMAC, peerIP, otherIP), peerMAC, Broadcast, false, CauseNotForUs},
+		{"target multicast", ask(peerMAC, peerIP, ipv4.Addr{224, 0, 0, 1}), peerMAC, ether.Broadcast, false, CauseTargetIP},
+		{"target loopback", ask(peerMAC, peerIP, ipv4.Addr{127, 0, 0, 1}), peerMAC, ether.Broadcast, false, CauseTargetIP},
+		{"sender is us", ask(peerMAC, ourIP, otherIP), peerMAC, ether.Broadcast, false, CauseConflict},
+		{"request for another", ask(peerMAC, peerIP, otherIP), peerMAC, ether.Broadcast, false, CauseNotForUs},
 		{"unsolicited reply", packet(OpReply, peerMAC, peerIP, ourMAC, ourIP), peerMAC, ourMAC, false, CauseUnsolicited},
 	} {
 		s := newSim(t, func(c *Config) { c.StrictSource = tc.strict })
@@ -255,7 +257,7 @@ func TestInputCauses(t *testing.T) {
 				t.Errorf("%s: cause %v counted %d times", tc.name, c, after.Causes[c]-before.Causes[c])
 			}
 		}
-		if tc.dst == Broadcast || tc.dst == ourMAC {
+		if tc.dst == ether.Broadcast || tc.dst == ourMAC {
 			s := newSim(t, func(c *Config) { c.StrictSource = tc.strict })
 			if got := s.Input(s.now, tc.b, tc.src); got != tc.want {
 				t.Errorf("%s: Input: %v, want %v", tc.name, got, tc.want)
@@ -272,11 +274,11 @@ func TestInputCauses(t *testing.T) {
 func TestInputWithoutDestination(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		tha  [6]byte
+		tha  ether.MAC
 		want State
 	}{
 		{"target MAC is ours", ourMAC, Reachable},
-		{"target MAC is not", Broadcast, Stale},
+		{"target MAC is not", ether.Broadcast, Stale},
 	} {
 		s := newSim(t, nil)
 		e, _ := s.Resolve(s.now, peerIP, ourIP)
@@ -293,10 +295,10 @@ func TestInputFloodMakesNoEntries(t *testing.T) {
 	s := newSim(t, nil)
 	e := s.reach()
 	for i := range 100_000 {
-		mac := [6]byte{2, 9, byte(i >> 16), byte(i >> 8), byte(i)}
+		mac := ether.MAC{2, 9, byte(i >> 16), byte(i >> 8), byte(i)}
 		from := ipv4.Addr{10, 1 + byte(i>>16), byte(i >> 8), byte(i)}
-		s.Input(s.now, packet(OpRequest, mac, from, [6]byte{}, ourIP), mac)
-		s.Input(s.now, packet(OpRequest, mac, from, [6]byte{}, from), mac)
+		s.Input(s.now, packet(OpRequest, mac, from, ether.MAC{}, ourIP), mac)
+		s.Input(s.now, packet(OpRequest, mac, from, ether.MAC{}, from), mac)
 		s.Input(s.now, packet(OpReply, mac, from, ourMAC, ourIP), mac)
 		if n := len(s.drain()); n != 1 {
 			t.Fatalf("%d events", n)
@@ -312,7 +314,7 @@ func TestInputFloodMakesNoEntries(t *testing.T) {
 func TestInputFloodWithoutNext(t *testing.T) {
 	s := newSim(t, func(c *Config) { c.MaxEvents = 100 })
 	for range 1000 {
-		s.Input(s.now, packet(OpRequest, peerMAC, peerIP, [6]byte{}, ourIP), peerMAC)
+		s.Input(s.now, packet(OpRequest, peerMAC, peerIP, ether.MAC{}, ourIP), peerMAC)
 	}
 	if st := s.Stats(); st.TxReplies != 100 || st.Causes[CauseBacklog] != 900 {
 		t.Errorf("%d replies, %d left out", st.TxReplies, st.Causes[CauseBacklog])

@@ -3,15 +3,13 @@ package arp
 import (
 	"encoding/binary"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/ipv4"
 )
 
 // Len is the length in bytes of an ARP packet for IPv4 on Ethernet: 8 fixed
 // bytes, two hardware and two protocol addresses (RFC 826, "Packet format").
 const Len = 28
-
-// EtherType is the Ethernet type of ARP (RFC 826; IANA "EtherType").
-const EtherType = 0x0806
 
 // Hardware types (IANA "Address Resolution Protocol Parameters").
 const (
@@ -28,9 +26,6 @@ const (
 	OpRequest = 1 // who has the target address?
 	OpReply   = 2 // the sender has it
 )
-
-// Broadcast is the Ethernet address of all hosts on the link (IEEE 802.3).
-var Broadcast = [6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
 // A Message is a view of an ARP packet for IPv4 on Ethernet, without the
 // Ethernet header. Make one with [Parse]; after that its getters never panic.
@@ -73,7 +68,7 @@ func (m Message) ProtocolType() uint16 { return binary.BigEndian.Uint16(m[2:4]) 
 func (m Message) Op() uint16 { return binary.BigEndian.Uint16(m[6:8]) }
 
 // SenderMAC returns the hardware address of who sent the packet (RFC 826, ar$sha).
-func (m Message) SenderMAC() [6]byte { return [6]byte(m[8:14]) }
+func (m Message) SenderMAC() ether.MAC { return ether.MAC(m[8:14]) }
 
 // SenderIP returns the address of who sent the packet (RFC 826, ar$spa); 0.0.0.0
 // in an ARP probe (RFC 5227 section 1.1).
@@ -81,7 +76,7 @@ func (m Message) SenderIP() ipv4.Addr { return ipv4.Addr(m[14:18]) }
 
 // TargetMAC returns the hardware address of whom the packet is for (RFC 826,
 // ar$tha). It means nothing in a request.
-func (m Message) TargetMAC() [6]byte { return [6]byte(m[18:24]) }
+func (m Message) TargetMAC() ether.MAC { return ether.MAC(m[18:24]) }
 
 // TargetIP returns the address asked for in a request, and that of the asker in
 // a reply (RFC 826, ar$tpa).
@@ -101,20 +96,20 @@ func (m Message) IsGratuitous() bool {
 }
 
 // put writes an ARP packet.
-func put(b *[Len]byte, op uint16, senderMAC [6]byte, senderIP ipv4.Addr, targetMAC [6]byte, targetIP ipv4.Addr) {
+func put(b *[Len]byte, op uint16, senderMAC ether.MAC, senderIP ipv4.Addr, targetMAC ether.MAC, targetIP ipv4.Addr) {
 	binary.BigEndian.PutUint16(b[0:], HardwareEthernet)
 	binary.BigEndian.PutUint16(b[2:], ProtocolIPv4)
 	b[4], b[5] = 6, 4
 	binary.BigEndian.PutUint16(b[6:], op)
-	*(*[6]byte)(b[8:]) = senderMAC
+	*(*ether.MAC)(b[8:]) = senderMAC
 	*(*ipv4.Addr)(b[14:]) = senderIP
-	*(*[6]byte)(b[18:]) = targetMAC
+	*(*ether.MAC)(b[18:]) = targetMAC
 	*(*ipv4.Addr)(b[24:]) = targetIP
 }
 
 // isGroupMAC reports whether the address is a multicast or the broadcast
 // address: the group bit, first on the wire (IEEE 802 section 8.2).
-func isGroupMAC(mac [6]byte) bool { return mac[0]&1 != 0 }
+func isGroupMAC(mac ether.MAC) bool { return mac[0]&1 != 0 }
 
 // isHost reports whether ip can be the address of one host on a link: not
 // 0.0.0.0, loopback, multicast or the limited broadcast (RFC 1122 section 3.2.1.3).

@@ -2,8 +2,10 @@ package arp
 
 import (
 	"bytes"
-	"github.com/outband/outband/ipv4"
 	"testing"
+
+	"github.com/outband/outband/ether"
+	"github.com/outband/outband/ipv4"
 )
 
 // Real packets, as tcpdump shows them, Ethernet header left out.
@@ -43,12 +45,12 @@ func TestParseReal(t *testing.T) {
 	if m.HardwareType() != HardwareEthernet || m.ProtocolType() != ProtocolIPv4 || m.Op() != OpRequest {
 		t.Errorf("types %d %#x, op %d", m.HardwareType(), m.ProtocolType(), m.Op())
 	}
-	mac := [6]byte{0xb8, 0x27, 0xeb, 0x12, 0x34, 0x56}
+	mac := ether.MAC{0xb8, 0x27, 0xeb, 0x12, 0x34, 0x56}
 	if m.SenderMAC() != mac || m.SenderIP() != (ipv4.Addr{192, 168, 1, 10}) {
-		t.Errorf("sender %x %v", m.SenderMAC(), m.SenderIP())
+		t.Errorf("sender %v %v", m.SenderMAC(), m.SenderIP())
 	}
-	if m.TargetMAC() != [6]byte{} || m.TargetIP() != (ipv4.Addr{192, 168, 1, 1}) {
-		t.Errorf("target %x %v", m.TargetMAC(), m.TargetIP())
+	if m.TargetMAC() != (ether.MAC{}) || m.TargetIP() != (ipv4.Addr{192, 168, 1, 1}) {
+		t.Errorf("target %v %v", m.TargetMAC(), m.TargetIP())
 	}
 	var b [Len]byte
 	put(&b, m.Op(), m.SenderMAC(), m.SenderIP(), m.TargetMAC(), m.TargetIP())
@@ -67,8 +69,8 @@ func TestMessageKinds(t *testing.T) {
 		{"reply", realReply, false, false},
 		{"probe", realProbe, true, false},
 		{"gratuitous reply", realGratuitous, false, true},
-		{"announcement", packet(OpRequest, peerMAC, peerIP, [6]byte{}, peerIP), false, true},
-		{"gratuitous reply with another target MAC", packet(OpReply, peerMAC, peerIP, Broadcast, peerIP), false, false},
+		{"announcement", packet(OpRequest, peerMAC, peerIP, ether.MAC{}, peerIP), false, true},
+		{"gratuitous reply with another target MAC", packet(OpReply, peerMAC, peerIP, ether.Broadcast, peerIP), false, false},
 		{"reply from 0.0.0.0", packet(OpReply, peerMAC, ipv4.Addr{}, ourMAC, ourIP), false, false},
 	} {
 		m, c := Parse(tc.b)

@@ -5,10 +5,11 @@ package arp
 // net/core/neighbour.c.
 
 import (
-	"github.com/outband/outband/ipv4"
 	"math"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/internal/clock"
+	"github.com/outband/outband/ipv4"
 )
 
 // advanceBatch is how many timers one Advance runs at most: some 100 µs of work.
@@ -121,7 +122,7 @@ func (t *Table) request(now int64, e *Entry) {
 		return
 	}
 	// As on Linux only a datagram that waits has a say in the sender's address.
-	dst, src := Broadcast, e.src
+	dst, src := ether.Broadcast, e.src
 	if e.state == Probe {
 		src = ipv4.Addr{}
 	}
@@ -129,7 +130,7 @@ func (t *Table) request(now int64, e *Entry) {
 		dst = e.mac
 	}
 	e.probes++
-	t.transmit(&t.stats.TxRequests, dst, OpRequest, t.sourceFor(src, e.addr), [6]byte{}, e.addr)
+	t.transmit(&t.stats.TxRequests, dst, OpRequest, t.sourceFor(src, e.addr), ether.MAC{}, e.addr)
 	t.arm(e, clock.After(now, int64(t.cfg.RetransTime)))
 }
 
@@ -155,7 +156,7 @@ func (t *Table) answer(kind EventKind, e *Entry) {
 // learn is what an ARP packet does to the entry of its sender. confirms says that
 // the packet proves that the neighbour answers; override, that a MAC already
 // known may be replaced.
-func (t *Table) learn(now int64, e *Entry, mac [6]byte, confirms, override bool) Cause {
+func (t *Table) learn(now int64, e *Entry, mac ether.MAC, confirms, override bool) Cause {
 	known, same := e.state&valid != 0, mac == e.mac
 	switch {
 	case e.state&static != 0:

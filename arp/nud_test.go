@@ -1,10 +1,12 @@
 package arp
 
 import (
-	"github.com/outband/outband/ipv4"
 	"math"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/ether"
+	"github.com/outband/outband/ipv4"
 )
 
 // Three broadcasts, a second apart; a second after the last, FAILED.
@@ -74,7 +76,7 @@ func TestResolveSucceeds(t *testing.T) {
 	}
 	s.wantState(e, Reachable)
 	if mac, ok := e.MAC(); !ok || mac != peerMAC {
-		t.Errorf("MAC %x, %v", mac, ok)
+		t.Errorf("MAC %v, %v", mac, ok)
 	}
 	evs := s.drain()
 	if len(evs) != 2 || evs[0].Kind != Flush || evs[0].MAC != peerMAC || string(evs[0].Pending.Frame[14:]) != "a" ||
@@ -446,7 +448,7 @@ func TestSolicit(t *testing.T) {
 		s := newSim(t, nil)
 		e := s.Solicit(s.now, peerIP, ourIP)
 		s.drain()
-		s.Input(s.now, packet(OpRequest, peerMAC, peerIP, [6]byte{}, otherIP), peerMAC)
+		s.Input(s.now, packet(OpRequest, peerMAC, peerIP, ether.MAC{}, otherIP), peerMAC)
 		wantLines(t, s.run(0), "0.000 resolved 10.0.0.2")
 		s.wantState(e, Stale)
 	})
@@ -471,6 +473,6 @@ func TestNeighbourChangesMAC(t *testing.T) {
 	wantLines(t, s.run(0), "0.000 request 10.0.0.2 from 10.0.0.1 to all")
 	s.reply(newMAC)
 	if mac, ok := e.MAC(); !ok || mac != newMAC {
-		t.Errorf("MAC %x %v", mac, ok)
+		t.Errorf("MAC %v %v", mac, ok)
 	}
 }

@@ -2,9 +2,11 @@ package arp
 
 import (
 	"fmt"
-	"github.com/outband/outband/ipv4"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/ether"
+	"github.com/outband/outband/ipv4"
 )
 
 func TestEnqueueOrderAndOverflow(t *testing.T) {
@@ -124,7 +126,7 @@ func TestFlushByRequestIsAUse(t *testing.T) {
 	e, _ := s.Resolve(s.now, peerIP, ourIP)
 	s.Enqueue(e, frame("x"))
 	s.drain()
-	s.Input(s.now, packet(OpRequest, peerMAC, peerIP, [6]byte{}, ourIP), peerMAC)
+	s.Input(s.now, packet(OpRequest, peerMAC, peerIP, ether.MAC{}, ourIP), peerMAC)
 	s.wantState(e, Delay)
 	wantLines(t, s.run(5*time.Second),
 		`0.000 flush 10.0.0.2 "x"`,

@@ -2,18 +2,20 @@ package arp
 
 import (
 	"fmt"
-	"github.com/outband/outband/ipv4"
 	"math"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/ether"
+	"github.com/outband/outband/ipv4"
 )
 
 // Addresses that the tests use.
 var (
-	ourMAC  = [6]byte{0x02, 0, 0, 0, 0, 0x01}
-	peerMAC = [6]byte{0x02, 0, 0, 0, 0, 0x02}
-	newMAC  = [6]byte{0x02, 0, 0, 0, 0, 0x03}
+	ourMAC  = ether.MAC{0x02, 0, 0, 0, 0, 0x01}
+	peerMAC = ether.MAC{0x02, 0, 0, 0, 0, 0x02}
+	newMAC  = ether.MAC{0x02, 0, 0, 0, 0, 0x03}
 	ourIP   = ipv4.Addr{10, 0, 0, 1}
 	peerIP  = ipv4.Addr{10, 0, 0, 2}
 	otherIP = ipv4.Addr{10, 0, 0, 3}
@@ -116,7 +118,7 @@ func show(ev Event) string {
 		return "transmit of a bad packet: " + c.String()
 	}
 	cast := fmt.Sprintf("to %x", ev.Dst[5])
-	if ev.Dst == Broadcast {
+	if ev.Dst == ether.Broadcast {
 		cast = "to all"
 	}
 	switch {
@@ -133,14 +135,14 @@ func show(ev Event) string {
 func ip(a ipv4.Addr) string { return fmt.Sprintf("%d.%d.%d.%d", a[0], a[1], a[2], a[3]) }
 
 // packet builds an ARP packet.
-func packet(op uint16, sha [6]byte, spa ipv4.Addr, tha [6]byte, tpa ipv4.Addr) []byte {
+func packet(op uint16, sha ether.MAC, spa ipv4.Addr, tha ether.MAC, tpa ipv4.Addr) []byte {
 	var b [Len]byte
 	put(&b, op, sha, spa, tha, tpa)
 	return b[:]
 }
 
 // reply lets the peer answer us from mac.
-func (s *sim) reply(mac [6]byte) Cause {
+func (s *sim) reply(mac ether.MAC) Cause {
 	return s.InputTo(s.now, packet(OpReply, mac, peerIP, ourMAC, ourIP), mac, ourMAC)
 }
 

@@ -2,8 +2,10 @@ package arp
 
 import (
 	"encoding/binary"
-	"github.com/outband/outband/ipv4"
 	"math"
+
+	"github.com/outband/outband/ether"
+	"github.com/outband/outband/ipv4"
 )
 
 // A Table holds the neighbours on one link, and this host's own addresses there.
@@ -13,7 +15,7 @@ import (
 // negative. A time that is before an earlier one is taken for that one.
 type Table struct {
 	cfg Config
-	mac [6]byte
+	mac ether.MAC
 	rnd func() uint64
 	now int64 // the latest time seen
 
@@ -43,7 +45,7 @@ type Table struct {
 // New returns an empty table for a link whose own hardware address is mac.
 // rnd returns random numbers that others cannot predict; it is asked a few times a
 // minute at most, and must not be nil.
-func New(cfg Config, mac [6]byte, rnd func() uint64) *Table {
+func New(cfg Config, mac ether.MAC, rnd func() uint64) *Table {
 	t := &Table{
 		cfg:       cfg.complete(),
 		mac:       mac,
@@ -184,12 +186,12 @@ func (t *Table) Confirm(now int64, ip ipv4.Addr) {
 // does. s is Permanent, NoARP, Reachable or Stale; [CauseBadState] otherwise.
 // The other causes are [CauseBadAddress], [CauseOwnAddress], [CauseBadMAC] and
 // [CauseTableFull].
-func (t *Table) Set(now int64, ip ipv4.Addr, mac [6]byte, s State) Cause {
+func (t *Table) Set(now int64, ip ipv4.Addr, mac ether.MAC, s State) Cause {
 	now = t.clock(now)
 	switch {
 	case s != Permanent && s != NoARP && s != Reachable && s != Stale:
 		return t.count(CauseBadState)
-	case mac == [6]byte{}:
+	case mac == ether.MAC{}:
 		return t.count(CauseBadMAC)
 	}
 	e := t.entries.get(ip)
@@ -255,7 +257,7 @@ func (t *Table) remove(e *Entry, kind EventKind) {
 // SetHardwareAddr says that our own hardware address has changed. Senders are made
 // to ask again, since their frames bear the old one, and usable own addresses are
 // announced again when [Table.Advance] is called.
-func (t *Table) SetHardwareAddr(mac [6]byte) {
+func (t *Table) SetHardwareAddr(mac ether.MAC) {
 	if mac == t.mac {
 		return
 	}
@@ -291,7 +293,7 @@ func (t *Table) LinkDown() {
 // A Neighbour is a snapshot of an entry, for people to read.
 type Neighbour struct {
 	Addr  ipv4.Addr
-	MAC   [6]byte // zero if not known
+	MAC   ether.MAC // zero if not known
 	State State
 	// Used, Confirmed and Updated say when the entry was last resolved, confirmed
 	// and changed, on the clock of the table's other times. Use of a cached MAC is

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/outband/outband/ether"
 )
 
 // What changes the version, and what does not.
@@ -93,7 +95,7 @@ func TestBusySenderAsksRarely(t *testing.T) {
 			asked++
 			e, _ = s.Resolve(s.now, peerIP, ourIP)
 			if mac, ok := e.MAC(); !ok || mac != peerMAC {
-				t.Fatalf("at %d: MAC %x %v", s.now, mac, ok)
+				t.Fatalf("at %d: MAC %v %v", s.now, mac, ok)
 			}
 			version = e.Version()
 		}
@@ -125,7 +127,7 @@ func TestVersionWithoutLock(t *testing.T) {
 		}
 	})
 	for i := range 1000 {
-		s.Set(s.now, peerIP, [6]byte{2, 0, 0, byte(i >> 8), byte(i)}, Stale)
+		s.Set(s.now, peerIP, ether.MAC{2, 0, 0, byte(i >> 8), byte(i)}, Stale)
 	}
 	wg.Wait()
 }

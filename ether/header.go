@@ -2,20 +2,10 @@
 // VLANs (IEEE 802.1Q, clause 9): views that are validated once, and then read by
 // getters that cannot panic.
 //
-// The package does no I/O.
+// It is below links and protocols, which both carry what it describes, and does no I/O.
 package ether
 
 import "encoding/binary"
-
-// A MAC is a hardware address (EUI-48).
-type MAC = [6]byte
-
-// Broadcast is the address of all stations.
-var Broadcast = MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
-
-// IsGroup reports whether an address is one of several stations: a multicast or the
-// broadcast address (IEEE 802.3, clause 3.2.3: the first bit that is sent).
-func IsGroup(a MAC) bool { return a[0]&1 != 0 }
 
 // HeaderLen is the length in bytes of a header without tags: destination, source,
 // type.
@@ -29,6 +19,7 @@ const (
 	TypeIPv4 Type = 0x0800 // RFC 894
 	TypeARP  Type = 0x0806 // RFC 826
 	TypeVLAN Type = 0x8100 // IEEE 802.1Q: a tag of a customer's network
+	TypeIPv6 Type = 0x86dd // RFC 2464
 	TypeQinQ Type = 0x88a8 // IEEE 802.1ad: a tag of a provider's network
 )
 
@@ -61,7 +52,8 @@ func (h Header) Source() MAC { return MAC(h[6:12]) }
 // Type returns what follows the header; below MinType it is a length in bytes.
 func (h Header) Type() Type { return Type(binary.BigEndian.Uint16(h[12:14])) }
 
-// Put writes a header to b, which has room for HeaderLen bytes.
+// Put writes a header to b, which has room for HeaderLen bytes. For a frame with tags
+// AppendTag writes these between the addresses and the type.
 func Put(b []byte, dst, src MAC, t Type) {
 	_ = b[HeaderLen-1]
 	copy(b[0:6], dst[:])

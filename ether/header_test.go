@@ -43,14 +43,6 @@ func TestPut(t *testing.T) {
 	}
 }
 
-func TestGroup(t *testing.T) {
-	for a, want := range map[MAC]bool{Broadcast: true, {1, 0, 0x5e}: true, {3, 0xbf}: true, {2}: false, {}: false} {
-		if IsGroup(a) != want {
-			t.Errorf("%x: %t", a, !want)
-		}
-	}
-}
-
 func TestTag(t *testing.T) {
 	tag := Tag(0xb02a)
 	if tag.VLAN() != 42 || tag.Priority() != 5 || !tag.DropEligible() {
@@ -61,32 +53,76 @@ func TestTag(t *testing.T) {
 	}
 }
 
-func TestSkipPriorityTags(t *testing.T) {
+func TestMakeTag(t *testing.T) {
 	for _, tt := range []struct {
-		name    string
-		first   Type
-		payload string
-		next    Type
-		rest    string
-		ok      bool
-	}{
-		{"none", TypeIPv4, "4500", TypeIPv4, "4500", true},
-		{"one", TypeVLAN, "a00008004500", TypeIPv4, "4500", true},
-		{"two of both types", TypeVLAN, "a00088a8000008064500", TypeARP, "4500", true},
-		{"many", TypeQinQ, "0000810000008100000081000000080045", TypeIPv4, "45", true},
-		{"a VLAN's", TypeVLAN, "002a08004500", TypeVLAN, "002a08004500", true},
-		{"a VLAN's behind one", TypeVLAN, "0000810020010800", TypeVLAN, "20010800", true},
-		{"cut", TypeVLAN, "000008", TypeVLAN, "", false},
-		{"cut in the second", TypeVLAN, "000081000000", TypeVLAN, "", false},
-		{"nothing behind", TypeVLAN, "00000800", TypeIPv4, "", true},
+		vlan, priority int
+		want           Tag
+	}{{42, 5, 0xa02a}, {4095, 7, 0xefff}, {0, 0, 0}, {4096, 8, 0}} {
+		if got := MakeTag(tt.vlan, tt.priority); got != tt.want {
+			t.Errorf("%d, %d: %#x, want %#x", tt.vlan, tt.priority, got, tt.want)
+		}
+	}
+}
+
+func TestParseTag(t *testing.T) {
+	tag, next, rest, ok := ParseTag([]byte{0xa0, 0x2a, 0x88, 0xa8, 1, 2})
+	if tag != 0xa02a || next != TypeQinQ || !bytes.Equal(rest, []byte{1, 2}) || !ok {
+		t.Errorf("%#x, %#x, % x, %t", tag, next, rest, ok)
+	}
+	if _, _, rest, ok := ParseTag([]byte{0, 0, 8, 0}); len(rest) != 0 || !ok {
+		t.Errorf("a tag alone: % x, %t", rest, ok)
+	}
+	for n := range TagLen {
+		if _, _, _, ok := ParseTag(make([]byte, n)); ok {
+			t.Errorf("%d bytes are a tag", n)
+		}
+	}
+}
+
+// TestTaggedFrame writes a frame of a customer's VLAN in a provider's, and takes it apart.
+func TestTaggedFrame(t *testing.T) {
+	b := AppendTag(bytes.Clone(frame[:12]), TypeQinQ, MakeTag(7, 0))
+	b = AppendTag(b, TypeVLAN, MakeTag(42, 5))
+	b = append(b, frame[12:]...)
+	if want := "020000000001020000000099" + "88a80007" + "8100a02a" + "08060708"; hex.EncodeToString(b) != want {
+		t.Fatalf("%x, want %s", b, want)
+	}
+	for _, want := range []struct {
+		of  Type
+		tag Tag
+	}{{TypeQinQ, 7}, {TypeVLAN, 0xa02a}} {
+		h, payload, _ := Parse(b)
+		tag, _, _, ok := ParseTag(payload)
+		if h.Type() != want.of || tag != want.tag || !ok {
+			t.Errorf("%#x, %#x, %t; want %#x, %#x", h.Type(), tag, ok, want.of, want.tag)
+		}
+		b = Untag(b)
+	}
+	if !bytes.Equal(b, frame) {
+		t.Errorf("% x is left", b)
+	}
+}
+
+func TestStripPriorityTags(t *testing.T) {
+	const addresses = "020000000001020000000099"
+	for _, tt := range []struct{ name, frame, rest string }{ // behind the addresses
+		{"none", "08004500", "08004500"},
+		{"one", "8100a00008004500", "08004500"},
+		{"two of both types", "8100a00088a8000008064500", "08064500"},
+		{"many", "88a80000810000008100000081000000080045", "080045"},
+		{"a VLAN's", "8100002a08004500", ""},
+		{"a VLAN's behind one", "810000008100200108004500", ""},
+		{"cut", "8100000008", ""},
+		{"cut in the second", "81000000810000", ""},
+		{"nothing behind", "810000000800", "0800"},
 	} {
-		payload, err := hex.DecodeString(tt.payload)
+		b, err := hex.DecodeString(addresses + tt.frame)
 		if err != nil {
 			t.Fatal(err)
 		}
-		next, rest, ok := SkipPriorityTags(tt.first, payload)
-		if next != tt.next || hex.EncodeToString(rest) != tt.rest || ok != tt.ok {
-			t.Errorf("%s: %#x, %x, %t", tt.name, next, rest, ok)
+		rest, ok := StripPriorityTags(b)
+		if ok != (tt.rest != "") || ok && hex.EncodeToString(rest) != addresses+tt.rest {
+			t.Errorf("%s: %x, %t", tt.name, rest, ok)
 		}
 	}
 }
@@ -105,14 +141,19 @@ func FuzzParse(f *testing.F) {
 		}
 		again := make([]byte, HeaderLen)
 		Put(again, h.Destination(), h.Source(), h.Type())
-		if !bytes.Equal(again, b[:HeaderLen]) {
+		if !bytes.Equal(again, b[:HeaderLen]) || len(payload) != len(b)-HeaderLen {
 			t.Fatalf("% x became % x", b[:HeaderLen], again)
 		}
-		next, rest, ok := SkipPriorityTags(h.Type(), payload)
-		if ok && (len(payload)-len(rest))%TagLen != 0 {
-			t.Fatalf("passed over %d bytes", len(payload)-len(rest))
+		b = bytes.Clone(b)
+		rest, ok := StripPriorityTags(b)
+		if (len(b)-len(rest))%TagLen != 0 || !bytes.Equal(rest[:12], again[:12]) {
+			t.Fatalf("% x of % x is left", rest, b)
 		}
-		if tag, _, _, whole := ParseTag(rest); ok && next.IsTag() && whole && tag.VLAN() == 0 {
+		tag, _, _, whole := ParseTag(rest[HeaderLen:])
+		switch tagged := Header(rest).Type().IsTag(); {
+		case ok && tagged, !ok && !tagged:
+			t.Fatalf("type %#x: %t", Header(rest).Type(), ok)
+		case !ok && whole && tag.VLAN() == 0:
 			t.Fatal("a priority tag is left")
 		}
 	})

@@ -10,6 +10,9 @@ const TagLen = 4
 // the frame may be dropped first, and identifier.
 type Tag uint16
 
+// MakeTag returns the tag of a VLAN, 0 to 4095, with a priority, 0 to 7.
+func MakeTag(vlan, priority int) Tag { return Tag(priority&7<<13 | vlan&0x0fff) }
+
 // VLAN returns the identifier, 0 to 4095. 0 is no VLAN: the tag carries a priority
 // only. 4095 is reserved.
 func (t Tag) VLAN() int { return int(t & 0x0fff) }
@@ -30,20 +33,32 @@ func ParseTag(payload []byte) (tag Tag, next Type, rest []byte, ok bool) {
 	return Tag(binary.BigEndian.Uint16(payload)), Type(binary.BigEndian.Uint16(payload[2:])), payload[TagLen:], true
 }
 
-// SkipPriorityTags passes over tags that name no VLAN, of which a frame may have any
-// number, of either type. t is the type in the header, and payload what follows it.
-// It returns the first type that is no such tag, and what follows that. ok is false if
-// the frame ends within a tag.
-func SkipPriorityTags(t Type, payload []byte) (next Type, rest []byte, ok bool) {
-	for t.IsTag() {
-		tag, next, rest, ok := ParseTag(payload)
-		if !ok {
-			return t, nil, false
+// AppendTag appends a tag of the type t to what stands before it in a frame: the
+// addresses, and other tags. The type of what the frame carries, or another tag, is to
+// follow.
+func AppendTag(b []byte, t Type, tag Tag) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(t))
+	return binary.BigEndian.AppendUint16(b, uint16(tag))
+}
+
+// Untag takes the outermost tag out of a frame that has one, as ParseTag has found. The
+// addresses are moved up to what is behind it: the frame begins TagLen bytes later then.
+func Untag(frame []byte) []byte {
+	rest := frame[TagLen:]
+	copy(rest, frame[:HeaderLen-2])
+	return rest
+}
+
+// StripPriorityTags takes the tags that name no VLAN out of a frame whose header is
+// whole: it may have any number of them, of either type. ok is false if there is another
+// tag behind them, or if the frame ends within one.
+func StripPriorityTags(frame []byte) (rest []byte, ok bool) {
+	for Header(frame).Type().IsTag() {
+		tag, _, _, whole := ParseTag(frame[HeaderLen:])
+		if !whole || tag.VLAN() != 0 {
+			return frame, false
 		}
-		if tag.VLAN() != 0 {
-			break
-		}
-		t, payload = next, rest
+		frame = Untag(frame)
 	}
-	return t, payload, true
+	return frame, true
 }

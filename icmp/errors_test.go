@@ -1,9 +1,9 @@
 package icmp
 
 import (
-	"github.com/outband/outband/ipv4"
 	"testing"
 
+	"github.com/outband/outband/ipv4"
 	"golang.org/x/sys/unix"
 )
 

@@ -4,13 +4,13 @@ package icmp
 
 import (
 	"encoding/binary"
-	"github.com/outband/outband/ipv4"
 	"os"
 	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/outband/outband/ipv4"
 	"golang.org/x/sys/unix"
 )
 

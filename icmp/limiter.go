@@ -2,9 +2,10 @@ package icmp
 
 import (
 	"encoding/binary"
-	"github.com/outband/outband/ipv4"
 	"math/bits"
 	"time"
+
+	"github.com/outband/outband/ipv4"
 )
 
 // LimiterConfig says how many errors may be sent, by the names and in the sense

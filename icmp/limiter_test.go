@@ -1,11 +1,12 @@
 package icmp
 
 import (
-	"github.com/outband/outband/ipv4"
 	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/ipv4"
 )
 
 const (

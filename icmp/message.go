@@ -29,9 +29,9 @@ package icmp
 
 import (
 	"encoding/binary"
-	"github.com/outband/outband/ipv4"
 
 	"github.com/outband/outband/internal/checksum"
+	"github.com/outband/outband/ipv4"
 )
 
 // HeaderLen is the length in bytes of what all messages have: type, code,

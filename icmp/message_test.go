@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
-	"github.com/outband/outband/ipv4"
 	"testing"
 
+	"github.com/outband/outband/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 )
 

@@ -3,8 +3,9 @@ package icmp
 import (
 	"bytes"
 	"encoding/binary"
-	"github.com/outband/outband/ipv4"
 	"testing"
+
+	"github.com/outband/outband/ipv4"
 )
 
 // udpPacket returns the first n bytes, from 20, of a UDP packet from

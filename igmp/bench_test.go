@@ -2,10 +2,11 @@ package igmp
 
 import (
 	"fmt"
-	"github.com/outband/outband/ipv4"
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/ipv4"
 )
 
 // filled returns a host that is a member of n groups.

@@ -2,9 +2,10 @@ package igmp
 
 import (
 	"fmt"
-	"github.com/outband/outband/ipv4"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/ipv4"
 )
 
 // The difference reports of RFC 3376 section 5.1, and how they are repeated.

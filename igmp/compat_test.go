@@ -2,10 +2,11 @@ package igmp
 
 import (
 	"fmt"
-	"github.com/outband/outband/ipv4"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/ipv4"
 )
 
 var (

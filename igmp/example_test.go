@@ -2,11 +2,11 @@ package igmp_test
 
 import (
 	"fmt"
-	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"time"
 
 	"github.com/outband/outband/igmp"
+	"github.com/outband/outband/ipv4"
 )
 
 // A socket joins a group for one source of it: the report is due at once, and once more

@@ -1,10 +1,11 @@
 package igmp
 
 import (
-	"github.com/outband/outband/ipv4"
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/ipv4"
 )
 
 func FuzzParse(f *testing.F) {

@@ -2,8 +2,9 @@ package igmp
 
 import (
 	"encoding/binary"
-	"github.com/outband/outband/ipv4"
 	"iter"
+
+	"github.com/outband/outband/ipv4"
 )
 
 // key returns the address as one number, to hash and to compare.

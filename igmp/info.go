@@ -2,10 +2,11 @@ package igmp
 
 import (
 	"cmp"
-	"github.com/outband/outband/ipv4"
 	"math"
 	"slices"
 	"time"
+
+	"github.com/outband/outband/ipv4"
 )
 
 // GroupInfo is a snapshot of a group: what /proc/net/igmp and /proc/net/mcfilter show,

@@ -1,9 +1,10 @@
 package igmp
 
 import (
-	"github.com/outband/outband/ipv4"
 	"slices"
 	"time"
+
+	"github.com/outband/outband/ipv4"
 )
 
 // A Packet is a received IPv4 datagram whose protocol is IGMP.

@@ -6,16 +6,15 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"github.com/outband/outband/ipv4"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/outband/outband/igmp"
+	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/test/lab"
+	"golang.org/x/sys/unix"
 )
 
 // A pair is the kernel and a Host, which are told the same.

@@ -2,10 +2,10 @@ package igmp
 
 import (
 	"encoding/binary"
-	"github.com/outband/outband/ipv4"
 	"time"
 
 	"github.com/outband/outband/internal/checksum"
+	"github.com/outband/outband/ipv4"
 )
 
 // Protocol is IGMP's number in the IPv4 header (IANA "Protocol Numbers").

@@ -2,10 +2,11 @@ package igmp
 
 import (
 	"fmt"
-	"github.com/outband/outband/ipv4"
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/outband/outband/ipv4"
 )
 
 // A world is many sockets on a host, what they want, and a router on the host's link.

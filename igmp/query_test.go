@@ -1,9 +1,10 @@
 package igmp
 
 import (
-	"github.com/outband/outband/ipv4"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/ipv4"
 )
 
 // settled returns a host that is a member of g1 (all), g2 (sources 1 to 3) and g3 (all

@@ -2,10 +2,10 @@ package igmp
 
 import (
 	"encoding/binary"
-	"github.com/outband/outband/ipv4"
 	"slices"
 
 	"github.com/outband/outband/internal/checksum"
+	"github.com/outband/outband/ipv4"
 )
 
 // A packer fills version 3 reports with group records, as many as the MTU allows.

@@ -1,10 +1,11 @@
 package igmp
 
 import (
-	"github.com/outband/outband/ipv4"
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/outband/outband/ipv4"
 )
 
 // A router is the other side: RFC 3376 section 6, for one host and without elections.

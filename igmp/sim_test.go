@@ -3,7 +3,6 @@ package igmp
 import (
 	"encoding/binary"
 	"fmt"
-	"github.com/outband/outband/ipv4"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/internal/checksum"
+	"github.com/outband/outband/ipv4"
 )
 
 const (

@@ -1,10 +1,10 @@
 package igmp
 
 import (
-	"github.com/outband/outband/ipv4"
 	"slices"
 
 	"github.com/outband/outband/internal/clock"
+	"github.com/outband/outband/ipv4"
 )
 
 // Update replaces one socket's filter of a group by another: to join, from [NotMember]

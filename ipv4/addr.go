@@ -3,6 +3,8 @@ package ipv4
 import (
 	"encoding/binary"
 	"net/netip"
+
+	"github.com/outband/outband/ether"
 )
 
 // An Addr is an IPv4 address, in the order in which its octets stand in headers
@@ -53,8 +55,8 @@ func (ip Addr) IsLinkLocal() bool { return ip[0] == 169 && ip[1] == 254 }
 
 // MulticastMAC returns the Ethernet address to which datagrams for a group are
 // sent: 01:00:5e and the group's lower 23 bits (RFC 1112, section 6.4).
-func (group Addr) MulticastMAC() [6]byte {
-	return [6]byte{0x01, 0x00, 0x5e, group[1] & 0x7f, group[2], group[3]}
+func (group Addr) MulticastMAC() ether.MAC {
+	return ether.MAC{0x01, 0x00, 0x5e, group[1] & 0x7f, group[2], group[3]}
 }
 
 // DirectedBroadcast returns the address of all hosts of a subnet: the host part

@@ -23,14 +23,17 @@
 // [Poller], which sleeps on any number of links at once.
 package link
 
-import "net"
+import (
+	"net"
 
-// A MAC is an Ethernet hardware address (EUI-48).
-type MAC = [6]byte
+	"github.com/outband/outband/ether"
+)
 
-// HeaderLen is the length of an untagged Ethernet header in bytes: destination,
-// source, EtherType (IEEE 802.3, clause 3).
-const HeaderLen = 14
+// A MAC is an Ethernet hardware address.
+type MAC = ether.MAC
+
+// HeaderLen is the length of an untagged Ethernet header in bytes.
+const HeaderLen = ether.HeaderLen
 
 // A Frame is one received frame: a view of the link's memory and what the link
 // knows beside it.

@@ -3,6 +3,7 @@ package stack
 import (
 	"testing"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
 	"golang.org/x/net/bpf"
@@ -31,7 +32,7 @@ func TestFilterSeesTag(t *testing.T) {
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0x6005, SkipFalse: 1},
 		bpf.RetConstant{Val: 100}, bpf.RetConstant{Val: 0})))
 	for tci, text := range map[uint16]string{0x6005: "tagged", 0x6006: "tagged otherwise", 0: "not tagged"} {
-		p.farEnd.Inject(link.Frame{Data: testFrame(broadcastMAC, link.MAC{2}, testEtherType, text),
+		p.farEnd.Inject(link.Frame{Data: testFrame(ether.Broadcast, link.MAC{2}, testEtherType, text),
 			Meta: link.Meta{Type: link.Broadcast, VLAN: tci != 0, VLANTCI: tci, VLANTPID: unix.ETH_P_8021Q}})
 	}
 	if b, _ := recv(t, k); string(b[link.HeaderLen:]) != "tagged" {

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
@@ -293,7 +294,7 @@ func goodFrames() map[string][]byte {
 		"frag needed":   icmpError(icmp.DestinationUnreachable, icmp.CodeFragmentation, 1400, ours),
 		"time exceeded": icmpError(icmp.TimeExceeded, icmp.CodeTTL, 0, ours),
 		"parameter":     icmpError(icmp.ParameterProblem, icmp.CodePointer, icmp.PointerRest(1), ours),
-		"ARP request":   arpPacket(broadcastMAC, arp.OpRequest, farMAC, far4, link.MAC{}, near4),
+		"ARP request":   arpPacket(ether.Broadcast, arp.OpRequest, farMAC, far4, link.MAC{}, near4),
 		"ARP reply":     arpReply(farMAC),
 		"IGMP query":    generalQuery(),
 		"multicast":     fromHost(2, groupA, 9, "to a group"),
@@ -371,10 +372,10 @@ func TestFloods(t *testing.T) {
 		sent  int // at most so many frames come back
 	}{
 		{"ARP requests", func(i int) []byte {
-			return arpPacket(broadcastMAC, arp.OpRequest, mac(i), addr(i), link.MAC{}, near4)
+			return arpPacket(ether.Broadcast, arp.OpRequest, mac(i), addr(i), link.MAC{}, near4)
 		}, 20000},
 		{"gratuitous ARP", func(i int) []byte {
-			return arpPacket(broadcastMAC, arp.OpRequest, mac(i), addr(i), link.MAC{}, addr(i))
+			return arpPacket(ether.Broadcast, arp.OpRequest, mac(i), addr(i), link.MAC{}, addr(i))
 		}, 0},
 		{"echo", func(i int) []byte {
 			return icmpFrom(icmp.AppendEcho(nil, icmp.Echo, 1, uint16(i), payload(1000)))

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"golang.org/x/sys/unix"
@@ -76,7 +77,7 @@ func TestUnreachables(t *testing.T) {
 	port := datagram(far4, near4, 7, 99, payload(1000))
 	toAll := func(dst ipv4.Addr) []byte { return ip(ipv4.Fields{Dst: dst}, datagram(far4, dst, 7, 99, []byte("x"))) }
 	bcast := udpFrom(7, 99, "x")
-	copy(bcast, broadcastMAC[:])
+	copy(bcast, ether.Broadcast[:])
 	for _, c := range []struct {
 		name  string
 		frame []byte

@@ -1,31 +1,26 @@
 package stack
 
 import (
-	"encoding/binary"
-
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/stack/internal/route"
 	"github.com/outband/outband/udp"
-	"golang.org/x/sys/unix"
 )
-
-// vlanIDMask is the part of a tag that names the VLAN (IEEE 802.1Q, 9.6). A tag
-// with identifier 0 carries a priority only: the frame is in no VLAN.
-const vlanIDMask = 0x0fff
 
 // input processes one received frame.
 func (l *lane) input(ifc *Interface, f *link.Frame) {
-	if len(f.Data) < link.HeaderLen {
+	h, payload, ok := ether.Parse(f.Data)
+	if !ok {
 		l.count[counter.DropShortFrame]++
 		return
 	}
 	if t := l.s.taps.Load(); t != nil {
 		l.tapInput(t, ifc, f)
 	}
-	if f.VLAN && f.VLANTCI&vlanIDMask != 0 {
+	if f.VLAN && ether.Tag(f.VLANTCI).VLAN() != 0 {
 		l.count[counter.DropVLAN]++
 		return
 	}
@@ -33,22 +28,21 @@ func (l *lane) input(ifc *Interface, f *link.Frame) {
 		l.count[counter.DropOtherHost]++
 		return
 	}
-	etherType := binary.BigEndian.Uint16(f.Data[12:])
-	if etherType == unix.ETH_P_8021Q || etherType == unix.ETH_P_8021AD {
+	if h.Type().IsTag() {
 		if !untag(f) {
 			l.count[counter.DropVLAN]++
 			return
 		}
-		etherType = binary.BigEndian.Uint16(f.Data[12:])
+		h, payload, _ = ether.Parse(f.Data)
 	}
-	switch etherType {
-	case unix.ETH_P_IP:
+	switch h.Type() {
+	case ether.TypeIPv4:
 		if f.WireLen > len(f.Data) {
 			l.count[counter.DropTruncatedFrame]++
 			return
 		}
-		l.ipv4Input(ifc, f.Data[link.HeaderLen:], &f.Meta, ifc.dev.Loopback)
-	case unix.ETH_P_ARP:
+		l.ipv4Input(ifc, payload, &f.Meta, ifc.dev.Loopback)
+	case ether.TypeARP:
 		if !ifc.dev.Loopback {
 			l.arpInput(ifc, f)
 		}
@@ -60,19 +54,10 @@ func (l *lane) input(ifc *Interface, f *link.Frame) {
 // untag takes the tags out of a frame that the link has left in it. As on Linux any
 // number of them is looked through if none names a VLAN: then it returns true.
 func untag(f *link.Frame) bool {
-	const tagLen = 4
-	for {
-		switch binary.BigEndian.Uint16(f.Data[12:]) {
-		case unix.ETH_P_8021Q, unix.ETH_P_8021AD:
-		default:
-			return true
-		}
-		if len(f.Data) < link.HeaderLen+tagLen || binary.BigEndian.Uint16(f.Data[14:])&vlanIDMask != 0 {
-			return false
-		}
-		copy(f.Data[tagLen:], f.Data[:12])
-		f.Data, f.WireLen = f.Data[tagLen:], f.WireLen-tagLen
-	}
+	rest, ok := ether.StripPriorityTags(f.Data)
+	f.WireLen -= len(f.Data) - len(rest)
+	f.Data = rest
+	return ok
 }
 
 // arrival is what the transport protocols are told about a datagram beside its

@@ -3,12 +3,12 @@ package stack
 import (
 	"sync/atomic"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/igmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/stack/internal/route"
-	"golang.org/x/sys/unix"
 )
 
 // The groups of interfaces: which multicasts are taken, and what IGMP says of it. An
@@ -121,11 +121,8 @@ func (i *Interface) sendIGMP(t *igmp.Transmit) {
 	f := ipv4.Fields{TOS: igmpTOS, TTL: 1, Protocol: ipv4.ProtocolIGMP, DontFragment: true, Src: i.dev.Primary,
 		Dst: t.Dst, Options: routerAlert}
 	b := s.pool.get(link.HeaderLen + ipv4.MinHeaderLen + len(routerAlert) + len(t.Message))
-	group, own := t.Dst.MulticastMAC(), i.dev.Info().HardwareAddr
-	n := copy(b, group[:])
-	n += copy(b[n:], own[:])
-	b[n], b[n+1] = unix.ETH_P_IP>>8, unix.ETH_P_IP&0xff
-	n = link.HeaderLen + f.Put(b[link.HeaderLen:], len(t.Message))
+	ether.Put(b, t.Dst.MulticastMAC(), i.dev.Info().HardwareAddr, ether.TypeIPv4)
+	n := link.HeaderLen + f.Put(b[link.HeaderLen:], len(t.Message))
 	copy(b[n:], t.Message)
 	l := i.lane
 	l.count[counter.IGMPOutMsgs]++

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
@@ -171,7 +172,8 @@ func (h arpHost) Source(target ipv4.Addr) ipv4.Addr { return h.net.Source(target
 func (l *lane) arpInput(i *Interface, f *link.Frame) {
 	l.count[counter.ARPIn]++
 	i.neighMu.Lock()
-	i.neigh.InputTo(i.s.clock.Now(), f.Data[link.HeaderLen:], link.MAC(f.Data[6:12]), link.MAC(f.Data[:6]))
+	h, payload, _ := ether.Parse(f.Data)
+	i.neigh.InputTo(i.s.clock.Now(), payload, h.Source(), h.Destination())
 	i.afterReceiveLocked()
 	i.neighMu.Unlock()
 }

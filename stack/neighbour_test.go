@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
@@ -277,7 +278,7 @@ func TestNeighbourChangesMAC(t *testing.T) {
 		w.feed(arpReply(farMAC))
 		time.Sleep(2 * time.Second) // locktime
 		w.send(k, []byte("x"))
-		w.feed(arpPacket(broadcastMAC, arp.OpRequest, otherMAC, far4, link.MAC{}, far4))
+		w.feed(arpPacket(ether.Broadcast, arp.OpRequest, otherMAC, far4, link.MAC{}, far4))
 		w.send(k, []byte("x"))
 		got := w.sentIP()
 		if len(got) != 3 || link.MAC(got[1].data[:6]) != farMAC || link.MAC(got[2].data[:6]) != otherMAC {
@@ -289,7 +290,7 @@ func TestNeighbourChangesMAC(t *testing.T) {
 func TestARPIsAnswered(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		w.sent()
-		w.feed(arpPacket(broadcastMAC, arp.OpRequest, farMAC, far4, link.MAC{}, near4))
+		w.feed(arpPacket(ether.Broadcast, arp.OpRequest, farMAC, far4, link.MAC{}, near4))
 		got := w.sentARP()
 		if len(got) != 1 {
 			t.Fatalf("%d ARP packets, want a reply", len(got))
@@ -299,7 +300,7 @@ func TestARPIsAnswered(t *testing.T) {
 			m.TargetMAC() != farMAC || link.MAC(got[0].data[:6]) != farMAC {
 			t.Fatalf("reply %x", got[0].data)
 		}
-		w.feed(arpPacket(broadcastMAC, arp.OpRequest, farMAC, far4, link.MAC{}, ipv4.Addr{10, 9, 0, 77}))
+		w.feed(arpPacket(ether.Broadcast, arp.OpRequest, farMAC, far4, link.MAC{}, ipv4.Addr{10, 9, 0, 77}))
 		if got := w.sentARP(); len(got) != 0 {
 			t.Fatal("a request for another host was answered")
 		}

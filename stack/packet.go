@@ -1,9 +1,8 @@
 package stack
 
 import (
-	"encoding/binary"
-
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
@@ -240,9 +239,7 @@ const localBatches = 16
 func (s *Stack) arpFrame(ifc *Interface, dst link.MAC, packet []byte) []byte {
 	b := s.pool.get(link.HeaderLen + len(packet))
 	mac := ifc.dev.Info().HardwareAddr
-	copy(b, dst[:])
-	copy(b[6:], mac[:])
-	binary.BigEndian.PutUint16(b[12:], unix.ETH_P_ARP)
+	ether.Put(b, dst, mac, ether.TypeARP)
 	copy(b[link.HeaderLen:], packet)
 	return b
 }

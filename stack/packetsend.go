@@ -1,8 +1,7 @@
 package stack
 
 import (
-	"encoding/binary"
-
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/link"
 	"golang.org/x/sys/unix"
 )
@@ -64,7 +63,7 @@ func (k *PacketSocket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 	} else {
 		o.copyTo(b)
 	}
-	if o.n > longest && (ifc.dev.Loopback || binary.BigEndian.Uint16(b[12:]) != unix.ETH_P_8021Q) {
+	if o.n > longest && (ifc.dev.Loopback || ether.Header(b).Type() != ether.TypeVLAN) {
 		return unix.EMSGSIZE // only a tag in the frame may go beyond
 	}
 	tx.from, tx.proto = k.id, proto
@@ -105,10 +104,8 @@ func putLinkHeader(b []byte, o *outgoing, proto uint16, src link.MAC) {
 	if o.link != nil {
 		dst = o.link.Addr
 	}
-	copy(b, dst[:])
-	copy(b[6:], src[:])
 	if proto == unix.ETH_P_802_3 || proto == unix.ETH_P_802_2 {
 		proto = uint16(o.n)
 	}
-	binary.BigEndian.PutUint16(b[12:], proto)
+	ether.Put(b, dst, src, ether.Type(proto))
 }

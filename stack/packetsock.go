@@ -1,10 +1,10 @@
 package stack
 
 import (
-	"encoding/binary"
 	"sync/atomic"
 
 	"github.com/outband/outband/bpf"
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
 	"golang.org/x/sys/unix"
@@ -201,20 +201,16 @@ func (s *Stack) tapsDown(i *Interface, gone bool) {
 // etherType returns the protocol of a frame as Linux' eth_type_trans has it: what
 // is a length instead of a type is IEEE 802.2, or old Novell's 802.3.
 func etherType(frame []byte) uint16 {
-	t := binary.BigEndian.Uint16(frame[12:])
+	t := ether.Header(frame).Type()
 	switch {
-	case t >= minEtherType:
-		return t
+	case t >= ether.MinType:
+		return uint16(t)
 	case len(frame) >= link.HeaderLen+2 && frame[14] == 0xff && frame[15] == 0xff:
 		return unix.ETH_P_802_3
 	default:
 		return unix.ETH_P_802_2
 	}
 }
-
-// minEtherType is the smallest EtherType: below it is a length (IEEE 802.3,
-// 3.2.6).
-const minEtherType = 0x0600
 
 // tapInput gives a frame that has arrived to the packet sockets that want it, each
 // its own copy.
@@ -231,7 +227,7 @@ func (l *lane) tapInput(t *tapTable, ifc *Interface, f *link.Frame) {
 			if o.proto != unix.ETH_P_ALL || o.socket.IgnoreOutgoing() {
 				continue
 			}
-		case f.VLAN && f.VLANTCI&vlanIDMask != 0 && o.proto != unix.ETH_P_ALL:
+		case f.VLAN && ether.Tag(f.VLANTCI).VLAN() != 0 && o.proto != unix.ETH_P_ALL:
 			typ = link.OtherHost // of a VLAN that we are not in, as Linux has it
 		case typ == link.Broadcast && ifc.dev.Loopback:
 			typ = link.Multicast // Linux' loopback device has another broadcast address
@@ -258,7 +254,7 @@ func (tx *txbuf) tap(t *tapTable) {
 	tx.tapped = len(tx.batch)
 	for n := range fresh {
 		f := &fresh[n]
-		proto := binary.BigEndian.Uint16(f.Data[12:])
+		proto := uint16(ether.Header(f.Data).Type())
 		if tx.from != 0 && tx.proto != 0 && tx.proto != unix.ETH_P_ALL {
 			proto = tx.proto
 		}

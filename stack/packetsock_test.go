@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
 	"golang.org/x/net/bpf"
@@ -41,7 +42,7 @@ func TestPacketFrames(t *testing.T) {
 		dst  link.MAC
 		typ  link.PacketType
 	}{
-		{"to it", far, link.Host}, {"to all", broadcastMAC, link.Broadcast},
+		{"to it", far, link.Host}, {"to all", ether.Broadcast, link.Broadcast},
 		{"to a group", group, link.Multicast}, {"to another", link.MAC{2, 9, 9, 9, 9, 9}, link.OtherHost},
 	}
 	from := packetSocketOf(t, p.near, false, 0)
@@ -78,7 +79,7 @@ func TestPacketVLAN(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
 	drive(p.far) // the other's announcement
 	all, exact := packetSocketOf(t, p.far, false, unix.ETH_P_ALL), packetSocketOf(t, p.far, false, testEtherType)
-	p.farEnd.Inject(link.Frame{Data: testFrame(broadcastMAC, link.MAC{2}, testEtherType, "tagged"),
+	p.farEnd.Inject(link.Frame{Data: testFrame(ether.Broadcast, link.MAC{2}, testEtherType, "tagged"),
 		Meta: link.Meta{VLAN: true, VLANTCI: 0x2064, VLANTPID: unix.ETH_P_8021Q, Type: link.Broadcast, Checksum: link.ChecksumValid}})
 	_, info := recv(t, all)
 	if l := info.Link(); !l.VLAN || l.VLANTCI != 0x2064 || l.VLANTPID != unix.ETH_P_8021Q || l.Checksum != link.ChecksumValid || info.Type != link.Broadcast {
@@ -92,7 +93,7 @@ func TestPacketVLAN(t *testing.T) {
 func TestPacketTruncated(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
 	k := packetSocketOf(t, p.far, false, testEtherType)
-	p.farEnd.Inject(link.Frame{Data: testFrame(broadcastMAC, link.MAC{2}, testEtherType, "cut"), Meta: link.Meta{WireLen: 100000}})
+	p.farEnd.Inject(link.Frame{Data: testFrame(ether.Broadcast, link.MAC{2}, testEtherType, "cut"), Meta: link.Meta{WireLen: 100000}})
 	if b, info := recv(t, k); len(b) != 17 || info.Len != 17 || info.Link().Len != 100000 {
 		t.Errorf("%d bytes, %+v", len(b), info.Link())
 	}
@@ -135,7 +136,7 @@ func TestPacketOutgoing(t *testing.T) {
 		t.Error("sees what it does not want")
 	}
 	check(t, all.BindLink(p.nearIfc.Index(), 0))
-	check(t, all.SendLink(testFrame(broadcastMAC, link.MAC{2}, testEtherType, "own"), 0, NoDeadline, nil))
+	check(t, all.SendLink(testFrame(ether.Broadcast, link.MAC{2}, testEtherType, "own"), 0, NoDeadline, nil))
 	nothing(t, all)
 }
 
@@ -147,7 +148,7 @@ func TestPacketFilter(t *testing.T) {
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: testEtherType, SkipFalse: 1},
 		bpf.RetConstant{Val: 20}, bpf.RetConstant{Val: 0})))
 	for _, typ := range []uint16{testEtherType + 1, testEtherType} {
-		p.farEnd.Inject(link.Frame{Data: testFrame(broadcastMAC, link.MAC{2}, typ, "something long"), Meta: link.Meta{Type: link.Broadcast}})
+		p.farEnd.Inject(link.Frame{Data: testFrame(ether.Broadcast, link.MAC{2}, typ, "something long"), Meta: link.Meta{Type: link.Broadcast}})
 	}
 	b, info := recv(t, k)
 	if len(b) != 20 || info.Len != 20 || info.Link().Len != 28 {
@@ -163,7 +164,7 @@ func TestPacketStatistics(t *testing.T) {
 	k := packetSocketOf(t, p.far, false, testEtherType)
 	k.SetReceiveBuffer(0)
 	for range 3 {
-		p.farEnd.Inject(link.Frame{Data: testFrame(broadcastMAC, link.MAC{2}, testEtherType, "x")})
+		p.farEnd.Inject(link.Frame{Data: testFrame(ether.Broadcast, link.MAC{2}, testEtherType, "x")})
 	}
 	drive(p.far)
 	if frames, drops := k.PacketStatistics(); frames != 3 || drops != 2 {
@@ -185,7 +186,7 @@ func drive(s *Stack) {
 func TestPacketSendRefused(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
 	whole, cooked := packetSocketOf(t, p.near, false, 0), packetSocketOf(t, p.near, true, 0)
-	to := &LinkAddr{Interface: p.nearIfc.Index(), EtherType: testEtherType, Addr: broadcastMAC}
+	to := &LinkAddr{Interface: p.nearIfc.Index(), EtherType: testEtherType, Addr: ether.Broadcast}
 	tests := []struct {
 		name string
 		k    *Endpoint
@@ -334,7 +335,7 @@ func TestLinkInfoKeepsAll(t *testing.T) {
 	meta := link.Meta{VLAN: true, VLANTCI: 0xfedc, VLANTPID: 0x88a8, Checksum: link.ChecksumPartial}
 	for _, ifc := range []*Interface{p.nearIfc, p.near.InterfaceByIndex(1)} {
 		var in Info
-		in.putLink(ifc, testFrame(broadcastMAC, src, 0, ""), 0xabcd, &meta, 0x12345)
+		in.putLink(ifc, testFrame(ether.Broadcast, src, 0, ""), 0xabcd, &meta, 0x12345)
 		want := LinkInfo{EtherType: 0xabcd, HardwareType: ifc.HardwareType(), Source: src, Len: 0x12345,
 			Checksum: link.ChecksumPartial, VLAN: true, VLANTCI: 0xfedc, VLANTPID: 0x88a8}
 		if got := in.Link(); got != want {
@@ -353,7 +354,7 @@ func TestPacketWaits(t *testing.T) {
 		_, info, _ := k.Recv(b, 0, k.s.Deadline(5*time.Second))
 		got <- info.Type
 	}()
-	to := &LinkAddr{Interface: p.nearIfc.Index(), EtherType: testEtherType, Addr: broadcastMAC}
+	to := &LinkAddr{Interface: p.nearIfc.Index(), EtherType: testEtherType, Addr: ether.Broadcast}
 	check(t, packetSocketOf(t, p.near, true, 0).SendLink(nil, 0, NoDeadline, to))
 	if typ := <-got; typ != link.Outgoing {
 		t.Errorf("type %v", typ)

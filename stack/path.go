@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/route"
@@ -116,9 +117,7 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 		p.maxData -= udp.HeaderLen
 		p.maxFast = p.maxData
 	}
-	info := h.Device.Info()
-	copy(p.header[6:12], info.HardwareAddr[:])
-	binary.BigEndian.PutUint16(p.header[12:], unix.ETH_P_IP)
+	ether.Put(p.header[:], link.MAC{}, h.Device.Info().HardwareAddr, ether.TypeIPv4)
 	f := ipv4.Fields{TOS: spec.tos, TTL: uint8(ttl), Protocol: spec.proto,
 		DontFragment: p.df, Src: h.Src, Dst: spec.Dst}
 	f.Put(p.header[ipOffset:], 0)
@@ -183,7 +182,7 @@ func (p *path) resolve(patient bool) (entry *arp.Entry, ok bool, e unix.Errno) {
 	switch {
 	case p.ifc.dev.Loopback:
 	case p.hop.Kind == route.Broadcast || p.ifc.s.routes.Net().IsBroadcast(p.next): // another device's, by this one
-		copy(p.header[:6], broadcastMAC[:])
+		copy(p.header[:6], ether.Broadcast[:])
 	case p.hop.Kind == route.Multicast:
 		m := p.dst.MulticastMAC()
 		copy(p.header[:6], m[:])
@@ -201,8 +200,6 @@ func (p *path) resolve(patient bool) (entry *arp.Entry, ok bool, e unix.Errno) {
 	p.resolved = true
 	return nil, true, 0
 }
-
-var broadcastMAC = link.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
 // putUDP writes the headers of a UDP datagram of one fragment at b, whose
 // payload of n bytes stands behind them already and sums up to sum.

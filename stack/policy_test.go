@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
@@ -44,7 +45,7 @@ var elsewhere4 = ipv4.Addr{10, 8, 0, 1}
 // Each field of a policy leaves out what it says, which is counted, and nothing else.
 func TestPolicy(t *testing.T) {
 	request := func(target ipv4.Addr) []byte {
-		return arpPacket(arp.Broadcast, arp.OpRequest, farMAC, far4, link.MAC{}, target)
+		return arpPacket(ether.Broadcast, arp.OpRequest, farMAC, far4, link.MAC{}, target)
 	}
 	timestamp := icmp.AppendEcho(nil, icmp.Timestamp, 7, 9, make([]byte, 12))
 	part := fragment(9, datagram(far4, near4, 7, 9, make([]byte, 100)), 0, 64)
@@ -58,7 +59,7 @@ func TestPolicy(t *testing.T) {
 		{"ARP for all: another interface's", func(p *Policy) { p.ARP = arp.AnswerOwn }, request(elsewhere4), 0, "OutbandArpIgnored"},
 		{"ARP for own", func(p *Policy) { p.ARP = arp.AnswerNone }, request(near4), 0, "OutbandArpIgnored"},
 		{"ARP probe", func(p *Policy) { p.ARP = arp.AnswerNone },
-			arpPacket(arp.Broadcast, arp.OpRequest, farMAC, ipv4.Addr{}, link.MAC{}, near4), 0, "OutbandArpIgnored"},
+			arpPacket(ether.Broadcast, arp.OpRequest, farMAC, ipv4.Addr{}, link.MAC{}, near4), 0, "OutbandArpIgnored"},
 		{"echo", func(p *Policy) { p.IgnoreEcho = true }, icmpFrom(icmp.AppendEcho(nil, icmp.Echo, 1, 2, nil)), 0, "OutbandEchoIgnored"},
 		{"timestamp", func(p *Policy) { p.IgnoreTimestamp = true }, icmpFrom(timestamp), 0, "OutbandTimestampIgnored"},
 		{"port", func(p *Policy) { p.IgnorePorts = true }, udpFrom(7, 9999, "x"), 0, "OutbandPortIgnored"},
@@ -127,7 +128,7 @@ func TestPolicyAnnouncements(t *testing.T) {
 				t.Errorf("%v: %d announcements", answers, n)
 			}
 			w.mark()
-			w.feed(arpPacket(arp.Broadcast, arp.OpRequest, otherMAC, near4, link.MAC{}, far4))
+			w.feed(arpPacket(ether.Broadcast, arp.OpRequest, otherMAC, near4, link.MAC{}, far4))
 			if n := len(w.sentARP()); n > 0 != want {
 				t.Errorf("%v: defended by %d packets", answers, n)
 			}

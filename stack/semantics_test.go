@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
@@ -49,7 +50,7 @@ func TestBroadcast(t *testing.T) {
 					t.Fatal(err)
 				}
 				f := w.sentIP()
-				if len(f) != 1 || link.MAC(f[0].data[:6]) != broadcastMAC {
+				if len(f) != 1 || link.MAC(f[0].data[:6]) != ether.Broadcast {
 					t.Fatalf("%d frames, want one broadcast", len(f))
 				}
 				w.settle()

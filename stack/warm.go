@@ -1,12 +1,10 @@
 package stack
 
 import (
-	"encoding/binary"
-
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/udp"
-	"golang.org/x/sys/unix"
 )
 
 // A system call leaves the processor's caches and branch predictors full of the
@@ -63,9 +61,7 @@ const discardPort = 9
 // warmFrame returns the frame of a datagram from peer to local.
 func warmFrame(ifc *Interface, local, peer ipv4.Addr, port, peerPort uint16) []byte {
 	b := make([]byte, headersLen+warmPayload)
-	mac := ifc.dev.Info().HardwareAddr
-	copy(b, mac[:])
-	binary.BigEndian.PutUint16(b[12:], unix.ETH_P_IP)
+	ether.Put(b, ifc.dev.Info().HardwareAddr, link.MAC{}, ether.TypeIPv4)
 	f := ipv4.Fields{TTL: defaultTTL, Protocol: ipv4.ProtocolUDP, Src: peer, Dst: local, DontFragment: true}
 	f.Put(b[ipOffset:], udp.HeaderLen+warmPayload)
 	udp.Put(b[udpOffset:], peer, local, peerPort, port, warmPayload)

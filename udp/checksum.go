@@ -2,9 +2,9 @@ package udp
 
 import (
 	"encoding/binary"
-	"github.com/outband/outband/ipv4"
 
 	"github.com/outband/outband/internal/checksum"
+	"github.com/outband/outband/ipv4"
 )
 
 // Sums in this file are those of package checksum, not yet complemented.

@@ -2,11 +2,11 @@ package udp
 
 import (
 	"encoding/binary"
-	"github.com/outband/outband/ipv4"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/outband/outband/internal/checksum"
+	"github.com/outband/outband/ipv4"
 )
 
 // slowSum is RFC 1071 word by word.

@@ -2,8 +2,8 @@ package udp_test
 
 import (
 	"fmt"
-	"github.com/outband/outband/ipv4"
 
+	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/udp"
 )
 

@@ -1,10 +1,9 @@
 package udp
 
 import (
-	"golang.org/x/sys/unix"
-
 	"github.com/outband/outband/bpf"
 	"github.com/outband/outband/ipv4"
+	"golang.org/x/sys/unix"
 )
 
 // A group is the bindings that share an address, a port, a device and an owner

@@ -24,9 +24,9 @@ package udp
 
 import (
 	"encoding/binary"
-	"github.com/outband/outband/ipv4"
 
 	"github.com/outband/outband/internal/checksum"
+	"github.com/outband/outband/ipv4"
 )
 
 // HeaderLen is the length of the header in bytes (RFC 768).

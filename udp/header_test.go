@@ -3,8 +3,9 @@ package udp
 import (
 	"bytes"
 	"encoding/binary"
-	"github.com/outband/outband/ipv4"
 	"testing"
+
+	"github.com/outband/outband/ipv4"
 )
 
 func header(sport, dport, length, sum uint16, payload string) []byte {

@@ -2,8 +2,9 @@ package udp
 
 import (
 	"encoding/binary"
-	"github.com/outband/outband/ipv4"
 	"math/bits"
+
+	"github.com/outband/outband/ipv4"
 )
 
 // A key names a local address and port, and a peer's if there is one.

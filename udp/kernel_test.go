@@ -4,13 +4,13 @@ package udp
 
 import (
 	"errors"
-	"github.com/outband/outband/ipv4"
 	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
 	"unsafe"
 
+	"github.com/outband/outband/ipv4"
 	"golang.org/x/sys/unix"
 )
 

@@ -2,11 +2,11 @@ package udp
 
 import (
 	"cmp"
-	"github.com/outband/outband/ipv4"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"github.com/outband/outband/ipv4"
 	"golang.org/x/sys/unix"
 )
 

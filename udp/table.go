@@ -1,10 +1,10 @@
 package udp
 
 import (
-	"github.com/outband/outband/ipv4"
 	"iter"
 	"math/bits"
 
+	"github.com/outband/outband/ipv4"
 	"golang.org/x/sys/unix"
 )
 

@@ -3,10 +3,10 @@ package udp
 import (
 	"encoding/binary"
 	"fmt"
-	"github.com/outband/outband/ipv4"
 	"math/rand/v2"
 	"testing"
 
+	"github.com/outband/outband/ipv4"
 	"golang.org/x/sys/unix"
 )
 

@@ -24,6 +24,7 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
@@ -91,13 +92,14 @@ func main() {
 
 // answer turns a request into its reply, in place; nil if it is none to us.
 func (r *responder) answer(frame []byte) (kind string, reply []byte) {
-	if len(frame) < link.HeaderLen {
+	h, _, ok := ether.Parse(frame)
+	if !ok {
 		return "", nil
 	}
-	switch binary.BigEndian.Uint16(frame[12:]) {
-	case unix.ETH_P_ARP:
+	switch h.Type() {
+	case ether.TypeARP:
 		return "ARP", r.answerARP(frame)
-	case unix.ETH_P_IP:
+	case ether.TypeIPv4:
 		return "ICMP", r.answerPing(frame)
 	}
 	return "", nil
@@ -147,8 +149,8 @@ func (r *responder) answerARP(frame []byte) []byte {
 
 // address sends a frame back to where it came from.
 func (r *responder) address(frame []byte) {
-	copy(frame[:6], frame[6:12])
-	copy(frame[6:12], r.mac[:])
+	h := ether.Header(frame)
+	ether.Put(frame, h.Source(), r.mac, h.Type())
 }
 
 // show prints what -d asks for.

@@ -5,6 +5,7 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/link"
 )
 
@@ -29,9 +30,7 @@ const (
 // number of up to 48 bits and bytes that depend on it, and with valid checksums.
 func Frame(dst, src link.MAC, serial uint64, n int) []byte {
 	f := make([]byte, n)
-	copy(f[0:], dst[:])
-	copy(f[6:], src[:])
-	binary.BigEndian.PutUint16(f[12:], 0x0800) // EtherType of IPv4
+	ether.Put(f, dst, src, ether.TypeIPv4)
 	ip, udp := f[link.HeaderLen:], f[udpStart:]
 	ip[0] = 0x45 // version 4, 5 words
 	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
@@ -69,7 +68,7 @@ func fold(udp []byte) uint16 {
 
 // Serial returns the serial number of a frame from Frame, or false if it is none.
 func Serial(f []byte) (uint64, bool) {
-	if len(f) < MinFrame || binary.BigEndian.Uint16(f[12:]) != 0x0800 || f[link.HeaderLen+9] != 17 {
+	if len(f) < MinFrame || ether.Header(f).Type() != ether.TypeIPv4 || f[link.HeaderLen+9] != 17 {
 		return 0, false
 	}
 	n := binary.BigEndian.Uint64(f[payloadAt:])

@@ -179,14 +179,14 @@ func testInfo(t *testing.T, e *bench) {
 			t.Errorf("CapLoopback is %v", loops)
 		}
 		if loops == (info.HardwareAddr != link.MAC{}) {
-			t.Errorf("hardware address %x", info.HardwareAddr)
+			t.Errorf("hardware address %v", info.HardwareAddr)
 		}
 		if info.Caps&link.CapGSO != 0 && info.Caps&link.CapChecksum == 0 {
 			t.Error("CapGSO without CapChecksum")
 		}
 	}
 	if e.a != e.b && e.macA == e.macB {
-		t.Errorf("both ends have hardware address %x", e.macA)
+		t.Errorf("both ends have hardware address %v", e.macA)
 	}
 }
 

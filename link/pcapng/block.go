@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/link"
 )
 
@@ -69,15 +70,12 @@ type packet struct {
 	tpid    uint16
 }
 
-// vlanLen is the length of an IEEE 802.1Q tag in bytes, and vlanAt where it stands.
-const (
-	vlanLen = 4
-	vlanAt  = 12
-)
+// vlanAt is where a VLAN tag stands in a frame: behind the addresses.
+const vlanAt = 12
 
 // maxLen returns an upper bound of what appendTo appends.
 func (p *packet) maxLen(snapLen int) int {
-	return min(len(p.data)+vlanLen, snapLen) + packetOverhead
+	return min(len(p.data)+ether.TagLen, snapLen) + packetOverhead
 }
 
 // appendTo appends the packet as an enhanced packet block.
@@ -95,12 +93,11 @@ func (p *packet) appendTo(b []byte, snapLen int) []byte {
 	sumAt := p.sumAt
 	if p.vlan && len(p.data) >= vlanAt {
 		b = append(b, p.data[:vlanAt]...)
-		b = binary.BigEndian.AppendUint16(b, p.tpid)
-		b = binary.BigEndian.AppendUint16(b, p.tci)
-		b = append(b, p.data[vlanAt:min(len(p.data), max(vlanAt, snapLen-vlanLen))]...)
-		wireLen += vlanLen
+		b = ether.AppendTag(b, ether.Type(p.tpid), ether.Tag(p.tci))
+		b = append(b, p.data[vlanAt:min(len(p.data), max(vlanAt, snapLen-ether.TagLen))]...)
+		wireLen += ether.TagLen
 		if sumAt > 0 {
-			sumAt += vlanLen
+			sumAt += ether.TagLen
 		}
 	} else {
 		b = append(b, p.data[:min(len(p.data), snapLen)]...)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/internal/memory"
 )
@@ -110,7 +111,7 @@ func (l *Link) received(f *link.Frame) {
 	p := packet{data: f.Data, wireLen: f.WireLen, time: f.Time, link: l.id, flags: receptionFlags(f.Type),
 		vlan: f.VLAN, tci: f.VLANTCI, tpid: f.VLANTPID}
 	if p.tpid == 0 {
-		p.tpid = 0x8100 // IEEE 802.1Q: what a tag is if the device does not say
+		p.tpid = uint16(ether.TypeVLAN) // what a tag is if the device does not say
 	}
 	if f.Clock == link.ClockNone {
 		p.time = l.writer.opts.Now()

@@ -15,6 +15,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/internal/memory"
 )
@@ -230,11 +231,11 @@ func (c *Reader) fillLocked(f *link.Frame, p *recorded) {
 	if !p.info.Timestamp.IsZero() {
 		f.Time, f.Clock = p.info.Timestamp.UnixNano(), link.ClockSoftware
 	}
-	if tpid := binary.BigEndian.Uint16(b[vlanAt:]); (tpid == 0x8100 || tpid == 0x88a8) && len(b) >= link.HeaderLen+vlanLen {
-		f.VLAN, f.VLANTPID, f.VLANTCI = true, tpid, binary.BigEndian.Uint16(b[vlanAt+2:])
-		copy(b[vlanAt:], b[vlanAt+vlanLen:])
-		f.Data = b[:len(b)-vlanLen]
-		f.WireLen -= vlanLen
+	h, payload, _ := ether.Parse(b)
+	if tag, _, _, ok := ether.ParseTag(payload); ok && h.Type().IsTag() {
+		f.VLAN, f.VLANTPID, f.VLANTCI = true, uint16(h.Type()), uint16(tag)
+		f.Data = ether.Untag(b)
+		f.WireLen -= ether.TagLen
 	}
 	f.Type = memory.TypeOf(f.Data, c.opts.MAC)
 	if p.outbound {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/inband"
 	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/ipv4"
@@ -156,7 +157,7 @@ func (c *arpCase) judge(t testing.TB, h arpHost, wire *lab.Packet, primed primin
 	wire.Send(t, c.frame())
 	// An ordinary request, whose answer says that all before it is done.
 	marker := [6]byte{2, 0, 0, 0, 0, 0xaa}
-	wire.Send(t, ethernet(arp.Broadcast, marker, unix.ETH_P_ARP,
+	wire.Send(t, ethernet(ether.Broadcast, marker, unix.ETH_P_ARP,
 		arpPacket(arp.OpRequest, marker, [4]byte{10, 9, 0, 200}, [6]byte{}, arpOwn.Addr().As4())))
 	var out []string
 	for {
@@ -182,12 +183,12 @@ func arpCases() (all []arpCase, primed map[[4]byte]bool) {
 		{}, {127, 0, 0, 1}, {127, 0, 0, 5}, {224, 0, 0, 9}, {255, 255, 255, 255}, {10, 9, 0, 255}, {10, 8, 0, 255}}
 	targets := [][4]byte{arpOwn.Addr().As4(), arpOnLo.Addr().As4(), arpBeside.Addr().As4(), {10, 9, 0, 77},
 		{127, 0, 0, 1}, {224, 0, 0, 1}, {255, 255, 255, 255}, {10, 9, 0, 255}, {}}
-	macs := [][6]byte{other, ours, {3, 0xbf, 10, 9, 0, 0x32}, arp.Broadcast, {}}
+	macs := [][6]byte{other, ours, {3, 0xbf, 10, 9, 0, 0x32}, ether.Broadcast, {}}
 	for _, sender := range senders {
 		for _, mac := range macs {
 			for _, op := range []uint16{arp.OpRequest, arp.OpReply} {
 				for _, target := range append(targets, sender) {
-					for _, dst := range [][6]byte{ours, arp.Broadcast} {
+					for _, dst := range [][6]byte{ours, ether.Broadcast} {
 						all = append(all, arpCase{dst: dst, src: mac, mac: mac, op: op, sender: sender, target: target})
 					}
 				}

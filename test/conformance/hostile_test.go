@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack"
@@ -114,7 +115,7 @@ func TestFloods(t *testing.T) {
 	for name, send := range map[string]func(i int){
 		"ARP": func(i int) {
 			ip, mac := [4]byte{10, 9, 0, byte(3 + i%250)}, [6]byte{2, 1, 1, 1, byte(i >> 8), byte(i)}
-			h.wire.Send(t, ethernet(arp.Broadcast, mac, unix.ETH_P_ARP,
+			h.wire.Send(t, ethernet(ether.Broadcast, mac, unix.ETH_P_ARP,
 				arpPacket(arp.OpRequest, mac, ip, [6]byte{}, w.near.Addr.As4())))
 		},
 		"echo": func(i int) { h.send(e, icmp.AppendEcho(nil, icmp.Echo, uint16(i), 1, pattern(500, 1))) },

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/inband"
 	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/ipv4"
@@ -97,7 +98,7 @@ func TestProbedByKernel(t *testing.T) {
 func TestAnswersRequests(t *testing.T) {
 	w := newWorld(t, setup{})
 	h := w.hand()
-	for name, dst := range map[string][6]byte{"unicast": w.near.MAC, "broadcast": arp.Broadcast} {
+	for name, dst := range map[string][6]byte{"unicast": w.near.MAC, "broadcast": ether.Broadcast} {
 		h.wire.Send(t, ethernet(dst, w.far.MAC, unix.ETH_P_ARP,
 			arpPacket(arp.OpRequest, w.far.MAC, stranger, [6]byte{}, w.near.Addr.As4())))
 		frame := h.wire.Want(t, func(b []byte) bool { m := arpOf(b); return m != nil && m.Op() == arp.OpReply })
@@ -108,7 +109,7 @@ func TestAnswersRequests(t *testing.T) {
 		}
 	}
 	// Nobody else's address is answered for.
-	h.wire.Send(t, ethernet(arp.Broadcast, w.far.MAC, unix.ETH_P_ARP,
+	h.wire.Send(t, ethernet(ether.Broadcast, w.far.MAC, unix.ETH_P_ARP,
 		arpPacket(arp.OpRequest, w.far.MAC, w.far.Addr.As4(), [6]byte{}, stranger)))
 	if h.wire.Next(t, 20*time.Millisecond, func(b []byte) bool { m := arpOf(b); return m != nil && m.Op() == arp.OpReply }) != nil {
 		t.Error("answered for an address that is not ours")
@@ -138,7 +139,7 @@ func TestConflict(t *testing.T) {
 	}
 	drain()
 	thief := [6]byte{2, 0, 0, 0, 0, 0x66}
-	claim := ethernet(arp.Broadcast, thief, unix.ETH_P_ARP,
+	claim := ethernet(ether.Broadcast, thief, unix.ETH_P_ARP,
 		arpPacket(arp.OpRequest, thief, w.near.Addr.As4(), [6]byte{}, w.near.Addr.As4()))
 	h.wire.Send(t, claim)
 	m := arpOf(h.wire.Want(t, func(b []byte) bool { return arpOf(b) != nil }))
@@ -164,7 +165,7 @@ func TestUnsolicited(t *testing.T) {
 	for i := range 100 {
 		ip := [4]byte{10, 9, 0, byte(100 + i)}
 		mac := [6]byte{2, 0, 0, 0, 1, byte(i)}
-		h.wire.Send(t, ethernet(arp.Broadcast, mac, unix.ETH_P_ARP, arpPacket(arp.OpRequest, mac, ip, [6]byte{}, ip)))
+		h.wire.Send(t, ethernet(ether.Broadcast, mac, unix.ETH_P_ARP, arpPacket(arp.OpRequest, mac, ip, [6]byte{}, ip)))
 		h.wire.Send(t, ethernet(w.near.MAC, mac, unix.ETH_P_ARP, arpPacket(arp.OpReply, mac, ip, w.near.MAC, w.near.Addr.As4())))
 	}
 	h.marker(7)

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/test/lab"
@@ -182,7 +183,7 @@ func TestVLAN(t *testing.T) {
 func TestVLANARP(t *testing.T) {
 	w := newWorld(t, setup{})
 	h, k := w.hand(), w.udp(7)
-	request := ethernet(arp.Broadcast, h.from.MAC, unix.ETH_P_ARP,
+	request := ethernet(ether.Broadcast, h.from.MAC, unix.ETH_P_ARP,
 		arpPacket(arp.OpRequest, h.from.MAC, stranger, [6]byte{}, w.near.Addr.As4()))
 	h.wire.Send(t, tag(request, unix.ETH_P_8021Q, 5))
 	h.marker(7)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
@@ -94,8 +95,8 @@ var frameKinds = []stepKind{
 		if op == arp.OpRequest {
 			mac = far // of who asks Linux makes an entry: see wire.Deliberate
 		}
-		dst := pick([]link.MAC{near, arp.Broadcast}, s.C>>3)
-		p.inject(d, fmt.Sprintf("ARP %d %v at %x > %v", op, from, mac, to), wire.ARP(d, dst, op, mac, from, near, to))
+		dst := pick([]link.MAC{near, ether.Broadcast}, s.C>>3)
+		p.inject(d, fmt.Sprintf("ARP %d %v at %v > %v", op, from, mac, to), wire.ARP(d, dst, op, mac, from, near, to))
 	}},
 }
 

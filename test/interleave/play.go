@@ -135,7 +135,7 @@ func describeARP(sent []wire.Sent) (lines []string) {
 	for _, s := range sent {
 		m, c := arp.Parse(s.Frame[link.HeaderLen:])
 		if s.Frame[12] == 8 && s.Frame[13] == 6 && c == arp.CauseNone && m.Op() == arp.OpReply {
-			lines = append(lines, fmt.Sprintf("  sends by %d: ARP %v is at %x, to %v", s.Device, m.SenderIP(), m.SenderMAC(), m.TargetIP()))
+			lines = append(lines, fmt.Sprintf("  sends by %d: ARP %v is at %v, to %v", s.Device, m.SenderIP(), m.SenderMAC(), m.TargetIP()))
 		}
 	}
 	return lines

@@ -6,9 +6,8 @@ import (
 	"hash/crc32"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
@@ -17,16 +16,17 @@ import (
 )
 
 // Eth returns a frame to a device.
-func Eth(device int, dst link.MAC, ethertype uint16, payload []byte) []byte {
-	b := append(append([]byte(nil), dst[:]...), farMAC[device][:]...)
-	return append(binary.BigEndian.AppendUint16(b, ethertype), payload...)
+func Eth(device int, dst link.MAC, t ether.Type, payload []byte) []byte {
+	b := make([]byte, ether.HeaderLen)
+	ether.Put(b, dst, farMAC[device], t)
+	return append(b, payload...)
 }
 
 // ARP returns the frame of an ARP packet to a hardware address.
 func ARP(device int, dst link.MAC, op uint16, senderMAC link.MAC, senderIP [4]byte, targetMAC link.MAC, targetIP [4]byte) []byte {
 	b := []byte{0, arp.HardwareEthernet, arp.ProtocolIPv4 >> 8, arp.ProtocolIPv4 & 0xff, 6, 4, byte(op >> 8), byte(op)}
 	b = append(append(b, senderMAC[:]...), senderIP[:]...)
-	return Eth(device, dst, arp.EtherType, append(append(b, targetMAC[:]...), targetIP[:]...))
+	return Eth(device, dst, ether.TypeARP, append(append(b, targetMAC[:]...), targetIP[:]...))
 }
 
 // IP returns the frame of an IP datagram to a device, from who is at its other end
@@ -43,7 +43,7 @@ func IP(device int, f ipv4.Fields, payload []byte) []byte {
 	}
 	b := make([]byte, f.HeaderLen()+len(payload))
 	copy(b[f.Put(b, len(payload)):], payload)
-	return Eth(device, macFor(device, f.Dst), unix.ETH_P_IP, b)
+	return Eth(device, macFor(device, f.Dst), ether.TypeIPv4, b)
 }
 
 // macFor returns the hardware address for a destination.
@@ -52,7 +52,7 @@ func macFor(device int, dst [4]byte) link.MAC {
 	case ipv4.Addr(dst).IsMulticast():
 		return ipv4.Addr(dst).MulticastMAC()
 	case dst[3] == 255:
-		return link.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+		return ether.Broadcast
 	}
 	return nearMAC[device]
 }
@@ -80,7 +80,7 @@ func Describe(sent []Sent) []string {
 	var out []string
 	ids := make(map[uint16]int)
 	for _, s := range sent {
-		if etherType(s.Frame) != unix.ETH_P_IP {
+		if ether.Header(s.Frame).Type() != ether.TypeIPv4 {
 			continue
 		}
 		h, p, c := ipv4.Parse(s.Frame[link.HeaderLen:])

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
@@ -231,7 +232,7 @@ func (h *hands) take(d int, f []byte) {
 // answer returns the hand's answer to an ARP request: every address but those of the
 // host is there. nil: it is no request, or one that nobody answers.
 func answer(d int, f []byte) []byte {
-	if etherType(f) != arp.EtherType {
+	if ether.Header(f).Type() != ether.TypeARP {
 		return nil
 	}
 	m, c := arp.Parse(f[link.HeaderLen:])

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/test/oracle"
 )
 
@@ -28,7 +29,7 @@ func (p *Play) Step() {
 // nil if it sent none.
 func (p *Play) Latest() (device int, datagram []byte) {
 	for _, s := range slices.Backward(p.sent) {
-		if etherType(s.Frame) == 0x0800 {
+		if ether.Header(s.Frame).Type() == ether.TypeIPv4 {
 			return s.Device, s.Frame[14:]
 		}
 	}

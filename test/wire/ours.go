@@ -176,6 +176,3 @@ func (h *ourHost) Counters() map[string]uint64 {
 	}
 	return out
 }
-
-// etherType returns a frame's.
-func etherType(f []byte) int { return int(f[12])<<8 | int(f[13]) }

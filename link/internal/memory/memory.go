@@ -11,21 +11,20 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/link"
 )
-
-var broadcast = link.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
 // TypeOf returns how a received frame of at least [link.HeaderLen] bytes is
 // addressed, for a device whose own address is own (eth_type_trans in Linux).
 func TypeOf(frame []byte, own link.MAC) link.PacketType {
-	dst := link.MAC(frame[:6])
+	dst := ether.Header(frame).Destination()
 	switch {
 	case dst == own:
 		return link.Host
-	case dst[0]&1 == 0:
+	case !dst.IsGroup():
 		return link.OtherHost
-	case dst == broadcast:
+	case dst == ether.Broadcast:
 		return link.Broadcast
 	default:
 		return link.Multicast

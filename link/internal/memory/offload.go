@@ -6,24 +6,21 @@ import (
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/link"
 )
 
 // Numbers of the protocols whose checksums can be left to a device.
 const (
-	etherTypeIPv4 = 0x0800 // IEEE 802 numbers, IANA
-	etherTypeIPv6 = 0x86dd // IEEE 802 numbers, IANA
-	tpidCustomer  = 0x8100 // C-TAG, IEEE 802.1Q
-	tpidService   = 0x88a8 // S-TAG, IEEE 802.1ad
-	protocolTCP   = 6      // protocol numbers, IANA
-	protocolUDP   = 17     // protocol numbers, IANA
-	udpHeaderLen  = 8      // RFC 768
+	protocolTCP  = 6  // protocol numbers, IANA
+	protocolUDP  = 17 // protocol numbers, IANA
+	udpHeaderLen = 8  // RFC 768
 )
 
 // MaxFrame is the longest frame that any link in memory takes, in bytes: an IPv4
 // datagram of the greatest length (RFC 791, section 3.1) behind an Ethernet header
 // with a tag.
-const MaxFrame = 65535 + link.HeaderLen + 4
+const MaxFrame = 65535 + link.HeaderLen + ether.TagLen
 
 // Offload is where a frame's transport checksum is.
 type Offload struct {
@@ -43,16 +40,16 @@ func FindOffload(frame []byte) (o Offload, ok bool) {
 		if len(frame) < at+2 {
 			return o, false
 		}
-		etherType := binary.BigEndian.Uint16(frame[at:])
-		if etherType == tpidCustomer || etherType == tpidService {
-			at += 4
+		t := ether.Type(binary.BigEndian.Uint16(frame[at:]))
+		if t.IsTag() {
+			at += ether.TagLen
 			continue
 		}
 		o.Network = at + 2
-		switch etherType {
-		case etherTypeIPv4:
+		switch t {
+		case ether.TypeIPv4:
 			return findIPv4(frame, o)
-		case etherTypeIPv6:
+		case ether.TypeIPv6:
 			return findIPv6(frame, o)
 		}
 		return o, false
