@@ -96,6 +96,7 @@ func (a *API) openStack(domain, typ, proto int) (*stackSocket, error) {
 		return nil, err
 	}
 	s := &stackSocket{State: option.State{Kind: option.Kind{Domain: domain, Typ: typ, Proto: proto}, Stack: a.st, K: k}, api: a}
+	s.outside.Init(k)
 	if s.IsRaw() || proto == ipv4.ProtocolICMP {
 		s.ReuseAddr.Store(true) // as Linux' raw and ping sockets begin
 		k.SetReuse(true, false)

@@ -22,14 +22,14 @@ type backend interface {
 	closed() bool
 	setNonblock(on bool) error
 
-	naming
-	transfer
-	control
-	readiness
+	nameable
+	transferrer
+	configurable
+	waitable
 }
 
-// naming is what a backend does about addresses and connections.
-type naming interface {
+// nameable is what a backend does about addresses and connections.
+type nameable interface {
 	bind(local Sockaddr) error
 	connect(peer Sockaddr) error
 	getsockname() (Sockaddr, error)
@@ -40,8 +40,8 @@ type naming interface {
 	close() error
 }
 
-// transfer is how a backend sends and receives.
-type transfer interface {
+// transferrer is how a backend sends and receives.
+type transferrer interface {
 	recv(p []byte, flags int) (int, error)
 	recvfrom(p []byte, flags int) (int, Sockaddr, error)
 	recvmsg(iov [][]byte, control []byte, flags int) (received, error)
@@ -71,8 +71,8 @@ func (r *received) store(m *Msghdr) int {
 	return r.n
 }
 
-// control is how a backend is set up and asked.
-type control interface {
+// configurable is how a backend is set up and asked.
+type configurable interface {
 	setsockopt(level, name int, value []byte) error
 	getsockopt(level, name int, value []byte) (int, error)
 	// attachFilter and attachReusePort take programs of 1 to BPF_MAXINSNS instructions.
@@ -84,8 +84,8 @@ type control interface {
 	ioctl(req uint, arg []byte) (int, error)
 }
 
-// readiness is how a backend is waited for.
-type readiness interface {
+// waitable is how a backend is waited for.
+type waitable interface {
 	pollFD() (int, error)
 	epollCtl(e *epoll.Set, op int, ev epoll.Event) error
 

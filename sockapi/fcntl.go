@@ -1,6 +1,9 @@
 package sockapi
 
-import "golang.org/x/sys/unix"
+import (
+	"github.com/outband/outband/sockapi/internal/readiness"
+	"golang.org/x/sys/unix"
+)
 
 // Fcntl is fcntl(2) with an integer argument. Out-of-band:
 //
@@ -19,9 +22,9 @@ func (s *Socket) Fcntl(cmd, arg int) (int, error) { return s.fcntl(cmd, arg) }
 
 // Types of a FileOwner (fcntl(2)).
 const (
-	F_OWNER_TID  = 0 // a thread
-	F_OWNER_PID  = 1 // a process
-	F_OWNER_PGRP = 2 // a process group
+	F_OWNER_TID  = readiness.OwnerTID  // a thread
+	F_OWNER_PID  = readiness.OwnerPID  // a process
+	F_OWNER_PGRP = readiness.OwnerPGRP // a process group
 )
 
 // A FileOwner is who gets a socket's signals (struct f_owner_ex in fcntl(2)).
@@ -47,12 +50,4 @@ func (s *Socket) FcntlOwner(cmd int, owner *FileOwner) error {
 	default:
 		return s.orClosed(unix.EINVAL)
 	}
-}
-
-// number is what F_GETOWN returns: a group's is negative.
-func (o FileOwner) number() int {
-	if o.Type == F_OWNER_PGRP {
-		return -int(o.PID)
-	}
-	return int(o.PID)
 }

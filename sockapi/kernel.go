@@ -6,6 +6,7 @@ import (
 	"github.com/outband/outband/sockapi/internal/epoll"
 	"github.com/outband/outband/sockapi/internal/kernel"
 	"github.com/outband/outband/sockapi/internal/option"
+	"github.com/outband/outband/sockapi/internal/readiness"
 	"github.com/outband/outband/stack"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -137,11 +138,11 @@ func (s *kernelSocket) fcntl(cmd, arg int) (int, error) {
 	if cmd != unix.F_GETOWN {
 		return s.k.Fcntl(cmd, arg)
 	}
-	o, err := s.owner()
+	o, err := s.k.Owner()
 	if err != nil {
 		return -1, err
 	}
-	return o.number(), nil
+	return readiness.Owner(o).Number(), nil
 }
 
 func (s *kernelSocket) owner() (FileOwner, error) {

@@ -10,11 +10,11 @@ import (
 	"runtime"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/sockapi/internal/epoll"
+	"github.com/outband/outband/sockapi/internal/ioctl"
 )
 
 // bothKinds runs a script in-band and out-of-band, and compares what it notes.
@@ -371,10 +371,10 @@ func TestIoctlInterfacesAsLinux(t *testing.T) {
 	bothKinds(t, func(w *waitScript) {
 		for _, name := range []string{"lo", "lo:1", "nosuch0", ""} {
 			for _, req := range requests {
-				var r ifreq
-				r.setName(name)
-				for i := range r.value()[2:] {
-					r.value()[2+i] = 0x55
+				var r ioctl.Request
+				r.SetName(name)
+				for i := range r.Value()[2:] {
+					r.Value()[2+i] = 0x55
 				}
 				_, err := w.s.Ioctl(req, r[:])
 				// Linux leaves what is behind the answer in some of them.
@@ -382,28 +382,28 @@ func TestIoctlInterfacesAsLinux(t *testing.T) {
 			}
 		}
 		for _, index := range []uint32{1, 0, 0x7ffffff0} {
-			var r ifreq
-			binary.NativeEndian.PutUint32(r.value(), index)
+			var r ioctl.Request
+			binary.NativeEndian.PutUint32(r.Value(), index)
 			_, err := w.s.Ioctl(unix.SIOCGIFNAME, r[:])
-			w.note("%d: %q %v", index, r.name(), err)
+			w.note("%d: %q %v", index, r.Name(), err)
 		}
-		var r ifreq
-		r.setName("lo")
-		r.setAddr([4]byte{127, 0, 0, 1})
+		var r ioctl.Request
+		r.SetName("lo")
+		r.SetAddr([4]byte{127, 0, 0, 1})
 		_, err := w.s.Ioctl(unix.SIOCGIFADDR, r[:])
 		w.note("%x %v", r, err)
-		var conf [ifreqLen]byte
+		var conf [ioctl.RequestLen]byte
 		n, err := w.s.Ioctl(unix.SIOCGIFCONF, conf[:])
 		w.note("%d %v %x", n, err, conf)
-		n, err = w.s.Ioctl(unix.SIOCGIFCONF, conf[:ifreqLen-1])
+		n, err = w.s.Ioctl(unix.SIOCGIFCONF, conf[:ioctl.RequestLen-1])
 		w.note("%d %v", n, err)
 	})
 	a := waitAPI(t)
 	s := waitSocket(t, a, SOCK_OOB)
-	if n, err := s.Ioctl(unix.SIOCGIFCONF, nil); n != ifreqLen || err != nil {
+	if n, err := s.Ioctl(unix.SIOCGIFCONF, nil); n != ioctl.RequestLen || err != nil {
 		t.Errorf("SIOCGIFCONF without a buffer: %d %v", n, err)
 	}
-	if _, err := s.Ioctl(unix.SIOCGIFADDR, make([]byte, ifreqLen-1)); err != unix.EFAULT {
+	if _, err := s.Ioctl(unix.SIOCGIFADDR, make([]byte, ioctl.RequestLen-1)); err != unix.EFAULT {
 		t.Errorf("short: %v", err)
 	}
 }
@@ -454,35 +454,6 @@ func TestSignals(t *testing.T) {
 		expect(false, "a shutdown")
 		s.Fcntl(unix.F_SETFL, unix.O_NONBLOCK)
 		signal.Stop(got)
-	}
-}
-
-// TestSignalInformation reads a signal of the owner's choice from a signalfd, on
-// the one thread that has it blocked.
-func TestSignalInformation(t *testing.T) {
-	const sig = 45
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var set unix.Sigset_t
-	set.Val[0] = 1 << (sig - 1)
-	var old unix.Sigset_t
-	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &set, &old); err != nil {
-		t.Fatal(err)
-	}
-	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
-	fd, err := unix.Signalfd(-1, &set, unix.SFD_CLOEXEC|unix.SFD_NONBLOCK)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	sendSignal(FileOwner{F_OWNER_TID, int32(unix.Gettid())}, sig, bandErr, 77)
-	var info unix.SignalfdSiginfo
-	b := unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info))
-	if _, err := unix.Read(fd, b); err != nil {
-		t.Skip("another thread got it: ", err)
-	}
-	if info.Signo != sig || info.Code != siSIGIO || info.Fd != 77 || info.Band != bandErr {
-		t.Errorf("%+v", info)
 	}
 }
 

@@ -48,5 +48,17 @@ func (s *Socket) Accept(flags int) (*Socket, Sockaddr, error) {
 	return s.accept(flags)
 }
 
+// PollFD returns a descriptor of the kernel's that is readable while the socket
+// is (level-triggered: a receive would return at once), for programs with an
+// event loop of their own. It is so too where poll(2) would say POLLERR or POLLHUP
+// of a socket: for a pending error, and for as long as the error queue holds
+// something. It stays the socket's: watch it, do not read it or
+// close it; Close closes it. An in-band socket's is its own descriptor.
+//
+// Only a socket that was asked for one has it, and pays for it: a system call
+// whenever it becomes readable, or ceases to be. EMFILE, ENFILE: there is no
+// descriptor left. EBADF: the socket is closed.
+func (s *Socket) PollFD() (int, error) { return s.pollFD() }
+
 // Close ends the socket. Calls that wait on it return EBADF.
 func (s *Socket) Close() error { return s.close() }

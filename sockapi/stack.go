@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/outband/outband/sockapi/internal/epoll"
+	"github.com/outband/outband/sockapi/internal/ioctl"
 	"github.com/outband/outband/sockapi/internal/option"
+	"github.com/outband/outband/sockapi/internal/readiness"
 	"github.com/outband/outband/stack"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -17,13 +19,10 @@ type stackSocket struct {
 	option.State
 	api *API
 
-	nonblock  atomic.Int32 // unix.MSG_DONTWAIT or 0
-	fd        pollFD
-	drains    drains
-	async     async
-	elsewhere atomic.Int32 // see waitElsewhere
-	status    atomic.Int32 // flags of F_SETFL that are only kept
-	stamp     stamp
+	outside  readiness.Outside
+	nonblock atomic.Int32 // unix.MSG_DONTWAIT or 0
+	status   atomic.Int32 // flags of F_SETFL that are only kept
+	stamp    ioctl.Stamp
 }
 
 func (s *stackSocket) outOfBand() bool { return true }
@@ -128,7 +127,7 @@ func (s *stackSocket) shutdown(how int) error {
 }
 
 func (s *stackSocket) close() error {
-	defer s.fd.close()
+	defer s.outside.CloseFD()
 	return s.K.Close()
 }
 
@@ -154,6 +153,11 @@ func (s *stackSocket) EventsOf(want uint32) uint32 { return s.K.EventsOf(want) }
 func (s *stackSocket) Watch(w *stack.Watch) error { return s.K.Watch(w) }
 
 func (s *stackSocket) Unwatch(w *stack.Watch) { s.K.Unwatch(w) }
+
+// TellDrained has f called for key whenever something was received: nil ends that.
+func (s *stackSocket) TellDrained(key any, f func()) { s.outside.TellDrained(key, f) }
+
+func (s *stackSocket) pollFD() (int, error) { return s.outside.FD() }
 
 // holdFD returns no descriptor: events and watch tell.
 func (s *stackSocket) holdFD() (int, error) {

@@ -1,6 +1,9 @@
 package sockapi
 
-import "golang.org/x/sys/unix"
+import (
+	"github.com/outband/outband/sockapi/internal/readiness"
+	"golang.org/x/sys/unix"
+)
 
 // Flags of F_SETFL that an out-of-band socket takes, beside O_NONBLOCK and
 // O_ASYNC: as on Linux' sockets they say something about files only.
@@ -18,11 +21,11 @@ func (s *stackSocket) fcntl(cmd, arg int) (int, error) {
 	case unix.F_SETOWN:
 		return setResult(s.setOwnerNumber(arg))
 	case unix.F_GETOWN:
-		return s.getOwner().number(), nil
+		return s.outside.Owner().Number(), nil
 	case unix.F_SETSIG:
-		return setResult(s.setSignal(arg))
+		return setResult(s.outside.SetSignal(arg))
 	case unix.F_GETSIG:
-		return s.getSignal(), nil
+		return s.outside.Signal(), nil
 	case unix.F_GETFD:
 		return unix.FD_CLOEXEC, nil
 	case unix.F_SETFD:
@@ -48,7 +51,7 @@ func (s *stackSocket) statusFlags() int {
 	if s.nonblock.Load() != 0 {
 		flags |= unix.O_NONBLOCK
 	}
-	if s.isAsync() {
+	if s.outside.Async() {
 		flags |= unix.O_ASYNC
 	}
 	return flags
@@ -58,7 +61,30 @@ func (s *stackSocket) setStatusFlags(flags int) error {
 	if flags&unix.O_DIRECT != 0 {
 		return unix.EINVAL
 	}
-	s.setAsync(flags&unix.O_ASYNC != 0)
+	s.outside.SetAsync(flags&unix.O_ASYNC != 0)
 	s.status.Store(int32(flags & statusKept))
 	return s.setNonblock(flags&unix.O_NONBLOCK != 0)
+}
+
+// setOwnerNumber is F_SETOWN.
+func (s *stackSocket) setOwnerNumber(number int) error {
+	o, err := readiness.Numbered(number)
+	if err != nil {
+		return err
+	}
+	return s.outside.SetOwner(o)
+}
+
+func (s *stackSocket) setOwner(o FileOwner) error {
+	if s.K.Closed() {
+		return unix.EBADF
+	}
+	return s.outside.SetOwner(readiness.Owner(o))
+}
+
+func (s *stackSocket) owner() (FileOwner, error) {
+	if s.K.Closed() {
+		return FileOwner{}, unix.EBADF
+	}
+	return FileOwner(s.outside.Owner()), nil
 }

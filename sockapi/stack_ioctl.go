@@ -3,6 +3,8 @@ package sockapi
 import (
 	"encoding/binary"
 
+	"github.com/outband/outband/sockapi/internal/ioctl"
+	"github.com/outband/outband/sockapi/internal/option"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,20 +23,20 @@ func (s *stackSocket) ioctl(req uint, arg []byte) (int, error) {
 	case unix.SIOCGSTAMPNS, unix.SIOCGSTAMPNS_NEW:
 		return s.ioctlStamp(arg, true)
 	case FIOGETOWN, unix.SIOCGPGRP:
-		return storeInt(arg, s.getOwner().number())
+		return storeInt(arg, s.outside.Owner().Number())
 	case FIONBIO, FIOASYNC, FIOSETOWN, unix.SIOCSPGRP:
 		return 0, s.ioctlSet(req, arg)
 	case unix.SIOCGIFCONF:
-		return s.api.ifconf(arg), nil
+		return ioctl.Addresses(s.Stack, arg), nil
 	case unix.SIOCGIFNAME, unix.SIOCGIFFLAGS, unix.SIOCGIFADDR, unix.SIOCGIFDSTADDR, unix.SIOCGIFBRDADDR,
 		unix.SIOCGIFNETMASK, unix.SIOCGIFMTU, unix.SIOCGIFHWADDR, unix.SIOCGIFINDEX:
-		if len(arg) < ifreqLen {
+		if len(arg) < ioctl.RequestLen {
 			return 0, unix.EFAULT
 		}
-		if err := s.api.ifreq(req, (*ifreq)(arg)); err != nil {
+		if err := ioctl.Answer(s.Stack, req, (*ioctl.Request)(arg)); err != nil {
 			return 0, err
 		}
-		return ifreqLen, nil
+		return ioctl.RequestLen, nil
 	default:
 		return 0, unix.ENOTTY
 	}
@@ -67,9 +69,27 @@ func (s *stackSocket) ioctlSet(req uint, arg []byte) error {
 	case FIONBIO:
 		return s.setNonblock(v != 0)
 	case FIOASYNC:
-		s.setAsync(v != 0)
+		s.outside.SetAsync(v != 0)
 		return nil
 	default:
 		return s.setOwnerNumber(v)
 	}
+}
+
+// ioctlStamp stores the time as a struct timeval or timespec.
+func (s *stackSocket) ioctlStamp(arg []byte, nano bool) (int, error) {
+	if len(arg) < option.TimevalLen {
+		return 0, unix.EFAULT
+	}
+	at, err := s.stamp.Ask(s.api.st.WallTime)
+	if err != nil {
+		return 0, err
+	}
+	rest := at % 1e9
+	if !nano {
+		rest /= 1e3
+	}
+	binary.NativeEndian.PutUint64(arg, uint64(at/1e9))
+	binary.NativeEndian.PutUint64(arg[8:], uint64(rest))
+	return option.TimevalLen, nil
 }

@@ -39,7 +39,7 @@ func (s *stackSocket) recvInfo(p []byte, flags int) (int, stack.Info, error) {
 	}
 	n, info, err := s.K.Recv(p, flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.RcvTimeout))
 	if err == nil {
-		s.stamp.received(&info)
+		s.stamp.Received(&info)
 	}
 	if s.tellsLength(flags) && info.Len > n {
 		n = info.Len
@@ -88,7 +88,7 @@ func (s *stackSocket) recvmsg(iov [][]byte, control []byte, flags int) (received
 // in control.
 func (s *stackSocket) received(in *stack.Message, control []byte, flags int) received {
 	r := received{n: in.N, name: s.source(&in.Info), flags: in.Flags | flags&unix.MSG_CMSG_CLOEXEC}
-	s.stamp.received(&in.Info)
+	s.stamp.Received(&in.Info)
 	if s.Wants.Load() != 0 && in.Info.Interface != 0 {
 		w := cmsg.Writer{Buf: control}
 		ancillary.Put(&s.State, &w, &in.Info)

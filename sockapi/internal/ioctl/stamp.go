@@ -1,17 +1,15 @@
-package sockapi
+package ioctl
 
 import (
-	"encoding/binary"
 	"sync/atomic"
 
-	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
 
-// stamp is what SIOCGSTAMP and SIOCGSTAMPNS go by (sk_stamp in Linux): when the
+// A Stamp is what SIOCGSTAMP and SIOCGSTAMPNS go by (sk_stamp in Linux): when the
 // last datagram that was received had come.
-type stamp struct {
+type Stamp struct {
 	state atomic.Uint32
 	at    atomic.Int64 // nanoseconds since the Unix epoch; 0: not known
 }
@@ -23,14 +21,14 @@ const (
 	stampKept               // somebody has asked: keep each datagram's
 )
 
-// received notes a datagram. Hot: most sockets are never asked.
-func (p *stamp) received(in *stack.Info) {
+// Received notes a datagram. Hot: most sockets are never asked.
+func (p *Stamp) Received(in *stack.Info) {
 	if p.state.Load() != stampSeen {
 		p.note(in)
 	}
 }
 
-func (p *stamp) note(in *stack.Info) {
+func (p *Stamp) note(in *stack.Info) {
 	if in.Interface == 0 {
 		return // a shut-down socket's nothing
 	}
@@ -39,9 +37,9 @@ func (p *stamp) note(in *stack.Info) {
 	}
 }
 
-// ask returns the time, given the time of day, and has it kept from now on. ENOENT: there was no
+// Ask returns the time, given the time of day, and has it kept from now on. ENOENT: there was no
 // datagram. As in Linux one whose time is not known has come just now.
-func (p *stamp) ask(now func() int64) (int64, error) {
+func (p *Stamp) Ask(now func() int64) (int64, error) {
 	was := p.state.Swap(stampKept)
 	if was == stampNone {
 		p.at.Store(-1)
@@ -56,22 +54,4 @@ func (p *stamp) ask(now func() int64) (int64, error) {
 	default:
 		return at, nil
 	}
-}
-
-// ioctlStamp stores the time as a struct timeval or timespec.
-func (s *stackSocket) ioctlStamp(arg []byte, nano bool) (int, error) {
-	if len(arg) < option.TimevalLen {
-		return 0, unix.EFAULT
-	}
-	at, err := s.stamp.ask(s.api.st.WallTime)
-	if err != nil {
-		return 0, err
-	}
-	rest := at % 1e9
-	if !nano {
-		rest /= 1e3
-	}
-	binary.NativeEndian.PutUint64(arg, uint64(at/1e9))
-	binary.NativeEndian.PutUint64(arg[8:], uint64(rest))
-	return option.TimevalLen, nil
 }

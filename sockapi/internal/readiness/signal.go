@@ -1,4 +1,4 @@
-package sockapi
+package readiness
 
 import (
 	"encoding/binary"
@@ -15,7 +15,7 @@ type async struct {
 	turning sync.Mutex // held while it is turned on or off; before the socket's watches
 
 	mu     sync.Mutex // a leaf
-	owner  FileOwner
+	owner  Owner
 	signal int // F_SETSIG; 0: SIGIO, without information
 	on     bool
 	watch  stack.Watch
@@ -40,9 +40,9 @@ const (
 // that it queued a SIGIO, but not that the kernel did (POLL_IN).
 const siSIGIO = -5
 
-// setAsync turns signals on or off.
-func (s *stackSocket) setAsync(on bool) {
-	a := &s.async
+// SetAsync turns signals on or off.
+func (t *Outside) SetAsync(on bool) {
+	a := &t.async
 	a.turning.Lock()
 	defer a.turning.Unlock()
 	a.mu.Lock()
@@ -51,19 +51,19 @@ func (s *stackSocket) setAsync(on bool) {
 	a.mu.Unlock()
 	switch {
 	case on && !was:
-		a.watch.Notify = s.signal
-		if s.K.Watch(&a.watch) == nil {
-			s.waitElsewhere(1)
+		a.watch.Notify = t.signal
+		if t.k.Watch(&a.watch) == nil {
+			t.waitElsewhere(1)
 		}
 	case was && !on:
-		s.K.Unwatch(&a.watch)
-		s.waitElsewhere(-1)
+		t.k.Unwatch(&a.watch)
+		t.waitElsewhere(-1)
 	}
 }
 
 // signal sends the signal for events: as in Linux for what came, for an error,
 // and for space that somebody had missed, but not for a shutdown.
-func (s *stackSocket) signal(events uint32) bool {
+func (t *Outside) signal(events uint32) bool {
 	var band int64
 	switch {
 	case events == stack.EventsAll:
@@ -72,17 +72,17 @@ func (s *stackSocket) signal(events uint32) bool {
 		band = bandIn
 	case events&bandErr != 0:
 		band = bandErr
-	case events&bandOut != 0 && s.K.TakeMissed():
+	case events&bandOut != 0 && t.k.TakeMissed():
 		band = bandOut
 	default:
 		return false
 	}
-	a := &s.async
+	a := &t.async
 	a.mu.Lock()
 	owner, sig := a.owner, a.signal
 	a.mu.Unlock()
 	if owner.PID != 0 {
-		sendSignal(owner, sig, band, s.fd.number())
+		sendSignal(owner, sig, band, t.fd.number())
 	}
 	return false
 }
@@ -90,7 +90,7 @@ func (s *stackSocket) signal(events uint32) bool {
 // sendSignal sends a signal to its owner. A signal of the owner's choice says
 // what has happened, and where; a group's processes are not told that, nor is a
 // thread of another process.
-func sendSignal(owner FileOwner, sig int, band int64, fd int) {
+func sendSignal(owner Owner, sig int, band int64, fd int) {
 	if sig == 0 || !owner.canBeTold() {
 		if sig == 0 {
 			sig = int(unix.SIGIO)
@@ -105,7 +105,7 @@ func sendSignal(owner FileOwner, sig int, band int64, fd int) {
 	binary.NativeEndian.PutUint64(info[siBandAt:], uint64(band))
 	binary.NativeEndian.PutUint32(info[siFdAt:], uint32(int32(fd)))
 	var e unix.Errno
-	if owner.Type == F_OWNER_TID {
+	if owner.Type == OwnerTID {
 		_, _, e = unix.RawSyscall6(unix.SYS_RT_TGSIGQUEUEINFO, uintptr(unix.Getpid()), uintptr(owner.PID), uintptr(sig),
 			uintptr(unsafe.Pointer(&info)), 0, 0)
 	} else {
@@ -119,24 +119,27 @@ func sendSignal(owner FileOwner, sig int, band int64, fd int) {
 // maxSignal is the last signal's number (_NSIG).
 const maxSignal = 64
 
-func (s *stackSocket) setSignal(sig int) error {
+// SetSignal is F_SETSIG, Signal F_GETSIG.
+func (t *Outside) SetSignal(sig int) error {
 	if sig < 0 || sig > maxSignal {
 		return unix.EINVAL
 	}
-	s.async.mu.Lock()
-	defer s.async.mu.Unlock()
-	s.async.signal = sig
+	t.async.mu.Lock()
+	defer t.async.mu.Unlock()
+	t.async.signal = sig
 	return nil
 }
 
-func (s *stackSocket) getSignal() int {
-	s.async.mu.Lock()
-	defer s.async.mu.Unlock()
-	return s.async.signal
+// Signal returns the signal that SetSignal has set.
+func (t *Outside) Signal() int {
+	t.async.mu.Lock()
+	defer t.async.mu.Unlock()
+	return t.async.signal
 }
 
-func (s *stackSocket) isAsync() bool {
-	s.async.mu.Lock()
-	defer s.async.mu.Unlock()
-	return s.async.on
+// Async reports whether signals are on.
+func (t *Outside) Async() bool {
+	t.async.mu.Lock()
+	defer t.async.mu.Unlock()
+	return t.async.on
 }

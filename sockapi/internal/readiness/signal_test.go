@@ -1,0 +1,38 @@
+package readiness
+
+import (
+	"runtime"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestSignalInformation reads a signal of the owner's choice from a signalfd, on
+// the one thread that has it blocked.
+func TestSignalInformation(t *testing.T) {
+	const sig = 45
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var set unix.Sigset_t
+	set.Val[0] = 1 << (sig - 1)
+	var old unix.Sigset_t
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &set, &old); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+	fd, err := unix.Signalfd(-1, &set, unix.SFD_CLOEXEC|unix.SFD_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	sendSignal(Owner{Type: OwnerTID, PID: int32(unix.Gettid())}, sig, bandErr, 77)
+	var info unix.SignalfdSiginfo
+	b := unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info))
+	if _, err := unix.Read(fd, b); err != nil {
+		t.Skip("another thread got it: ", err)
+	}
+	if info.Signo != sig || info.Code != siSIGIO || info.Fd != 77 || info.Band != bandErr {
+		t.Errorf("%+v", info)
+	}
+}
