@@ -24,46 +24,47 @@ type lateFrame struct {
 }
 
 // keep takes frames over, which stay the caller's.
-func (b *backlog) keep(k *Endpoint, to *txQueue, frames []link.TxFrame) {
+func (s *sender) keep(to *txQueue, frames []link.TxFrame) {
+	b := &s.backlog
 	b.mu.Lock()
-	to = k.sending.own.hold(k, to)
-	for _, f := range k.s.cloneFrames(frames) {
-		k.chargeSend(len(f.Data))
+	to = s.own.hold(s, to)
+	for _, f := range s.cloneFrames(frames) {
+		s.chargeSend(len(f.Data))
 		b.frames = append(b.frames, lateFrame{f, to})
 	}
 	b.mu.Unlock()
-	k.s.rooms.arm(k, to)
+	s.rooms.arm(s, to)
 }
 
 // caughtUp sends the backlog as far as there is room, and reports whether there is
 // none left.
-func (k *Endpoint) caughtUp() bool {
-	if k.state.Load()&stateSendBehind == 0 {
+func (s *sender) caughtUp() bool {
+	if s.state.Load()&stateSendBehind == 0 {
 		return true
 	}
-	b := &k.backlog
+	b := &s.backlog
 	b.mu.Lock()
-	loss, freed := b.sendLocked(k)
+	loss, freed := b.sendLocked(s.isClosing)
 	behind := len(b.frames) > 0
 	if !behind {
-		k.state.And(^uint32(stateSendBehind))
+		s.state.And(^uint32(stateSendBehind))
 	}
 	b.mu.Unlock()
 	if loss > 0 {
-		tx := k.s.acquireTx(k.id)
-		tx.count[k.kind.lossCounter()].Add(loss)
-		k.s.releaseTx(tx, k.id)
+		tx := s.acquireTx(s.id)
+		tx.count[s.kind.lossCounter()].Add(loss)
+		s.releaseTx(tx, s.id)
 	}
 	for _, f := range freed {
-		k.unchargeSend(len(f.Data))
-		k.s.pool.put(f.Data)
+		s.unchargeSend(len(f.Data))
+		s.pool.put(f.Data)
 	}
 	return !behind
 }
 
 // sendLocked sends frames while there is room, and returns those that have left or
 // never will, and how many of them were lost. b.mu is held.
-func (b *backlog) sendLocked(k *Endpoint) (loss uint64, done []lateFrame) {
+func (b *backlog) sendLocked(closing func() bool) (loss uint64, done []lateFrame) {
 	var batch [txBatch]link.TxFrame
 	at := 0
 	for at < len(b.frames) {
@@ -76,7 +77,7 @@ func (b *backlog) sendLocked(k *Endpoint) (loss uint64, done []lateFrame) {
 		if err == nil {
 			continue
 		}
-		if toErrno(err) == unix.EAGAIN && !k.s.isClosing() {
+		if toErrno(err) == unix.EAGAIN && !closing() {
 			break
 		}
 		at++
@@ -90,8 +91,8 @@ func (b *backlog) sendLocked(k *Endpoint) (loss uint64, done []lateFrame) {
 }
 
 // behindOn returns the way out that the backlog waits for, nil if there is none.
-func (k *Endpoint) behindOn() *txQueue {
-	b := &k.backlog
+func (s *sender) behindOn() *txQueue {
+	b := &s.backlog
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.frames) == 0 {

@@ -22,7 +22,7 @@ func TestBehindTheBacklog(t *testing.T) {
 				k := w.socket("10.9.0.1:9", "10.9.0.2:7")
 				w.send(k, []byte("first of all"))
 				first := w.sentIP()[0].data
-				k.backlog.keep(k, w.ifc.queue, []link.TxFrame{{Data: first}})
+				k.keep(w.ifc.queue, []link.TxFrame{{Data: first}})
 				check(t, send(k))
 				f := w.sentIP()
 				if len(f) != 2 || string(f[0].data[headersLen:]) != "first of all" || string(f[1].data[headersLen:]) != "later" {

@@ -77,10 +77,10 @@ func (tx *txbuf) finish() unix.Errno {
 }
 
 // finish sends what was built, whatever it takes. What it returns ends the call.
-func (k *Endpoint) finish(tx *txbuf, flags int, deadline int64) unix.Errno {
+func (s *sender) finish(tx *txbuf, flags int, deadline int64) unix.Errno {
 	tx.flush()
 	for tx.failed != 0 {
-		if e := k.carryOn(tx, flags, deadline); e != 0 {
+		if e := s.carryOn(tx, flags, deadline); e != 0 {
 			return e
 		}
 		tx.flush()
@@ -90,37 +90,37 @@ func (k *Endpoint) finish(tx *txbuf, flags int, deadline int64) unix.Errno {
 
 // carryOn decides what becomes of the frames that stopped at an error. 0: tx may be
 // flushed and built in again.
-func (k *Endpoint) carryOn(tx *txbuf, flags int, deadline int64) unix.Errno {
+func (s *sender) carryOn(tx *txbuf, flags int, deadline int64) unix.Errno {
 	e := tx.failed
 	switch {
-	case e == unix.EAGAIN && k.moveAside(tx):
+	case e == unix.EAGAIN && s.moveAside(tx):
 		tx.failed = 0
 		return 0
-	case e == unix.EAGAIN && k.awaitRoom(tx.to, flags, deadline):
+	case e == unix.EAGAIN && s.awaitRoom(tx.to, flags, deadline):
 		tx.failed = 0
 		return 0
 	case e == unix.EAGAIN:
-		return k.giveUp(tx)
+		return s.giveUp(tx)
 	case e == unix.ENOBUFS:
 		n := tx.unit()
-		tx.count[k.kind.lossCounter()].Add(uint64(max(tx.ends[n-1].datagrams, 1)))
-		if k.kind.forgivesLoss() {
-			k.uncount(tx, tx.ends[:n])
+		tx.count[s.kind.lossCounter()].Add(uint64(max(tx.ends[n-1].datagrams, 1)))
+		if s.kind.forgivesLoss() {
+			s.uncount(tx, tx.ends[:n])
 			tx.shift(n)
 			tx.failed = 0
 			return 0
 		}
 	}
-	k.takeBack(tx)
+	s.takeBack(tx)
 	return e
 }
 
 // giveUp ends a call that does not wait any longer. It returns 0 if nothing is left
 // of it to do.
-func (k *Endpoint) giveUp(tx *txbuf) unix.Errno {
+func (s *sender) giveUp(tx *txbuf) unix.Errno {
 	if tx.midway {
 		n := tx.first()
-		k.backlog.keep(k, tx.to, tx.batch[:n])
+		s.keep(tx.to, tx.batch[:n])
 		tx.shift(n)
 		if len(tx.batch) == 0 {
 			tx.failed = 0
@@ -128,14 +128,14 @@ func (k *Endpoint) giveUp(tx *txbuf) unix.Errno {
 		}
 	}
 	to := tx.to
-	k.takeBack(tx)
-	k.noRoom(to)
+	s.takeBack(tx)
+	s.noRoom(to)
 	return unix.EAGAIN
 }
 
 // takeBack forgets all that was built and has not left.
-func (k *Endpoint) takeBack(tx *txbuf) {
-	k.uncount(tx, tx.ends)
+func (s *sender) takeBack(tx *txbuf) {
+	s.uncount(tx, tx.ends)
 	if len(tx.batch) > 0 {
 		tx.empty()
 	}
@@ -143,8 +143,8 @@ func (k *Endpoint) takeBack(tx *txbuf) {
 }
 
 // count counts a datagram that was built, whose last frame is the last in tx.
-func (k *Endpoint) count(tx *txbuf) {
-	for _, c := range k.kind.counters() {
+func (s *sender) count(tx *txbuf) {
+	for _, c := range s.kind.counters() {
 		tx.count[c].Add(1)
 	}
 	if n := len(tx.ends); n > 0 && !tx.queued && tx.ends[n-1].datagrams == 0 {
@@ -153,27 +153,27 @@ func (k *Endpoint) count(tx *txbuf) {
 }
 
 // uncount takes back what count did for datagrams that have not left.
-func (k *Endpoint) uncount(tx *txbuf, ends []frameEnd) {
+func (s *sender) uncount(tx *txbuf, ends []frameEnd) {
 	n := uint64(0)
 	for _, f := range ends {
 		n += uint64(f.datagrams)
 	}
 	if n > 0 {
-		for _, c := range k.kind.counters() {
+		for _, c := range s.kind.counters() {
 			tx.count[c].Add(-n)
 		}
 	}
 }
 
-// flushOwned sends what the stack has built for k, nil for itself, outside of a call
-// of k's. What there is no room for goes to the backlog of k.
-func (tx *txbuf) flushOwned(k *Endpoint) {
+// flushOwned sends what the stack has built for s, nil for itself, outside of a call
+// of its socket's. What there is no room for goes to the backlog of s.
+func (tx *txbuf) flushOwned(s *sender) {
 	tx.flush()
 	for tx.failed != 0 {
 		switch {
-		case tx.failed == unix.EAGAIN && k.moveAside(tx):
-		case tx.failed == unix.EAGAIN && k != nil:
-			k.backlog.keep(k, tx.to, tx.batch)
+		case tx.failed == unix.EAGAIN && s.moveAside(tx):
+		case tx.failed == unix.EAGAIN && s != nil:
+			s.keep(tx.to, tx.batch)
 			tx.empty()
 		case tx.failed == unix.ENOBUFS && len(tx.batch) > 1:
 			tx.shift(1)
@@ -186,20 +186,20 @@ func (tx *txbuf) flushOwned(k *Endpoint) {
 }
 
 // awaitRoom waits until there is room in q again. False: the call ends instead.
-func (k *Endpoint) awaitRoom(q *txQueue, flags int, deadline int64) bool {
-	if flags&unix.MSG_DONTWAIT != 0 || k.state.Load()&stateSendEnds != 0 ||
-		deadline != never && k.s.clock.Now() >= deadline {
+func (s *sender) awaitRoom(q *txQueue, flags int, deadline int64) bool {
+	if flags&unix.MSG_DONTWAIT != 0 || s.state.Load()&stateSendEnds != 0 ||
+		deadline != never && s.clock.Now() >= deadline {
 		return false
 	}
-	k.sleepForRoom(q, deadline)
+	s.sleepForRoom(q, deadline)
 	return true
 }
 
 // cloneFrames copies frames to memory of the pool's.
-func (s *Stack) cloneFrames(frames []link.TxFrame) []link.TxFrame {
+func (t *transmitter) cloneFrames(frames []link.TxFrame) []link.TxFrame {
 	out := make([]link.TxFrame, len(frames))
 	for i, f := range frames {
-		b := s.pool.get(len(f.Data))
+		b := t.pool.get(len(f.Data))
 		copy(b, f.Data)
 		f.Data = b
 		out[i] = f

@@ -46,7 +46,7 @@
 //     socket, held while they are told. rooms.mu: who waits for room. solicits.mu, but
 //     for what it wakes; Waiter.mu: who is asleep.
 //   - timers.mu, sleepers.mu, outbox.mu, bufferPool.mu, route.Gateways.mu, subscriptions.mu,
-//     Stack.tapMu, Stack.txMu, Stack.goneMu, route.pathMTUs.mu, Stack.randMu: leaves.
+//     Stack.tapMu, transmitter.txMu, Stack.goneMu, route.pathMTUs.mu, Stack.randMu: leaves.
 //
 // TestLocksAreListed keeps the list complete.
 package stack

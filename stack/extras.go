@@ -45,13 +45,7 @@ type sendExtras struct {
 }
 
 // markExtras sets or clears a bit of state by whether anything needs it.
-func (k *Endpoint) markExtras(bit uint32, needed bool) {
-	if needed {
-		k.state.Or(bit)
-	} else {
-		k.state.And(^bit)
-	}
-}
+func (k *Endpoint) markExtras(bit uint32, needed bool) { markState(&k.state, bit, needed) }
 
 func (k *Endpoint) markReceiveExtras() {
 	x := &k.recvExtras

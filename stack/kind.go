@@ -4,7 +4,6 @@ import (
 	"net/netip"
 
 	"github.com/outband/outband/ipv4"
-	"github.com/outband/outband/stack/internal/counter"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,6 +17,8 @@ import (
 // kind is what differs between kinds of sockets in what the stack does with any. None
 // of it is on the quick way of a datagram.
 type kind interface {
+	senderKind
+
 	Bind(local netip.AddrPort) error
 	Connect(peer netip.AddrPort) error
 	Disconnect() error
@@ -30,14 +31,6 @@ type kind interface {
 	// ip returns the socket as one of the Internet, nil if it is none.
 	ip() *IPSocket
 
-	// ported reports whether the socket has the port that sending takes.
-	ported() bool
-	// counters are those that datagrams enter when they are built.
-	counters() []counter.Kind
-	// lossCounter counts what the device has dropped. forgivesLoss reports whether a
-	// datagram that it has dropped counts as sent.
-	lossCounter() counter.Kind
-	forgivesLoss() bool
 	// linkDown returns what a send says whose link says ENETDOWN.
 	linkDown() unix.Errno
 
@@ -48,10 +41,6 @@ type kind interface {
 	hasIPHeader() bool
 	// makeWarmup returns a frame like those that the socket receives; see warm.go.
 	makeWarmup(gen uint32) *warmup
-
-	// unanswered takes in that a neighbour did not answer for a datagram, with the
-	// error that says so.
-	unanswered(e QueuedError, datagram []byte)
 
 	// rebindLocked takes in that the socket is bound to another device. Endpoint.mu
 	// and the receive lock are held.

@@ -80,7 +80,7 @@ func (tx *txbuf) describeLast(t metadata) {
 
 // addAlong is add for a frame of a socket's that goes along a path, with what goes
 // with it. One that has a time of its own is scheduled instead.
-func (tx *txbuf) addAlong(p *path, frame []byte, owner *Endpoint, message int) unix.Errno {
+func (tx *txbuf) addAlong(p *path, frame []byte, owner *sender, message int) unix.Errno {
 	if p.later != nil {
 		return tx.addLater(p.ifc, frame, tx.waiting(owner, p.metadata, p.later), message)
 	}
@@ -97,7 +97,7 @@ func (tx *txbuf) addLater(ifc *Interface, frame []byte, w waitingFrame, message 
 	copy(copied, frame)
 	tx.queued = true
 	e := tx.s.scheduleFrame(tx, ifc, w, copied, true)
-	if !w.socket.recvErr.Load() {
+	if !w.socket.host.RecvErr() {
 		e = 0 // as Linux' udp_send_skb: a datagram may be lost
 	}
 	if e == 0 && message >= 0 {

@@ -18,9 +18,9 @@ type packet struct {
 	df              bool
 	options         []byte
 	payload         []byte
-	owner           *Endpoint // who hears if the neighbour does not answer; may be nil
-	message         int       // as for txbuf.add
-	begun           bool      // part of its message was built before
+	owner           *sender // who hears if the neighbour does not answer; may be nil
+	message         int     // as for txbuf.add
+	begun           bool    // part of its message was built before
 }
 
 // outPacket is a packet that the receive side has to send, once its lock is
@@ -128,7 +128,7 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, pkt *packet) unix
 
 // await queues a copy of frame for an unresolved neighbour, and sends the ARP
 // requests that this brings about.
-func (s *Stack) await(tx *txbuf, p *path, entry *arp.Entry, frame []byte, owner *Endpoint) {
+func (s *Stack) await(tx *txbuf, p *path, entry *arp.Entry, frame []byte, owner *sender) {
 	copied := s.pool.get(len(frame))
 	copy(copied, frame)
 	pending := arp.Pending{Frame: copied, Dst: p.dst, Answer: owner == nil}

@@ -74,7 +74,7 @@ func (k *PacketSocket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 		if k.sendFull() {
 			return k.noSpace()
 		}
-		if e := tx.addLater(ifc, b, tx.waiting(&k.Endpoint, k.meta.of(o), l), o.message); e != 0 {
+		if e := tx.addLater(ifc, b, tx.waiting(&k.sender, k.meta.of(o), l), o.message); e != 0 {
 			return e
 		}
 		return k.stampSent(tx, o)

@@ -349,7 +349,7 @@ func (k *RawSocket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoi
 	}
 	k.completeHeader(p, b, hlen)
 	k.beginStamp(tx, o)
-	if e := k.s.sendDatagramOf(tx, p, b, &k.Endpoint, o.message); e != 0 {
+	if e := k.s.sendDatagramOf(tx, p, b, &k.sender, o.message); e != 0 {
 		k.dropStamp(tx, o)
 		return e
 	}
@@ -372,7 +372,7 @@ func (k *RawSocket) completeHeader(p *path, b []byte, hlen int) {
 
 // sendDatagramOf sends an IP datagram as it is along a path. One that is longer
 // than the path's MTU is cut into fragments if its header permits.
-func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *Endpoint, message int) unix.Errno {
+func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *sender, message int) unix.Errno {
 	if len(b) > p.mtu() {
 		h, payload, c := ipv4.Parse(b)
 		if c != ipv4.CauseNone || h.DontFragment() {

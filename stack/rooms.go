@@ -11,31 +11,30 @@ import (
 // to tell who watches them. Its goroutine lives while there is anything to wait for.
 // A call that is blocked waits by itself, see sleepForRoom.
 type rooms struct {
-	s      *Stack
 	poller *link.Poller
 	done   sync.WaitGroup
 
 	mu      sync.Mutex // a leaf
-	waiting map[*Endpoint]*txQueue
+	waiting map[*sender]*txQueue
 	blocked map[*roomWait]int // how many calls wait with each
 	running bool
 	closed  bool
 }
 
-func (r *rooms) init(s *Stack) {
-	r.s, r.poller = s, link.NewPoller()
-	r.waiting = make(map[*Endpoint]*txQueue)
+func (r *rooms) init() {
+	r.poller = link.NewPoller()
+	r.waiting = make(map[*sender]*txQueue)
 	r.blocked = make(map[*roomWait]int)
 }
 
-// arm has k told when there is room in to.
-func (r *rooms) arm(k *Endpoint, to *txQueue) {
+// arm has s told when there is room in to.
+func (r *rooms) arm(s *sender, to *txQueue) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := r.waiting[k]; ok || r.closed {
+	if _, ok := r.waiting[s]; ok || r.closed {
 		return
 	}
-	r.waiting[k] = to
+	r.waiting[s] = to
 	if !r.running {
 		r.running = true
 		r.done.Go(r.run)
@@ -58,8 +57,8 @@ func (r *rooms) look() {
 // run is the goroutine.
 func (r *rooms) run() {
 	for {
-		sockets, links, timed := r.take(false)
-		if sockets == nil {
+		senders, links, timed := r.take(false)
+		if senders == nil {
 			if links == nil {
 				return
 			}
@@ -68,37 +67,37 @@ func (r *rooms) run() {
 				timeout = busyPause
 			}
 			r.poller.Wait(links, timeout)
-			sockets, _, _ = r.take(timed)
+			senders, _, _ = r.take(timed)
 		}
-		for _, k := range sockets {
-			k.roomAgain()
+		for _, s := range senders {
+			s.roomAgain()
 		}
 	}
 }
 
-// take takes out the sockets for which there is room; those whose links cannot tell
+// take takes out the senders for which there is room; those whose links cannot tell
 // too, if guess is set. It returns what to sleep on for the others, nil if nobody
 // waits any more, and whether any of the links cannot tell.
-func (r *rooms) take(guess bool) (sockets []*Endpoint, links []link.Pollable, timed bool) {
+func (r *rooms) take(guess bool) (senders []*sender, links []link.Pollable, timed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	links = []link.Pollable{}
-	for k, to := range r.waiting {
+	for s, to := range r.waiting {
 		if to.room == nil && !guess {
 			timed = true
 			continue
 		}
 		if to.hasRoom() {
-			sockets = append(sockets, k)
-			delete(r.waiting, k)
+			senders = append(senders, s)
+			delete(r.waiting, s)
 			continue
 		}
 		links = append(links, to.sources()...)
 	}
-	if len(r.waiting) == 0 && sockets == nil {
+	if len(r.waiting) == 0 && senders == nil {
 		r.running, links = false, nil
 	}
-	return sockets, links, timed
+	return senders, links, timed
 }
 
 // close ends the goroutine. Backlogs that are left are lost.
@@ -114,21 +113,21 @@ func (r *rooms) close() {
 
 // roomAgain sends what the socket has left to send, and tells of room if that leaves
 // any.
-func (k *Endpoint) roomAgain() {
-	if !k.caughtUp() {
-		if to := k.behindOn(); to != nil {
-			k.s.rooms.arm(k, to)
+func (s *sender) roomAgain() {
+	if !s.caughtUp() {
+		if to := s.behindOn(); to != nil {
+			s.rooms.arm(s, to)
 			return
 		}
 	}
-	if k.Closed() {
-		k.sending.own.close(k)
+	if s.closed() {
+		s.own.close(s)
 	}
-	if k.writable() {
-		k.sending.wake()
-		k.changed(EventsOut)
-	} else if k.watched() {
-		k.armFull() // what was left to send has filled it again
+	if s.writable() {
+		s.wakeBlocked()
+		s.host.changed(EventsOut)
+	} else if s.host.watched() {
+		s.armFull() // what was left to send has filled it again
 	}
 }
 
@@ -139,7 +138,7 @@ type roomWait struct {
 }
 
 // sleepForRoom waits until there may be room, or the call has to end.
-func (k *Endpoint) sleepForRoom(to *txQueue, deadline int64) {
+func (s *sender) sleepForRoom(to *txQueue, deadline int64) {
 	if to.room == nil {
 		time.Sleep(busyPause)
 		return
@@ -147,23 +146,23 @@ func (k *Endpoint) sleepForRoom(to *txQueue, deadline int64) {
 	if to.hasRoom() {
 		return
 	}
-	w := k.block(to)
+	w := s.block(to)
 	if w == nil {
 		return
 	}
 	w.waiter.Wait(deadline)
-	k.unblock(w)
+	s.unblock(w)
 }
 
 // block returns what to wait with; nil: the stack is closed.
-func (k *Endpoint) block(to *txQueue) *roomWait {
-	r := &k.s.rooms
+func (s *sender) block(to *txQueue) *roomWait {
+	r := &s.rooms
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return nil
 	}
-	for _, w := range k.sending.waits {
+	for _, w := range s.waits {
 		if w.to == to {
 			r.blocked[w]++
 			return w
@@ -171,41 +170,41 @@ func (k *Endpoint) block(to *txQueue) *roomWait {
 	}
 	w := &roomWait{to: to}
 	sources := to.sources()
-	w.waiter = k.s.NewWaiter(func() bool {
-		return k.state.Load()&stateSendEnds != 0 || len(sources) == 0 && to.hasRoom()
+	w.waiter = s.newWaiter(func() bool {
+		return s.state.Load()&stateSendEnds != 0 || len(sources) == 0 && to.hasRoom()
 	})
 	if len(sources) > 0 {
 		w.waiter.SetSources(sources, to.hasRoom)
 	}
-	k.sending.waits = append(k.sending.waits, w)
+	s.waits = append(s.waits, w)
 	r.blocked[w]++
 	return w
 }
 
 // unblock is what follows on block. The last one out of a socket that is closed
 // gives back what waiting took.
-func (k *Endpoint) unblock(w *roomWait) {
-	r := &k.s.rooms
+func (s *sender) unblock(w *roomWait) {
+	r := &s.rooms
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.blocked[w]--; r.blocked[w] > 0 {
 		return
 	}
 	delete(r.blocked, w)
-	if k.Closed() {
+	if s.closed() {
 		w.waiter.Close()
 	}
 }
 
 // endWaits wakes the calls that wait for room; of a socket that is closed it gives
 // back what waiting took.
-func (k *Endpoint) endWaits() {
-	r := &k.s.rooms
+func (s *sender) endWaits() {
+	r := &s.rooms
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, w := range k.sending.waits {
+	for _, w := range s.waits {
 		w.waiter.WakeAll()
-		if k.Closed() && r.blocked[w] == 0 {
+		if s.closed() && r.blocked[w] == 0 {
 			w.waiter.Close()
 		}
 	}

@@ -18,6 +18,8 @@ type Socket = Endpoint
 // calls, options and flags are package sockapi's. All methods may be called by any
 // goroutines at once. Errors are unix.Errno values, those of Linux' socket calls.
 type Endpoint struct {
+	sender
+
 	s    *Stack
 	kind kind
 	id   uint64 // never used twice
@@ -34,8 +36,6 @@ type Endpoint struct {
 	warmup     atomic.Pointer[warmup]
 	watches    watches
 	onTaken    atomic.Pointer[func()] // see SetTaken
-	sending    sendBuffer
-	backlog    backlog
 	meta       metadataOptions
 	solicits   solicits
 	losses     lossAccount
@@ -44,10 +44,6 @@ type Endpoint struct {
 	broadcast    atomic.Bool
 	recvErr      atomic.Bool
 	selectErrors atomic.Bool // see SetSelectErrors
-
-	// scheduled is how many frames wait for their time (SO_TXTIME), guarded by
-	// schedule.mu.
-	scheduled int
 
 	// mu guards what follows, and what the kinds say, and makes configuration calls
 	// take turns.
@@ -109,7 +105,7 @@ func (s *Stack) open(k *Endpoint, as kind) error {
 	k.recvExtras.cpu.Store(-1)
 	k.queue.limit.Store(defaultRcvbuf)
 	k.queue.memory, k.errors.memory = &s.receiveMemory, &s.receiveMemory
-	k.sending.limit.Store(defaultSndbuf)
+	k.sender.init(&s.transmitter, k, as, k.id, &k.state)
 	k.spin.adaptive.Store(spinStart)
 	k.losses.base.Store(s.lost(nil))
 	s.mu.Lock()
@@ -134,7 +130,7 @@ func (k *Endpoint) ready() bool {
 func (k *Endpoint) setState(bits, events uint32) {
 	k.state.Or(bits)
 	k.queue.wakeAll()
-	k.sending.wake()
+	k.wakeBlocked()
 	if bits&stateSendEnds != 0 {
 		k.endWaits()
 	}
@@ -239,7 +235,7 @@ func (k *Endpoint) Close() error {
 	k.queue.purge(&k.s.pool)
 	k.errors.close()
 	k.unschedule()
-	k.sending.own.close(k)
+	k.own.close(&k.sender)
 	k.s.mu.Lock()
 	delete(k.s.sockets, k)
 	k.s.mu.Unlock()

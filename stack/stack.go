@@ -13,7 +13,6 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/loopback"
-	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/stack/internal/route"
 	"github.com/outband/outband/udp"
 )
@@ -47,6 +46,8 @@ type Config struct {
 // Stack is one host: interfaces, addresses, routes, sockets. All methods may be
 // called by any goroutines at once.
 type Stack struct {
+	transmitter
+
 	clock       Clock
 	wall        func() time.Time // the time of day
 	limits      Limits
@@ -83,7 +84,6 @@ type Stack struct {
 	receiveMemory receiveMemory
 	flushes       sync.Pool
 	outbox        outbox
-	rooms         rooms
 	ident         *ipv4.Identifier
 	recent        recentDestinations
 	socketIDs     atomic.Uint64
@@ -98,12 +98,6 @@ type Stack struct {
 	// elsewhere counts the sockets whose owners wait in an event loop of their
 	// own: for those the housekeeper stays on the links' descriptors.
 	elsewhere atomic.Int32
-
-	tx     [txSlots]atomic.Pointer[txbuf]
-	txMu   sync.Mutex
-	txAll  []*txbuf
-	txFree []*txbuf
-	txGone counter.Set // of the txbufs that were given up
 
 	errorsLost atomic.Uint64 // by full error queues
 	lostBefore atomic.Uint64 // by links that are no more
@@ -143,11 +137,11 @@ func New(cfg Config) (*Stack, error) {
 	s.receiveMemory.limit = int64(s.limits.ReceiveBytes)
 	s.pool.max = s.limits.PoolBytes
 	s.housekeeper.init()
-	s.rooms.init(s)
 	if s.clock == nil {
 		s.clock = systemClock{time.Now()}
 	}
 	s.wall = wallOf(s.clock)
+	s.transmitter.init(s)
 	s.monotonicBase = monotonicBase(s.clock)
 	s.randAt = len(s.rand)
 	s.recent.secret = s.random()

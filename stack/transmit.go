@@ -298,7 +298,7 @@ func (k *Endpoint) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if k.state.Load()&stateClosed != 0 {
 		return unix.EBADF
 	}
-	tx.owner, tx.flags = k, flags
+	tx.owner, tx.flags = &k.sender, flags
 	if !k.caughtUp() {
 		return k.noSpace()
 	}
@@ -425,7 +425,7 @@ func (k *IPSocket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing)
 	defer k.s.pool.put(payload)
 	options := spec.putOptions(&tx.options, p)
 	pkt := packet{proto: k.proto, tos: spec.tos, ttl: p.header[ipOffset+8], df: p.df && o.n+len(options) <= p.maxData,
-		options: options, payload: payload, owner: &k.Endpoint, message: o.message, begun: o.segment}
+		options: options, payload: payload, owner: &k.sender, message: o.message, begun: o.segment}
 	k.beginStamp(tx, o)
 	if e := k.s.sendPacket(tx, p, &pkt); e != 0 {
 		k.dropStamp(tx, o)

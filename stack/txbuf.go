@@ -29,7 +29,7 @@ type txbuf struct {
 	tapped int // frames of batch that taps have had
 	// owner, flags and deadline are those of the call, for what has to wait in the
 	// middle of it; owner is nil on the fast way, which has nothing of the kind.
-	owner    *Endpoint
+	owner    *sender
 	flags    int
 	deadline int64
 	own      bool // who sends is the one who empties the outbox
@@ -68,68 +68,6 @@ const (
 	pathBits    = 7 // paths kept in each, a server's peers among them: two to that power
 	txSlotsMask = txSlots - 1
 )
-
-// acquireTx returns a txbuf for the caller alone. The same socket gets the same
-// one as a rule, so that the paths in it are its own.
-func (s *Stack) acquireTx(id uint64) *txbuf {
-	for i := range uint64(txSlots) {
-		if tx := s.tx[(id+i)&txSlotsMask].Swap(nil); tx != nil {
-			return tx
-		}
-	}
-	s.txMu.Lock()
-	defer s.txMu.Unlock()
-	if n := len(s.txFree); n > 0 {
-		tx := s.txFree[n-1]
-		s.txFree = s.txFree[:n-1]
-		return tx
-	}
-	tx := &txbuf{s: s, arena: make([]byte, txFirst), at: len(s.txAll)}
-	s.txAll = append(s.txAll, tx)
-	return tx
-}
-
-// releaseTx gives a txbuf back.
-func (s *Stack) releaseTx(tx *txbuf, id uint64) {
-	if slot := &s.tx[id&txSlotsMask]; slot.Load() == nil && slot.CompareAndSwap(nil, tx) {
-		return
-	}
-	for i := range uint64(txSlots) {
-		if s.tx[(id+i)&txSlotsMask].CompareAndSwap(nil, tx) {
-			return
-		}
-	}
-	s.txMu.Lock()
-	defer s.txMu.Unlock()
-	if len(s.txFree) < s.limits.TxBuffers {
-		s.txFree = append(s.txFree, tx)
-		return
-	}
-	// So many senders at once as there were are not there any more.
-	for i := range tx.count {
-		s.txGone[i] += tx.count[i].Load()
-	}
-	last := len(s.txAll) - 1
-	s.txAll[tx.at] = s.txAll[last]
-	s.txAll[tx.at].at = tx.at
-	s.txAll[last] = nil
-	s.txAll = s.txAll[:last]
-}
-
-// addTransmitCounters adds the senders' counters to sum.
-func (s *Stack) addTransmitCounters(sum *counter.Set) {
-	s.txMu.Lock()
-	defer s.txMu.Unlock()
-	for i, n := range s.txGone {
-		sum[i] += n
-	}
-	for _, tx := range s.txAll {
-		for i := range tx.count {
-			sum[i] += tx.count[i].Load()
-		}
-	}
-	sum[counter.IPOutRequests] += sum[counter.UDPOutDatagrams]
-}
 
 // room returns n bytes to build a frame for q in, followed by add. What was built
 // before is sent if it goes elsewhere or there is no more room; if that fails, and

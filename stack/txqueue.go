@@ -20,13 +20,13 @@ import (
 // Where the link has no more of the second kind, the socket stays with the first.
 type txQueue struct {
 	ifc *Interface
-	out transmitter
+	out frameSender
 	// room tells when there is room again; nil: the link cannot tell.
 	room link.TxQueue
 }
 
-// A transmitter is what of a link or a link.TxQueue sends.
-type transmitter interface {
+// A frameSender is what of a link or a link.TxQueue sends.
+type frameSender interface {
 	Send(frame []byte) error
 	SendBatch(frames []link.TxFrame) (int, error)
 }
@@ -98,8 +98,8 @@ func (o *ownQueues) of(i *Interface) *txQueue {
 // none: what is sent from now on goes by it. It is the interface's own if there is no
 // other to be had. It takes system calls, and must not be called with the receive lock
 // held.
-func (k *Endpoint) ownQueue(i *Interface) *txQueue {
-	o := &k.sending.own
+func (s *sender) ownQueue(i *Interface) *txQueue {
+	o := &s.own
 	if q := o.of(i); q != nil {
 		return q
 	}
@@ -116,13 +116,13 @@ func (k *Endpoint) ownQueue(i *Interface) *txQueue {
 		return q
 	}
 	q := i.queue // and nobody asks again
-	if own, err := l.OpenQueue(k.SendBuffer()); err == nil {
-		own.SetRoom(k.s.rooms.look)
+	if own, err := l.OpenQueue(s.SendBuffer()); err == nil {
+		own.SetRoom(s.rooms.look)
 		q = &txQueue{ifc: i, out: own, room: own}
 	}
 	o.addLocked(q)
 	o.leaveLocked(i)
-	k.dropPaths()
+	s.host.dropPaths()
 	return q
 }
 
@@ -210,10 +210,10 @@ func (o *ownQueues) all(yield func(*txQueue) bool) {
 
 // hold marks the socket as behind, which keeps its ways out from being given back, and
 // returns the way out to be behind on: what all use, if they have been already.
-func (o *ownQueues) hold(k *Endpoint, to *txQueue) *txQueue {
+func (o *ownQueues) hold(s *sender, to *txQueue) *txQueue {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	k.state.Or(stateSendBehind)
+	s.state.Or(stateSendBehind)
 	if o.closed {
 		return to.ifc.queue
 	}
@@ -222,10 +222,10 @@ func (o *ownQueues) hold(k *Endpoint, to *txQueue) *txQueue {
 
 // close gives the ways out of a closed socket back, unless it is behind: then that is
 // for whoever has caught up.
-func (o *ownQueues) close(k *Endpoint) {
+func (o *ownQueues) close(s *sender) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed || k.state.Load()&stateSendBehind != 0 {
+	if o.closed || s.state.Load()&stateSendBehind != 0 {
 		return
 	}
 	o.closed = true
@@ -241,32 +241,32 @@ func (o *ownQueues) close(k *Endpoint) {
 }
 
 // separate has the socket send by ways out of its own from now on.
-func (k *Endpoint) separate() {
-	if k.sending.apart.Swap(true) {
+func (s *sender) separate() {
+	if s.apart.Swap(true) {
 		return
 	}
-	k.dropPaths()
+	s.host.dropPaths()
 }
 
 // wayOut returns the socket's way out of an interface.
-func (k *Endpoint) wayOut(i *Interface) *txQueue {
-	if k.sending.apart.Load() {
-		return k.ownQueue(i)
+func (s *sender) wayOut(i *Interface) *txQueue {
+	if s.apart.Load() {
+		return s.ownQueue(i)
 	}
-	if q := k.sending.own.of(i); q != nil {
+	if q := s.own.of(i); q != nil {
 		return q
 	}
-	k.sending.own.share(i)
+	s.own.share(i)
 	return i.queue
 }
 
 // moveAside is for a send that has found a way out full: if that was one which others
 // use too, the socket gets its own, and true says that what is left may go by that.
-func (k *Endpoint) moveAside(tx *txbuf) bool {
-	if k == nil || len(tx.batch) == 0 || tx.to != tx.to.ifc.queue || tx.to.ifc.sharers.Load() < 2 {
+func (s *sender) moveAside(tx *txbuf) bool {
+	if s == nil || len(tx.batch) == 0 || tx.to != tx.to.ifc.queue || tx.to.ifc.sharers.Load() < 2 {
 		return false
 	}
-	to := k.ownQueue(tx.to.ifc)
+	to := s.ownQueue(tx.to.ifc)
 	if to == tx.to {
 		return false
 	}

@@ -291,7 +291,7 @@ func TestWaysOutCostNothing(t *testing.T) {
 			check(t, w.s.RemoveLink(i.Index()))
 			b.Close()
 		}
-		if n := len(*u.sending.own.shares.Load()); n != 1 {
+		if n := len(*u.own.shares.Load()); n != 1 {
 			t.Errorf("%d interfaces are remembered", n)
 		}
 		w.l.free(-1)

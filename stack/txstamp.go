@@ -95,14 +95,14 @@ func (k *Endpoint) sendStamped(tx *txbuf) unix.Errno {
 
 // tellStamp puts the time stamps of a datagram into the error queue: when it was
 // handed to the device, and when that had taken it.
-func (k *Endpoint) tellStamp(st *sentStamp, before, after int64) {
+func (s *sender) tellStamp(st *sentStamp, before, after int64) {
 	e := QueuedError{Errno: unix.ENOMSG, Origin: unix.SO_EE_ORIGIN_TIMESTAMPING, Data: st.key, Payload: st.frame}
 	if st.flags&unix.SOF_TIMESTAMPING_TX_SCHED != 0 {
 		e.Info, e.Time = unix.SCM_TSTAMP_SCHED, before
-		k.queueError(e)
+		s.host.queueError(e)
 	}
 	if st.flags&unix.SOF_TIMESTAMPING_TX_SOFTWARE != 0 {
 		e.Info, e.Time = unix.SCM_TSTAMP_SND, after
-		k.queueError(e)
+		s.host.queueError(e)
 	}
 }

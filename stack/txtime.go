@@ -130,7 +130,7 @@ func (s *Stack) scheduleFrame(tx *txbuf, ifc *Interface, w waitingFrame, frame [
 	q := &s.schedule
 	q.mu.Lock()
 	k := f.socket
-	if len(q.heap) >= s.limits.Scheduled || k.scheduled >= s.limits.ScheduledPerSocket || k.Closed() && f.late(s.clock.Now()) {
+	if len(q.heap) >= s.limits.Scheduled || k.scheduled >= s.limits.ScheduledPerSocket || k.closed() && f.late(s.clock.Now()) {
 		q.mu.Unlock()
 		tx.count[counter.DropTxTimeFull].Add(1)
 		s.pool.put(frame)
@@ -151,7 +151,7 @@ func (s *Stack) scheduleFrame(tx *txbuf, ifc *Interface, w waitingFrame, frame [
 // (report_sock_error in Linux' sch_etf.c).
 func (f *scheduled) drop(e unix.Errno, code uint8) {
 	if f.later.report {
-		f.socket.queueError(QueuedError{Errno: e, Origin: unix.SO_EE_ORIGIN_TXTIME, Code: code,
+		f.socket.host.queueError(QueuedError{Errno: e, Origin: unix.SO_EE_ORIGIN_TXTIME, Code: code,
 			Info: uint32(f.later.time), Data: uint32(f.later.time >> 32), Payload: bytes.Clone(f.frame)})
 	}
 	f.ifc.s.pool.put(f.frame)
@@ -165,8 +165,8 @@ const lingerTime = 1e9
 func (f *scheduled) late(now int64) bool { return f.later.due > now+lingerTime }
 
 // unschedule drops what a socket that was closed has scheduled for long after.
-func (k *Endpoint) unschedule() {
-	s := k.s
+func (k *sender) unschedule() {
+	s := k.stack
 	q := &s.schedule
 	q.mu.Lock()
 	defer q.mu.Unlock()

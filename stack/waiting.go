@@ -10,7 +10,7 @@ import (
 // A waitingFrame is the owner of a frame that waits, and what goes with the frame
 // when it leaves.
 type waitingFrame struct {
-	socket   *Endpoint
+	socket   *sender
 	stamp    sentStamp
 	metadata metadata
 	later    *later // nil: it leaves as soon as it can
@@ -18,7 +18,7 @@ type waitingFrame struct {
 
 // ownerFor returns what a frame that begins to wait belongs to: the socket, if there
 // is no more to say. The first frame of a datagram takes the datagram's stamp.
-func (tx *txbuf) ownerFor(k *Endpoint, p *path) any {
+func (tx *txbuf) ownerFor(k *sender, p *path) any {
 	if tx.stamp.flags&txStampFlags == 0 && !p.described() && p.later == nil {
 		return k
 	}
@@ -27,16 +27,16 @@ func (tx *txbuf) ownerFor(k *Endpoint, p *path) any {
 }
 
 // waiting takes all that goes with a frame of a datagram.
-func (tx *txbuf) waiting(k *Endpoint, t metadata, l *later) waitingFrame {
+func (tx *txbuf) waiting(k *sender, t metadata, l *later) waitingFrame {
 	o := waitingFrame{k, tx.stamp, t, l}
 	tx.stamp = sentStamp{}
 	return o
 }
 
 // ownerOf returns the socket that a waiting frame belongs to, nil if there is none.
-func ownerOf(p *arp.Pending) *Endpoint {
+func ownerOf(p *arp.Pending) *sender {
 	switch o := p.Owner.(type) {
-	case *Endpoint:
+	case *sender:
 		return o
 	case *waitingFrame:
 		return o.socket
@@ -75,14 +75,14 @@ func (i *Interface) sendStampedFrame(tx *txbuf, o *waitingFrame, frame []byte) {
 }
 
 // sendFrame is addOwned for a frame of the pool's, which it gives back.
-func (i *Interface) sendFrame(tx *txbuf, k *Endpoint, frame []byte, t metadata) {
+func (i *Interface) sendFrame(tx *txbuf, k *sender, frame []byte, t metadata) {
 	i.addOwned(tx, k, frame, t)
 	i.s.pool.put(frame)
 }
 
 // addOwned sends a copy of a frame for a socket, nil for the stack itself. What
 // begins with beginOwned ends with endOwned.
-func (i *Interface) addOwned(tx *txbuf, k *Endpoint, frame []byte, t metadata) {
+func (i *Interface) addOwned(tx *txbuf, k *sender, frame []byte, t metadata) {
 	if tx.owner != k {
 		tx.flushOwned(tx.owner)
 		tx.owner = k

@@ -109,6 +109,8 @@ func (k *Endpoint) changed(events uint32) {
 	}
 }
 
+func (k *Endpoint) tell(events uint32) { k.watches.tell(events) }
+
 func (l *watches) tell(events uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
