@@ -19,7 +19,7 @@ type EpollEvent struct {
 
 // An Epoll watches any number of sockets, kernel descriptors and other Epolls
 // (epoll(7)). What Wait costs depends on how many are ready, not on how many are
-// watched. Who waits drives the stack's links, as a receiver does.
+// watched. A goroutine that waits drives the stack's links, as a receiver does.
 type Epoll struct{ set *epoll.Set }
 
 // EpollCreate opens an Epoll (epoll_create1(2)). Close gives back what it
@@ -83,5 +83,5 @@ func (e *Epoll) SetSpin(d time.Duration) { e.set.SetSpin(d) }
 // Epoll is closed.
 func (e *Epoll) PollFD() (int, error) { return e.set.PollFD() }
 
-// Close ends the Epoll. Who is in Wait gets EBADF.
+// Close ends the Epoll. Calls of Wait that are under way return EBADF.
 func (e *Epoll) Close() error { return e.set.Close() }

@@ -24,7 +24,7 @@ import (
 // EVL hands a datagram whose neighbour it does not know to the kernel's stack,
 // and tells by EINPROGRESS that it has left the out-of-band path. Here it never
 // leaves that: it is queued, an ARP request goes out, and the answer sends it. So
-// a send simply succeeds. Who wants to know adds MSG_PROBE: the datagram is
+// a send simply succeeds. With MSG_PROBE the call says so: the datagram is
 // queued all the same, and the call returns EINPROGRESS. A program that waits in
 // [Socket.Solicit] first does not see either.
 

@@ -39,9 +39,9 @@ const IOTimesLen = 24
 // CLOCK_MONOTONIC, 0 where it was not stamped (struct evl_net_iotimes).
 type IOTimes struct {
 	// Device: on receive, when the kernel had it from its device; on send, when
-	// the link had taken it.
+	// the link had accepted it.
 	Device int64
-	// Queuing: on receive, when it was taken from the link; on send, when it was
+	// Queuing: on receive, when it was read from the link; on send, when it was
 	// handed to the link.
 	Queuing int64
 	// Delivery: on receive, when the socket was given it; on send, when the call

@@ -9,7 +9,7 @@ import (
 //
 //   - F_GETFL, F_SETFL: O_NONBLOCK, and O_ASYNC for signal-driven I/O.
 //   - F_SETOWN, F_GETOWN: the process (positive) or group (negative) that gets
-//     the signals; 0: nobody. ESRCH: there is no such. FcntlOwner takes threads.
+//     the signals; 0: none. ESRCH: there is no such. FcntlOwner takes threads.
 //   - F_SETSIG, F_GETSIG: the signal, 0 for SIGIO. With one of the caller's
 //     choice si_band says what has happened, and si_fd is the socket's PollFD,
 //     -1 if it was not asked for. si_code is SI_SIGIO. A group's processes get
@@ -27,13 +27,13 @@ const (
 	F_OWNER_PGRP = readiness.OwnerPGRP // a process group
 )
 
-// A FileOwner is who gets a socket's signals (struct f_owner_ex in fcntl(2)).
+// A FileOwner is what gets a socket's signals (struct f_owner_ex in fcntl(2)).
 type FileOwner struct {
 	Type int32 // F_OWNER_TID, F_OWNER_PID or F_OWNER_PGRP
-	PID  int32 // its number; 0: nobody
+	PID  int32 // its number; 0: none
 }
 
-// FcntlOwner is fcntl(2) with unix.F_SETOWN_EX, which takes who gets the signals
+// FcntlOwner is fcntl(2) with unix.F_SETOWN_EX, which takes what gets the signals
 // from owner, or unix.F_GETOWN_EX, which stores it there; PID is 0 if it is gone.
 // EINVAL: another command, or no such type. ESRCH: there is no such thread,
 // process or group.

@@ -29,7 +29,7 @@ const pollAlways = unix.POLLERR | unix.POLLHUP | unix.POLLNVAL
 
 // Poll waits until something in the set is ready, or the time-out has passed,
 // and returns how many entries have Revents (poll(2)). A negative time-out waits
-// without end, 0 not at all. Who waits drives the stack's links. What a Poll
+// without end, 0 not at all. A goroutine that waits drives the stack's links. What a Poll
 // costs grows with the set; an [Epoll]'s Wait does not. ENETDOWN: the stack is
 // closed, or was meanwhile, and nothing in the set is ready.
 func (a *API) Poll(fds []PollFd, timeout time.Duration) (int, error) {

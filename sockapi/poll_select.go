@@ -158,7 +158,7 @@ func (a *API) selectWait(fds []PollFd, timeout time.Duration) (int, error) {
 		if asked > 0 || timeout == 0 {
 			return asked, nil
 		}
-		// Nobody asked for what holds, and it stays: look again after a while.
+		// What holds was not asked for, and it stays: look again after a while.
 		left := time.Duration(deadline - a.st.Deadline(0))
 		if timeout > 0 && left <= 0 {
 			return 0, nil

@@ -29,7 +29,7 @@ func (s *Socket) Getsockname() (Sockaddr, error) { return s.getsockname() }
 func (s *Socket) Getpeername() (Sockaddr, error) { return s.getpeername() }
 
 // Shutdown ends receiving (unix.SHUT_RD), sending (SHUT_WR) or both
-// (SHUT_RDWR), and wakes who waits (shutdown(2)). ENOTCONN without a peer.
+// (SHUT_RDWR), and wakes calls that wait (shutdown(2)). ENOTCONN without a peer.
 func (s *Socket) Shutdown(how int) error { return s.shutdown(how) }
 
 // Listen has an in-band socket take connections (listen(2)). Out-of-band

@@ -39,8 +39,8 @@ func putTime(s *option.State, w *cmsg.Writer, in *stack.Info, wants uint32) {
 	flags := int(s.Timestamping.Load())
 	hard := in.Clock == link.ClockHardware
 	any := false
-	// Without OPT_RX_FILTER a stamp that somebody else has asked for is told too,
-	// and links stamp what comes whoever asks.
+	// Without OPT_RX_FILTER a stamp that another socket has asked for is told too,
+	// and links stamp whatever comes.
 	receive := flags&unix.SOF_TIMESTAMPING_RX_SOFTWARE != 0 || flags&option.TimestampingOptRxFilter == 0
 	if flags&unix.SOF_TIMESTAMPING_SOFTWARE != 0 && receive && !hard {
 		putTimespec(data[:], ns)

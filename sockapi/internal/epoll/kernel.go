@@ -89,7 +89,7 @@ func (e *Set) openKernelNested(which *atomic.Int32) error {
 	if err != nil {
 		return err
 	}
-	// Who waits on an Epoll around this one has to hear of it too.
+	// Waits on an Epoll around this one have to hear of it too.
 	for _, it := range e.parents.items {
 		if err := it.e.nestKernel(it, []int{fd}); err != nil {
 			unix.Close(fd)
@@ -104,11 +104,11 @@ func (e *Set) openKernelNested(which *atomic.Int32) error {
 	}
 	which.Store(int32(fd))
 	e.setSources()
-	e.polls.tell() // who polls has to hear of it too
+	e.polls.tell() // calls of Poll have to hear of it too
 	return nil
 }
 
-// setSources has who waits sleep on what is open.
+// setSources has goroutines that wait sleep on what is open.
 func (e *Set) setSources() {
 	var on []link.Pollable
 	for _, fd := range e.kernel.descriptors() {
@@ -224,7 +224,7 @@ func (k *kernelEpoll) readable() bool {
 	return PollNow(fds[:]) > 0
 }
 
-// close closes both. ctl is held, and nobody waits any more.
+// close closes both. ctl is held, and no call waits any more.
 func (k *kernelEpoll) close() {
 	for _, which := range []*atomic.Int32{&k.fds, &k.nest} {
 		if fd := which.Swap(-1); fd >= 0 {

@@ -33,7 +33,7 @@ func (e *Set) AddPoller(c poller) { e.polls.add(c) }
 // RemovePoller takes out one entry of c's: a set may have an Epoll twice.
 func (e *Set) RemovePoller(c poller) { e.polls.remove(c) }
 
-// Descriptors returns the kernel's epolls that are open: who waits sleeps on them too.
+// Descriptors returns the kernel's epolls that are open: a goroutine that waits sleeps on them too.
 func (e *Set) Descriptors() []int { return e.kernel.descriptors() }
 
 // pollers are the calls of Poll that have an Epoll in their sets.

@@ -54,13 +54,13 @@ func NewGroup(st *stack.Stack) *Group {
 // # How it works
 //
 // As in Linux. Each watched thing has an item. An event puts its item on the
-// ready list, unless it is there, and wakes one who waits. Wait takes items from
+// ready list, unless it is there, and wakes one waiting goroutine. Wait takes items from
 // the list and asks each what holds now: nothing, and the item leaves the list;
 // something, and it is reported, and is put at the list's end again if it is
 // level-triggered. So an edge is whatever calls notify.
 //
 // Kernel descriptors are in an epoll of the kernel's, which is opened for the
-// first of them. Who waits sleeps on it too.
+// first of them. A goroutine that waits sleeps on it too.
 //
 // # Locks
 //
@@ -205,7 +205,7 @@ func (e *Set) modifyLocked(it *epollItem, ev Event) error {
 	return nil
 }
 
-// removeLocked forgets an item that nobody notifies any more.
+// removeLocked forgets an item that is not notified any more.
 func (e *Set) removeLocked(it *epollItem) {
 	e.ready.remove(it)
 	it.gone = true
@@ -254,7 +254,7 @@ func (it *epollItem) poll() uint32 {
 }
 
 // notify is told of events of the item's socket or Epoll. It reports whether
-// that made somebody run who waits.
+// that made a waiting goroutine run.
 func (it *epollItem) notify(events uint32) bool {
 	want := it.events.Load()
 	if want&^epollPrivate == 0 || want&events == 0 {
@@ -263,8 +263,8 @@ func (it *epollItem) notify(events uint32) bool {
 	return it.e.list(it)
 }
 
-// list puts an item on the ready list, and wakes one who waits. It reports
-// whether there is anybody.
+// list puts an item on the ready list, and wakes one waiting goroutine. It
+// reports whether there is one.
 func (e *Set) list(it *epollItem) bool {
 	e.ready.add(it)
 	if e.fd.on.Load() {
@@ -342,7 +342,7 @@ func (o *openEpolls) closeAll() {
 	all := slices.Collect(maps.Keys(o.all))
 	o.mu.Unlock()
 	for _, e := range all {
-		_ = e.Close() // or somebody else has
+		_ = e.Close() // or another goroutine has
 	}
 }
 
@@ -391,5 +391,5 @@ func (c *callCount) close() bool {
 
 func (c *callCount) closed() bool { return c.n.Load() >= epollClosed }
 
-// any reports whether somebody is in Wait.
+// any reports whether a call of Wait is under way.
 func (c *callCount) any() bool { return c.n.Load()&(epollClosed-1) > 0 }

@@ -114,7 +114,7 @@ type readyList struct {
 }
 
 // add appends an item that is not on the list. The look without the lock is
-// enough: pop clears listed before the item is asked, so that who has changed
+// enough: pop clears listed before the item is asked, so that a goroutine that has changed
 // something, and then finds it set, knows that it will be.
 func (l *readyList) add(it *epollItem) {
 	if it.listed.Load() {

@@ -16,9 +16,9 @@ type Stamp struct {
 
 // States of a stamp.
 const (
-	stampNone uint32 = iota // nothing was received, nobody has asked
-	stampSeen               // something was received, nobody has asked
-	stampKept               // somebody has asked: keep each datagram's
+	stampNone uint32 = iota // nothing was received, no call has asked
+	stampSeen               // something was received, no call has asked
+	stampKept               // a call has asked: keep each datagram's
 )
 
 // Received notes a datagram. Hot: most sockets are never asked.

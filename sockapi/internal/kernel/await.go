@@ -7,7 +7,7 @@ import (
 )
 
 // nap is the pause of an Await that would not wait, since the socket's error queue
-// has something that nobody takes.
+// has something that is not received.
 const nap = time.Millisecond
 
 // Await waits until one of the events holds, for d at most.

@@ -25,8 +25,8 @@ import (
 //
 // # Close
 //
-// Linux' close does not wake those who wait on a descriptor, and gives its
-// number to the next who opens a file. Here the number stays the socket's until
+// Linux' close does not wake the threads that wait on a descriptor, and gives its
+// number to the next file that is opened. Here the number stays the socket's until
 // the last call has left, and [Socket.wake] has them leave.
 type Socket struct {
 	fd     int
@@ -77,7 +77,7 @@ func (k *Socket) Close() error {
 	switch {
 	case n >= closing:
 		return unix.EBADF
-	case n == 0: // nobody else is in a call, nor ever will be
+	case n == 0: // no other call is under way, nor ever will be
 		k.calls.Add(-1)
 		return unix.Close(k.fd)
 	}

@@ -36,7 +36,7 @@ const maxWake = 5 * time.Second
 //     restarted, which then has the time-out; the next ends it, and
 //     [interruption] sees why.
 //
-// Nobody but the last of the calls closes the descriptor: what is done to its
+// Only the last of the calls closes the descriptor: what is done to its
 // number is done to this socket. Unlike shutdown(2) this leaves the socket alone if
 // it has other descriptors, in other processes, and it works for the families
 // that know no shutdown (netlink, packet). A poll before every call would cost a
@@ -44,8 +44,8 @@ const maxWake = 5 * time.Second
 // error queue has something.
 func (k *Socket) wake(taskDir string) {
 	if _, err := os.Stat(taskDir); err != nil {
-		// Without /proc there is no telling who waits. Most families' waits
-		// end by a shutdown; nobody waits here for those that do not.
+		// Without /proc there is no telling which threads wait. Most families' waits
+		// end by a shutdown; those that do not are not waited for here.
 		_ = unix.Shutdown(k.fd, unix.SHUT_RDWR)
 		k.Release()
 		return
@@ -63,7 +63,7 @@ func (k *Socket) wake(taskDir string) {
 }
 
 // lendTimeouts gives the socket those time-outs that it has not, and
-// restoreTimeouts takes them back, for those who share it.
+// restoreTimeouts takes them back, for other processes that share it.
 func (k *Socket) lendTimeouts() {
 	for _, option := range []int{unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} {
 		if tv, err := unix.GetsockoptTimeval(k.fd, unix.SOL_SOCKET, option); err != nil || *tv != (unix.Timeval{}) {

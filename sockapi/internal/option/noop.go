@@ -94,7 +94,7 @@ func refuseEBPF(s *State, fd int) error {
 
 func noData(*State, []byte) (int, error) { return 0, unix.ENODATA }
 
-// noCredentials is SO_PEERCRED: struct ucred of nobody.
+// noCredentials is SO_PEERCRED: struct ucred of no process.
 func noCredentials(_ *State, b []byte) (int, error) {
 	var cred [12]byte
 	binary.NativeEndian.PutUint32(cred[4:], math.MaxUint32)

@@ -192,7 +192,7 @@ func doubled(v, least int) int { return max(2*min(v, math.MaxInt32/2), least) }
 
 // busyPoll and spinOf translate between SO_BUSY_POLL, microseconds, and a spin
 // budget. The largest value stands for spinning without end; a socket that
-// nobody has set shows what its budget is now.
+// has not been set shows what its budget is now.
 func busyPoll(d time.Duration) int {
 	switch {
 	case d == stack.SpinAlways:

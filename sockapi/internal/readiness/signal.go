@@ -62,7 +62,7 @@ func (t *Outside) SetAsync(on bool) {
 }
 
 // signal sends the signal for events: as in Linux for what came, for an error,
-// and for space that somebody had missed, but not for a shutdown.
+// and for space that a send had missed, but not for a shutdown.
 func (t *Outside) signal(events uint32) bool {
 	var band int64
 	switch {
