@@ -142,12 +142,13 @@ func (s *sender) takeBack(tx *txbuf) {
 	tx.failed, tx.midway = 0, false
 }
 
-// count counts a datagram that was built, whose last frame is the last in tx.
-func (s *sender) count(tx *txbuf) {
+// count counts a datagram that was built, whose last frame is the last in tx unless it
+// was queued.
+func (s *sender) count(tx *txbuf, queued bool) {
 	for _, c := range s.kind.counters() {
 		tx.count[c].Add(1)
 	}
-	if n := len(tx.ends); n > 0 && !tx.queued && tx.ends[n-1].datagrams == 0 {
+	if n := len(tx.ends); n > 0 && !queued && tx.ends[n-1].datagrams == 0 {
 		tx.ends[n-1].datagrams = 1
 	}
 }

@@ -110,7 +110,6 @@ func (k *UDPSocket) sendSegmentsWhole(tx *txbuf, p *path, spec *pathSpec, o *out
 	}
 	o.copyTo(b[headersLen:])
 	k.addGSO(tx, p, b, size, o.message)
-	tx.queued = false
 	if o.opts != nil {
 		o.opts.Queued = false
 	}

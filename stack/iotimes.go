@@ -167,15 +167,14 @@ func (x *txTimes) pop(times []IOTimes) (n int, lost bool) {
 	return n, lost
 }
 
-// sendTimed sends what is built in tx, and records when. queued says that the
-// datagram waits for its neighbour.
-func (k *Endpoint) sendTimed(tx *txbuf, o *outgoing, queued bool) unix.Errno {
+// sendTimed sends what is built in tx, and records when.
+func (k *Endpoint) sendTimed(tx *txbuf, o *outgoing, pkt *packet) unix.Errno {
 	t := IOTimes{Queuing: k.s.Monotonic(), Delivery: o.began}
-	e := k.sendStamped(tx)
+	e := k.sendStamped(tx, &pkt.stamp)
 	if e == 0 {
 		e = tx.finish()
 	}
-	if e != 0 || queued {
+	if e != 0 || pkt.queued {
 		return e
 	}
 	t.Device = k.s.Monotonic()

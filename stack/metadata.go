@@ -80,9 +80,10 @@ func (tx *txbuf) describeLast(t metadata) {
 
 // addAlong is add for a frame of a socket's that goes along a path, with what goes
 // with it. One that has a time of its own is scheduled instead.
-func (tx *txbuf) addAlong(p *path, frame []byte, owner *sender, message int) unix.Errno {
+func (tx *txbuf) addAlong(p *path, frame []byte, pkt *packet, message int) unix.Errno {
 	if p.later != nil {
-		return tx.addLater(p.ifc, frame, tx.waiting(owner, p.metadata, p.later), message)
+		pkt.queued = true
+		return tx.addLater(p.ifc, frame, pkt.waiting(p.metadata, p.later), message)
 	}
 	tx.add(frame, message)
 	if p.described() {
@@ -95,7 +96,6 @@ func (tx *txbuf) addAlong(p *path, frame []byte, owner *sender, message int) uni
 func (tx *txbuf) addLater(ifc *Interface, frame []byte, w waitingFrame, message int) unix.Errno {
 	copied := tx.s.pool.get(len(frame))
 	copy(copied, frame)
-	tx.queued = true
 	e := tx.s.scheduleFrame(tx, ifc, w, copied, true)
 	if !w.socket.host.RecvErr() {
 		e = 0 // as Linux' udp_send_skb: a datagram may be lost

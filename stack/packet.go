@@ -18,9 +18,13 @@ type packet struct {
 	df              bool
 	options         []byte
 	payload         []byte
-	owner           *sender // who hears if the neighbour does not answer; may be nil
-	message         int     // as for txbuf.add
-	begun           bool    // part of its message was built before
+	owner           *sender   // who hears if the neighbour does not answer; may be nil
+	message         int       // as for txbuf.add
+	begun           bool      // part of its message was built before
+	stamp           sentStamp // of a socket's, until its first frame has taken it
+
+	// queued is set by the send: the datagram waits for its neighbour or its time.
+	queued bool
 }
 
 // outPacket is a packet that the receive side has to send, once its lock is
@@ -61,7 +65,7 @@ func (s *Stack) sendPacket(tx *txbuf, p *path, pkt *packet) unix.Errno {
 
 // sendFields is sendPacket for a header that is complete.
 func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, pkt *packet) unix.Errno {
-	payload, owner, message := pkt.payload, pkt.owner, pkt.message
+	payload, message := pkt.payload, pkt.message
 	if p.staysInside(f.TTL) {
 		if p.heard {
 			s.hearOwn(p, f, payload)
@@ -78,7 +82,7 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, pkt *packet) unix
 		tx.count[counter.IPFragFails].Add(1)
 		return unix.EMSGSIZE
 	}
-	tx.queued = !ok
+	pkt.queued = !ok
 	if !ok {
 		// What was sent before stays before.
 		if e := tx.flush(); e != 0 && !pkt.begun {
@@ -96,15 +100,15 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, pkt *packet) unix
 		n, more = g.Next(b[link.HeaderLen:])
 		frame := b[:link.HeaderLen+n]
 		if ok {
-			tx.stampFrame(frame)
+			pkt.stamp.keep(frame)
 		}
 		switch {
 		case !ok:
-			s.await(tx, p, entry, frame, owner)
+			s.await(tx, p, entry, frame, pkt)
 		case more:
-			e = tx.addAlong(p, frame, owner, -1)
+			e = tx.addAlong(p, frame, pkt, -1)
 		default:
-			e = tx.addAlong(p, frame, owner, message)
+			e = tx.addAlong(p, frame, pkt, message)
 		}
 		if e != 0 {
 			return e
@@ -128,12 +132,12 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, pkt *packet) unix
 
 // await queues a copy of frame for an unresolved neighbour, and sends the ARP
 // requests that this brings about.
-func (s *Stack) await(tx *txbuf, p *path, entry *arp.Entry, frame []byte, owner *sender) {
+func (s *Stack) await(tx *txbuf, p *path, entry *arp.Entry, frame []byte, pkt *packet) {
 	copied := s.pool.get(len(frame))
 	copy(copied, frame)
-	pending := arp.Pending{Frame: copied, Dst: p.dst, Answer: owner == nil}
-	if owner != nil {
-		pending.Owner = tx.ownerFor(owner, p)
+	pending := arp.Pending{Frame: copied, Dst: p.dst, Answer: pkt.owner == nil}
+	if owner := pkt.owner; owner != nil {
+		pending.Owner = pkt.ownerFor(p)
 		owner.chargeSend(len(frame))
 	}
 	p.ifc.enqueue(tx, entry, pending)

@@ -67,23 +67,24 @@ func (k *PacketSocket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 		return unix.EMSGSIZE // only a tag in the frame may go beyond
 	}
 	tx.from, tx.proto = k.id, proto
-	k.beginStamp(tx, o)
-	tx.stampFrame(b)
-	tx.queued = false
-	if l := k.later(o); l != nil {
-		if k.sendFull() {
-			return k.noSpace()
-		}
-		if e := tx.addLater(ifc, b, tx.waiting(&k.sender, k.meta.of(o), l), o.message); e != 0 {
+	l := k.later(o)
+	if l != nil && k.sendFull() {
+		return k.noSpace()
+	}
+	pkt := packet{owner: &k.sender, message: o.message, stamp: k.beginStamp(o)}
+	pkt.stamp.keep(b)
+	if l != nil {
+		pkt.queued = true
+		if e := tx.addLater(ifc, b, pkt.waiting(k.meta.of(o), l), o.message); e != 0 {
 			return e
 		}
-		return k.stampSent(tx, o)
+		return k.stampSent(tx, o, &pkt)
 	}
 	tx.add(b, o.message)
 	if t := k.meta.of(o); t != (metadata{}) {
 		tx.describeLast(t)
 	}
-	return k.stampSent(tx, o)
+	return k.stampSent(tx, o, &pkt)
 }
 
 // frameRoute returns the interface that a frame leaves by, nil if there is none,

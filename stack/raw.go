@@ -348,12 +348,12 @@ func (k *RawSocket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoi
 		return unix.EINVAL
 	}
 	k.completeHeader(p, b, hlen)
-	k.beginStamp(tx, o)
-	if e := k.s.sendDatagramOf(tx, p, b, &k.sender, o.message); e != 0 {
-		k.dropStamp(tx, o)
+	pkt := packet{owner: &k.sender, message: o.message, stamp: k.beginStamp(o)}
+	if e := k.s.sendDatagramOf(tx, p, b, &pkt); e != 0 {
+		k.dropStamp(&pkt.stamp, o)
 		return e
 	}
-	return k.stampSent(tx, o) // as in Linux IpOutRequests does not count it
+	return k.stampSent(tx, o, &pkt) // as in Linux IpOutRequests does not count it
 }
 
 // completeHeader fills in what the caller may leave out of a header of hlen bytes.
@@ -370,9 +370,10 @@ func (k *RawSocket) completeHeader(p *path, b []byte, hlen int) {
 	binary.BigEndian.PutUint16(b[10:], ^checksum.Sum(b[:hlen], 0))
 }
 
-// sendDatagramOf sends an IP datagram as it is along a path. One that is longer
-// than the path's MTU is cut into fragments if its header permits.
-func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *sender, message int) unix.Errno {
+// sendDatagramOf sends an IP datagram as it is along a path, with what else pkt says
+// of it. One that is longer than the path's MTU is cut into fragments if its header
+// permits.
+func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, pkt *packet) unix.Errno {
 	if len(b) > p.mtu() {
 		h, payload, c := ipv4.Parse(b)
 		if c != ipv4.CauseNone || h.DontFragment() {
@@ -380,20 +381,21 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *sender, mess
 			return unix.EMSGSIZE
 		}
 		f := h.Fields()
-		return s.sendFields(tx, p, &f, &packet{payload: payload, owner: owner, message: message})
+		pkt.payload = payload
+		return s.sendFields(tx, p, &f, pkt)
 	}
 	if p.staysInside(b[8]) {
 		if p.heard {
 			s.hearDatagram(p, b)
 		}
-		tx.sent = message + 1
+		tx.sent = pkt.message + 1
 		return 0
 	}
 	p, entry, ok, e := p.ready(tx)
 	if e != 0 {
 		return e
 	}
-	tx.queued = !ok
+	pkt.queued = !ok
 	if !ok {
 		if e := tx.flush(); e != 0 { // what was sent before stays before
 			return e
@@ -406,12 +408,12 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, owner *sender, mess
 	copy(frame, p.header[:link.HeaderLen])
 	copy(frame[link.HeaderLen:], b)
 	if !ok {
-		s.await(tx, p, entry, frame, owner)
-		tx.sent = message + 1
+		s.await(tx, p, entry, frame, pkt)
+		tx.sent = pkt.message + 1
 		return 0
 	}
-	tx.stampFrame(frame)
-	if e := tx.addAlong(p, frame, owner, message); e != 0 {
+	pkt.stamp.keep(frame)
+	if e := tx.addAlong(p, frame, pkt, pkt.message); e != 0 {
 		return e
 	}
 	if p.heard {

@@ -426,30 +426,29 @@ func (k *IPSocket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing)
 	options := spec.putOptions(&tx.options, p)
 	pkt := packet{proto: k.proto, tos: spec.tos, ttl: p.header[ipOffset+8], df: p.df && o.n+len(options) <= p.maxData,
 		options: options, payload: payload, owner: &k.sender, message: o.message, begun: o.segment}
-	k.beginStamp(tx, o)
+	pkt.stamp = k.beginStamp(o)
 	if e := k.s.sendPacket(tx, p, &pkt); e != 0 {
-		k.dropStamp(tx, o)
+		k.dropStamp(&pkt.stamp, o)
 		return e
 	}
-	k.count(tx)
-	return k.stampSent(tx, o)
+	k.count(tx, pkt.queued)
+	return k.stampSent(tx, o, &pkt)
 }
 
 // stampSent sends what is built if the datagram's time is wanted.
-func (k *Endpoint) stampSent(tx *txbuf, o *outgoing) unix.Errno {
+func (k *Endpoint) stampSent(tx *txbuf, o *outgoing, pkt *packet) unix.Errno {
 	if o.opts != nil {
-		o.opts.Queued = tx.queued
+		o.opts.Queued = pkt.queued
 	}
-	st, e := tx.stamp, unix.Errno(0)
+	e := unix.Errno(0)
 	switch {
 	case k.sendExtras.times.on.Load():
-		e = k.sendTimed(tx, o, tx.queued)
-	case st.flags != 0:
-		e = k.sendStamped(tx)
+		e = k.sendTimed(tx, o, pkt)
+	case pkt.stamp.flags != 0:
+		e = k.sendStamped(tx, &pkt.stamp)
 	}
 	if e != 0 {
-		tx.stamp = st
-		k.dropStamp(tx, o)
+		k.dropStamp(&pkt.stamp, o)
 	}
 	return e
 }

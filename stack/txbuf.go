@@ -34,11 +34,8 @@ type txbuf struct {
 	deadline int64
 	own      bool // who sends is the one who empties the outbox
 	at       int  // its place in Stack.txAll
-	// queued says that the last packet waits for its neighbour.
-	queued bool
 	// special says that a frame of batch is not one that the link's Send takes.
 	special bool
-	stamp   sentStamp // of the datagram that is being sent
 	// options are those of the datagram that is being sent.
 	options [ipv4.MaxOptionsLen]byte
 	paths   [1 << pathBits]cachedPath

@@ -44,44 +44,42 @@ type sentStamp struct {
 
 // beginStamp finds out if a datagram is to be stamped, and numbers it. dropStamp
 // or stampSent ends what it begins.
-func (k *Endpoint) beginStamp(tx *txbuf, o *outgoing) {
+func (k *Endpoint) beginStamp(o *outgoing) (st sentStamp) {
 	x := &k.sendExtras.stamps
 	flags := x.flags.Load()
 	if o.opts != nil && o.opts.Timestamping != 0 {
 		flags = flags&^txStampRecord | o.opts.Timestamping
 	}
 	if flags&txStampRecord == 0 || o.segment {
-		return
+		return sentStamp{}
 	}
-	tx.stamp = sentStamp{flags: flags}
+	st.flags = flags
 	switch {
 	case o.opts != nil && o.opts.HasStampID:
-		tx.stamp.key = o.opts.StampID
+		st.key = o.opts.StampID
 	case flags&unix.SOF_TIMESTAMPING_OPT_ID != 0:
-		tx.stamp.key = x.key.Add(1) - 1
+		st.key = x.key.Add(1) - 1
 	}
+	return st
 }
 
 // dropStamp gives the number of a datagram back that is not sent.
-func (k *Endpoint) dropStamp(tx *txbuf, o *outgoing) {
-	if tx.stamp.flags&unix.SOF_TIMESTAMPING_OPT_ID != 0 && (o.opts == nil || !o.opts.HasStampID) {
+func (k *Endpoint) dropStamp(st *sentStamp, o *outgoing) {
+	if st.flags&unix.SOF_TIMESTAMPING_OPT_ID != 0 && (o.opts == nil || !o.opts.HasStampID) {
 		k.sendExtras.stamps.key.Add(^uint32(0))
 	}
-	tx.stamp = sentStamp{}
 }
 
-// stampFrame keeps the first frame of a datagram for its stamp.
-func (tx *txbuf) stampFrame(frame []byte) {
-	if st := &tx.stamp; st.flags != 0 && st.frame == nil && st.flags&unix.SOF_TIMESTAMPING_OPT_TSONLY == 0 {
+// keep keeps the first frame of a datagram for its stamp.
+func (st *sentStamp) keep(frame []byte) {
+	if st.flags != 0 && st.frame == nil && st.flags&unix.SOF_TIMESTAMPING_OPT_TSONLY == 0 {
 		st.frame = bytes.Clone(frame)
 	}
 }
 
 // sendStamped sends what is built in tx, and stamps the datagram in it if that is
 // wanted.
-func (k *Endpoint) sendStamped(tx *txbuf) unix.Errno {
-	st := tx.stamp
-	tx.stamp = sentStamp{}
+func (k *Endpoint) sendStamped(tx *txbuf, st *sentStamp) unix.Errno {
 	if st.flags&txStampFlags == 0 {
 		return 0
 	}
@@ -89,7 +87,7 @@ func (k *Endpoint) sendStamped(tx *txbuf) unix.Errno {
 	if errno := tx.finish(); errno != 0 {
 		return errno
 	}
-	k.tellStamp(&st, before, k.s.WallTime())
+	k.tellStamp(st, before, k.s.WallTime())
 	return 0
 }
 

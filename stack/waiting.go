@@ -18,18 +18,18 @@ type waitingFrame struct {
 
 // ownerFor returns what a frame that begins to wait belongs to: the socket, if there
 // is no more to say. The first frame of a datagram takes the datagram's stamp.
-func (tx *txbuf) ownerFor(k *sender, p *path) any {
-	if tx.stamp.flags&txStampFlags == 0 && !p.described() && p.later == nil {
-		return k
+func (pkt *packet) ownerFor(p *path) any {
+	if pkt.stamp.flags&txStampFlags == 0 && !p.described() && p.later == nil {
+		return pkt.owner
 	}
-	o := tx.waiting(k, p.metadata, p.later)
+	o := pkt.waiting(p.metadata, p.later)
 	return &o
 }
 
 // waiting takes all that goes with a frame of a datagram.
-func (tx *txbuf) waiting(k *sender, t metadata, l *later) waitingFrame {
-	o := waitingFrame{k, tx.stamp, t, l}
-	tx.stamp = sentStamp{}
+func (pkt *packet) waiting(t metadata, l *later) waitingFrame {
+	o := waitingFrame{pkt.owner, pkt.stamp, t, l}
+	pkt.stamp = sentStamp{}
 	return o
 }
 
