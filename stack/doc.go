@@ -22,6 +22,21 @@
 //  3. Lengths, identification and checksums are patched in, the payload is
 //     copied behind, and the link sends: one system call.
 //
+// # Lanes
+//
+// A lane (lane.go) is the receive path of some links. A stack has one, unless
+// InterfaceConfig.Lane says otherwise; several are led by as many goroutines at once.
+// What they share - the tables of ports, raw sockets, memberships, the configuration - is
+// read with the lock of one lane held, and changed with those of all, which are taken in
+// the order of their numbers. So no lane that receives writes what another reads, but for
+// the queues of sockets that both deliver to, and for what is rare and has a lock of its
+// own: fragments, and the limiter of ICMP errors. Receiving scales with the lanes. A
+// change costs one more lock for each, which its leader lets go within about a
+// microsecond. The first lane runs the timers of all: it may take the lock of another one
+// with its own held, never the other way round.
+//
+// A panic over a frame or a timer is contained (fault.go).
+//
 // # Who looks on
 //
 // Raw sockets (raw.go) get a copy of each datagram of their protocol after
@@ -37,8 +52,9 @@
 //     that a socket puts together. backlog.mu: what is left of a socket's messages, held
 //     while that is sent. ownQueues.mu, within that or alone: a socket's own ways out.
 //   - Stack.groupMu: changes of memberships.
-//   - lane.lock, of several in the order of Stack.lanes: links' Receive, demultiplexing
-//     tables, reassembly, receive counters. Never held across a transmit or a sleep.
+//   - lane.lock, those of several lanes in the order of Stack.lanes: links' Receive,
+//     demultiplexing tables, receive counters. Never held across a transmit or a sleep.
+//   - reassembly.mu: fragments. Held while what they make whole is delivered.
 //   - Interface.neighMu: the neighbour table. A sender takes it only when its
 //     path has no valid neighbour.
 //   - queue.mu, errorQueue.mu, txTimes.mu: one socket's queues. Consumers take nothing
@@ -46,7 +62,8 @@
 //     socket, held while they are told. rooms.mu: who waits for room. solicits.mu, but
 //     for what it wakes; Waiter.mu: who is asleep.
 //   - timers.mu, sleepers.mu, outbox.mu, bufferPool.mu, route.Gateways.mu, subscriptions.mu,
-//     Stack.tapMu, transmitter.txMu, Stack.goneMu, route.pathMTUs.mu, Stack.randMu: leaves.
+//     errorLimiter.mu, faults.mu, Stack.tapMu, transmitter.txMu, Stack.goneMu,
+//     route.pathMTUs.mu, Stack.randMu: leaves.
 //
 // TestLocksAreListed keeps the list complete.
 package stack

@@ -146,7 +146,7 @@ func TestFragmentFloodIsBounded(t *testing.T) {
 		}
 		w.settle()
 		w.s.lockLanes()
-		st := w.s.reasm.Stats()
+		st := w.s.reasm.stats()
 		w.s.unlockLanes()
 		if st.Memory > limit || st.Evicted < 1000 || st.ReasmReqds != 2000 {
 			t.Errorf("%d bytes held, %d of %d evicted", st.Memory, st.Evicted, st.ReasmReqds)

@@ -190,7 +190,7 @@ var fuzzLimits = Limits{GroupFlows: 4, GroupFlowSockets: 4, ReceiveBytes: 128 <<
 func newFuzzed(t *testing.T) *fuzzed {
 	z := &fuzzed{t: t, clock: &handClock{}, link: &checker{}}
 	z.clock.now.Store(1)
-	s, err := New(Config{Limits: fuzzLimits, Clock: z.clock, Reassembly: ipv4.ReassemblyConfig{HighThresh: fuzzMemory}})
+	s, err := New(Config{Panics: true, Limits: fuzzLimits, Clock: z.clock, Reassembly: ipv4.ReassemblyConfig{HighThresh: fuzzMemory}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +257,7 @@ func (z *fuzzed) feed(b []byte, flags byte) {
 	s.lanes.first.input(z.ifc, &f)
 	after := s.lanes.first.counters
 	s.addReassembly(&after)
-	memory := s.reasm.Stats().Memory
+	memory := s.reasm.stats().Memory
 	s.unlockLanes()
 	switch n := outcomes(&before, &after); {
 	case n == 0, n > 1 && f.GSO == link.GSONone && after[counter.IPInBcastPkts]+after[counter.IPInMcastPkts] == before[counter.IPInBcastPkts]+before[counter.IPInMcastPkts]:
@@ -302,7 +302,7 @@ func (z *fuzzed) end() {
 		s.unlockLanes()
 	}
 	s.lockLanes()
-	st := s.reasm.Stats()
+	st := s.reasm.stats()
 	s.unlockLanes()
 	if st.Memory != 0 || st.Datagrams != 0 {
 		z.t.Fatalf("%d bytes of %d datagrams are left", st.Memory, st.Datagrams)

@@ -30,7 +30,7 @@ func (i *Interface) gatewayChanged(addr ipv4.Addr, failed bool) {
 }
 
 // retryGateways asks for the gateways that have failed. Those that answer are heard of by
-// gatewayChanged. The receive lock is held.
+// gatewayChanged. The first lane's lock is held.
 func (s *Stack) retryGateways(now int64) {
 	n, next := s.routes.Net(), int64(never)
 	for _, at := range s.routes.Gateways.Failed() {
@@ -40,14 +40,18 @@ func (s *Stack) retryGateways(now int64) {
 			continue
 		}
 		next = now + gatewayRetry
-		i.neighMu.Lock()
-		e := i.neigh.Solicit(now, at.Addr, n.Source(at.Addr, at.Index))
-		there := e != nil && e.State() == arp.Reachable
-		i.afterReceiveLocked()
-		i.neighMu.Unlock()
-		if there {
+		if i.askFor(now, at.Addr, n.Source(at.Addr, at.Index)) {
 			i.gatewayChanged(at.Addr, false)
 		}
 	}
 	s.timers.set(s.gatewayTimer, next)
+}
+
+// askFor asks for a neighbour, and reports whether it is known to be there.
+func (i *Interface) askFor(now int64, addr, src ipv4.Addr) bool {
+	i.neighMu.Lock()
+	defer i.neighMu.Unlock()
+	e := i.neigh.Solicit(now, addr, src)
+	i.afterReceiveLocked(&i.s.lanes.first)
+	return e != nil && e.State() == arp.Reachable
 }

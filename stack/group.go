@@ -530,7 +530,7 @@ func (k *IPSocket) SetMulticastAll(on bool) {
 	k.s.lockLanes()
 	defer k.s.unlockLanes()
 	k.multicast.membersOnly.Store(!on)
-	k.s.flows.changed(0)
+	k.s.membersChanged(0)
 }
 
 // MulticastAll returns what SetMulticastAll set, or true.

@@ -13,14 +13,12 @@ import (
 // groupFlows remembers which sockets multicasts and broadcasts to an address and a port
 // are for. A datagram to one that is known costs about what a unicast one costs,
 // however many groups there are and whoever sends it: nothing is kept by source, since
-// sources can be forged. It is guarded by the receive lock.
+// sources can be forged. Each lane has its own.
 type groupFlows struct {
 	slots   []groupFlow // none, or a power of two, at most half of them used
 	shift   uint        // 64 - log2(len(slots))
 	used    int         // slots used
 	held    int         // sockets that they name
-	members int         // memberships of all sockets
-	changes uint64      // of memberships
 	secret  [2]uint64   // the second is odd
 	maxUsed int         // how many flows are remembered
 	maxHeld int         // how many sockets they name: one flow more may be above
@@ -62,17 +60,31 @@ func (c *groupFlows) init(l *Limits, random func() uint64) {
 	c.maxUsed, c.maxHeld = l.GroupFlows, l.GroupFlowSockets
 }
 
-// changed takes in that memberships have, and that there are d more of them.
-func (c *groupFlows) changed(d int) {
-	c.changes++
-	c.members += d
+// memberCount is how many memberships all sockets have, and how often they have changed.
+type memberCount struct {
+	members int
+	changes uint64
+}
+
+// membersChanged takes in that memberships have, and that there are d more of them. All
+// lanes are locked.
+func (s *Stack) membersChanged(d int) {
+	s.flowing.changes++
+	s.flowing.members += d
+	for _, l := range *s.lanes.all.Load() {
+		l.flows.fit(s.flowing.members)
+	}
+}
+
+// fit makes room for the flows of some memberships.
+func (c *groupFlows) fit(members int) {
 	switch n := len(c.slots); {
-	case c.members == 0 && n > minGroupFlows:
-		*c = groupFlows{members: c.members, changes: c.changes, secret: c.secret, maxUsed: c.maxUsed, maxHeld: c.maxHeld, drops: c.drops}
-	case c.members == 0:
+	case members == 0 && n > minGroupFlows:
+		*c = groupFlows{secret: c.secret, maxUsed: c.maxUsed, maxHeld: c.maxHeld, drops: c.drops}
+	case members == 0:
 		c.clear() // which lets go of sockets that are closed; who joins next finds it made
-	case n < 2*c.members:
-		c.grow(2 * c.members)
+	case n < 2*members:
+		c.grow(2 * members)
 	}
 }
 
@@ -98,7 +110,7 @@ func (c *groupFlows) grow(n int) {
 }
 
 // flowGeneration changes whenever a flow may be for other sockets. It is never 0.
-func (s *Stack) flowGeneration() uint64 { return 1 + s.flows.changes + s.udp.Changes() }
+func (s *Stack) flowGeneration() uint64 { return 1 + s.flowing.changes + s.udp.Changes() }
 
 // place returns the slot of a flow, or the free one where it belongs.
 func (c *groupFlows) place(dst ipv4.Addr, dport uint16, index int32) *groupFlow {
@@ -116,10 +128,10 @@ func (c *groupFlows) place(dst ipv4.Addr, dport uint16, index int32) *groupFlow 
 // findFlow returns the flow that a UDP datagram to a group belongs to, nil if that is not
 // remembered.
 func (l *lane) findFlow(a *arrival, payload []byte) *groupFlow {
-	if len(l.s.flows.slots) == 0 || len(payload) < 4 || a.h.Protocol() != ipv4.ProtocolUDP || a.h.IsFragment() {
+	if len(l.flows.slots) == 0 || len(payload) < 4 || a.h.Protocol() != ipv4.ProtocolUDP || a.h.IsFragment() {
 		return nil
 	}
-	f := l.s.flows.place(a.dst, binary.BigEndian.Uint16(payload[2:]), a.ifc.dev.Index)
+	f := l.flows.place(a.dst, binary.BigEndian.Uint16(payload[2:]), a.ifc.dev.Index)
 	if f.gen != l.s.flowGeneration() {
 		return nil
 	}
@@ -129,7 +141,7 @@ func (l *lane) findFlow(a *arrival, payload []byte) *groupFlow {
 // flowTo returns the flow of a datagram to a broadcast or a group, nil if no socket is
 // bound to its port.
 func (l *lane) flowTo(dst ipv4.Addr, dport uint16, index int32) *groupFlow {
-	c := &l.s.flows
+	c := &l.flows
 	if !l.s.udp.Taken(dport) {
 		return nil
 	}
@@ -154,7 +166,7 @@ func (l *lane) flowTo(dst ipv4.Addr, dport uint16, index int32) *groupFlow {
 
 // fillFlow looks for the sockets that a flow is for.
 func (l *lane) fillFlow(f *groupFlow, as groupFlow) {
-	c := &l.s.flows
+	c := &l.flows
 	if f.gen == 0 {
 		c.used++
 	}

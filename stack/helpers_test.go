@@ -34,6 +34,15 @@ func newPair(t testing.TB, cfg Config, opts pipe.Options) *pair {
 
 func newStack(t testing.TB, cfg Config) *Stack {
 	t.Helper()
+	if _, bench := t.(*testing.B); !bench { // benchmarks run what users have
+		cfg.Panics = true
+	}
+	return newStackAs(t, cfg)
+}
+
+// newStackAs makes a stack as it is configured.
+func newStackAs(t testing.TB, cfg Config) *Stack {
+	t.Helper()
 	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"sync"
+
 	"time"
 
 	"github.com/outband/outband/icmp"
@@ -170,10 +172,22 @@ func (l *lane) sendErrorAbout(a *arrival, kind icmpKind, rest uint32, datagram [
 		l.count[c]++
 		return
 	}
-	if !a.ifc.dev.Loopback && !l.s.limiter.Allow(l.s.clock.Now(), t.Src, kind.typ) {
+	if !a.ifc.dev.Loopback && !l.s.limiter.allow(l.s.clock.Now(), t.Src, kind.typ) {
 		l.count[counter.ICMPOutRateLimited]++
 		return
 	}
 	b := icmp.AppendError(l.s.pool.get(icmp.HeaderLen + icmp.MaxQuote)[:0], kind.typ, kind.code, rest, datagram)
 	l.reply(a, b, icmp.ErrorTOS(a.h.TOS()), nil, kind.counter)
+}
+
+// errorLimiter is the limiter of what all lanes answer with errors.
+type errorLimiter struct {
+	mu sync.Mutex // a leaf
+	l  *icmp.Limiter
+}
+
+func (e *errorLimiter) allow(now int64, dst ipv4.Addr, typ uint8) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.l.Allow(now, dst, typ)
 }

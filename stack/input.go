@@ -109,23 +109,21 @@ func (l *lane) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 		return
 	}
 	if h.IsFragment() {
-		datagram, done := l.reassemble(&a, payload)
-		if !done {
-			return
-		}
-		if h, payload, c = ipv4.Parse(datagram); c != ipv4.CauseNone {
-			l.badHeader(c)
-			return
-		}
-		a.h, a.frag = h, l.s.reasm.MaxFragSize()
-	}
-	raw := l.s.raws != nil && l.rawInput(&a, payload)
-	if h.Protocol() == ipv4.ProtocolUDP { // the others' way is an indirect call longer
-		l.count[counter.IPInDelivers]++
-		l.udpInput(&a, payload)
+		l.fragmentInput(&a, payload)
 		return
 	}
-	l.protocolInput(&a, payload, raw)
+	l.wholeInput(&a, payload)
+}
+
+// wholeInput gives a datagram that is whole to all that it is for.
+func (l *lane) wholeInput(a *arrival, payload []byte) {
+	raw := l.s.raws != nil && l.rawInput(a, payload)
+	if a.h.Protocol() == ipv4.ProtocolUDP { // the others' way is an indirect call longer
+		l.count[counter.IPInDelivers]++
+		l.udpInput(a, payload)
+		return
+	}
+	l.protocolInput(a, payload, raw)
 }
 
 // A handler takes in a datagram of its protocol, or what is left of one: the payload is
@@ -258,43 +256,6 @@ func (l *lane) optionsAcceptable(a *arrival) bool {
 		set.Stamp(a.h, l.s.LocalFor(a.ifc.dev.Index, a.src, a.dst), l.s.timeOfDay())
 	}
 	return true
-}
-
-// reassemble takes in a fragment.
-func (l *lane) reassemble(a *arrival, payload []byte) (datagram []byte, done bool) {
-	now := l.s.clock.Now()
-	if now >= l.s.reasm.Deadline() {
-		l.reassemblyTimers(now) // what Input gives up itself nobody would be told of
-	}
-	datagram, done, c := l.s.reasm.Input(now, a.h, payload, int(a.ifc.dev.Index))
-	l.s.timers.set(l.s.reasmTimer, l.s.reasm.Deadline())
-	if c != ipv4.CauseNone {
-		l.count[counter.DropFragment]++
-	}
-	return datagram, done
-}
-
-// reassemblyTimers gives up datagrams whose time is over, and tells their
-// senders.
-func (l *lane) reassemblyTimers(now int64) {
-	l.s.reasm.Advance(now)
-	for {
-		e, ok := l.s.reasm.Next()
-		if !ok {
-			break
-		}
-		ifc := interfaceOf(l.s.routes.Net().ByIndex(int32(e.Iface)))
-		h, _, ok := ipv4.ParseQuoted(e.First)
-		if e.First == nil || ifc == nil || !ok {
-			continue
-		}
-		a := arrival{ifc: ifc, meta: &link.Meta{}, h: h, src: h.Src(), dst: h.Dst()}
-		if l.s.routes.Net().IsBroadcast(h.Dst()) {
-			a.kind = route.Broadcast
-		}
-		l.sendErrorAbout(&a, errReassemblyTime, 0, e.First)
-	}
-	l.s.timers.set(l.s.reasmTimer, l.s.reasm.Deadline())
 }
 
 // udpInput demultiplexes a UDP datagram, or the several of a GSO packet.

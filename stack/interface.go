@@ -17,6 +17,10 @@ import (
 type InterfaceConfig struct {
 	// Index is the interface's index; 0 takes the kernel's, or a free one.
 	Index int
+	// Lane is the number of the lane that takes the link's frames in, below MaxLanes; 0
+	// is the first. Links of one lane are driven together, several lanes by as many
+	// goroutines at once. Loopback links are of the first.
+	Lane int
 	// ARP is the neighbour table's configuration; the zero value is Linux'.
 	ARP arp.Config
 	// IGMP is how the interface reports the groups that sockets are in; the zero
@@ -111,7 +115,7 @@ func (s *Stack) configureLocked(change func(n *route.Network) error) error {
 	for _, d := range n.Devices {
 		d.Primary = n.Primary(d)
 	}
-	s.flows.changed(0) // an index may be another interface's now
+	s.membersChanged(0) // an index may be another interface's now
 	s.unlockLanes()
 	s.routes.Generations.Changed()
 	s.wakeSleepers()
@@ -127,9 +131,12 @@ func (s *Stack) configureLocked(change func(n *route.Network) error) error {
 }
 
 // AddLink makes an interface of l. The stack owns l from now on, and closes it.
-// EEXIST: another interface has the index. Errors that wrap EADDRINUSE or EPERM: the
+// EEXIST: another interface has the index. EINVAL: not a lane. Errors that wrap EADDRINUSE or EPERM: the
 // stack's addresses cannot be had on the link's host, as for AddAddress.
 func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
+	if cfg.Lane < 0 || cfg.Lane >= MaxLanes {
+		return nil, unix.EINVAL
+	}
 	i := &Interface{s: s, lane: &s.lanes.first, policy: cfg.Policy}
 	i.dev.Init(l, route.DeviceConfig{Probes: cfg.ARP.Probe && cfg.Policy.ARP != arp.AnswerNone,
 		Shares: cfg.ShareAddresses, KeepsHost: cfg.Policy.KeepHost}, i)
@@ -142,7 +149,12 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 		cfg.IGMP = igmp.DefaultConfig()
 	}
 	i.groups.init(i, cfg.IGMP)
-	if err := s.configure(func(n *route.Network) error { return n.Add(&i.dev, cfg.Index) }); err != nil {
+	if err := s.configure(func(n *route.Network) error {
+		if !i.dev.Loopback {
+			i.lane = s.laneAt(cfg.Lane)
+		}
+		return n.Add(&i.dev, cfg.Index)
+	}); err != nil {
 		return nil, err
 	}
 	if err := i.hostAnswers(); err != nil {

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/outband/outband/bpf"
@@ -24,6 +25,7 @@ type lane struct {
 	// interfaces are those whose frames it takes in.
 	interfaces []*Interface
 	batch      [batchSize]link.Frame
+	at         int          // how many of them have been looked at
 	count      *counter.Set // &counters but while warming
 	now        int64        // the clock when a leader looked last
 	rounds     uint32       // calls of pump
@@ -41,13 +43,16 @@ type lane struct {
 	pending *flush // what is to do once the lock is released
 
 	match   []*UDPSocket // for datagrams to several sockets
-	arrival arrival      // of the datagram that a protocol other than UDP takes in
-	heard   link.Meta    // of a multicast of our own that is taken in
-	taken   int64        // when the batch was taken, of CLOCK_MONOTONIC, if anybody wants to know
+	flows   groupFlows
+	arrival arrival   // of the datagram that a protocol other than UDP takes in
+	heard   link.Meta // of a multicast of our own that is taken in
+	taken   int64     // when the batch was taken, of CLOCK_MONOTONIC, if anybody wants to know
 }
 
 func (l *lane) init(s *Stack) {
 	l.s = s
+	l.flows.init(&s.limits, s.random)
+	l.flows.fit(s.flowing.members)
 	l.pending = new(flush)
 	l.count = &l.counters
 }
@@ -63,6 +68,27 @@ type lanes struct {
 func (ls *lanes) init(s *Stack) {
 	ls.first.init(s)
 	ls.all.Store(&[]*lane{&ls.first})
+}
+
+// MaxLanes is how many lanes a stack may have.
+const MaxLanes = 64
+
+// laneAt returns the lane of that number, which it makes if there is none. s.mu is held.
+func (s *Stack) laneAt(n int) *lane {
+	all := *s.lanes.all.Load()
+	if n < len(all) {
+		return all[n]
+	}
+	s.lanes.first.begin() // which keeps others from taking or releasing all
+	defer s.lanes.first.end()
+	all = slices.Clone(all)
+	for len(all) <= n {
+		l := new(lane)
+		l.init(s)
+		all = append(all, l)
+	}
+	s.lanes.all.Store(&all)
+	return all[n]
 }
 
 // lockLanes takes the locks of all lanes, to change what they share.
@@ -166,8 +192,8 @@ func (l *lane) pump() (more bool) {
 			continue
 		}
 		l.stampTaken()
-		for i := range n {
-			l.input(ifc, &l.batch[i])
+		for l.at = 0; l.at < n; {
+			l.inputBatch(ifc, n)
 		}
 		ifc.dev.Link.Release()
 		more = more || n == batchSize
@@ -175,8 +201,28 @@ func (l *lane) pump() (more bool) {
 	return more
 }
 
-// runTimers runs the timers that are due.
+// inputBatch processes n frames of the batch, from l.at on. It may return before the last.
+func (l *lane) inputBatch(ifc *Interface, n int) {
+	defer l.containFrame(ifc, nil)
+	for l.at < n {
+		l.at++
+		l.input(ifc, &l.batch[l.at-1])
+	}
+}
+
+// runTimers runs the timers that are due, which the first lane does for all.
 func (l *lane) runTimers(now int64) {
 	l.now = now
+	if l != &l.s.lanes.first {
+		return
+	}
+	for l.s.timers.next.Load() <= now {
+		l.runDueTimers(now)
+	}
+}
+
+// runDueTimers may return before all that are due were run.
+func (l *lane) runDueTimers(now int64) {
+	defer l.containTimer(now)
 	l.s.timers.run(now)
 }

@@ -69,17 +69,22 @@ func (s *Stack) changeGroup(g *groupSet, m *groupMembership, old, new igmp.Filte
 	s.lockLanes()
 	before := g.n
 	apply()
-	s.flows.changed(g.n - before)
+	s.membersChanged(g.n - before)
 	now := s.clock.Now()
 	i.groups.host.Update(now, m.group, old, new)
-	i.afterGroups()
+	i.afterGroups(i.lane)
 	s.unlockLanes()
 	s.routes.Generations.ChangedTo(m.group) // whether senders hear their own multicasts may have changed
 }
 
 // groupTimers does what is due of an interface's groups, and takes in what has
-// changed of the link and its address. The receive lock is held.
+// changed of the link and its address. The first lane's lock is held.
 func (i *Interface) groupTimers(now int64) {
+	first := &i.s.lanes.first
+	if i.lane != first {
+		i.lane.lock.lock()
+		defer i.lane.lock.release(false)
+	}
 	h, info := i.groups.host, i.dev.Info()
 	h.SetMTU(info.MTU)
 	up, lost := info.State == link.Up, i.groups.lost.Swap(false)
@@ -93,30 +98,30 @@ func (i *Interface) groupTimers(now int64) {
 	}
 	h.SetAddress(now, i.dev.Primary)
 	h.Advance(now)
-	i.afterGroups()
+	i.afterGroups(first)
 }
 
 // renewGroups has groupTimers look at the link and the address soon.
 func (i *Interface) renewGroups() { i.s.timers.set(i.groups.timer, i.s.clock.Now()) }
 
-// afterGroups leaves the messages of the interface's host to the flush, and sets
-// its timer. The receive lock is held.
-func (i *Interface) afterGroups() {
+// afterGroups leaves the messages of the interface's host to the flush of a lane, and sets
+// its timer. The locks of that lane and of the interface's are held.
+func (i *Interface) afterGroups(l *lane) {
 	h := i.groups.host
 	for t, ok := h.Next(i.groups.buf); ok; t, ok = h.Next(i.groups.buf) {
 		switch {
 		case i.dev.Loopback: // nobody would hear it
 		case i.policy.IgnoreGroups:
-			i.lane.count[counter.GroupsIgnored]++
+			l.count[counter.GroupsIgnored]++
 		default:
-			i.sendIGMP(&t)
+			i.sendIGMP(l, &t)
 		}
 	}
 	i.s.timers.set(i.groups.timer, h.Deadline())
 }
 
-// sendIGMP leaves an IGMP message to the flush, in a frame.
-func (i *Interface) sendIGMP(t *igmp.Transmit) {
+// sendIGMP leaves an IGMP message to a lane's flush, in a frame.
+func (i *Interface) sendIGMP(l *lane, t *igmp.Transmit) {
 	s := i.s
 	f := ipv4.Fields{TOS: igmpTOS, TTL: 1, Protocol: ipv4.ProtocolIGMP, DontFragment: true, Src: i.dev.Primary,
 		Dst: t.Dst, Options: routerAlert}
@@ -124,7 +129,6 @@ func (i *Interface) sendIGMP(t *igmp.Transmit) {
 	ether.Put(b, t.Dst.MulticastMAC(), i.dev.Info().HardwareAddr, ether.TypeIPv4)
 	n := link.HeaderLen + f.Put(b[link.HeaderLen:], len(t.Message))
 	copy(b[n:], t.Message)
-	l := i.lane
 	l.count[counter.IGMPOutMsgs]++
 	l.pending.out = append(l.pending.out, outPacket{ifc: i, frame: b})
 }
@@ -163,14 +167,14 @@ func (l *lane) igmpInput(a *arrival, b []byte) {
 	now := l.s.clock.Now()
 	a.ifc.groups.host.Input(now, igmp.Packet{Src: a.src, Dst: a.dst, TTL: a.h.TTL(), RouterAlert: alert,
 		ToHost: a.kind == route.Unicast, Payload: b})
-	a.ifc.afterGroups()
+	a.ifc.afterGroups(l)
 }
 
 // leaveGroups tells the link that we are in no group any more.
 func (i *Interface) leaveGroups() {
 	i.lane.begin()
 	i.groups.host.LeaveAll(i.s.clock.Now())
-	i.afterGroups()
+	i.afterGroups(i.lane)
 	i.lane.end()
 }
 

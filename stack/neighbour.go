@@ -172,27 +172,27 @@ func (h arpHost) Source(target ipv4.Addr) ipv4.Addr { return h.net.Source(target
 func (l *lane) arpInput(i *Interface, f *link.Frame) {
 	l.count[counter.ARPIn]++
 	i.neighMu.Lock()
+	defer i.neighMu.Unlock()
 	h, payload, _ := ether.Parse(f.Data)
 	i.neigh.InputTo(i.s.clock.Now(), payload, h.Source(), h.Destination())
-	i.afterReceiveLocked()
-	i.neighMu.Unlock()
+	i.afterReceiveLocked(l)
 }
 
-// afterReceiveLocked leaves the table's events to the flush after the batch,
-// and sets the timer. The receive lock and neighMu are held.
-func (i *Interface) afterReceiveLocked() {
+// afterReceiveLocked leaves the table's events to a lane's flush after the batch,
+// and sets the timer. The lane's lock and neighMu are held.
+func (i *Interface) afterReceiveLocked(l *lane) {
 	if i.postEventsLocked() {
-		i.lane.pending.posted = true
+		l.pending.posted = true
 	}
 	i.s.timers.set(i.neighTimer, i.neigh.Deadline())
 }
 
-// neighTimers runs the table's timers. The receive lock is held.
+// neighTimers runs the table's timers. The first lane's lock is held.
 func (i *Interface) neighTimers(now int64) {
 	i.neighMu.Lock()
+	defer i.neighMu.Unlock()
 	i.neigh.Advance(now)
-	i.afterReceiveLocked()
-	i.neighMu.Unlock()
+	i.afterReceiveLocked(&i.s.lanes.first)
 }
 
 // A Neighbour is one entry of a neighbour table, as ip-neigh(8) shows it.

@@ -122,8 +122,8 @@ func (s *Stack) settle(events []neighbourEvent) {
 		return
 	}
 	tx := s.beginOwned()
-	for n := range events {
-		events[n].ifc.settleOne(tx, &events[n].Event)
+	for n := 0; n < len(events); {
+		n = settleFrom(tx, events, n)
 	}
 	s.endOwned(tx)
 	for n := range events {
@@ -135,4 +135,16 @@ func (s *Stack) settle(events []neighbourEvent) {
 			i.neighMu.Unlock()
 		}
 	}
+}
+
+// settleFrom acts on the events from the n-th on, and returns how many are done. It may
+// return before the last.
+func settleFrom(tx *txbuf, events []neighbourEvent, n int) (done int) {
+	defer tx.contain()
+	for done = n; done < len(events); {
+		e := &events[done]
+		done++
+		e.ifc.settleOne(tx, &e.Event)
+	}
+	return done
 }

@@ -24,13 +24,13 @@ func TestOutboxOverflows(t *testing.T) {
 		}},
 		{"frames", func(w *wire, n int) {
 			for range n {
-				w.ifc.sendIGMP(&igmp.Transmit{Dst: ipv4.Addr{224, 0, 0, 22}, Message: payload(16)})
+				w.ifc.sendIGMP(w.ifc.lane, &igmp.Transmit{Dst: ipv4.Addr{224, 0, 0, 22}, Message: payload(16)})
 			}
 		}},
 		{"both by turns", func(w *wire, n int) {
 			for range n / 2 {
 				w.s.inputFrame(w.ifc, echo)
-				w.ifc.sendIGMP(&igmp.Transmit{Dst: ipv4.Addr{224, 0, 0, 22}, Message: payload(16)})
+				w.ifc.sendIGMP(w.ifc.lane, &igmp.Transmit{Dst: ipv4.Addr{224, 0, 0, 22}, Message: payload(16)})
 			}
 		}},
 	} {

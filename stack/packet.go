@@ -161,18 +161,41 @@ func (s *Stack) hearDatagram(p *path, b []byte) {
 	}
 	l := p.ifc.lane
 	l.begin()
+	l.hear(p.ifc, b, kind)
+	l.end()
+}
+
+// hear takes in a datagram of ours to a group, or a broadcast.
+func (l *lane) hear(ifc *Interface, b []byte, kind link.PacketType) {
+	defer l.containFrame(ifc, b)
 	l.stampTaken()
 	l.heard = link.Meta{Type: kind, Checksum: link.ChecksumValid, WireLen: len(b)}
-	l.ipv4Input(p.ifc, b, &l.heard, true)
-	l.end()
+	l.ipv4Input(ifc, b, &l.heard, true)
 }
 
 // sendAll sends what the receive side left. No lock is held.
 func (s *Stack) sendAll(out []outPacket) {
 	tx := s.beginOwned()
 	tx.own = true
-	for i := range out {
-		o := &out[i]
+	for n := 0; n < len(out); {
+		n = s.sendFrom(tx, out, n)
+	}
+	tx.flush()
+	local := tx.local
+	tx.local, tx.own = false, false
+	s.releaseTx(tx, 0)
+	if local {
+		s.pumpLocal()
+	}
+}
+
+// sendFrom sends packets from the n-th on, and returns how many are done. It may return
+// before the last.
+func (s *Stack) sendFrom(tx *txbuf, out []outPacket, n int) (done int) {
+	defer tx.contain()
+	for done = n; done < len(out); {
+		o := &out[done]
+		done++
 		if tx.failed != 0 {
 			tx.flushOwned(nil)
 		}
@@ -186,13 +209,7 @@ func (s *Stack) sendAll(out []outPacket) {
 		}
 		o.giveBack(&s.pool)
 	}
-	tx.flush()
-	local := tx.local
-	tx.local, tx.own = false, false
-	s.releaseTx(tx, 0)
-	if local {
-		s.pumpLocal()
-	}
+	return done
 }
 
 // sendReply sends an ICMP message of the stack's own.

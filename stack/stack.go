@@ -39,6 +39,10 @@ type Config struct {
 	// sources its filter for a group may have; 0 is 20 and 10, Linux' defaults
 	// (net.ipv4.igmp_max_memberships and igmp_max_msf).
 	MaxMemberships, MaxSources int
+	// Panics lets a panic in the stack's own work, over a frame or a timer, go on and end
+	// the process, as tests want it. Otherwise it is contained: it costs the frame or the
+	// event, which counts as OutbandDropFault, and Stack.Faults has a report of it.
+	Panics bool
 	// Limits bound what the stack keeps and does for others.
 	Limits Limits
 }
@@ -60,21 +64,23 @@ type Stack struct {
 	lanes     lanes
 	protocols protocolTable
 	// What lanes share: to read it takes the lock of one of them, to change it those of all.
-	flows   groupFlows
+	flowing memberCount
 	udp     *udp.Table[*UDPSocket]
 	pings   *udp.Table[*PingSocket]
 	raws    *rawTable // nil: there are no raw sockets
 	timed   int       // sockets that want to know when a datagram was taken
-	reasm   *ipv4.Reassembler
-	limiter *icmp.Limiter
+
+	reasm   reassembly
+	limiter errorLimiter
+
+	faults faults
 
 	subscriptions subscriptions
 
-	taps       atomic.Pointer[tapTable] // nil: no packet socket wants anything
-	tapMu      sync.Mutex               // for changing taps; a leaf
-	routes     route.Routes
-	timers     timers
-	reasmTimer *timer
+	taps   atomic.Pointer[tapTable] // nil: no packet socket wants anything
+	tapMu  sync.Mutex               // for changing taps; a leaf
+	routes route.Routes
+	timers timers
 	// gatewayTimer asks for gateways that have failed.
 	gatewayTimer *timer
 	schedule     schedule
@@ -127,13 +133,13 @@ func New(cfg Config) (*Stack, error) {
 	s := &Stack{
 		clock:       cfg.Clock,
 		spinDefault: cfg.Spin,
-		reasm:       ipv4.NewReassembler(cfg.Reassembly),
 		poller:      link.NewPoller(),
 		closing:     make(chan struct{}),
 		given:       make(chan struct{}),
 		sockets:     make(map[*Endpoint]struct{}),
 	}
 	s.limits = cfg.Limits.complete()
+	s.faults.through = cfg.Panics
 	s.receiveMemory.limit = int64(s.limits.ReceiveBytes)
 	s.pool.max = s.limits.PoolBytes
 	s.housekeeper.init()
@@ -145,7 +151,6 @@ func New(cfg Config) (*Stack, error) {
 	s.monotonicBase = monotonicBase(s.clock)
 	s.randAt = len(s.rand)
 	s.recent.secret = s.random()
-	s.flows.init(&s.limits, s.random)
 	s.routes.Init(s.clock.Now, s.random, s.limits.PathMTUs)
 	var key [16]byte
 	rand.Read(key[:])
@@ -156,13 +161,14 @@ func New(cfg Config) (*Stack, error) {
 	if cfg.ICMP == (icmp.LimiterConfig{}) {
 		cfg.ICMP = icmp.DefaultLimiterConfig()
 	}
-	s.limiter = icmp.NewLimiter(cfg.ICMP, s.random)
+	s.limiter.l = icmp.NewLimiter(cfg.ICMP, s.random)
 	s.flushes.New = func() any { return new(flush) }
 	s.lanes.init(s)
 	s.protocols.init()
 	s.sleepers.pool.New = s.newWaiter
 	s.timers.init(s.wakeSleepers)
-	s.reasmTimer = newTimer(s.lanes.first.reassemblyTimers)
+	s.reasm.r = ipv4.NewReassembler(cfg.Reassembly)
+	s.reasm.timer = newTimer(s.lanes.first.reassemblyTimers)
 	s.gatewayTimer = newTimer(s.retryGateways)
 	s.schedule.timer = newTimer(s.scheduleTimer)
 	if s.txTimeSlack = int64(cfg.TxTimeSlack); s.txTimeSlack == 0 {

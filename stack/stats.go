@@ -45,6 +45,7 @@ func (s *Stack) Stats() Stats {
 	igmps := s.igmpCounters()
 	s.unlockLanes()
 	s.addTransmitCounters(&sum)
+	sum[counter.Faults] = s.faults.n.Load()
 	sum[counter.EventsLost] = s.subscriptions.lost.Load()
 	sum[counter.ErrorsLost] = s.errorsLost.Load()
 	sum[counter.ReceiveMemoryFull] = s.receiveMemory.refused.Load()
@@ -61,7 +62,7 @@ func (s *Stack) Stats() Stats {
 
 // addReassembly adds what the reassembler counts itself.
 func (s *Stack) addReassembly(sum *counter.Set) {
-	r := s.reasm.Stats()
+	r := s.reasm.stats()
 	sum[counter.IPReasmReqds] = r.ReasmReqds
 	sum[counter.IPReasmOKs] = r.ReasmOKs
 	sum[counter.IPReasmFails] = r.ReasmFails

@@ -7,12 +7,14 @@ import (
 )
 
 // timers is the stack's one timer structure: a heap of deadlines. Whoever
-// leads runs those that are due, with the receive lock held.
+// leads the first lane runs those that are due.
 type timers struct {
 	// next is the earliest deadline, for leaders to look at without the mutex.
 	next atomic.Int64
 	// earlier is called, without mu, when next has come nearer.
 	earlier func()
+
+	running *timer // guarded by the first lane's lock
 
 	mu   sync.Mutex
 	heap timerHeap
@@ -53,7 +55,7 @@ func (ts *timers) set(t *timer, when int64) {
 	}
 }
 
-// run calls what is due at now. The receive lock must be held.
+// run calls what is due at now. The first lane's lock is held.
 func (ts *timers) run(now int64) {
 	for ts.next.Load() <= now {
 		ts.mu.Lock()
@@ -64,7 +66,17 @@ func (ts *timers) run(now int64) {
 		t := heap.Pop(&ts.heap).(*timer)
 		ts.publishLocked()
 		ts.mu.Unlock()
+		ts.running = t
 		t.f(now)
+		ts.running = nil
+	}
+}
+
+// again sets the timer that was called last anew, if it has not returned.
+func (ts *timers) again(when int64) {
+	if t := ts.running; t != nil {
+		ts.running = nil
+		ts.set(t, when)
 	}
 }
 

@@ -35,8 +35,14 @@ var (
 
 func newWire(t testing.TB, cfg Config) *wire {
 	t.Helper()
+	return wireOf(t, newStack(t, cfg))
+}
+
+// wireOf is newWire for a stack that has no links yet.
+func wireOf(t testing.TB, s *Stack) *wire {
+	t.Helper()
 	a, b := pipe.New(pipe.Options{})
-	w := &wire{t: t, s: newStack(t, cfg), near: a, far: b, born: time.Now()}
+	w := &wire{t: t, s: s, near: a, far: b, born: time.Now()}
 	w.ifc = addLink(t, w.s, a, "10.9.0.1/24")
 	t.Cleanup(func() { b.Close() })
 	w.mark()

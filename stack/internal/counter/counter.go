@@ -103,6 +103,8 @@ const (
 	ReceiveMemoryFull
 	DropTxTimeClosed
 	DropFilter
+	DropFault
+	Faults
 	Num
 )
 
@@ -204,6 +206,8 @@ var Names = [Num]string{
 	ReceiveMemoryFull:      "OutbandReceiveMemoryFull",
 	DropTxTimeClosed:       "OutbandDropTxTimeClosed",
 	DropFilter:             "OutbandDropFilter",
+	DropFault:              "OutbandDropFault",
+	Faults:                 "OutbandFaults",
 }
 
 // Set are one value of each counter: plain numbers, which whoever owns them

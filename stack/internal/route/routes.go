@@ -56,12 +56,16 @@ func (r *Routes) LearnMTU(f Flow, mtu int) {
 	if e != 0 || h.Kind != Unicast {
 		return
 	}
-	r.mtus.mu.Lock()
-	changed := r.mtus.all.Update(r.now(), h.path(f.Dst), mtu, h.MTU)
-	r.mtus.mu.Unlock()
-	if changed {
+	if r.mtus.update(r.now(), h.path(f.Dst), mtu, h.MTU) {
 		r.Generations.ChangedTo(f.Dst)
 	}
+}
+
+// update takes in what ICMP says of a path, and reports whether that is news.
+func (m *pathMTUs) update(now int64, p ipv4.Path, mtu, linkMTU int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.all.Update(now, p, mtu, linkMTU)
 }
 
 // ForgetMTUs forgets what is known of the MTUs of paths that begin with a route.
