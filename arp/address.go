@@ -40,7 +40,7 @@ type address struct {
 // cannot be the address of one host, [CauseTableFull] if there are MaxAddresses.
 func (t *Table) AddAddress(now int64, ip ipv4.Addr) Cause {
 	now = t.clock(now)
-	if !isHost(ip) {
+	if !ip.IsHost() {
 		return t.count(CauseBadAddress)
 	}
 	a := t.own[key(ip)]

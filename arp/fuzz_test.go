@@ -127,7 +127,7 @@ func runOps(t *testing.T, o *ops) {
 				tab.LinkUp(now)
 			}
 		case 14:
-			if m := o.mac(); !isGroupMAC(m) && m != (ether.MAC{}) {
+			if m := o.mac(); !m.IsGroup() && m != (ether.MAC{}) {
 				tab.SetHardwareAddr(m)
 			}
 		default:

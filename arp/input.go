@@ -24,7 +24,7 @@ func (t *Table) Input(now int64, packet []byte, ethSrc ether.MAC) Cause {
 
 // InputTo is Input for who knows the frame's destination, ethDst, too.
 func (t *Table) InputTo(now int64, packet []byte, ethSrc, ethDst ether.MAC) Cause {
-	if ethDst != t.mac && !isGroupMAC(ethDst) {
+	if ethDst != t.mac && !ethDst.IsGroup() {
 		return t.count(CauseOtherHost)
 	}
 	m, c := Parse(packet)
@@ -94,10 +94,10 @@ func (t *Table) check(m Message, mac, ethSrc ether.MAC) Cause {
 			return CauseSourceMismatch
 		}
 	}
-	if sender := m.SenderIP(); !isHost(sender) && !m.IsProbe() {
+	if sender := m.SenderIP(); !sender.IsHost() && !m.IsProbe() {
 		return CauseSenderIP
 	}
-	if target := m.TargetIP(); target[0] == 127 || target[0]&0xf0 == 0xe0 {
+	if target := m.TargetIP(); target.IsLoopback() || target.IsMulticast() {
 		return CauseTargetIP
 	}
 	return CauseNone

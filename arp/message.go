@@ -106,18 +106,3 @@ func put(b *[Len]byte, op uint16, senderMAC ether.MAC, senderIP ipv4.Addr, targe
 	*(*ether.MAC)(b[18:]) = targetMAC
 	*(*ipv4.Addr)(b[24:]) = targetIP
 }
-
-// isGroupMAC reports whether the address is a multicast or the broadcast
-// address: the group bit, first on the wire (IEEE 802 section 8.2).
-func isGroupMAC(mac ether.MAC) bool { return mac[0]&1 != 0 }
-
-// isHost reports whether ip can be the address of one host on a link: not
-// 0.0.0.0, loopback, multicast or the limited broadcast (RFC 1122 section 3.2.1.3).
-// As on Linux the rest of 240.0.0.0/4 passes, and that of 0.0.0.0/8.
-func isHost(ip ipv4.Addr) bool {
-	switch {
-	case ip.IsUnspecified(), ip[0] == 127, ip[0]&0xf0 == 0xe0:
-		return false
-	}
-	return ip != ipv4.Addr{255, 255, 255, 255}
-}

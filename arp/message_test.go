@@ -140,29 +140,6 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func TestIsHost(t *testing.T) {
-	for _, tc := range []struct {
-		ip   ipv4.Addr
-		want bool
-	}{
-		{ipv4.Addr{10, 0, 0, 1}, true},
-		{ipv4.Addr{169, 254, 1, 1}, true},
-		{ipv4.Addr{223, 255, 255, 255}, true},
-		{ipv4.Addr{240, 0, 0, 1}, true},
-		{ipv4.Addr{255, 255, 255, 254}, true},
-		{ipv4.Addr{}, false},
-		{ipv4.Addr{0, 1, 2, 3}, true},
-		{ipv4.Addr{127, 0, 0, 1}, false},
-		{ipv4.Addr{224, 0, 0, 1}, false},
-		{ipv4.Addr{239, 255, 255, 255}, false},
-		{ipv4.Addr{255, 255, 255, 255}, false},
-	} {
-		if got := isHost(tc.ip); got != tc.want {
-			t.Errorf("%v: %v", tc.ip, got)
-		}
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	for _, b := range [][]byte{realRequest, realReply, realProbe, realGratuitous, {}, realReply[:27]} {
 		f.Add(b)

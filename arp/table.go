@@ -223,7 +223,7 @@ func (t *Table) Len() int { return t.entries.n }
 // newEntry makes an entry in the state NONE, evicting another if need be. answer says
 // that it is for an answer to a stranger.
 func (t *Table) newEntry(now int64, ip ipv4.Addr, answer bool) (*Entry, Cause) {
-	if !isHost(ip) {
+	if !ip.IsHost() {
 		return nil, CauseBadAddress
 	}
 	if t.own[key(ip)] != nil {

@@ -226,7 +226,7 @@ func checkBounds(t *testing.T, h *Host) {
 func checkCounts(t *testing.T, h *Host, filters map[[5]byte]Filter) {
 	users := map[ipv4.Addr]int{}
 	for k, f := range filters {
-		if g := ipv4.Addr(k[:4]); f.isMember() && isMulticast(g) {
+		if g := ipv4.Addr(k[:4]); f.isMember() && g.IsMulticast() {
 			users[g]++
 		}
 	}

@@ -32,7 +32,7 @@ func (h *Host) Input(now int64, p Packet) Cause {
 	if p.TTL != 1 && !h.cfg.AnyTTL {
 		return h.count(CauseTTL)
 	}
-	if !isHost(p.Src) {
+	if !mayReport(p.Src) {
 		return h.count(CauseSource)
 	}
 	switch m.Type() {
@@ -44,12 +44,10 @@ func (h *Host) Input(now int64, p Packet) Cause {
 	return h.count(CauseRouterOnly)
 }
 
-// isHost reports whether ip can be the source of a message: one host's address, or
+// mayReport reports whether ip can be the source of a message: one host's address, or
 // 0.0.0.0, which snooping switches (RFC 4541 section 2.1.1) and hosts without an address
 // send from (RFC 3376 section 4.2.13).
-func isHost(ip ipv4.Addr) bool {
-	return ip[0]&0xf0 != 0xe0 && ip[0] != 127 && ip != ipv4.Addr{255, 255, 255, 255}
-}
+func mayReport(ip ipv4.Addr) bool { return ip.IsHost() || ip.IsUnspecified() }
 
 // query handles a query.
 func (h *Host) query(now int64, m Message, p Packet) Cause {
@@ -85,7 +83,7 @@ func (h *Host) checkQuery(m Message, p Packet, group ipv4.Addr) Cause {
 		return CauseRouterAlert
 	case p.Dst != AllSystems && !p.ToHost && h.Lookup(p.Dst) == nil && (p.Dst != h.addr || p.Dst.IsUnspecified()):
 		return CauseDestination
-	case group.IsUnspecified() && m.NumSources() > 0, !group.IsUnspecified() && !isMulticast(group):
+	case group.IsUnspecified() && m.NumSources() > 0, !group.IsUnspecified() && !group.IsMulticast():
 		return CauseGroup
 	}
 	return CauseNone
@@ -204,7 +202,7 @@ func (h *Host) report(m Message, p Packet) Cause {
 	switch {
 	case p.Src == h.addr && !p.Src.IsUnspecified():
 		return CauseReflected
-	case !isMulticast(group):
+	case !group.IsMulticast():
 		return CauseGroup
 	case p.Dst != group:
 		return CauseDestination

@@ -18,7 +18,7 @@ import (
 // not multicast is ignored. Update keeps neither filter.
 func (h *Host) Update(now int64, group ipv4.Addr, old, new Filter) {
 	now = h.clock(now)
-	if !isMulticast(group) || !old.isMember() && !new.isMember() {
+	if !group.IsMulticast() || !old.isMember() && !new.isMember() {
 		return
 	}
 	g := h.Lookup(group)
@@ -48,9 +48,6 @@ func members(f Filter) int {
 	}
 	return 0
 }
-
-// isMulticast reports whether the address is one of 224.0.0.0/4.
-func isMulticast(ip ipv4.Addr) bool { return ip[0]&0xf0 == 0xe0 }
 
 // join adds a group that nobody is a member of yet; that it was left is perhaps still
 // to be repeated.

@@ -53,6 +53,13 @@ func (ip Addr) IsUnspecified() bool { return ip == Addr{} }
 // 3927).
 func (ip Addr) IsLinkLocal() bool { return ip[0] == 169 && ip[1] == 254 }
 
+// IsHost reports whether ip can be the address of one host on a link: not 0.0.0.0,
+// loopback, multicast or the limited broadcast (RFC 1122, section 3.2.1.3). As on Linux
+// the rest of 240.0.0.0/4 passes, and that of 0.0.0.0/8.
+func (ip Addr) IsHost() bool {
+	return !ip.IsUnspecified() && !ip.IsLoopback() && !ip.IsMulticast() && !ip.IsLimitedBroadcast()
+}
+
 // MulticastMAC returns the Ethernet address to which datagrams for a group are
 // sent: 01:00:5e and the group's lower 23 bits (RFC 1112, section 6.4).
 func (group Addr) MulticastMAC() ether.MAC {

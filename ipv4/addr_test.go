@@ -37,6 +37,29 @@ func TestAddressKinds(t *testing.T) {
 	}
 }
 
+func TestIsHost(t *testing.T) {
+	for _, tc := range []struct {
+		ip   Addr
+		want bool
+	}{
+		{Addr{10, 0, 0, 1}, true},
+		{Addr{169, 254, 1, 1}, true},
+		{Addr{223, 255, 255, 255}, true},
+		{Addr{240, 0, 0, 1}, true},
+		{Addr{255, 255, 255, 254}, true},
+		{Addr{}, false},
+		{Addr{0, 1, 2, 3}, true},
+		{Addr{127, 0, 0, 1}, false},
+		{Addr{224, 0, 0, 1}, false},
+		{Addr{239, 255, 255, 255}, false},
+		{Addr{255, 255, 255, 255}, false},
+	} {
+		if got := tc.ip.IsHost(); got != tc.want {
+			t.Errorf("%v: %v", tc.ip, got)
+		}
+	}
+}
+
 func TestMulticastMAC(t *testing.T) {
 	equal(t, "224.0.0.251", ip4("224.0.0.251").MulticastMAC(), [6]byte{1, 0, 0x5e, 0, 0, 251})
 	equal(t, "239.255.1.2: 23 bits only", ip4("239.255.1.2").MulticastMAC(), [6]byte{1, 0, 0x5e, 0x7f, 1, 2})
