@@ -8,6 +8,7 @@ import (
 
 	"github.com/outband/outband/ether"
 	"github.com/outband/outband/internal/clock"
+	"github.com/outband/outband/internal/heap"
 	"github.com/outband/outband/ipv4"
 )
 
@@ -23,7 +24,7 @@ const (
 // An address is one own address.
 type address struct {
 	ip       ipv4.Addr
-	timer    int32 // position in Table.timers; -1 if no timer runs
+	timer    heap.Place // in Table.ownTimers
 	phase    phase
 	left     int   // probes or announcements still to send
 	quiet    int64 // no defence before this time
@@ -43,13 +44,13 @@ func (t *Table) AddAddress(now int64, ip ipv4.Addr) Cause {
 	if !ip.IsHost() {
 		return t.count(CauseBadAddress)
 	}
-	a := t.own[key(ip)]
+	a := t.own[ip.Uint32()]
 	if a == nil {
 		if len(t.own) >= t.cfg.MaxAddresses {
 			return t.count(CauseTableFull)
 		}
-		a = &address{ip: ip, timer: -1}
-		t.own[key(ip)] = a
+		a = &address{ip: ip}
+		t.own[ip.Uint32()] = a
 		t.ownOrder = append(t.ownOrder, a)
 		t.Delete(ip)
 	}
@@ -65,19 +66,19 @@ func (t *Table) AddAddress(now int64, ip ipv4.Addr) Cause {
 // RemoveAddress says that ip is no address of this host any more: requests for it
 // are not answered from now on.
 func (t *Table) RemoveAddress(ip ipv4.Addr) {
-	a := t.own[key(ip)]
+	a := t.own[ip.Uint32()]
 	if a == nil {
 		return
 	}
 	t.disarmAddress(a)
-	delete(t.own, key(ip))
+	delete(t.own, ip.Uint32())
 	t.ownOrder = slices.DeleteFunc(t.ownOrder, func(o *address) bool { return o == a })
 }
 
 // Usable reports whether ip is an address of this host that may be used: added,
 // and not still being probed for, nor found in use by another host then.
 func (t *Table) Usable(ip ipv4.Addr) bool {
-	a := t.own[key(ip)]
+	a := t.own[ip.Uint32()]
 	return a != nil && a.phase == usable
 }
 
@@ -211,7 +212,7 @@ func (t *Table) SetHost(h Host) { t.host = h }
 
 // isElsewhere reports whether ip is an address of another interface of this host.
 func (t *Table) isElsewhere(ip ipv4.Addr) bool {
-	return t.host != nil && t.own[key(ip)] == nil && t.host.Local(ip)
+	return t.host != nil && t.own[ip.Uint32()] == nil && t.host.Local(ip)
 }
 
 // answersFor reports whether requests for ip are the host's to answer, if SetAnswers

@@ -1,11 +1,13 @@
 package arp
 
+import "github.com/outband/outband/internal/list"
+
 // answerQueues are the queues of answers to strangers, the one that has had one for
 // longest first. What a stranger can cause to wait here takes nothing from what the
 // host's own programs send.
 type answerQueues struct {
-	oldest, newest *queue
-	bytes          int // what all count for
+	list.List[queue]
+	bytes int // what all count for
 }
 
 // enqueueAnswer is Enqueue for an answer to a stranger.
@@ -18,18 +20,13 @@ func (t *Table) enqueueAnswer(e *Entry, p Pending) (dropped Pending, full bool) 
 		t.discard(q)
 	}
 	for t.answers.bytes+p.cost() > t.cfg.AnswerQueueBytes {
-		t.discard(t.answers.oldest)
+		t.discard(t.answers.Oldest())
 	}
 	q := e.answers
 	if q == nil {
-		q = &queue{entry: e, older: t.answers.newest}
+		q = &queue{entry: e}
 		e.answers = q
-		if q.older != nil {
-			q.older.newer = q
-		} else {
-			t.answers.oldest = q
-		}
-		t.answers.newest = q
+		t.answers.Append(&q.listed, q)
 	}
 	q.push(p)
 	t.pending++
@@ -52,16 +49,6 @@ func (t *Table) discard(q *queue) {
 
 // forgetAnswers takes a queue out of the list, and from its entry.
 func (t *Table) forgetAnswers(q *queue) {
-	if q.older != nil {
-		q.older.newer = q.newer
-	} else {
-		t.answers.oldest = q.newer
-	}
-	if q.newer != nil {
-		q.newer.older = q.older
-	} else {
-		t.answers.newest = q.older
-	}
-	q.entry.answers = nil
-	q.entry, q.older, q.newer = nil, nil, nil
+	t.answers.Remove(&q.listed)
+	q.entry.answers, q.entry = nil, nil
 }

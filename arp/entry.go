@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 
 	"github.com/outband/outband/ether"
+	"github.com/outband/outband/internal/heap"
+	"github.com/outband/outband/internal/list"
 	"github.com/outband/outband/ipv4"
 )
 
@@ -16,10 +18,10 @@ type Entry struct {
 	addr    ipv4.Addr
 	mac     ether.MAC
 	state   State
-	used    int64     // last Resolve; with the fields above in one cache line
-	src     ipv4.Addr // own address that solicitations are sent from, if it is usable
-	timer   int32     // position in Table.timers; -1 if no timer runs
-	probes  uint16    // requests sent in the present INCOMPLETE or PROBE
+	used    int64      // last Resolve; with the fields above in one cache line
+	src     ipv4.Addr  // own address that solicitations are sent from, if it is usable
+	timer   heap.Place // in Table.timers
+	probes  uint16     // requests sent in the present INCOMPLETE or PROBE
 	list    listID
 	waiting bool // somebody has called Solicit and waits for the event
 	answer  bool // made to answer strangers, and nobody here has sent to it since
@@ -27,9 +29,9 @@ type Entry struct {
 	confirmed int64 // last proof that the neighbour has this MAC
 	updated   int64 // last change of state or MAC
 
-	prev, next *Entry // in Table.lists[list]
-	queue      *queue // datagrams waiting; nil if there are none
-	answers    *queue // answers to strangers waiting; nil if there are none
+	listed  list.Node[Entry] // in Table.lists[list]
+	queue   *queue           // datagrams waiting; nil if there are none
+	answers *queue           // answers to strangers waiting; nil if there are none
 }
 
 // Addr returns the neighbour's IPv4 address.
@@ -89,55 +91,24 @@ func (e *Entry) listOf(s State) listID {
 	return listNone
 }
 
-// A list is doubly linked through its entries.
-type list struct {
-	head, tail *Entry
-	n          int
-}
-
 // unlink takes the entry out of its list.
 func (t *Table) unlink(e *Entry) {
-	if e.list == listNone {
-		return
+	if e.list != listNone {
+		t.lists[e.list].Remove(&e.listed)
+		e.list = listNone
 	}
-	l := &t.lists[e.list]
-	if e.prev != nil {
-		e.prev.next = e.next
-	} else {
-		l.head = e.next
-	}
-	if e.next != nil {
-		e.next.prev = e.prev
-	} else {
-		l.tail = e.prev
-	}
-	l.n--
-	e.prev, e.next, e.list = nil, nil, listNone
 }
 
 // link appends the entry, which is in no list, to one.
 func (t *Table) link(e *Entry, id listID) {
-	e.list = id
-	if id == listNone {
-		return
+	if e.list = id; id != listNone {
+		t.lists[id].Append(&e.listed, e)
 	}
-	l := &t.lists[id]
-	e.prev = l.tail
-	if l.tail != nil {
-		l.tail.next = e
-	} else {
-		l.head = e
-	}
-	l.tail = e
-	l.n++
 }
 
 // touch moves the entry to the young end of its list.
 func (t *Table) touch(e *Entry) {
-	if e.next == nil {
-		return
+	if e.list != listNone {
+		t.lists[e.list].Renew(&e.listed)
 	}
-	id := e.list
-	t.unlink(e)
-	t.link(e, id)
 }

@@ -1,7 +1,6 @@
 package arp
 
 import (
-	"math"
 	"testing"
 	"time"
 
@@ -198,7 +197,7 @@ func checkCached(t *testing.T, tab *Table, cached map[*Entry]uint32) {
 		if e.state == None && e.Version() == v {
 			t.Fatalf("%v has gone, and its version stays", e.addr)
 		}
-		if tab.entries.get(e.addr) != e {
+		if tab.Lookup(e.addr) != e {
 			delete(cached, e)
 		}
 	}
@@ -212,37 +211,5 @@ func TestRandomOps(t *testing.T) {
 			b[i] = byte(rnd() >> 32)
 		}
 		runOps(t, &ops{b})
-	}
-}
-
-// Timers come out of the heap in order, whatever was moved and removed.
-func TestTimers(t *testing.T) {
-	rnd := xorshift(7)
-	var h timers
-	entries := make([]Entry, 500)
-	for i := range entries {
-		entries[i].timer = -1
-	}
-	for range 20_000 {
-		e := &entries[rnd()%uint64(len(entries))]
-		if rnd()%3 == 0 && e.timer >= 0 {
-			h.remove(e.timer)
-			e.timer = -1
-		} else {
-			h.set(e.timer, timer{when: int64(rnd() % 1000), e: e})
-		}
-		for i, tm := range h {
-			if tm.e.timer != int32(i) || i > 0 && h[(i-1)/heapArity].when > tm.when {
-				t.Fatalf("timer %d of %d out of place", i, len(h))
-			}
-		}
-	}
-	last := int64(math.MinInt64)
-	for len(h) > 0 {
-		if h[0].when < last {
-			t.Fatal("out of order")
-		}
-		last = h[0].when
-		h.remove(0)
 	}
 }

@@ -19,7 +19,7 @@ func (t *Table) evict(answer bool) bool {
 	if answer {
 		return false
 	}
-	if t.lists[listIncomplete].n > t.cfg.MaxEntries/incompleteShare {
+	if t.lists[listIncomplete].Len() > t.cfg.MaxEntries/incompleteShare {
 		return t.evictFrom(listIncomplete)
 	}
 	return t.evictFrom(listStale) || t.evictFrom(listIncomplete) || t.evictFrom(listInUse)
@@ -27,7 +27,7 @@ func (t *Table) evict(answer bool) bool {
 
 // admitAnswer makes room for one more neighbour that is asked for to answer a stranger.
 func (t *Table) admitAnswer() {
-	if t.lists[listAnswer].n >= t.cfg.MaxAnswering {
+	if t.lists[listAnswer].Len() >= t.cfg.MaxAnswering {
 		t.evictFrom(listAnswer)
 	}
 }
@@ -38,7 +38,7 @@ const incompleteShare = 64
 
 // evictFrom removes the oldest entry of a list, if it has one.
 func (t *Table) evictFrom(id listID) bool {
-	e := t.lists[id].head
+	e := t.lists[id].Oldest()
 	if e == nil {
 		return false
 	}
@@ -58,7 +58,7 @@ const (
 // wantCollection makes sure that a collection is planned, since there is an entry
 // for it now.
 func (t *Table) wantCollection(now int64) {
-	if t.collectAt == math.MaxInt64 && t.entries.n >= t.cfg.GCThreshold {
+	if t.collectAt == math.MaxInt64 && t.entries.Len() >= t.cfg.GCThreshold {
 		t.collectAt = clock.After(now, int64(t.cfg.GCInterval))
 	}
 }
@@ -67,10 +67,10 @@ func (t *Table) wantCollection(now int64) {
 // the table is over the threshold; and plans the next collection.
 func (t *Table) collect(now int64) {
 	t.collectAt = math.MaxInt64
-	for n := 0; t.entries.n >= t.cfg.GCThreshold; n++ {
-		e := t.lists[listFailed].head
+	for n := 0; t.entries.Len() >= t.cfg.GCThreshold; n++ {
+		e := t.lists[listFailed].Oldest()
 		if e == nil {
-			e = t.lists[listStale].head
+			e = t.lists[listStale].Oldest()
 			if e == nil {
 				return
 			}

@@ -50,7 +50,7 @@ func (t *Table) input(now int64, m Message, ethSrc ether.MAC, direct bool) Cause
 	default:
 		t.stats.RxReplies++
 	}
-	if a := t.own[key(sender)]; a != nil {
+	if a := t.own[sender.Uint32()]; a != nil {
 		if mac == t.mac {
 			return CauseReflected
 		}
@@ -58,7 +58,7 @@ func (t *Table) input(now int64, m Message, ethSrc ether.MAC, direct bool) Cause
 		return CauseConflict
 	}
 	elsewhere := t.isElsewhere(sender)
-	if elsewhere && t.entries.get(sender) == nil {
+	if elsewhere && t.Lookup(sender) == nil {
 		return CauseOwnAddress
 	}
 	// With an entry the host itself has asked this link for that address, by a socket
@@ -69,13 +69,13 @@ func (t *Table) input(now int64, m Message, ethSrc ether.MAC, direct bool) Cause
 		}
 		// Linux makes an entry of the asker here, since it will want to talk. An
 		// attacker could then fill the table; the entry waits until it is needed.
-		if e := t.entries.get(sender); e != nil {
+		if e := t.Lookup(sender); e != nil {
 			t.count(t.learn(now, e, mac, false, true))
 		}
 		t.transmit(&t.stats.TxReplies, mac, OpReply, target, mac, sender)
 		return CauseNone
 	}
-	e := t.entries.get(sender)
+	e := t.Lookup(sender)
 	if e == nil {
 		if m.Op() == OpRequest {
 			return CauseNotForUs
@@ -107,7 +107,7 @@ func (t *Table) check(m Message, mac, ethSrc ether.MAC) Cause {
 // target address is free. It says nothing about anybody's address.
 func (t *Table) probed(m Message, mac ether.MAC) Cause {
 	target := m.TargetIP()
-	if a := t.own[key(target)]; a != nil && a.phase == probing {
+	if a := t.own[target.Uint32()]; a != nil && a.phase == probing {
 		if mac == t.mac {
 			return CauseReflected
 		}

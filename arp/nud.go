@@ -18,11 +18,7 @@ const advanceBatch = 512
 // Deadline returns when Advance wants to be called next; math.MaxInt64 if there is
 // nothing to wait for.
 func (t *Table) Deadline() int64 {
-	d := t.collectAt
-	if len(t.timers) > 0 {
-		d = min(d, t.timers[0].when)
-	}
-	return d
+	return min(t.collectAt, t.timers.Next(), t.ownTimers.Next())
 }
 
 // Advance runs the timers that are due; what they caused comes out of [Table.Next].
@@ -31,16 +27,7 @@ func (t *Table) Deadline() int64 {
 // again once they are fetched.
 func (t *Table) Advance(now int64) {
 	now = t.clock(now)
-	for n := 0; n < advanceBatch && len(t.timers) > 0 && t.timers[0].when <= now && !t.backlogged(); n++ {
-		tm := t.timers[0]
-		t.timers.remove(0)
-		if tm.e != nil {
-			tm.e.timer = -1
-			t.fire(now, tm.e)
-		} else {
-			tm.a.timer = -1
-			t.fireAddress(now, tm.a)
-		}
+	for n := 0; n < advanceBatch && !t.backlogged() && t.fireNext(now); n++ {
 	}
 	if t.collectAt <= now {
 		t.collect(now)

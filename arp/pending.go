@@ -1,6 +1,10 @@
 package arp
 
-import "github.com/outband/outband/ipv4"
+import (
+	"github.com/outband/outband/ipv4"
+
+	"github.com/outband/outband/internal/list"
+)
 
 // A Pending is a datagram that waits for the MAC of its next hop.
 type Pending struct {
@@ -31,8 +35,8 @@ type queue struct {
 	bytes   int // sum of the costs
 
 	// Of a queue of answers.
-	entry        *Entry
-	older, newer *queue
+	entry  *Entry
+	listed list.Node[queue]
 }
 
 // len returns how many datagrams wait in a queue, which may be nil.

@@ -190,29 +190,31 @@ func frame(payload string) Pending {
 // checkInvariants looks at everything that must always hold.
 func checkInvariants(tb testing.TB, t *Table) {
 	tb.Helper()
-	if t.entries.n > t.cfg.MaxEntries {
-		tb.Fatalf("%d entries, limit %d", t.entries.n, t.cfg.MaxEntries)
+	if t.entries.Len() > t.cfg.MaxEntries {
+		tb.Fatalf("%d entries, limit %d", t.entries.Len(), t.cfg.MaxEntries)
 	}
 	if t.events.limited > t.cfg.MaxEvents {
 		tb.Fatalf("%d limited events, limit %d", t.events.limited, t.cfg.MaxEvents)
 	}
-	checkHeap(tb, t)
 	checkLists(tb, t)
 	pending, bytes, answers, running := 0, 0, 0, 0
 	found := 0
-	for e := range t.entries.all() {
+	for e := range t.entries.All() {
 		found++
-		if t.entries.get(e.addr) != e {
+		if t.Lookup(e.addr) != e {
 			tb.Fatalf("entry %v is not found", e.addr)
 		}
 		if e.version.Load() == 0 {
 			tb.Fatal("version 0")
 		}
-		if (e.timer >= 0) != (e.state&timed != 0) {
-			tb.Fatalf("%v: timer %d in state %v", e.addr, e.timer, e.state)
+		if e.timer.Running() != (e.state&timed != 0) {
+			tb.Fatalf("%v: a timer runs: %t, in state %v", e.addr, e.timer.Running(), e.state)
 		}
-		if e.timer >= 0 {
+		if e.timer.Running() {
 			running++
+			if t.timers.When(e.timer) == math.MinInt64 {
+				tb.Fatalf("%v: the timer overflowed", e.addr)
+			}
 		}
 		if e.state == None {
 			tb.Fatalf("%v: in the table in state NONE", e.addr)
@@ -239,54 +241,29 @@ func checkInvariants(tb testing.TB, t *Table) {
 		pending += e.queue.n
 		bytes += e.queue.bytes
 	}
-	if found != t.entries.n || 2*found > len(t.entries.slots) {
-		tb.Fatalf("%d entries, counted %d, in %d slots", found, t.entries.n, len(t.entries.slots))
+	if found != t.entries.Len() {
+		tb.Fatalf("%d entries, counted %d", t.entries.Len(), found)
 	}
-	for q := t.answers.oldest; q != nil; q = q.newer {
+	for q := t.answers.Oldest(); q != nil; q = q.listed.Newer() {
 		answers -= q.bytes
 	}
-	if answers != 0 || t.answers.bytes > t.cfg.AnswerQueueBytes || t.lists[listAnswer].n > t.cfg.MaxAnswering {
-		tb.Fatalf("answers of %d bytes are not in the list, %d count, %d neighbours are asked for", answers, t.answers.bytes, t.lists[listAnswer].n)
+	if answers != 0 || t.answers.bytes > t.cfg.AnswerQueueBytes || t.lists[listAnswer].Len() > t.cfg.MaxAnswering {
+		tb.Fatalf("answers of %d bytes are not in the list, %d count, %d neighbours are asked for", answers, t.answers.bytes, t.lists[listAnswer].Len())
 	}
 	if pending != t.pending || bytes != t.pendingBytes || bytes > t.cfg.TotalQueueBytes {
 		tb.Fatalf("waiting: %d datagrams, %d bytes; counted: %d, %d; limit %d",
 			pending, bytes, t.pending, t.pendingBytes, t.cfg.TotalQueueBytes)
 	}
 	for _, a := range t.ownOrder {
-		if t.own[key(a.ip)] != a {
+		if t.own[a.ip.Uint32()] != a {
 			tb.Fatalf("own address %v not in the map", a.ip)
 		}
-		if a.timer >= 0 {
+		if a.timer.Running() {
 			running++
 		}
 	}
-	if len(t.own) != len(t.ownOrder) || running != len(t.timers) {
-		tb.Fatalf("%d own addresses and %d; %d owners of timers for %d", len(t.own), len(t.ownOrder), running, len(t.timers))
-	}
-}
-
-// checkHeap looks at the order of the timers and at what their owners know.
-func checkHeap(tb testing.TB, t *Table) {
-	tb.Helper()
-	for i, tm := range t.timers {
-		if i > 0 && t.timers[(i-1)/heapArity].when > tm.when {
-			tb.Fatalf("timer %d is before its parent", i)
-		}
-		pos := int32(-1)
-		if tm.e != nil {
-			pos = tm.e.timer
-			if t.entries.get(tm.e.addr) != tm.e {
-				tb.Fatalf("timer %d of an entry that has gone", i)
-			}
-		} else {
-			pos = tm.a.timer
-		}
-		if pos != int32(i) {
-			tb.Fatalf("timer %d: its owner says %d", i, pos)
-		}
-		if tm.when == math.MinInt64 {
-			tb.Fatalf("timer %d overflowed", i)
-		}
+	if len(t.own) != len(t.ownOrder) || running != t.timers.Len()+t.ownTimers.Len() {
+		tb.Fatalf("%d own addresses and %d; %d owners of timers for %d", len(t.own), len(t.ownOrder), running, t.timers.Len()+t.ownTimers.Len())
 	}
 }
 
@@ -297,9 +274,9 @@ func checkLists(tb testing.TB, t *Table) {
 	for id := listFailed; id < numLists; id++ {
 		last := int64(math.MinInt64)
 		var prev *Entry
-		for e := t.lists[id].head; e != nil; prev, e = e, e.next {
+		for e := t.lists[id].Oldest(); e != nil; prev, e = e, e.listed.Newer() {
 			listed++
-			if e.list != id || e.listOf(e.state) != id || e.prev != prev {
+			if e.list != id || e.listOf(e.state) != id || e.listed.Older() != prev {
 				tb.Fatalf("%v: state %v in list %d, says %d", e.addr, e.state, id, e.list)
 			}
 			if id != listInUse && e.updated < last {
@@ -307,16 +284,16 @@ func checkLists(tb testing.TB, t *Table) {
 			}
 			last = e.updated
 		}
-		if t.lists[id].tail != prev {
+		if t.lists[id].Newest() != prev {
 			tb.Fatalf("list %d: wrong tail", id)
 		}
 	}
-	for e := range t.entries.all() {
+	for e := range t.entries.All() {
 		if e.state == Permanent {
 			listed++
 		}
 	}
-	if listed != t.entries.n {
-		tb.Fatalf("%d entries in lists, %d in the table", listed, t.entries.n)
+	if listed != t.entries.Len() {
+		tb.Fatalf("%d entries in lists, %d in the table", listed, t.entries.Len())
 	}
 }

@@ -33,7 +33,7 @@ type Stats struct {
 // Stats returns the counters.
 func (t *Table) Stats() Stats {
 	s := t.stats
-	s.Entries = t.entries.n
+	s.Entries = t.entries.Len()
 	s.Pending, s.PendingBytes = t.pending, t.pendingBytes+t.answers.bytes
 	return s
 }

@@ -1,10 +1,12 @@
 package arp
 
 import (
-	"encoding/binary"
 	"math"
 
 	"github.com/outband/outband/ether"
+	"github.com/outband/outband/internal/heap"
+	"github.com/outband/outband/internal/index"
+	"github.com/outband/outband/internal/list"
 	"github.com/outband/outband/ipv4"
 )
 
@@ -19,9 +21,10 @@ type Table struct {
 	rnd func() uint64
 	now int64 // the latest time seen
 
-	entries index
-	lists   [numLists]list
-	timers  timers
+	entries index.Index[Entry]
+	seed    index.Seed // of entries
+	lists   [numLists]list.List[Entry]
+	timers  heap.Heap[*Entry]
 	events  eventQueue
 	reports bool // SetReport
 	host    Host // nil: none
@@ -37,6 +40,7 @@ type Table struct {
 
 	answering Answers // SetAnswers
 	own       map[uint32]*address
+	ownTimers heap.Heap[*address]
 	ownOrder  []*address // as they were added
 	conflicts int        // conflicts of probed addresses since one was last ready
 	probeNext int64      // before that, no new address is probed for
@@ -50,16 +54,13 @@ func New(cfg Config, mac ether.MAC, rnd func() uint64) *Table {
 		cfg:       cfg.complete(),
 		mac:       mac,
 		rnd:       rnd,
-		entries:   newIndex(rnd()),
+		seed:      index.Seed(rnd()),
 		own:       make(map[uint32]*address),
 		collectAt: math.MaxInt64,
 	}
 	t.events.grow()
 	return t
 }
-
-// key returns the address as one number, to hash and compare.
-func key(ip ipv4.Addr) uint32 { return binary.NativeEndian.Uint32(ip[:]) }
 
 // maxNow keeps sums of times and durations from overflow.
 const maxNow = math.MaxInt64 - 4*int64(maxDuration)
@@ -87,7 +88,7 @@ func (t *Table) clock(now int64) int64 {
 // first usable own address, as Linux does with arp_announce=0.
 func (t *Table) Resolve(now int64, dst, src ipv4.Addr) (*Entry, Cause) {
 	now = t.clock(now)
-	e := t.entries.get(dst)
+	e := t.Lookup(dst)
 	if e == nil {
 		var c Cause
 		if e, c = t.newEntry(now, dst, false); c != CauseNone {
@@ -108,7 +109,7 @@ func (t *Table) Resolve(now int64, dst, src ipv4.Addr) (*Entry, Cause) {
 // asked for at once for that, the oldest give way, and no neighbour that is known does.
 func (t *Table) ResolveAnswer(now int64, dst, src ipv4.Addr) (*Entry, Cause) {
 	now = t.clock(now)
-	e := t.entries.get(dst)
+	e := t.Lookup(dst)
 	if e == nil {
 		var c Cause
 		if e, c = t.newEntry(now, dst, true); c != CauseNone {
@@ -146,7 +147,7 @@ func (t *Table) use(now int64, e *Entry, src ipv4.Addr) {
 }
 
 // Lookup returns the neighbour ip, nil if it is not in the table. Nothing else happens.
-func (t *Table) Lookup(ip ipv4.Addr) *Entry { return t.entries.get(ip) }
+func (t *Table) Lookup(ip ipv4.Addr) *Entry { return t.entries.Get(ip.Uint32(), t.seed) }
 
 // Solicit resolves the neighbour dst now, whoever sends what: an absent or FAILED
 // one is asked for by broadcast, and a STALE or DELAYed one is probed at once
@@ -177,7 +178,7 @@ func (t *Table) Solicit(now int64, dst, src ipv4.Addr) *Entry {
 // PROBE, and REACHABLE holds longer.
 func (t *Table) Confirm(now int64, ip ipv4.Addr) {
 	now = t.clock(now)
-	if e := t.entries.get(ip); e != nil && e.state&valid != 0 {
+	if e := t.Lookup(ip); e != nil && e.state&valid != 0 {
 		e.confirmed = now
 	}
 }
@@ -194,7 +195,7 @@ func (t *Table) Set(now int64, ip ipv4.Addr, mac ether.MAC, s State) Cause {
 	case mac == ether.MAC{}:
 		return t.count(CauseBadMAC)
 	}
-	e := t.entries.get(ip)
+	e := t.Lookup(ip)
 	if e == nil {
 		var c Cause
 		if e, c = t.newEntry(now, ip, false); c != CauseNone {
@@ -209,7 +210,7 @@ func (t *Table) Set(now int64, ip ipv4.Addr, mac ether.MAC, s State) Cause {
 // Delete removes the entry of the neighbour ip, and reports whether there was one.
 // Datagrams that wait for it come out as Unreachable.
 func (t *Table) Delete(ip ipv4.Addr) bool {
-	e := t.entries.get(ip)
+	e := t.Lookup(ip)
 	if e == nil {
 		return false
 	}
@@ -218,7 +219,7 @@ func (t *Table) Delete(ip ipv4.Addr) bool {
 }
 
 // Len returns how many entries there are.
-func (t *Table) Len() int { return t.entries.n }
+func (t *Table) Len() int { return t.entries.Len() }
 
 // newEntry makes an entry in the state NONE, evicting another if need be. answer says
 // that it is for an answer to a stranger.
@@ -226,18 +227,18 @@ func (t *Table) newEntry(now int64, ip ipv4.Addr, answer bool) (*Entry, Cause) {
 	if !ip.IsHost() {
 		return nil, CauseBadAddress
 	}
-	if t.own[key(ip)] != nil {
+	if t.own[ip.Uint32()] != nil {
 		return nil, CauseOwnAddress
 	}
 	if answer {
 		t.admitAnswer()
 	}
-	if t.entries.n >= t.cfg.MaxEntries && !t.evict(answer) {
+	if t.entries.Len() >= t.cfg.MaxEntries && !t.evict(answer) {
 		return nil, CauseTableFull
 	}
-	e := &Entry{addr: ip, answer: answer, timer: -1, used: now, updated: now, confirmed: t.unconfirmed(now)}
+	e := &Entry{addr: ip, answer: answer, used: now, updated: now, confirmed: t.unconfirmed(now)}
 	e.version.Store(1)
-	t.entries.put(e)
+	t.entries.Put(e.addr.Uint32(), e, t.seed)
 	t.stats.Allocs++
 	return e, CauseNone
 }
@@ -246,7 +247,7 @@ func (t *Table) newEntry(now int64, ip ipv4.Addr, answer bool) (*Entry, Cause) {
 func (t *Table) remove(e *Entry, kind EventKind) {
 	t.disarm(e)
 	t.unlink(e)
-	t.entries.remove(e)
+	t.entries.Remove(e.addr.Uint32(), t.seed)
 	e.state = None
 	e.bump()
 	t.stats.Destroys++
@@ -262,7 +263,7 @@ func (t *Table) SetHardwareAddr(mac ether.MAC) {
 		return
 	}
 	t.mac = mac
-	for e := range t.entries.all() {
+	for e := range t.entries.All() {
 		e.bump()
 	}
 	t.announceAll(t.now)
@@ -278,11 +279,11 @@ func (t *Table) LinkUp(now int64) { t.announceAll(t.clock(now)) }
 // LinkUp.
 func (t *Table) LinkDown() {
 	for id := listNone + 1; id < numLists; id++ {
-		for t.lists[id].head != nil {
-			t.remove(t.lists[id].head, Purged)
+		for e := t.lists[id].Oldest(); e != nil; e = t.lists[id].Oldest() {
+			t.remove(e, Purged)
 		}
 	}
-	for e := range t.entries.all() {
+	for e := range t.entries.All() {
 		e.bump() // PERMANENT
 	}
 	for _, a := range t.ownOrder {
@@ -305,8 +306,8 @@ type Neighbour struct {
 
 // Entries returns a snapshot of all entries, in no particular order.
 func (t *Table) Entries() []Neighbour {
-	all := make([]Neighbour, 0, t.entries.n)
-	for e := range t.entries.all() {
+	all := make([]Neighbour, 0, t.entries.Len())
+	for e := range t.entries.All() {
 		n := Neighbour{Addr: e.addr, State: e.state,
 			Used: e.used, Confirmed: e.confirmed, Updated: e.updated, Probes: int(e.probes)}
 		if mac, ok := e.MAC(); ok {

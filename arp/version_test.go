@@ -137,7 +137,4 @@ func TestEntrySize(t *testing.T) {
 	if got := unsafe.Sizeof(Entry{}); got > 96 {
 		t.Errorf("an entry has %d bytes", got)
 	}
-	if got := unsafe.Sizeof(timer{}); got > 24 {
-		t.Errorf("a timer has %d bytes", got)
-	}
 }

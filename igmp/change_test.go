@@ -52,7 +52,7 @@ func TestStateChange(t *testing.T) {
 				return
 			}
 			expect(t, s.run(10*time.Second), "0.002 "+tc.want, "0.502 "+tc.want)
-			if s.Deadline() != never || s.leaving.n != 0 || s.dead != 0 {
+			if s.Deadline() != never || s.leaving.Len() != 0 || s.dead != 0 {
 				t.Error("something is left over")
 			}
 		})

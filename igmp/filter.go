@@ -49,16 +49,16 @@ func difference(old, new Filter, remove, add func(k uint32)) {
 	a, b := old.Sources, new.Sources
 	for len(a) > 0 || len(b) > 0 {
 		switch {
-		case len(b) == 0 || len(a) > 0 && key(a[0]) < key(b[0]):
-			remove(key(a[0]))
+		case len(b) == 0 || len(a) > 0 && a[0].Uint32() < b[0].Uint32():
+			remove(a[0].Uint32())
 			a = a[1:]
-		case len(a) == 0 || key(b[0]) < key(a[0]):
-			add(key(b[0]))
+		case len(a) == 0 || b[0].Uint32() < a[0].Uint32():
+			add(b[0].Uint32())
 			b = b[1:]
 		default:
 			if old.Mode != new.Mode {
-				remove(key(a[0]))
-				add(key(b[0]))
+				remove(a[0].Uint32())
+				add(b[0].Uint32())
 			}
 			a, b = a[1:], b[1:]
 		}

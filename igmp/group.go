@@ -3,6 +3,9 @@ package igmp
 import (
 	"slices"
 
+	"github.com/outband/outband/internal/heap"
+	"github.com/outband/outband/internal/index"
+	"github.com/outband/outband/internal/list"
 	"github.com/outband/outband/ipv4"
 )
 
@@ -12,22 +15,21 @@ type Group struct {
 	addr     uint32
 	users    int // sockets that are members
 	excludes int // those of them whose mode is EXCLUDE
-	sources  index[source]
-	mul      uint64 // the host's
-	silent   bool   // never reported
+	sources  index.Index[source]
+	seed     index.Seed // the host's
+	silent   bool       // never reported
 
 	// The change to report (RFC 3376 section 5.1).
-	modeLeft uint8     // in how many reports the filter's mode is still to be
-	pending  []*source // sources that are still to be in some
-	list     *list     // nil if nothing is to be reported
-	prev     *Group
-	next     *Group
+	modeLeft uint8             // in how many reports the filter's mode is still to be
+	pending  []*source         // sources that are still to be in some
+	list     *list.List[Group] // nil if nothing is to be reported
+	listed   list.Node[Group]  // in list
 
 	// The response to send (RFC 3376 section 5.2).
-	timer       int32    // position in Host.timers; -1 if no timer runs
-	asked       []uint32 // the sources asked for, ascending; if none, all is asked for
-	unsolicited uint8    // in versions 1 and 2: reports of a join that are still to be sent
-	reporter    bool     // in versions 1 and 2: nobody has reported the group since we did
+	timer       heap.Place // in Host.timers
+	asked       []uint32   // the sources asked for, ascending; if none, all is asked for
+	unsolicited uint8      // in versions 1 and 2: reports of a join that are still to be sent
+	reporter    bool       // in versions 1 and 2: nobody has reported the group since we did
 }
 
 // A source is one that a filter of a group names, or named not long ago.
@@ -41,7 +43,7 @@ type source struct {
 }
 
 // Address returns the group's address.
-func (g *Group) Address() ipv4.Addr { return address(g.addr) }
+func (g *Group) Address() ipv4.Addr { return ipv4.AddrFrom(g.addr) }
 
 // Mode returns the mode of the merged filter: EXCLUDE if that of any socket is
 // (RFC 3376 section 3.2).
@@ -69,21 +71,21 @@ func (g *Group) wants(s *source) bool { return g.lists(s) == (g.excludes == 0) }
 // merged filter, as Linux' ip_check_mc_rcu applies it. A datagram from 0.0.0.0
 // passes, as there. The filters of single sockets are the caller's.
 func (g *Group) Accepts(src ipv4.Addr) bool {
-	if g.sources.n == 0 {
+	if g.sources.Len() == 0 {
 		return g.users > 0
 	}
 	return g.acceptsListed(src)
 }
 
 // AcceptsAll reports whether the merged filter lets every source through.
-func (g *Group) AcceptsAll() bool { return g.sources.n == 0 && g.users > 0 }
+func (g *Group) AcceptsAll() bool { return g.sources.Len() == 0 && g.users > 0 }
 
 // acceptsListed is Accepts for a group with sources.
 func (g *Group) acceptsListed(src ipv4.Addr) bool {
 	if src.IsUnspecified() {
 		return true
 	}
-	if s := g.sources.get(key(src), g.mul); s != nil {
+	if s := g.sources.Get(src.Uint32(), g.seed); s != nil {
 		return g.wants(s)
 	}
 	return g.excludes > 0
@@ -92,7 +94,7 @@ func (g *Group) acceptsListed(src ipv4.Addr) bool {
 // appendList appends the list of the merged filter, ascending.
 func (g *Group) appendList(keys []uint32) []uint32 {
 	start := len(keys)
-	for s := range g.sources.all() {
+	for s := range g.sources.All() {
 		if g.lists(s) {
 			keys = append(keys, s.addr)
 		}
@@ -104,36 +106,17 @@ func (g *Group) appendList(keys []uint32) []uint32 {
 // changed reports whether there is a change that is still to be reported.
 func (g *Group) changed() bool { return g.modeLeft > 0 || len(g.pending) > 0 }
 
-// A list is a queue of groups, first in, first out. A group is in one at most.
-type list struct{ head, tail *Group }
-
-// push moves the group to the end of the list.
-func (l *list) push(g *Group) {
+// push moves the group to the end of a list: it is in one at most.
+func (g *Group) push(l *list.List[Group]) {
 	g.unlink()
-	g.list, g.prev = l, l.tail
-	if l.tail != nil {
-		l.tail.next = g
-	} else {
-		l.head = g
-	}
-	l.tail = g
+	g.list = l
+	l.Append(&g.listed, g)
 }
 
 // unlink takes the group out of its list.
 func (g *Group) unlink() {
-	l := g.list
-	if l == nil {
-		return
+	if g.list != nil {
+		g.list.Remove(&g.listed)
+		g.list = nil
 	}
-	if g.prev != nil {
-		g.prev.next = g.next
-	} else {
-		l.head = g.next
-	}
-	if g.next != nil {
-		g.next.prev = g.prev
-	} else {
-		l.tail = g.prev
-	}
-	g.list, g.prev, g.next = nil, nil, nil
 }

@@ -3,6 +3,9 @@ package igmp
 import (
 	"time"
 
+	"github.com/outband/outband/internal/heap"
+	"github.com/outband/outband/internal/index"
+	"github.com/outband/outband/internal/list"
 	"github.com/outband/outband/ipv4"
 )
 
@@ -14,23 +17,23 @@ import (
 type Host struct {
 	cfg  Config
 	rnd  func() uint64
-	mul  uint64 // of the hash tables
-	now  int64  // the latest time seen
-	up   bool   // the link carries frames, and LeaveAll was not called
+	seed index.Seed // of the hash tables
+	now  int64      // the latest time seen
+	up   bool       // the link carries frames, and LeaveAll was not called
 	addr ipv4.Addr
 	room int // bytes of IGMP that a datagram holds
 
-	groups  index[Group] // those that sockets are members of
-	leaving index[Group] // those left, until that has been repeated often enough
+	groups  index.Index[Group] // those that sockets are members of
+	leaving index.Index[Group] // those left, until that has been repeated often enough
 
 	// Changes to report. fresh are those of which nothing has been sent yet.
-	fresh, repeat     list
+	fresh, repeat     list.List[Group]
 	freshAt, repeatAt int64
 
 	generalAt int64 // when to respond to a general query
 	// When responses were sent last, in version 3: to general queries, and to others.
 	generalSent, groupSent int64
-	timers                 timers
+	timers                 heap.Heap[*Group]
 
 	version          int   // compatibility mode in force
 	v1Until, v2Until int64 // how long queriers of these versions are taken to be there
@@ -60,7 +63,7 @@ type querier struct {
 // numbers that others cannot predict, and must not be nil.
 func New(cfg Config, rnd func() uint64) *Host {
 	h := &Host{
-		cfg: cfg.complete(), rnd: rnd, mul: rnd() | 1, up: true,
+		cfg: cfg.complete(), rnd: rnd, seed: index.Seed(rnd()), up: true,
 		freshAt: never, repeatAt: never, generalAt: never, generalSent: -responseGap, groupSent: -responseGap,
 		version: 3, interval: queryInterval, querier: querier{heard: never},
 	}
@@ -73,10 +76,10 @@ func New(cfg Config, rnd func() uint64) *Host {
 // Lookup returns the group if a socket is a member of it, otherwise nil.
 // 224.0.0.1, of which every host is a member (RFC 1112 section 4), is no exception:
 // that is the caller's to know.
-func (h *Host) Lookup(group ipv4.Addr) *Group { return h.groups.get(key(group), h.mul) }
+func (h *Host) Lookup(group ipv4.Addr) *Group { return h.groups.Get(group.Uint32(), h.seed) }
 
 // Len returns how many groups sockets are members of.
-func (h *Host) Len() int { return h.groups.n }
+func (h *Host) Len() int { return h.groups.Len() }
 
 // SetMTU says how long an IPv4 datagram on the link may be, in bytes. Reports made
 // from now on are no longer. A value that IPv4 does not allow is taken for the nearest.
@@ -134,10 +137,7 @@ func (h *Host) Version() int { return h.version }
 // Deadline returns when Advance is to be called at the latest; math.MaxInt64 if
 // there is nothing to wait for. Every call that takes a time can change it.
 func (h *Host) Deadline() int64 {
-	d := min(h.freshAt, h.repeatAt, h.generalAt)
-	if len(h.timers) > 0 {
-		d = min(d, h.timers[0].when)
-	}
+	d := min(h.freshAt, h.repeatAt, h.generalAt, h.timers.Next())
 	if h.v1Until > h.now {
 		d = min(d, h.v1Until)
 	}
@@ -201,11 +201,11 @@ func (h *Host) compatibility() int {
 // cancel stops all timers, and drops all that is still to be reported.
 func (h *Host) cancel() {
 	h.freshAt, h.repeatAt, h.generalAt = never, never, never
-	for g := range h.leaving.all() {
+	for g := range h.leaving.All() {
 		h.forgetChanges(g)
 	}
-	h.leaving = index[Group]{}
-	for g := range h.groups.all() {
+	h.leaving = index.Index[Group]{}
+	for g := range h.groups.All() {
 		h.forgetChanges(g)
 		h.forgetResponse(g)
 	}
@@ -224,7 +224,7 @@ func (h *Host) forgetChanges(g *Group) {
 
 // forgetResponse drops a group's response and its repeated reports.
 func (h *Host) forgetResponse(g *Group) {
-	h.disarm(g)
+	h.timers.Stop(&g.timer)
 	h.forgetAsked(g)
 	g.unsolicited = 0
 }

@@ -40,7 +40,7 @@ type SourceInfo struct {
 // Groups returns a snapshot of the groups that sockets are members of, with their
 // sources, both by address.
 func (h *Host) Groups() []GroupInfo {
-	all := make([]GroupInfo, 0, h.groups.n)
+	all := make([]GroupInfo, 0, h.groups.Len())
 	for _, g := range h.sorted(&h.groups) {
 		all = append(all, h.info(g))
 	}
@@ -49,18 +49,18 @@ func (h *Host) Groups() []GroupInfo {
 
 // info returns a snapshot of the group.
 func (h *Host) info(g *Group) GroupInfo {
-	i := GroupInfo{Group: address(g.addr), Mode: g.Mode(), Users: g.users, Exclude: g.excludes,
-		Timer: h.due(g), Reporter: g.reporter, Changes: int(g.modeLeft), Silent: g.silent}
+	i := GroupInfo{Group: ipv4.AddrFrom(g.addr), Mode: g.Mode(), Users: g.users, Exclude: g.excludes,
+		Timer: h.timers.When(g.timer), Reporter: g.reporter, Changes: int(g.modeLeft), Silent: g.silent}
 	for _, s := range g.pending {
 		i.Changes = max(i.Changes, int(s.left))
 	}
-	for s := range g.sources.all() {
+	for s := range g.sources.All() {
 		if !s.dead {
-			i.Sources = append(i.Sources, SourceInfo{address(s.addr),
+			i.Sources = append(i.Sources, SourceInfo{ipv4.AddrFrom(s.addr),
 				int(s.count[Include]), int(s.count[Exclude]), g.lists(s)})
 		}
 	}
-	slices.SortFunc(i.Sources, func(a, b SourceInfo) int { return cmp.Compare(key(a.Addr), key(b.Addr)) })
+	slices.SortFunc(i.Sources, func(a, b SourceInfo) int { return cmp.Compare(a.Addr.Uint32(), b.Addr.Uint32()) })
 	return i
 }
 

@@ -129,7 +129,7 @@ func (h *Host) queryShort(now int64, group ipv4.Addr, spread time.Duration) Caus
 		h.delay(now, g, spread)
 		return CauseNone
 	}
-	for g := range h.groups.all() {
+	for g := range h.groups.All() {
 		if !g.silent {
 			h.delay(now, g, spread)
 		}
@@ -141,8 +141,8 @@ func (h *Host) queryShort(now int64, group ipv4.Addr, spread time.Duration) Caus
 // could end later than that.
 func (h *Host) delay(now int64, g *Group, spread time.Duration) {
 	g.unsolicited = 0
-	if g.timer < 0 || h.due(g)-now > int64(spread) {
-		h.arm(g, now+h.random(spread))
+	if !g.timer.Running() || h.timers.When(g.timer)-now > int64(spread) {
+		h.timers.Set(&g.timer, now+h.random(spread), g)
 	}
 }
 
@@ -157,15 +157,15 @@ func (h *Host) querySpecific(now int64, m Message, spread time.Duration) Cause {
 	if h.generalAt <= at {
 		return CauseNone // rule 1: that response says it all
 	}
-	all := g.timer >= 0 && len(g.asked) == 0
+	all := g.timer.Running() && len(g.asked) == 0
 	switch {
 	case m.NumSources() == 0 || all:
 		h.forgetAsked(g) // rules 3 and 4: about the whole group
 	default:
 		h.ask(g, m) // rules 3 and 5: about these sources, too
 	}
-	if at < h.due(g) {
-		h.arm(g, at)
+	if at < h.timers.When(g.timer) {
+		h.timers.Set(&g.timer, at, g)
 	}
 	return CauseNone
 }
@@ -181,7 +181,7 @@ func (h *Host) ask(g *Group, m Message) {
 	}
 	h.asked -= len(g.asked)
 	for i := range n {
-		g.asked = append(g.asked, key(m.Source(i)))
+		g.asked = append(g.asked, m.Source(i).Uint32())
 	}
 	slices.Sort(g.asked)
 	g.asked = slices.Compact(g.asked)
@@ -213,7 +213,7 @@ func (h *Host) report(m Message, p Packet) Cause {
 	if g == nil || g.silent {
 		return CauseNotMember
 	}
-	if g.timer >= 0 {
+	if g.timer.Running() {
 		h.forgetResponse(g)
 		h.stats.Suppressed++
 	}

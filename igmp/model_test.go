@@ -95,7 +95,7 @@ func (w *world) check(settled bool) {
 			if g != nil && (g.Mode() != mode || g.Accepts(src(n)) != accepts) {
 				w.tb.Fatalf("%v, source %d: %v %v, want %v %v", addr, n, g.Mode(), g.Accepts(src(n)), mode, accepts)
 			}
-			if settled && w.r.forwards(addr, key(src(n))) != accepts {
+			if settled && w.r.forwards(addr, src(n).Uint32()) != accepts {
 				w.tb.Fatalf("%v, source %d: the router has %+v, want %v %v, filters %v",
 					addr, n, w.r.groups[addr], mode, accepts, w.filters[addr])
 			}
@@ -155,7 +155,7 @@ func (w *world) deliver() {
 			}
 			list := map[uint32]bool{}
 			for i := range r.NumSources() {
-				list[key(r.Source(i))] = true
+				list[r.Source(i).Uint32()] = true
 			}
 			w.r.record(w.now, r.Type(), r.Group(), list)
 		}

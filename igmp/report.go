@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/outband/outband/internal/checksum"
+	"github.com/outband/outband/internal/index"
+	"github.com/outband/outband/internal/list"
 	"github.com/outband/outband/ipv4"
 )
 
@@ -77,25 +79,22 @@ func (p *packer) flush() {
 
 // reportChanges sends a state-change report of the groups in the list, and has it
 // repeated where that is due (RFC 3376 section 5.1).
-func (h *Host) reportChanges(now int64, l *list) {
-	due := *l
-	*l = list{}
+func (h *Host) reportChanges(now int64, l *list.List[Group]) {
 	p := packer{h: h}
-	for g := due.head; g != nil; {
-		next := g.next
-		g.list, g.prev, g.next = nil, nil, nil
+	for n := l.Len(); n > 0; n-- {
+		g := l.Oldest()
+		g.unlink()
 		h.packChange(&p, g)
 		h.reported(g)
 		switch {
 		case g.changed():
-			h.repeat.push(g)
+			g.push(&h.repeat)
 		case g.users == 0:
-			h.leaving.remove(g.addr, h.mul)
+			h.leaving.Remove(g.addr, h.seed)
 		}
-		g = next
 	}
 	p.flush()
-	if h.repeat.head != nil && h.repeatAt == never {
+	if h.repeat.Len() > 0 && h.repeatAt == never {
 		h.repeatAt = now + h.random(h.cfg.UnsolicitedV3)
 	}
 }
@@ -173,9 +172,8 @@ func (h *Host) packState(p *packer, g *Group) {
 // respond does what the groups' timers have come for.
 func (h *Host) respond(now int64) {
 	p := packer{h: h}
-	for len(h.timers) > 0 && h.timers[0].when <= now {
-		g := h.timers[0].g
-		h.disarm(g)
+	for h.timers.Next() <= now {
+		g := h.timers.Pop()
 		if h.version == 3 {
 			h.packAsked(&p, g)
 			h.groupSent = now
@@ -185,7 +183,7 @@ func (h *Host) respond(now int64) {
 		g.reporter = true
 		if g.unsolicited > 0 {
 			if g.unsolicited--; g.unsolicited > 0 {
-				h.arm(g, now+h.random(h.cfg.UnsolicitedV2))
+				h.timers.Set(&g.timer, now+h.random(h.cfg.UnsolicitedV2), g)
 			}
 		}
 	}
@@ -202,7 +200,7 @@ func (h *Host) packAsked(p *packer, g *Group) {
 	}
 	h.keys = h.keys[:0]
 	for _, k := range g.asked {
-		s := g.sources.get(k, h.mul)
+		s := g.sources.Get(k, h.seed)
 		if s != nil && g.wants(s) || s == nil && g.excludes > 0 {
 			h.keys = append(h.keys, k)
 		}
@@ -217,7 +215,7 @@ func (h *Host) packAsked(p *packer, g *Group) {
 func (h *Host) reportLeaves() {
 	if h.version == 3 {
 		p := packer{h: h}
-		for _, x := range []*index[Group]{&h.groups, &h.leaving} {
+		for _, x := range []*index.Index[Group]{&h.groups, &h.leaving} {
 			for _, g := range h.sorted(x) {
 				h.packLeave(&p, g)
 			}
@@ -244,7 +242,7 @@ func (h *Host) packLeave(p *packer, g *Group) {
 		return
 	}
 	h.keys = h.keys[:0]
-	for s := range g.sources.all() {
+	for s := range g.sources.All() {
 		h.keys = append(h.keys, s.addr)
 	}
 	slices.Sort(h.keys)
@@ -257,7 +255,7 @@ func (h *Host) sendReport(g *Group) {
 	if h.version == 1 {
 		t, n = ReportV1, &h.stats.TxReportsV1
 	}
-	if h.sendShort(t, g, address(g.addr)) {
+	if h.sendShort(t, g, ipv4.AddrFrom(g.addr)) {
 		*n++
 	}
 }

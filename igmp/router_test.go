@@ -204,7 +204,7 @@ func (q planned) message(rv int) []byte {
 	b := queryV3(code, q.group)
 	b[8], b[11] = byte(rv), byte(len(q.sources))
 	for _, s := range q.sources {
-		a := address(s)
+		a := ipv4.AddrFrom(s)
 		b = append(b, a[:]...)
 	}
 	return seal(b)

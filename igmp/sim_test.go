@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/internal/checksum"
+	"github.com/outband/outband/internal/index"
 	"github.com/outband/outband/ipv4"
 )
 
@@ -200,9 +201,9 @@ func (s *sim) hear(b []byte) {
 func checkInvariants(tb testing.TB, h *Host) {
 	tb.Helper()
 	dead, asked, armed := 0, 0, 0
-	for _, x := range []*index[Group]{&h.groups, &h.leaving} {
-		for g := range x.all() {
-			for s := range g.sources.all() {
+	for _, x := range []*index.Index[Group]{&h.groups, &h.leaving} {
+		for g := range x.All() {
+			for s := range g.sources.All() {
 				if s.dead {
 					dead++
 				}
@@ -211,12 +212,12 @@ func checkInvariants(tb testing.TB, h *Host) {
 				}
 			}
 			for _, s := range g.pending {
-				if s.left == 0 || g.sources.get(s.addr, h.mul) != s {
+				if s.left == 0 || g.sources.Get(s.addr, h.seed) != s {
 					tb.Fatalf("group %v: pending %+v", g.Address(), *s)
 				}
 			}
 			asked += len(g.asked)
-			if g.timer >= 0 {
+			if g.timer.Running() {
 				armed++
 			} else if len(g.asked) > 0 {
 				tb.Fatalf("group %v is asked, and no timer runs", g.Address())
@@ -229,16 +230,11 @@ func checkInvariants(tb testing.TB, h *Host) {
 			}
 		}
 	}
-	if dead != h.dead || asked != h.asked || armed != len(h.timers) {
+	if dead != h.dead || asked != h.asked || armed != h.timers.Len() {
 		tb.Fatalf("dead %d, counted %d; asked %d, counted %d; timers %d, armed %d",
-			dead, h.dead, asked, h.asked, len(h.timers), armed)
+			dead, h.dead, asked, h.asked, h.timers.Len(), armed)
 	}
-	if (h.fresh.head != nil) && h.freshAt == never || h.repeat.head != nil && h.repeatAt == never {
+	if (h.fresh.Len() > 0) && h.freshAt == never || h.repeat.Len() > 0 && h.repeatAt == never {
 		tb.Fatal("changes wait, and no timer runs")
-	}
-	for i, tm := range h.timers {
-		if int(tm.g.timer) != i || i > 0 && h.timers[(i-1)/2].when > tm.when {
-			tb.Fatal("timers out of order")
-		}
 	}
 }

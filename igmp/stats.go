@@ -36,7 +36,7 @@ type Stats struct {
 // Stats returns the counters.
 func (h *Host) Stats() Stats {
 	s := h.stats
-	s.Groups, s.Leaving = h.groups.n, h.leaving.n
+	s.Groups, s.Leaving = h.groups.Len(), h.leaving.Len()
 	s.DeadSources, s.QuerySources = h.dead, h.asked
 	s.QueueBytes, s.QueuedMessages = h.out.size(), len(h.out.msgs)-h.out.head
 	return s

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/outband/outband/internal/clock"
+	"github.com/outband/outband/internal/index"
 	"github.com/outband/outband/ipv4"
 )
 
@@ -26,7 +27,7 @@ func (h *Host) Update(now int64, group ipv4.Addr, old, new Filter) {
 		if !new.isMember() {
 			return
 		}
-		g = h.join(key(group))
+		g = h.join(group.Uint32())
 	}
 	joined := g.users == 0
 	changed := h.merge(g, old, new)
@@ -52,13 +53,13 @@ func members(f Filter) int {
 // join adds a group that nobody is a member of yet; that it was left is perhaps still
 // to be repeated.
 func (h *Host) join(k uint32) *Group {
-	g := h.leaving.get(k, h.mul)
+	g := h.leaving.Get(k, h.seed)
 	if g != nil {
-		h.leaving.remove(k, h.mul)
+		h.leaving.Remove(k, h.seed)
 	} else {
-		g = &Group{addr: k, mul: h.mul, timer: -1, silent: h.neverReported(address(k))}
+		g = &Group{addr: k, seed: h.seed, silent: h.neverReported(ipv4.AddrFrom(k))}
 	}
-	h.groups.put(k, g, h.mul)
+	h.groups.Put(k, g, h.seed)
 	h.stats.Joins++
 	return g
 }
@@ -80,22 +81,22 @@ func (h *Host) merge(g *Group, old, new Filter) bool {
 	if modeChange {
 		h.forgetChanges(g) // the whole list is reported instead
 	} else if excludes != g.excludes {
-		for s := range g.sources.all() {
+		for s := range g.sources.All() {
 			h.touch(g, s)
 		}
 	}
 	difference(old, new,
 		func(k uint32) {
-			if s := g.sources.get(k, h.mul); s != nil && s.count[old.Mode] > 0 {
+			if s := g.sources.Get(k, h.seed); s != nil && s.count[old.Mode] > 0 {
 				h.touch(g, s)
 				s.count[old.Mode]--
 			}
 		},
 		func(k uint32) {
-			s := g.sources.get(k, h.mul)
+			s := g.sources.Get(k, h.seed)
 			if s == nil {
 				s = &source{addr: k}
-				g.sources.put(k, s, h.mul)
+				g.sources.Put(k, s, h.seed)
 			}
 			h.touch(g, s)
 			s.count[new.Mode]++
@@ -163,7 +164,7 @@ func (h *Host) settle(g *Group, s *source) {
 		if s.dead {
 			h.dead--
 		}
-		g.sources.remove(s.addr, h.mul)
+		g.sources.Remove(s.addr, h.seed)
 	case dead && !s.dead:
 		h.dead++
 		s.dead = true
@@ -177,7 +178,7 @@ func (h *Host) settle(g *Group, s *source) {
 // put off.
 func (h *Host) schedule(now int64, g *Group) {
 	if g.list != &h.fresh {
-		h.fresh.push(g)
+		g.push(&h.fresh)
 	}
 	h.freshAt = min(h.freshAt, clock.After(now, int64(h.cfg.ReportDelay)))
 }
@@ -187,7 +188,7 @@ func (h *Host) schedule(now int64, g *Group) {
 func (h *Host) announce(now int64, g *Group) {
 	if h.up && !g.silent {
 		g.unsolicited = uint8(h.cfg.Robustness)
-		h.arm(g, clock.After(now, int64(h.cfg.ReportDelay)))
+		h.timers.Set(&g.timer, clock.After(now, int64(h.cfg.ReportDelay)), g)
 	}
 }
 
@@ -197,7 +198,7 @@ func (h *Host) announce(now int64, g *Group) {
 // 1 there is nothing to say.
 func (h *Host) left(now int64, g *Group) {
 	h.stats.Leaves++
-	h.groups.remove(g.addr, h.mul)
+	h.groups.Remove(g.addr, h.seed)
 	h.forgetResponse(g)
 	if h.version == 2 && h.up && g.reporter {
 		h.sendLeave(g)
@@ -206,8 +207,8 @@ func (h *Host) left(now int64, g *Group) {
 	switch {
 	case !g.changed():
 		g.unlink()
-	case h.leaving.n < h.cfg.MaxLeaving:
-		h.leaving.put(g.addr, g, h.mul)
+	case h.leaving.Len() < h.cfg.MaxLeaving:
+		h.leaving.Put(g.addr, g, h.seed)
 		h.schedule(now, g)
 	default:
 		h.count(CauseManyLeaves)
@@ -242,7 +243,7 @@ func (h *Host) remark(g *Group) {
 		g.modeLeft = uint8(h.robustness)
 		return
 	}
-	for s := range g.sources.all() {
+	for s := range g.sources.All() {
 		if g.lists(s) {
 			h.mark(g, s)
 		}
@@ -250,9 +251,9 @@ func (h *Host) remark(g *Group) {
 }
 
 // sorted returns the groups by address, until it is called again.
-func (h *Host) sorted(x *index[Group]) []*Group {
+func (h *Host) sorted(x *index.Index[Group]) []*Group {
 	h.order = h.order[:0]
-	for g := range x.all() {
+	for g := range x.All() {
 		h.order = append(h.order, g)
 	}
 	slices.SortFunc(h.order, func(a, b *Group) int {

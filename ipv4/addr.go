@@ -15,6 +15,15 @@ type Addr [4]byte
 // String returns the address in dotted decimal notation.
 func (ip Addr) String() string { return netip.AddrFrom4(ip).String() }
 
+// AddrFrom returns the address that Uint32 made n of.
+func AddrFrom(n uint32) (ip Addr) {
+	binary.BigEndian.PutUint32(ip[:], n)
+	return ip
+}
+
+// Uint32 returns the address as one number, to hash and to compare.
+func (ip Addr) Uint32() uint32 { return binary.BigEndian.Uint32(ip[:]) }
+
 // Scopes: how far an address or a route reaches, with Linux' values
 // (rtnetlink(7), rtm_scope). The smaller the number, the farther.
 const (
@@ -75,9 +84,7 @@ func DirectedBroadcast(p netip.Prefix) (ip Addr, ok bool) {
 		return ip, false
 	}
 	ip = p.Addr().As4()
-	v := binary.BigEndian.Uint32(ip[:]) | ^maskOf(p.Bits())
-	binary.BigEndian.PutUint32(ip[:], v)
-	return ip, true
+	return AddrFrom(ip.Uint32() | ^maskOf(p.Bits())), true
 }
 
 // maskOf returns the netmask of a prefix of 0 to 32 bits.
@@ -86,6 +93,5 @@ func maskOf(bits int) uint32 { return ^uint32(uint64(1)<<(32-bits) - 1) }
 // within reports whether ip is in the subnet p, which is a valid IPv4 prefix,
 // host bits and all.
 func within(ip Addr, p netip.Prefix) bool {
-	a := p.Addr().As4()
-	return (binary.BigEndian.Uint32(ip[:])^binary.BigEndian.Uint32(a[:]))&maskOf(p.Bits()) == 0
+	return (ip.Uint32()^Addr(p.Addr().As4()).Uint32())&maskOf(p.Bits()) == 0
 }

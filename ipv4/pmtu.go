@@ -3,6 +3,8 @@ package ipv4
 import (
 	"math"
 	"time"
+
+	"github.com/outband/outband/internal/list"
 )
 
 const (
@@ -39,16 +41,15 @@ type Path struct {
 type PathMTU struct {
 	max     int
 	entries map[Path]*pathMTUEntry
-	oldest  *pathMTUEntry // the first to expire
-	newest  *pathMTUEntry
+	order   list.List[pathMTUEntry] // the oldest is the first to expire
 }
 
 type pathMTUEntry struct {
-	path         Path
-	mtu          int
-	locked       bool
-	expires      int64
-	older, newer *pathMTUEntry
+	path    Path
+	mtu     int
+	locked  bool
+	expires int64
+	listed  list.Node[pathMTUEntry]
 }
 
 // NewPathMTU returns a cache of up to max paths, 1 at least.
@@ -107,26 +108,25 @@ func (p *PathMTU) Update(now int64, path Path, mtu, linkMTU int) (changed bool) 
 	}
 	changed = e.mtu != mtu || e.locked != locked
 	e.mtu, e.locked, e.expires = mtu, locked, now+pathMTUTimeout
-	p.unlink(e)
-	p.link(e)
+	p.order.Renew(&e.listed)
 	return changed
 }
 
 // add enters a path, and takes out the oldest if there are too many.
 func (p *PathMTU) add(path Path) *pathMTUEntry {
 	if len(p.entries) >= p.max {
-		p.remove(p.oldest)
+		p.remove(p.order.Oldest())
 	}
 	e := &pathMTUEntry{path: path}
 	p.entries[path] = e
-	p.link(e)
+	p.order.Append(&e.listed, e)
 	return e
 }
 
 // Advance forgets what has expired, and returns how many paths that were.
 func (p *PathMTU) Advance(now int64) (expired int) {
-	for p.oldest != nil && p.oldest.expires <= now {
-		p.remove(p.oldest)
+	for e := p.order.Oldest(); e != nil && e.expires <= now; e = p.order.Oldest() {
+		p.remove(e)
 		expired++
 	}
 	return expired
@@ -135,17 +135,17 @@ func (p *PathMTU) Advance(now int64) (expired int) {
 // Deadline returns when Advance has something to forget next, math.MaxInt64 if
 // never.
 func (p *PathMTU) Deadline() int64 {
-	if p.oldest == nil {
-		return math.MaxInt64
+	if e := p.order.Oldest(); e != nil {
+		return e.expires
 	}
-	return p.oldest.expires
+	return math.MaxInt64
 }
 
 // Forget forgets the paths for which which is true: a route was removed, and the one
 // that takes its place may be another.
 func (p *PathMTU) Forget(which func(Path) bool) {
-	for e := p.oldest; e != nil; {
-		next := e.newer
+	for e := p.order.Oldest(); e != nil; {
+		next := e.listed.Newer()
 		if which(e.path) {
 			p.remove(e)
 		}
@@ -158,29 +158,5 @@ func (p *PathMTU) Len() int { return len(p.entries) }
 
 func (p *PathMTU) remove(e *pathMTUEntry) {
 	delete(p.entries, e.path)
-	p.unlink(e)
-}
-
-// link puts e at the newest end of the list.
-func (p *PathMTU) link(e *pathMTUEntry) {
-	e.older, e.newer = p.newest, nil
-	if p.newest == nil {
-		p.oldest = e
-	} else {
-		p.newest.newer = e
-	}
-	p.newest = e
-}
-
-func (p *PathMTU) unlink(e *pathMTUEntry) {
-	if e.older == nil {
-		p.oldest = e.newer
-	} else {
-		e.older.newer = e.newer
-	}
-	if e.newer == nil {
-		p.newest = e.older
-	} else {
-		e.newer.older = e.older
-	}
+	p.order.Remove(&e.listed)
 }

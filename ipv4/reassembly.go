@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math"
 	"time"
+
+	"github.com/outband/outband/internal/list"
 )
 
 // ReassemblyConfig is the limits of a [Reassembler]. Fields that are 0 mean the
@@ -92,13 +94,13 @@ type Reassembler struct {
 
 	partials map[fragmentKey]*partial
 	peers    map[Addr]*fragmentPeer
-	live     partialList // from the oldest, which is the first to expire, to the newest
-	expired  partialList // waits for Next
-	memory   int         // bytes, by what partials cost
+	live     list.List[partial] // from the oldest, which is the first to expire, to the newest
+	expired  list.List[partial] // waits for Next
+	memory   int                // bytes, by what partials cost
 
 	// For use again.
 	blocks     *block
-	spare      partialList
+	spare      list.List[partial]
 	sparePeers *fragmentPeer
 
 	out         []byte
@@ -162,27 +164,27 @@ func (r *Reassembler) MaxFragSize() int { return r.maxFragSize }
 
 // Advance gives up the datagrams whose time is over. Those come out of Next.
 func (r *Reassembler) Advance(now int64) {
-	for p := r.live.oldest; p != nil && p.deadline <= now; p = r.live.oldest {
+	for p := r.live.Oldest(); p != nil && p.deadline <= now; p = r.live.Oldest() {
 		r.stats.ReasmFails++
 		r.stats.ReasmTimeout++
 		r.forget(p)
-		r.expired.add(p)
+		r.expired.Append(&p.listed, p)
 	}
 }
 
 // Deadline returns when Advance has something to do next, math.MaxInt64 if
 // never.
 func (r *Reassembler) Deadline() int64 {
-	if r.live.oldest == nil {
+	if r.live.Oldest() == nil {
 		return math.MaxInt64
 	}
-	return r.live.oldest.deadline
+	return r.live.Oldest().deadline
 }
 
 // Next returns a datagram that Advance or Input has found expired, the oldest
 // first, until there are no more.
 func (r *Reassembler) Next() (e Expired, ok bool) {
-	p := r.expired.oldest
+	p := r.expired.Oldest()
 	if p == nil {
 		return Expired{}, false
 	}
@@ -193,7 +195,7 @@ func (r *Reassembler) Next() (e Expired, ok bool) {
 		p.firstAt.read(r.out[n : n+m])
 		e.First = r.out[: n+m : n+m]
 	}
-	r.expired.remove(p)
+	r.expired.Remove(&p.listed)
 	r.recycle(p)
 	r.trim()
 	return e, true

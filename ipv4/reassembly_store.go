@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/outband/outband/internal/clock"
+	"github.com/outband/outband/internal/list"
 )
 
 // A fragmentKey is what fragments of one datagram have in common (RFC 791,
@@ -19,13 +20,13 @@ type fragmentKey struct {
 // the order in which they came; where they belong is sorted out at the end, so
 // that no order of arrival costs more than another.
 type partial struct {
-	key          fragmentKey
-	older, newer *partial // neighbours in a partialList
-	peer         *fragmentPeer
-	seen         uint32 // the peer's count when the latest fragment came
-	deadline     int64
-	iface        int
-	cost         int // bytes counted in Reassembler.memory
+	key      fragmentKey
+	listed   list.Node[partial] // in one list at most
+	peer     *fragmentPeer
+	seen     uint32 // the peer's count when the latest fragment came
+	deadline int64
+	iface    int
+	cost     int // bytes counted in Reassembler.memory
 
 	end     int   // of the payload, as far as anything was said about it
 	have    int   // bytes of it that are here
@@ -95,17 +96,16 @@ func (r *Reassembler) find(now int64, h Header) *partial {
 		r.empty(p)
 		p.maxSize, p.maxDFSize = size, sizeDF // Linux' ip_frag_reinit leaves them
 		p.deadline = clock.After(now, r.timeout)
-		r.live.remove(p)
-		r.live.add(p)
+		r.live.Renew(&p.listed)
 	}
 	return p
 }
 
 // start enters a new partial.
 func (r *Reassembler) start(now int64, key fragmentKey) *partial {
-	p := r.spare.oldest
+	p := r.spare.Oldest()
 	if p != nil {
-		r.spare.remove(p)
+		r.spare.Remove(&p.listed)
 	} else {
 		p = new(partial)
 	}
@@ -118,7 +118,7 @@ func (r *Reassembler) start(now int64, key fragmentKey) *partial {
 	p.peer.count++
 	p.seen = p.peer.count
 	r.partials[key] = p
-	r.live.add(p)
+	r.live.Append(&p.listed, p)
 	return p
 }
 
@@ -152,14 +152,14 @@ func (r *Reassembler) charge(p *partial, n int) bool {
 // threshold. It spares one, and returns false if that is not enough.
 func (r *Reassembler) makeRoom(n int, spared *partial) bool {
 	for r.memory+n > r.highThresh {
-		if p := r.expired.oldest; p != nil {
-			r.expired.remove(p)
+		if p := r.expired.Oldest(); p != nil {
+			r.expired.Remove(&p.listed)
 			r.recycle(p)
 			continue
 		}
-		p := r.live.oldest
+		p := r.live.Oldest()
 		if p != nil && p == spared {
-			p = p.newer
+			p = p.listed.Newer()
 		}
 		if p == nil {
 			return false
@@ -278,7 +278,7 @@ func (r *Reassembler) empty(p *partial) {
 	}
 	r.memory -= p.cost - partialCost
 	*p = partial{
-		key: p.key, older: p.older, newer: p.newer, peer: p.peer,
+		key: p.key, listed: p.listed, peer: p.peer,
 		seen: p.seen, deadline: p.deadline, iface: p.iface, cost: partialCost,
 	}
 	p.runs, p.runsCharged = p.fewRuns[:0], len(p.fewRuns)
@@ -293,7 +293,7 @@ func (r *Reassembler) free(p *partial) {
 // forget takes a live partial out of all tables.
 func (r *Reassembler) forget(p *partial) {
 	delete(r.partials, p.key)
-	r.live.remove(p)
+	r.live.Remove(&p.listed)
 	if p.peer.refs--; p.peer.refs == 0 {
 		delete(r.peers, p.key.src)
 		p.peer.spare, r.sparePeers = r.sparePeers, p.peer
@@ -305,42 +305,13 @@ func (r *Reassembler) forget(p *partial) {
 func (r *Reassembler) recycle(p *partial) {
 	r.empty(p)
 	r.memory -= partialCost
-	r.spare.add(p)
+	r.spare.Append(&p.listed, p)
 }
 
 // trim gives memory that is kept for use again to the garbage collector, if
 // there is nothing left to use it for.
 func (r *Reassembler) trim() {
 	if r.memory == 0 {
-		r.blocks, r.spare, r.sparePeers, r.out = nil, partialList{}, nil, nil
+		r.blocks, r.spare, r.sparePeers, r.out = nil, list.List[partial]{}, nil, nil
 	}
-}
-
-// A partialList is a list of partials, each in one list at most.
-type partialList struct{ oldest, newest *partial }
-
-// add puts p at the newest end.
-func (l *partialList) add(p *partial) {
-	p.older, p.newer = l.newest, nil
-	if l.newest == nil {
-		l.oldest = p
-	} else {
-		l.newest.newer = p
-	}
-	l.newest = p
-}
-
-// remove takes p, which is in the list, out.
-func (l *partialList) remove(p *partial) {
-	if p.older == nil {
-		l.oldest = p.newer
-	} else {
-		p.older.newer = p.newer
-	}
-	if p.newer == nil {
-		l.newest = p.older
-	} else {
-		p.newer.older = p.older
-	}
-	p.older, p.newer = nil, nil
 }

@@ -270,7 +270,7 @@ func TestReassemblyTimeout(t *testing.T) {
 	equal(t, "Memory", s.Memory, 0)
 	equal(t, "Datagrams", s.Datagrams, 0)
 	equal(t, "peers", len(r.peers), 0)
-	equal(t, "memory kept", r.blocks == nil && r.spare.oldest == nil, true)
+	equal(t, "memory kept", r.blocks == nil && r.spare.Oldest() == nil, true)
 }
 
 // A fragment that comes after the time is over, before anybody called Advance,
@@ -368,7 +368,7 @@ func TestReassemblyFlood(t *testing.T) {
 				t.Errorf("%d evicted, %d failed", s.Evicted, s.ReasmFails)
 			}
 			equal(t, "whole", whole, (n+1)/3)
-			equal(t, "the oldest went", r.live.oldest.deadline > int64(s.Evicted)/2, true)
+			equal(t, "the oldest went", r.live.Oldest().deadline > int64(s.Evicted)/2, true)
 			r.Advance(math.MaxInt64 - 1)
 			for _, ok := r.Next(); ok; _, ok = r.Next() {
 			}

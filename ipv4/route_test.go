@@ -126,8 +126,8 @@ func TestInsertErrors(t *testing.T) {
 	equal(t, "Len", table.Len(), 6)
 }
 
-// list returns the table as lines.
-func list(table *RouteTable) (lines []string) {
+// listed returns the table as lines.
+func listed(table *RouteTable) (lines []string) {
 	for _, r := range table.All() {
 		lines = append(lines, r.String())
 	}
@@ -136,7 +136,7 @@ func list(table *RouteTable) (lines []string) {
 
 func wantList(t *testing.T, table *RouteTable, want ...string) {
 	t.Helper()
-	if got := list(table); !slices.Equal(got, want) {
+	if got := listed(table); !slices.Equal(got, want) {
 		t.Errorf("routes are %q, want %q", got, want)
 	}
 	equal(t, "Len", table.Len(), len(want))

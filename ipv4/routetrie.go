@@ -1,7 +1,6 @@
 package ipv4
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -45,8 +44,7 @@ type prefixKey struct {
 }
 
 func keyOf(p netip.Prefix) prefixKey {
-	a := p.Addr().As4()
-	return prefixKey{binary.BigEndian.Uint32(a[:]), uint8(p.Bits())}
+	return prefixKey{Addr(p.Addr().As4()).Uint32(), uint8(p.Bits())}
 }
 
 // byteAt returns the byte that a node at this depth looks at.
@@ -96,7 +94,7 @@ func (n *routeNode) lookup(dst Addr, want wanted) *Route {
 		}
 		kid := &n.kids[n.below.rank(at[depth])]
 		if kid.leaf != nil {
-			if r := kid.leaf.match(binary.BigEndian.Uint32(dst[:]), want); r != nil {
+			if r := kid.leaf.match(dst.Uint32(), want); r != nil {
 				return r
 			}
 			break
