@@ -84,7 +84,7 @@ func (a *API) Socket(domain, typ, proto int) (*Socket, error) {
 
 // openStack opens an out-of-band socket.
 func (a *API) openStack(domain, typ, proto int) (*stackSocket, error) {
-	var k *stack.Socket
+	var k stack.Socket
 	var err error
 	if domain == unix.AF_PACKET {
 		k, err = a.openPacket(typ, proto)
@@ -95,17 +95,18 @@ func (a *API) openStack(domain, typ, proto int) (*stackSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stackSocket{State: option.State{Kind: option.Kind{Domain: domain, Typ: typ, Proto: proto}, Stack: a.st, K: k}, api: a}
-	s.outside.Init(k)
+	s := &stackSocket{State: option.State{Kind: option.Kind{Domain: domain, Typ: typ, Proto: proto}, Stack: a.st}, api: a}
+	s.Open(k)
+	s.outside.Init(s.K)
 	if s.IsRaw() || proto == ipv4.ProtocolICMP {
 		s.ReuseAddr.Store(true) // as Linux' raw and ping sockets begin
-		k.SetReuse(true, false)
+		s.Reuse()
 	}
 	return s, nil
 }
 
 // openInet opens an out-of-band AF_INET socket, and returns its protocol.
-func (a *API) openInet(kind, proto int) (*stack.Socket, int, error) {
+func (a *API) openInet(kind, proto int) (stack.Socket, int, error) {
 	if proto < 0 || proto >= maxProtocol {
 		return nil, 0, unix.EINVAL
 	}
@@ -117,12 +118,14 @@ func (a *API) openInet(kind, proto int) (*stack.Socket, int, error) {
 	default:
 		return nil, 0, unix.ESOCKTNOSUPPORT
 	}
-	if proto == 0 {
-		proto = unix.IPPROTO_UDP
-	}
-	if proto != ipv4.ProtocolUDP && proto != ipv4.ProtocolICMP {
+	switch proto {
+	case 0, ipv4.ProtocolUDP:
+		k, err := a.st.NewUDPSocket()
+		return k, ipv4.ProtocolUDP, err
+	case ipv4.ProtocolICMP:
+		k, err := a.st.NewPingSocket()
+		return k, proto, err
+	default:
 		return nil, 0, unix.EPROTONOSUPPORT
 	}
-	k, err := a.st.NewSocket(uint8(proto))
-	return k, proto, err
 }

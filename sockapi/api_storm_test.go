@@ -136,7 +136,7 @@ func (s *storm) call(r *rand.Rand) {
 	case n < 16:
 		g.any(socket)
 	case n < 24:
-		g.any(oobOf(socket))
+		g.any(stackOf(socket).Socket)
 	case n < 28:
 		g.any(s.epolls[r.IntN(len(s.epolls))].Load())
 	case n < 31:
@@ -205,8 +205,8 @@ func (g stormArguments) named(on any, name string) {
 			if v != nil {
 				v.Close()
 			}
-		case *stack.Socket:
-			if v != nil {
+		case stack.Socket:
+			if !reflect.ValueOf(v).IsNil() {
 				v.Close()
 			}
 		case *Epoll:
@@ -327,7 +327,7 @@ func (g stormArguments) fill(v reflect.Value) {
 func weather(t *testing.T, d time.Duration) (calls int64) {
 	s, far := newStorm(t)
 	var workers, peer sync.WaitGroup
-	echo, _ := far.NewSocket(ipv4.ProtocolUDP)
+	echo, _ := far.NewUDPSocket()
 	ok(t, "Bind", echo.Bind(netip.MustParseAddrPort("10.9.0.2:7")))
 	peer.Go(func() { // sends back, and more than that: a flood
 		b := make([]byte, 1500)

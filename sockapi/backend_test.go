@@ -6,7 +6,7 @@ import (
 )
 
 // oobOf returns the stack's socket behind an out-of-band one.
-func oobOf(s *Socket) *stack.Socket { return stackOf(s).K }
+func oobOf(s *Socket) *stack.Endpoint { return stackOf(s).K }
 
 // kernelOf returns the kernel's socket behind an in-band one.
 func kernelOf(s *Socket) *kernel.Socket { return s.backend.(*kernelSocket).k }

@@ -55,7 +55,7 @@ func argument(t reflect.Type, kind string) reflect.Value {
 		switch v := p.Interface().(type) {
 		case *Socket:
 			v.api = New(nil)
-			v.backend = &stackSocket{State: option.State{K: new(stack.Socket)}, api: v.api}
+			v.backend = &stackSocket{State: option.State{K: new(stack.Endpoint)}, api: v.api}
 		case *unix.Timespec:
 			v.Sec = 1 << 40
 		case *Msghdr:

@@ -62,7 +62,7 @@ func (s *stackSocket) bind(local Sockaddr) error {
 	default:
 		return s.orClosed(local.notInet())
 	}
-	return s.K.Bind(local.AddrPort())
+	return s.Socket.Bind(local.AddrPort())
 }
 
 // bindRaw is bind for a raw socket: like Linux it looks at the length of the
@@ -72,7 +72,7 @@ func (s *stackSocket) bindRaw(local Sockaddr) error {
 	if n := local.encode(&buf); n < inet4Len {
 		return s.orClosed(unix.EINVAL)
 	}
-	return s.K.Bind(Inet4([4]byte(buf[4:8]), 0).AddrPort())
+	return s.Socket.Bind(Inet4([4]byte(buf[4:8]), 0).AddrPort())
 }
 
 func (s *stackSocket) connect(peer Sockaddr) error {
@@ -81,9 +81,9 @@ func (s *stackSocket) connect(peer Sockaddr) error {
 	}
 	switch peer.Family {
 	case unix.AF_UNSPEC:
-		return s.K.Disconnect()
+		return s.Socket.Disconnect()
 	case unix.AF_INET:
-		return s.K.Connect(peer.AddrPort())
+		return s.Socket.Connect(peer.AddrPort())
 	default:
 		return s.orClosed(peer.notInet())
 	}
@@ -96,7 +96,7 @@ func (s *stackSocket) getsockname() (Sockaddr, error) {
 	if s.IsPacket() {
 		return s.packetName(), nil
 	}
-	return InetAddrPort(s.K.LocalAddr()), nil
+	return InetAddrPort(s.Socket.LocalAddr()), nil
 }
 
 func (s *stackSocket) getpeername() (Sockaddr, error) {
@@ -106,7 +106,7 @@ func (s *stackSocket) getpeername() (Sockaddr, error) {
 	if s.K.Closed() {
 		return Sockaddr{}, unix.EBADF
 	}
-	peer, ok := s.K.RemoteAddr()
+	peer, ok := s.Socket.RemoteAddr()
 	if !ok {
 		return Sockaddr{}, unix.ENOTCONN
 	}
@@ -123,7 +123,7 @@ func (s *stackSocket) shutdown(how int) error {
 	if s.IsPacket() {
 		return s.orClosed(unix.EOPNOTSUPP)
 	}
-	return s.K.Shutdown(how)
+	return s.Socket.Shutdown(how)
 }
 
 func (s *stackSocket) close() error {

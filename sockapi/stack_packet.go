@@ -14,7 +14,7 @@ import (
 
 // openPacket opens an out-of-band packet socket. As in packet(7) proto is an
 // EtherType in network byte order: what htons makes of unix.ETH_P_IP and so on.
-func (a *API) openPacket(kind, proto int) (*stack.Socket, error) {
+func (a *API) openPacket(kind, proto int) (stack.Socket, error) {
 	if kind != unix.SOCK_RAW && kind != unix.SOCK_DGRAM {
 		return nil, unix.ESOCKTNOSUPPORT
 	}
@@ -45,12 +45,12 @@ func (s *stackSocket) bindPacket(local Sockaddr) error {
 	if local.Family != unix.AF_PACKET {
 		return unix.EINVAL
 	}
-	return s.K.BindLink(int(int32(local.IfIndex)), uint16(local.Extra))
+	return s.Packet.BindLink(int(int32(local.IfIndex)), uint16(local.Extra))
 }
 
 // packetName is getsockname for a packet socket.
 func (s *stackSocket) packetName() Sockaddr {
-	bound, ifc := s.K.BoundLink()
+	bound, ifc := s.Packet.BoundLink()
 	a := LinkLayer(bound.Interface, bound.EtherType, bound.Addr)
 	if a.Halen = 0; ifc != nil {
 		a.Halen, a.Hatype = uint8(len(bound.Addr)), ifc.HardwareType()
@@ -104,7 +104,7 @@ func (s *stackSocket) sendFrame(p []byte, flags int, to Sockaddr) (int, error) {
 	if err != nil {
 		return 0, s.orClosed(err)
 	}
-	err = s.K.SendLink(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.SndTimeout), &addr)
+	err = s.Packet.SendLink(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.SndTimeout), &addr)
 	if err != nil {
 		return 0, err
 	}

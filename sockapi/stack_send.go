@@ -33,7 +33,7 @@ func (s *stackSocket) sendto(p []byte, flags int, to Sockaddr) (int, error) {
 	case s.IsPacket():
 		return s.sendFrame(p, flags, to)
 	case to.Family != unix.AF_INET:
-		s.K.Autobind()
+		s.IP.Autobind()
 		return 0, s.orClosed(to.notInet())
 	}
 	err := s.K.SendTo(p, flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.SndTimeout), to.AddrPort())
@@ -86,7 +86,7 @@ func (b *batch) fill(s *stackSocket, i int, to *Sockaddr, iov [][]byte, control 
 		return lenOf(iov), b.fillFrame(s, i, to, iov, control)
 	}
 	if !to.IsZero() && to.Family != unix.AF_INET {
-		s.K.Autobind()
+		s.IP.Autobind()
 		return 0, to.notInet()
 	}
 	out.Buffers, out.To, out.Options, out.Link = iov, to.AddrPort(), nil, nil
@@ -94,7 +94,7 @@ func (b *batch) fill(s *stackSocket, i int, to *Sockaddr, iov [][]byte, control 
 		o := &b.opts[i]
 		*o = stack.SendOptions{}
 		if err := ancillary.Parse(&s.State, control, o); err != nil {
-			s.K.Autobind()
+			s.IP.Autobind()
 			return 0, err
 		}
 		out.Options = o

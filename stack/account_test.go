@@ -42,14 +42,14 @@ func TestNothingIsLostUnaccounted(t *testing.T) {
 		lose    func(w *wire) // one datagram
 		n       int
 		counter string
-		prepare func(w *wire, k *Endpoint)
+		prepare func(w *wire, k Socket)
 	}{
 		{name: "ring", n: 3000, counter: "LinkRxRingFull", lose: func(w *wire) { w.far.Send(good) }},
 		{name: "queue", n: 700, counter: "UdpRcvbufErrors", lose: func(w *wire) { w.far.Send(big) },
-			prepare: func(w *wire, k *Endpoint) { k.SetReceiveBuffer(8192) }},
+			prepare: func(w *wire, k Socket) { k.Base().SetReceiveBuffer(8192) }},
 		{name: "filter", n: 40, counter: "OutbandDropFilter", lose: func(w *wire) { w.far.Send(udpFrom(7, 9, "bad")) },
-			prepare: func(w *wire, k *Endpoint) {
-				check(w.t, k.SetFilter([]bpf.Instruction{ // the payload's first byte is a g
+			prepare: func(w *wire, k Socket) {
+				check(w.t, k.Base().SetFilter([]bpf.Instruction{ // the payload's first byte is a g
 					{Op: 0x30, K: 8}, {Op: 0x15, K: 'g', Jt: 0, Jf: 1}, {Op: 0x06, K: 65535}, {Op: 0x06}}))
 			}},
 		{name: "UDP checksum", n: 40, counter: "UdpInCsumErrors", lose: func(w *wire) { w.far.Send(with(good, len(good)-1, 'x')) }},
@@ -117,7 +117,7 @@ func loseFragment(whole []byte) func(w *wire) {
 }
 
 // drain receives all that is queued, and returns how many datagrams that are.
-func drain(k *Endpoint) (n int) {
+func drain(k Socket) (n int) {
 	for {
 		if _, err := try(k); err != nil {
 			return n
@@ -242,10 +242,10 @@ func TestLossesInTheRingAreTold(t *testing.T) {
 			w.settle()
 			drain(before)
 		}
-		told := func(k *Endpoint, want uint32) {
+		told := func(k Socket, want uint32) {
 			t.Helper()
-			if _, in := recv(t, k); in.Drops != want || in.Drops != 0 && k.Drops() != want {
-				t.Errorf("Info.Drops %d, Drops %d, want %d", in.Drops, k.Drops(), want)
+			if _, in := recv(t, k); in.Drops != want || in.Drops != 0 && k.Base().Drops() != want {
+				t.Errorf("Info.Drops %d, Drops %d, want %d", in.Drops, k.Base().Drops(), want)
 			}
 		}
 		flood(pipe.DefaultQueue + 30)
@@ -267,9 +267,9 @@ func TestLossesInTheRingAreTold(t *testing.T) {
 
 		check(t, w.s.RemoveLink(w.ifc.Index())) // what was counted stays so
 		w.grew("LinkRxRingFull", 35)
-		for k, want := range map[*Endpoint]uint32{before: 35, other: 5, after: 5} {
-			if k.Drops() != want {
-				t.Errorf("Drops %d without the device, want %d", k.Drops(), want)
+		for k, want := range map[Socket]uint32{before: 35, other: 5, after: 5} {
+			if k.Base().Drops() != want {
+				t.Errorf("Drops %d without the device, want %d", k.Base().Drops(), want)
 			}
 		}
 	})

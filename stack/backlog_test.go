@@ -9,9 +9,9 @@ import (
 // TestBehindTheBacklog has a socket send while frames of an earlier call of its wait for
 // room: what comes later leaves later, on each way to send.
 func TestBehindTheBacklog(t *testing.T) {
-	for name, send := range map[string]func(k *Endpoint) error{
-		"one": func(k *Endpoint) error { return k.Send([]byte("later"), 0, NoDeadline) },
-		"several": func(k *Endpoint) error {
+	for name, send := range map[string]func(k Socket) error{
+		"one": func(k Socket) error { return k.Send([]byte("later"), 0, NoDeadline) },
+		"several": func(k Socket) error {
 			_, err := k.SendMessages([]OutMessage{{Buffers: [][]byte{[]byte("later")}}}, 0, NoDeadline)
 			return err
 		},

@@ -94,12 +94,12 @@ func mustSay(t *testing.T, on any, want error, others ...string) {
 
 func TestClosedSocketsSaySo(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
-	for name, open := range map[string]func() (*Endpoint, error){
-		"udp":    func() (*Endpoint, error) { return p.near.NewSocket(ipv4.ProtocolUDP) },
-		"ping":   func() (*Endpoint, error) { return p.near.NewSocket(ipv4.ProtocolICMP) },
-		"raw":    func() (*Endpoint, error) { return p.near.NewRawSocket(99) },
-		"hdr":    func() (*Endpoint, error) { return p.near.NewRawSocket(unix.IPPROTO_RAW) },
-		"packet": func() (*Endpoint, error) { return p.near.NewPacketSocket(true, unix.ETH_P_ALL) },
+	for name, open := range map[string]func() (Socket, error){
+		"udp":    func() (Socket, error) { return p.near.NewUDPSocket() },
+		"ping":   func() (Socket, error) { return p.near.NewPingSocket() },
+		"raw":    func() (Socket, error) { return p.near.NewRawSocket(99) },
+		"hdr":    func() (Socket, error) { return p.near.NewRawSocket(unix.IPPROTO_RAW) },
+		"packet": func() (Socket, error) { return p.near.NewPacketSocket(true, unix.ETH_P_ALL) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, bound := range []bool{false, true} {

@@ -82,7 +82,7 @@ func TestManyGoroutinesOneSocket(t *testing.T) {
 func TestOneGoroutineManySockets(t *testing.T) {
 	const sockets, rounds = 100, 20
 	p := newPair(t, Config{}, pipe.Options{})
-	var servers [sockets]*Endpoint
+	var servers [sockets]*UDPSocket
 	for i := range servers {
 		servers[i] = udpSocket(t, p.far, netip.AddrPortFrom(farAddr, uint16(1000+i)).String())
 	}
@@ -192,7 +192,7 @@ func TestFollowersGetTheirs(t *testing.T) {
 	for _, spin := range []time.Duration{SpinNever, SpinAdaptive, 50 * time.Microsecond} {
 		p := newPair(t, Config{Spin: spin}, pipe.Options{})
 		var wg sync.WaitGroup
-		var servers []*Endpoint
+		var servers []*UDPSocket
 		for i := range sockets {
 			k := udpSocket(t, p.far, netip.AddrPortFrom(farAddr, uint16(1000+i)).String())
 			servers = append(servers, k)

@@ -5,8 +5,6 @@ import (
 	"log"
 	"net/netip"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link/loopback"
 	"github.com/outband/outband/link/pipe"
@@ -58,7 +56,7 @@ func ExampleStack_Stats() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	s, err := st.NewSocket(unix.IPPROTO_UDP)
+	s, err := st.NewUDPSocket()
 	if err == nil {
 		err = s.Connect(netip.MustParseAddrPort("127.0.0.1:9")) // where nobody listens
 	}

@@ -179,7 +179,7 @@ func TestFaultWhileWarming(t *testing.T) {
 		k.warmup.Load().frame = []byte{}
 		l := &w.s.lanes.first
 		l.begin()
-		l.warm(k)
+		l.warm(&k.Endpoint)
 		if l.warming || l.count != &l.counters || l.sink.one != nil {
 			t.Error("the lane is warm still")
 		}

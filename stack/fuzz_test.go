@@ -175,7 +175,7 @@ type fuzzed struct {
 	ifc     *Interface
 	clock   *handClock
 	link    *checker
-	sockets []*Endpoint
+	sockets []*UDPSocket
 }
 
 const (
@@ -203,7 +203,7 @@ func newFuzzed(t *testing.T) *fuzzed {
 		t.Fatal(err)
 	}
 	for i, peer := range []string{"", "10.9.0.2:7", "10.9.0.2:7"} {
-		k, err := s.NewSocket(ipv4.ProtocolUDP)
+		k, err := s.NewUDPSocket()
 		if err == nil {
 			k.SetReceiveBuffer(fuzzBuffer)
 			k.SetReuse(true, false)

@@ -16,7 +16,7 @@ import (
 func TestErrorsCostOneDestination(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		w.resolved().defaultRoute()
-		var sockets []*Endpoint
+		var sockets []*UDPSocket
 		const n = 64
 		for i := range n {
 			k := w.socket("10.9.0.1:0", netip.AddrPortFrom(netip.AddrFrom4(ipv4.Addr{198, 51, 100, byte(1 + i)}), 7).String())

@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 
 	"github.com/outband/outband/arp"
-	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
 	"golang.org/x/sys/unix"
@@ -171,7 +170,7 @@ func TestHostGetsAddress(t *testing.T) {
 	s := newStack(t, Config{})
 	l, i := addHost(t, s, InterfaceConfig{})
 	check(t, i.AddAddress(ours))
-	k, err := s.NewSocket(ipv4.ProtocolUDP)
+	k, err := s.NewUDPSocket()
 	check(t, err)
 	check(t, k.Bind(netip.AddrPortFrom(ours.Addr(), 7)))
 	u := s.Subscribe(0)

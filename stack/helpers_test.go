@@ -64,9 +64,9 @@ func addLink(t testing.TB, s *Stack, l link.Link, prefix string) *Interface {
 }
 
 // udpSocket opens a UDP socket bound to addr:port; a zero addr is any.
-func udpSocket(t testing.TB, s *Stack, local string) *Endpoint {
+func udpSocket(t testing.TB, s *Stack, local string) *UDPSocket {
 	t.Helper()
-	k, err := s.NewSocket(ipv4.ProtocolUDP)
+	k, err := s.NewUDPSocket()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,10 +80,10 @@ func udpSocket(t testing.TB, s *Stack, local string) *Endpoint {
 }
 
 // recv receives one datagram within a second.
-func recv(t testing.TB, k *Endpoint) ([]byte, Info) {
+func recv(t testing.TB, k Socket) ([]byte, Info) {
 	t.Helper()
 	b := make([]byte, 65536)
-	n, info, err := k.Recv(b, 0, k.s.Deadline(time.Second))
+	n, info, err := k.Recv(b, 0, k.Base().s.Deadline(time.Second))
 	if err != nil {
 		t.Fatalf("Recv: %v", err)
 	}

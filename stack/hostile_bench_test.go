@@ -22,10 +22,10 @@ type hostilePair struct {
 // hostilePairs are all ways that are known in which a stranger could set the price.
 var hostilePairs = []hostilePair{
 	{"multicast to one member of 4000 sockets at a port, sources forged", func(t testing.TB) (_, _ func(int)) {
-		return groupPair(t, func(k *Endpoint, n int, i *Interface) { join(t, k, i, n) }, 0)
+		return groupPair(t, func(k *UDPSocket, n int, i *Interface) { join(t, k, i, n) }, 0)
 	}},
 	{"multicast, the other sockets want other sources", func(t testing.TB) (_, _ func(int)) {
-		return groupPair(t, func(k *Endpoint, n int, i *Interface) {
+		return groupPair(t, func(k *UDPSocket, n int, i *Interface) {
 			if n == 0 {
 				join(t, k, i, 0)
 				return
@@ -37,7 +37,7 @@ var hostilePairs = []hostilePair{
 		}, 0)
 	}},
 	{"multicast, the other sockets are connected", func(t testing.TB) (_, _ func(int)) {
-		return groupPair(t, func(k *Endpoint, n int, i *Interface) {
+		return groupPair(t, func(k *UDPSocket, n int, i *Interface) {
 			if join(t, k, i, 0); n > 0 {
 				if err := k.Connect(netip.AddrPortFrom(farAddr, uint16(10000+n))); err != nil {
 					t.Fatal(err)
@@ -46,7 +46,7 @@ var hostilePairs = []hostilePair{
 		}, 0)
 	}},
 	{"multicasts to 4000 groups in turn", func(t testing.TB) (_, _ func(int)) {
-		return groupPair(t, func(k *Endpoint, n int, i *Interface) { join(t, k, i, n) }, 4000)
+		return groupPair(t, func(k *UDPSocket, n int, i *Interface) { join(t, k, i, n) }, 4000)
 	}},
 	{"sends while a path of others changes its MTU", pathPair},
 }
@@ -55,11 +55,11 @@ var hostilePairs = []hostilePair{
 // another, which an honest router says once and a hostile one changes with each.
 func pathPair(t testing.TB) (_, _ func(int)) {
 	s, _, i := replayStack(t)
-	sender := func(peer netip.Addr) *Endpoint {
+	sender := func(peer netip.Addr) *UDPSocket {
 		if err := i.SetNeighbour(peer, farMAC, arp.Permanent); err != nil {
 			t.Fatal(err)
 		}
-		k, err := s.NewSocket(ipv4.ProtocolUDP)
+		k, err := s.NewUDPSocket()
 		if err == nil {
 			err = k.Connect(netip.AddrPortFrom(peer, 7))
 		}
@@ -93,7 +93,7 @@ func pathPair(t testing.TB) (_, _ func(int)) {
 	return func(int) { s.take(i, errs[0]); send() }, func(n int) { s.take(i, errs[n&1]); send() }
 }
 
-func join(t testing.TB, k *Endpoint, i *Interface, group int) {
+func join(t testing.TB, k *UDPSocket, i *Interface, group int) {
 	t.Helper()
 	if err := k.JoinGroup(GroupRequest{Group: groupAddr(group), Interface: i.Index()}); err != nil {
 		t.Fatal(err)
@@ -103,11 +103,11 @@ func join(t testing.TB, k *Endpoint, i *Interface, group int) {
 // groupPair is a pair of multicasts to port 9, where 4000 sockets are, the first of
 // which is to get what goes to the first group. Hostile ones have forged sources and go
 // to so many groups in turn; 0: to the first.
-func groupPair(t testing.TB, setup func(k *Endpoint, n int, i *Interface), groups int) (_, _ func(int)) {
+func groupPair(t testing.TB, setup func(k *UDPSocket, n int, i *Interface), groups int) (_, _ func(int)) {
 	s, _, i := replayStack(t)
-	var first *Endpoint
+	var first *UDPSocket
 	for n := range 4000 {
-		k, err := s.NewSocket(ipv4.ProtocolUDP)
+		k, err := s.NewUDPSocket()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -391,7 +391,7 @@ func TestUnconnectedServerLearnsPathMTUs(t *testing.T) {
 func TestPingSocket(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		w.resolved()
-		k, err := w.s.NewSocket(ipv4.ProtocolICMP)
+		k, err := w.s.NewPingSocket()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -428,7 +428,7 @@ func TestPingSocket(t *testing.T) {
 func TestSelfPing(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		for _, dst := range []string{"127.0.0.1:0", "10.9.0.1:0"} {
-			k, err := w.s.NewSocket(ipv4.ProtocolICMP)
+			k, err := w.s.NewPingSocket()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -455,7 +455,7 @@ func TestErrorsToSeveral(t *testing.T) {
 		bubble(t, func(t *testing.T, w *wire) {
 			w.resolved()
 			k := w.socket("10.9.0.1:9", "10.9.0.2:7")
-			ping, err := w.s.NewSocket(ipv4.ProtocolICMP)
+			ping, err := w.s.NewPingSocket()
 			check(t, err)
 			check(t, ping.Bind(netip.MustParseAddrPort("0.0.0.0:77")))
 			w.send(k, payload(1400))

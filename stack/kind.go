@@ -7,17 +7,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// There are four kinds of sockets: UDP, ping, raw and packet sockets. All embed an
-// Endpoint, those of the Internet by way of an IPSocket:
+// A Socket is a datagram socket of a stack. There are four kinds, which are types: UDP,
+// ping, raw and packet sockets. All embed an Endpoint, those of the Internet by way of an
+// IPSocket:
 //
 //	UDPSocket  PingSocket  RawSocket
-//	        IPSocket              PacketSocket
-//	                  Endpoint
-
-// kind is what differs between kinds of sockets in what the stack does with any. None
-// of it is on the quick way of a datagram.
-type kind interface {
-	senderKind
+//	           IPSocket              PacketSocket
+//	                      Endpoint
+//
+// All methods may be called by any goroutines at once. Errors are unix.Errno values, those
+// of Linux' socket calls. BSD calls, options and flags are package sockapi's.
+type Socket interface {
+	// Base returns what the socket has whatever its kind.
+	Base() *Endpoint
 
 	Bind(local netip.AddrPort) error
 	Connect(peer netip.AddrPort) error
@@ -25,6 +27,21 @@ type kind interface {
 	LocalAddr() netip.AddrPort
 	RemoteAddr() (peer netip.AddrPort, ok bool)
 	Shutdown(how int) error
+
+	Send(p []byte, flags int, deadline int64) error
+	SendTo(p []byte, flags int, deadline int64, to netip.AddrPort) error
+	SendMessages(msgs []OutMessage, flags int, deadline int64) (int, error)
+	Recv(p []byte, flags int, deadline int64) (n int, info Info, err error)
+	RecvMessages(msgs []Message, flags int, deadline int64) (int, error)
+
+	Close() error
+}
+
+// kind is what differs between kinds of sockets in what the stack does with any. None
+// of it is on the quick way of a datagram.
+type kind interface {
+	Socket
+	senderKind
 
 	// name is what SocketInfo has.
 	name() string

@@ -85,7 +85,7 @@ func TestRemoveLinkWhileReadersWait(t *testing.T) {
 			err error
 		}
 		got := make(chan result, 2)
-		for _, k := range []*Endpoint{any, bound} {
+		for _, k := range []Socket{any, bound} {
 			go func() {
 				p := make([]byte, 10)
 				n, _, err := k.Recv(p, 0, NoDeadline)
@@ -239,7 +239,7 @@ func TestCloseUnderLoad(t *testing.T) {
 		p.near.Close()
 		p.far.Close()
 		wg.Wait()
-		if _, err := p.near.NewSocket(17); err != unix.ENETDOWN {
+		if _, err := p.near.NewUDPSocket(); err != unix.ENETDOWN {
 			t.Errorf("NewSocket of a closed stack: %v, want ENETDOWN", err)
 		}
 		if err := p.near.Close(); err != nil {

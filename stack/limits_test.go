@@ -142,7 +142,7 @@ func floodGroupFlows(t *testing.T, w *wire) {
 
 // floodGroupFlowSockets has one group with more members than are remembered.
 func floodGroupFlowSockets(t *testing.T, w *wire) {
-	var all []*Endpoint
+	var all []*UDPSocket
 	for range small.Sockets - 1 { // one is left for worksStill
 		k := udpSocket(t, w.s, "")
 		k.SetReuse(true, false)
@@ -194,9 +194,9 @@ func floodPool(t *testing.T, w *wire) {
 }
 
 func floodSockets(t *testing.T, w *wire) {
-	var all []*Endpoint
+	var all []*UDPSocket
 	for {
-		k, err := w.s.NewSocket(ipv4.ProtocolUDP)
+		k, err := w.s.NewUDPSocket()
 		if err == unix.ENFILE {
 			break
 		}
@@ -254,7 +254,7 @@ func (w *wire) grewSoFar(name string) {
 }
 
 func floodSchedule(t *testing.T, w *wire) {
-	var all []*Endpoint
+	var all []*UDPSocket
 	for range 3 {
 		k := w.timed(monotonic)
 		k.SetRecvErr(true)

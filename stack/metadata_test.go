@@ -60,8 +60,8 @@ func metadataStack(t *testing.T, caps link.Caps) (*Stack, *metadataLink, *Interf
 func TestMetadata(t *testing.T) {
 	far := netip.AddrPortFrom(farAddr, 7)
 	s, l, ifc := metadataStack(t, link.CapChecksum|link.CapGSO)
-	connected := func(k *Endpoint) *Endpoint { check(t, k.Connect(far)); return k }
-	udp := func() *Endpoint { return udpSocket(t, s, "") }
+	connected := func(k Socket) Socket { check(t, k.Connect(far)); return k }
+	udp := func() Socket { return udpSocket(t, s, "") }
 	messages := func(sizes []int, opts ...*SendOptions) []OutMessage {
 		m := make([]OutMessage, len(sizes))
 		for i, n := range sizes {
@@ -72,7 +72,7 @@ func TestMetadata(t *testing.T) {
 		}
 		return m
 	}
-	send := func(k *Endpoint, sizes []int, opts ...*SendOptions) {
+	send := func(k Socket, sizes []int, opts ...*SendOptions) {
 		t.Helper()
 		m := messages(sizes, opts...)
 		if n, err := k.SendMessages(m, 0, NoDeadline); n != len(m) || err != nil {
@@ -80,7 +80,7 @@ func TestMetadata(t *testing.T) {
 		}
 	}
 	both := metadata{priority: 5, mark: 9}
-	set := func(k *Endpoint) *Endpoint { k.SetPriority(5); k.SetMark(9); return k }
+	set := func(k Socket) Socket { k.Base().SetPriority(5); k.Base().SetMark(9); return k }
 	for _, tt := range []struct {
 		name string
 		run  func()
@@ -99,23 +99,23 @@ func TestMetadata(t *testing.T) {
 			check(t, k.Send(nil, 0, NoDeadline))
 			set(k)
 			check(t, k.Send(nil, 0, NoDeadline))
-			k.SetMark(0)
+			k.Base().SetMark(0)
 			check(t, k.Send(nil, 0, NoDeadline))
-			k.SetPriority(0)
+			k.Base().SetPriority(0)
 			check(t, k.Send(nil, 0, NoDeadline))
 			check(t, k.Send(nil, 0, NoDeadline))
 		}, []metadata{{}, {}, both, {priority: 5, mark: 0}, {}, {}}},
 		{"to an address", func() { send(set(udp()), []int{1}); send(set(udp()), []int{1}) }, []metadata{both, both}},
 		{"of the type of service", func() {
 			k := connected(udp())
-			k.SetTOS(0xb8)
+			k.(*UDPSocket).SetTOS(0xb8)
 			check(t, k.Send(nil, 0, NoDeadline))
-			k.SetTOS(0)
+			k.(*UDPSocket).SetTOS(0)
 			check(t, k.Send(nil, 0, NoDeadline))
 		}, []metadata{{priority: 4, mark: 0}, {}}},
 		{"fragments", func() { send(set(udp()), []int{4000}) }, []metadata{both, both, both}},
 		{"a GSO packet", func() { k := set(udp()); send(k, []int{1}); send(k, []int{100, 100, 100, 100}) }, []metadata{both, both}},
-		{"UDP_SEGMENT", func() { k := set(udp()); k.SetSegment(10); send(k, []int{25}) }, []metadata{both}},
+		{"UDP_SEGMENT", func() { k := set(udp()); k.(*UDPSocket).SetSegment(10); send(k, []int{25}) }, []metadata{both}},
 		{"one of several", func() {
 			send(udp(), []int{30, 20, 10, 5}, nil, &SendOptions{Mark: 7, HasMark: true}, &SendOptions{Priority: 3, HasPriority: true})
 		}, []metadata{{}, {priority: 0, mark: 7}, {priority: 3, mark: 0}, {}}},
@@ -129,11 +129,11 @@ func TestMetadata(t *testing.T) {
 		}, []metadata{both}},
 		{"broadcast", func() {
 			k := set(udp())
-			k.SetBroadcast(true)
+			k.Base().SetBroadcast(true)
 			check(t, k.SendTo(payload(5), 0, NoDeadline, netip.MustParseAddrPort("10.9.0.255:7")))
 		}, []metadata{both}},
 		{"ping", func() {
-			k, err := s.NewSocket(ipv4.ProtocolICMP)
+			k, err := s.NewPingSocket()
 			check(t, err)
 			defer k.Close()
 			echo := make([]byte, icmp.HeaderLen)
@@ -149,7 +149,7 @@ func TestMetadata(t *testing.T) {
 		}, []metadata{both}},
 		{"packet", func() {
 			k := set(packetSocketOf(t, s, false, 0))
-			check(t, k.SendLink(udpFrame(7, payload(20)), 0, NoDeadline, &LinkAddr{Interface: ifc.Index(), EtherType: unix.ETH_P_IP}))
+			check(t, k.(*PacketSocket).SendLink(udpFrame(7, payload(20)), 0, NoDeadline, &LinkAddr{Interface: ifc.Index(), EtherType: unix.ETH_P_IP}))
 		}, []metadata{both}},
 	} {
 		l.take()
@@ -235,7 +235,7 @@ func TestTagsReceived(t *testing.T) {
 		if _, in := recv(t, quiet); in.Extra != nil {
 			t.Errorf("%v: told %+v to who did not ask", tt, in.Extra)
 		}
-		for name, k := range map[string]*Endpoint{"UDP": rx, "packet": packets} {
+		for name, k := range map[string]Socket{"UDP": rx, "packet": packets} {
 			_, in := recv(t, k)
 			for k == packets && in.Type == link.Outgoing {
 				_, in = recv(t, k)

@@ -32,12 +32,12 @@ func groupFrame(group ipv4.Addr, port uint16, data []byte) []byte {
 
 // members makes sockets at port 9, each a member of one group: bound to it, or to
 // all addresses.
-func members(t testing.TB, s *Stack, ifc *Interface, groups, each int, bound bool) []*Endpoint {
+func members(t testing.TB, s *Stack, ifc *Interface, groups, each int, bound bool) []*UDPSocket {
 	t.Helper()
-	var out []*Endpoint
+	var out []*UDPSocket
 	for g := range groups {
 		for range each {
-			k, err := s.NewSocket(ipv4.ProtocolUDP)
+			k, err := s.NewUDPSocket()
 			if err == nil {
 				k.SetReuse(true, false)
 				local := netip.AddrFrom4(groupAddr(g))
@@ -96,7 +96,7 @@ func BenchmarkReceiveAmongGroups(b *testing.B) {
 			}
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				s, r, i := replayStackConfig(b, Config{MaxMemberships: n})
-				var sockets []*Endpoint
+				var sockets []*UDPSocket
 				if one {
 					k := members(b, s, i, 1, 1, false)[0]
 					for g := 1; g < n; g++ {

@@ -25,7 +25,7 @@ var (
 var igmpRouters = ipv4.Addr{224, 0, 0, 22}
 
 // join makes k a member on the wire's interface.
-func (w *wire) join(k *Endpoint, group ipv4.Addr) {
+func (w *wire) join(k *UDPSocket, group ipv4.Addr) {
 	w.t.Helper()
 	if err := k.JoinGroup(GroupRequest{Group: group, Interface: w.ifc.Index()}); err != nil {
 		w.t.Fatalf("JoinGroup: %v", err)
@@ -91,7 +91,7 @@ func TestMulticastIsForMembers(t *testing.T) {
 		w.join(strict, groupA)
 		w.feed(fromHost(2, groupA, 9, "again"))
 		w.got(strict, "again")
-		for _, k := range []*Endpoint{member, other, bound} {
+		for _, k := range []*UDPSocket{member, other, bound} {
 			w.got(k, "again")
 		}
 		member.Close()
@@ -109,11 +109,11 @@ func TestMulticastIsForMembers(t *testing.T) {
 func TestSourceFilters(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		only2, not2, all := w.shared("0.0.0.0:9"), w.shared("0.0.0.0:9"), w.shared("0.0.0.0:9")
-		want := func(from byte, to ...*Endpoint) {
+		want := func(from byte, to ...*UDPSocket) {
 			t.Helper()
 			for range 2 {
 				w.feed(fromHost(from, groupA, 9, "x"))
-				for _, k := range []*Endpoint{only2, not2, all} {
+				for _, k := range []*UDPSocket{only2, not2, all} {
 					if slices.Contains(to, k) {
 						w.got(k, "x")
 					} else {

@@ -50,7 +50,7 @@ type tapTable struct {
 // NewPacketSocket makes a packet socket for the frames of an EtherType, in host
 // order: unix.ETH_P_ALL for all, 0 for none. A cooked one (SOCK_DGRAM) has
 // frames without their Ethernet header.
-func (s *Stack) NewPacketSocket(cooked bool, ethertype uint16) (*Endpoint, error) {
+func (s *Stack) NewPacketSocket(cooked bool, ethertype uint16) (*PacketSocket, error) {
 	if s.Closed() {
 		return nil, unix.ENETDOWN
 	}
@@ -61,7 +61,7 @@ func (s *Stack) NewPacketSocket(cooked bool, ethertype uint16) (*Endpoint, error
 	k.mu.Lock()
 	k.retapLocked()
 	k.mu.Unlock()
-	return &k.Endpoint, nil
+	return k, nil
 }
 
 // BindLink has a packet socket receive the frames of an EtherType, in host order,

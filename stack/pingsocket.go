@@ -17,7 +17,8 @@ type PingSocket struct {
 	place[*PingSocket]
 }
 
-func (s *Stack) newPingSocket() (*PingSocket, error) {
+// NewPingSocket opens a ping socket. ENFILE: there are too many (Config.Limits).
+func (s *Stack) NewPingSocket() (*PingSocket, error) {
 	if s.Closed() {
 		return nil, unix.ENETDOWN
 	}

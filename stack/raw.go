@@ -54,7 +54,7 @@ type rawTable struct {
 // every datagram of that protocol, with its IP header, and sends some.
 // IPPROTO_RAW begins with SetHeaderIncluded. EPROTONOSUPPORT: 0. EINVAL: not a
 // protocol.
-func (s *Stack) NewRawSocket(proto int) (*Endpoint, error) {
+func (s *Stack) NewRawSocket(proto int) (*RawSocket, error) {
 	if s.Closed() {
 		return nil, unix.ENETDOWN
 	}
@@ -75,7 +75,7 @@ func (s *Stack) NewRawSocket(proto int) (*Endpoint, error) {
 	if !k.Closed() {
 		s.enterRawLocked(k)
 	}
-	return &k.Endpoint, nil
+	return k, nil
 }
 
 // enterRawLocked lets a raw socket receive. The receive lock is held.

@@ -19,7 +19,7 @@ const testProtocol = 253
 
 var nearAddr = netip.MustParseAddr("10.9.0.1")
 
-func rawSocketOf(t testing.TB, s *Stack, proto int) *Endpoint {
+func rawSocketOf(t testing.TB, s *Stack, proto int) *RawSocket {
 	t.Helper()
 	k, err := s.NewRawSocket(proto)
 	if err != nil {
@@ -29,7 +29,7 @@ func rawSocketOf(t testing.TB, s *Stack, proto int) *Endpoint {
 	return k
 }
 
-func sendTo(t testing.TB, k *Endpoint, p []byte, to netip.Addr) {
+func sendTo(t testing.TB, k Socket, p []byte, to netip.Addr) {
 	t.Helper()
 	if err := k.SendTo(p, 0, NoDeadline, netip.AddrPortFrom(to, 0)); err != nil {
 		t.Fatalf("SendTo: %v", err)
@@ -37,7 +37,7 @@ func sendTo(t testing.TB, k *Endpoint, p []byte, to netip.Addr) {
 }
 
 // nothing fails if something is queued.
-func nothing(t testing.TB, k *Endpoint) {
+func nothing(t testing.TB, k Socket) {
 	t.Helper()
 	b := make([]byte, 2048)
 	if n, info, err := k.Recv(b, unix.MSG_DONTWAIT, NoDeadline); err != unix.EAGAIN {
@@ -93,7 +93,7 @@ func TestRawPing(t *testing.T) {
 func TestRawEachItsCopy(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
 	from := rawSocketOf(t, p.near, testProtocol)
-	var all []*Endpoint
+	var all []Socket
 	for range 3 {
 		all = append(all, rawSocketOf(t, p.far, testProtocol))
 	}
@@ -111,7 +111,7 @@ func TestRawEachItsCopy(t *testing.T) {
 		}
 		b[20] = 'X' // its own copy
 	}
-	for _, k := range []*Endpoint{elsewhere, other, device} {
+	for _, k := range []Socket{elsewhere, other, device} {
 		nothing(t, k)
 	}
 }
@@ -355,7 +355,7 @@ func TestRawCosts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	drain := func(k *Endpoint) {
+	drain := func(k Socket) {
 		for {
 			if _, _, err := k.Recv(buf, unix.MSG_DONTWAIT, NoDeadline); err != nil {
 				return

@@ -5,17 +5,16 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/outband/outband/ipv4"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
 // groupSockets binds n sockets to 10.9.0.1:9 with SO_REUSEPORT.
-func groupSockets(t *testing.T, s *Stack, n int) []*Endpoint {
+func groupSockets(t *testing.T, s *Stack, n int) []*UDPSocket {
 	t.Helper()
-	var g []*Endpoint
+	var g []*UDPSocket
 	for range n {
-		k, err := s.NewSocket(ipv4.ProtocolUDP)
+		k, err := s.NewUDPSocket()
 		check(t, err)
 		t.Cleanup(func() { k.Close() })
 		k.SetReuse(false, true)
@@ -27,7 +26,7 @@ func groupSockets(t *testing.T, s *Stack, n int) []*Endpoint {
 
 // holder returns the number of the socket that has a datagram, and takes it; -1:
 // none has.
-func holder(g []*Endpoint) int {
+func holder(g []*UDPSocket) int {
 	for i, k := range g {
 		if _, _, err := k.Recv(nil, unix.MSG_DONTWAIT, NoDeadline); err == nil {
 			return i
@@ -43,7 +42,7 @@ var byFirstByte = []bpf.Instruction{bpf.LoadAbsolute{Off: 0, Size: 1}, bpf.RetA{
 func TestSteeredGroupHasExtras(t *testing.T) {
 	s, r, _ := replayStack(t)
 	g := groupSockets(t, s, 2)
-	extras := func(k *Endpoint) bool { return k.state.Load()&stateRecvExtras != 0 }
+	extras := func(k *UDPSocket) bool { return k.state.Load()&stateRecvExtras != 0 }
 	check(t, g[0].AttachReusePort(raw(t, byFirstByte)))
 	g = append(g, groupSockets(t, s, 1)...)
 	for i, k := range g {

@@ -56,7 +56,7 @@ func BenchmarkReceiveAmongSockets(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		sockets := make([]*Endpoint, n)
+		sockets := make([]*UDPSocket, n)
 		frames := make([][]byte, n)
 		for i := range sockets {
 			dst, port := hostAddr(i/50_000), uint16(1000+i%50_000)
@@ -155,7 +155,7 @@ func TestIdleStackIsSmall(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	var keep []*Endpoint
+	var keep []*UDPSocket
 	for range stacks {
 		s, _, _ := crowdStack(t)
 		keep = append(keep, udpSocket(t, s, "10.9.0.1:9"))

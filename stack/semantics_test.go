@@ -17,7 +17,7 @@ import (
 )
 
 // shared opens a socket with SO_REUSEADDR.
-func (w *wire) shared(local string) *Endpoint {
+func (w *wire) shared(local string) *UDPSocket {
 	w.t.Helper()
 	k := w.socket("", "")
 	k.SetReuse(true, false)
@@ -70,7 +70,7 @@ func TestBroadcast(t *testing.T) {
 	}
 	t.Run("received by all", func(t *testing.T) {
 		bubble(t, func(t *testing.T, w *wire) {
-			var ks []*Endpoint
+			var ks []Socket
 			for range 3 {
 				ks = append(ks, w.shared("0.0.0.0:9"))
 			}

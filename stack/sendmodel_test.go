@@ -211,34 +211,34 @@ func newSendWorld(t *testing.T, refuse fault.Refusals, caps link.Caps) *sendWorl
 
 // program opens a socket of a kind.
 func (w *sendWorld) program(kind string, seed uint64) *sendProgram {
-	var k *Endpoint
+	var k Socket
 	var err error
 	peer := netip.AddrPortFrom(farAddr, 7)
 	switch kind {
 	case "udp", "udp told", "udp small":
-		k, err = w.s.NewSocket(ipv4.ProtocolUDP)
+		k, err = w.s.NewUDPSocket()
 	case "ping":
-		k, err = w.s.NewSocket(ipv4.ProtocolICMP)
+		k, err = w.s.NewPingSocket()
 	case "raw":
 		k, err = w.s.NewRawSocket(253)
 	case "packet":
 		k, err = w.s.NewPacketSocket(false, unix.ETH_P_IP)
 		if err == nil {
-			err = k.BindLink(w.ifc.Index(), unix.ETH_P_IP)
+			err = k.(*PacketSocket).BindLink(w.ifc.Index(), unix.ETH_P_IP)
 		}
 	}
 	if err == nil && kind != "packet" {
-		k.SetMTUDiscover(unix.IP_PMTUDISC_DONT)
+		k.Base().kind.ip().SetMTUDiscover(unix.IP_PMTUDISC_DONT)
 		err = k.Connect(peer)
 	}
 	if err != nil {
 		w.t.Fatal(kind, err)
 	}
-	k.SetRecvErr(kind == "udp told")
+	k.Base().SetRecvErr(kind == "udp told")
 	if kind == "udp small" {
-		k.SetSendBuffer(4608)
+		k.Base().SetSendBuffer(4608)
 	}
-	return &sendProgram{k: k, rng: rand.New(rand.NewPCG(seed, 1)), l: &w.l, ifc: w.ifc.Index()}
+	return &sendProgram{k: k.Base(), rng: rand.New(rand.NewPCG(seed, 1)), l: &w.l, ifc: w.ifc.Index()}
 }
 
 // listen takes in what has arrived.

@@ -11,12 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Socket is the endpoint of any kind of socket.
-type Socket = Endpoint
-
-// An Endpoint is what every socket of a stack has, whatever its kind: see kind. BSD
-// calls, options and flags are package sockapi's. All methods may be called by any
-// goroutines at once. Errors are unix.Errno values, those of Linux' socket calls.
+// An Endpoint is what every Socket has, whatever its kind: queues, a pending error, those
+// who watch it, a spin budget, buffers, the options of socket(7).
 type Endpoint struct {
 	sender
 
@@ -75,29 +71,6 @@ const (
 	defaultSndbuf = 212992
 )
 
-// NewSocket makes a socket for proto: ipv4.ProtocolUDP or ipv4.ProtocolICMP,
-// else EPROTONOSUPPORT.
-func (s *Stack) NewSocket(proto uint8) (*Endpoint, error) {
-	switch proto {
-	case ipv4.ProtocolUDP:
-		k, err := s.newUDPSocket()
-		if err != nil {
-			return nil, err
-		}
-		return &k.Endpoint, nil
-	case ipv4.ProtocolICMP:
-		k, err := s.newPingSocket()
-		if err != nil {
-			return nil, err
-		}
-		return &k.Endpoint, nil
-	}
-	if s.Closed() {
-		return nil, unix.ENETDOWN
-	}
-	return nil, unix.EPROTONOSUPPORT
-}
-
 // open gives a socket what each kind of socket has, and enters it in the stack.
 func (s *Stack) open(k *Endpoint, as kind) error {
 	k.s, k.kind, k.id = s, as, s.socketIDs.Add(1)
@@ -119,6 +92,9 @@ func (s *Stack) open(k *Endpoint, as kind) error {
 	s.sockets[k] = struct{}{}
 	return nil
 }
+
+// Base returns k, for what embeds it.
+func (k *Endpoint) Base() *Endpoint { return k }
 
 // ready reports whether a receive call would not have to wait.
 func (k *Endpoint) ready() bool {

@@ -166,13 +166,13 @@ func slowBubble(t *testing.T, f func(t *testing.T, w *slowWire)) {
 }
 
 // sender opens a socket that is connected to a port of the far end's.
-func (w *slowWire) sender(local string) *Endpoint {
+func (w *slowWire) sender(local string) *UDPSocket {
 	w.t.Helper()
 	return w.socket(local, "10.9.0.2:7")
 }
 
 // company has another socket send by the wire too.
-func (w *slowWire) company() *Endpoint {
+func (w *slowWire) company() *UDPSocket {
 	w.t.Helper()
 	k := w.sender("10.9.0.1:99")
 	w.number(k, 0, 1)
@@ -183,7 +183,7 @@ func (w *slowWire) company() *Endpoint {
 
 // number sends datagrams with numbers from on, without waiting, until EAGAIN or n are
 // sent, and returns how many were.
-func (w *slowWire) number(k *Endpoint, from, n int) int {
+func (w *slowWire) number(k Socket, from, n int) int {
 	w.t.Helper()
 	for i := range n {
 		err := k.Send(binary.BigEndian.AppendUint16(nil, uint16(from+i)), unix.MSG_DONTWAIT, NoDeadline)

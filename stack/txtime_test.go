@@ -20,14 +20,14 @@ import (
 func (w *wire) at(d time.Duration) uint64 { return uint64(w.s.Monotonic() + int64(d)) }
 
 // sendAt sends a datagram to 10.9.0.2:7 with a time.
-func (w *wire) sendAt(k *Endpoint, p []byte, t uint64) error {
+func (w *wire) sendAt(k Socket, p []byte, t uint64) error {
 	m := []OutMessage{{Buffers: [][]byte{p}, To: netip.AddrPortFrom(farAddr, 7), Options: &SendOptions{TxTime: t}}}
 	_, err := k.SendMessages(m, unix.MSG_DONTWAIT, NoDeadline)
 	return err
 }
 
 // timed returns a socket whose datagrams may have times.
-func (w *wire) timed(t TxTime) *Endpoint {
+func (w *wire) timed(t TxTime) *UDPSocket {
 	k := w.socket("", "")
 	k.SetTxTime(t)
 	return k
@@ -90,7 +90,7 @@ func TestScheduledLeaveAtTheirTime(t *testing.T) {
 func TestScheduledKinds(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		w.resolved()
-		ping, err := w.s.NewSocket(ipv4.ProtocolICMP)
+		ping, err := w.s.NewPingSocket()
 		check(t, err)
 		defer ping.Close()
 		echo := make([]byte, icmp.HeaderLen)
@@ -102,7 +102,7 @@ func TestScheduledKinds(t *testing.T) {
 		segmented.SetSegment(10)
 		for _, tt := range []struct {
 			name    string
-			k       *Endpoint
+			k       Socket
 			payload []byte
 			frames  int
 		}{
@@ -115,11 +115,11 @@ func TestScheduledKinds(t *testing.T) {
 			{"packet", packetSocketOf(t, w.s, false, 0), udpFrame(7, payload(5)), 1},
 		} {
 			w.sent()
-			tt.k.SetTxTime(monotonic)
-			tt.k.SetPriority(3)
+			tt.k.Base().SetTxTime(monotonic)
+			tt.k.Base().SetPriority(3)
 			o := &SendOptions{TxTime: w.at(time.Second)}
 			m := []OutMessage{{Buffers: [][]byte{tt.payload}, Options: o}}
-			if tt.k.kind.name() == "packet" {
+			if tt.k.Base().kind.name() == "packet" {
 				m[0].Link = &LinkAddr{Interface: w.ifc.Index(), EtherType: unix.ETH_P_IP}
 			} else {
 				m[0].To = netip.AddrPortFrom(farAddr, 7)
@@ -128,12 +128,12 @@ func TestScheduledKinds(t *testing.T) {
 				t.Errorf("%s: SendMessages: %d, %v, queued %v", tt.name, n, err, o.Queued)
 			}
 			time.Sleep(900 * time.Millisecond)
-			if n := len(w.sentIP()); n != 0 || tt.k.SendQueued() == 0 {
-				t.Errorf("%s: %d frames left before their time, %d bytes charged", tt.name, n, tt.k.SendQueued())
+			if n := len(w.sentIP()); n != 0 || tt.k.Base().SendQueued() == 0 {
+				t.Errorf("%s: %d frames left before their time, %d bytes charged", tt.name, n, tt.k.Base().SendQueued())
 			}
 			time.Sleep(101 * time.Millisecond)
-			if n := len(w.sentIP()); n != tt.frames || tt.k.SendQueued() != 0 {
-				t.Errorf("%s: %d frames left, expected %d; %d bytes charged", tt.name, n, tt.frames, tt.k.SendQueued())
+			if n := len(w.sentIP()); n != tt.frames || tt.k.Base().SendQueued() != 0 {
+				t.Errorf("%s: %d frames left, expected %d; %d bytes charged", tt.name, n, tt.frames, tt.k.Base().SendQueued())
 			}
 		}
 	})
@@ -315,8 +315,8 @@ func TestScheduledBounds(t *testing.T) {
 			t.Errorf("%d of %d left, %d bytes charged", got, n, k.SendQueued())
 		}
 		other := w.timed(monotonic)
-		for _, k := range []*Endpoint{k, other} {
-			k.SetSendBuffer(1 << 30)
+		for _, k := range []Socket{k, other} {
+			k.Base().SetSendBuffer(1 << 30)
 			for range w.s.limits.ScheduledPerSocket {
 				check(t, w.sendAt(k, nil, w.at(time.Hour)))
 			}

@@ -14,7 +14,8 @@ type UDPSocket struct {
 	place[*UDPSocket]
 }
 
-func (s *Stack) newUDPSocket() (*UDPSocket, error) {
+// NewUDPSocket opens a UDP socket. ENFILE: there are too many (Config.Limits).
+func (s *Stack) NewUDPSocket() (*UDPSocket, error) {
 	if s.Closed() {
 		return nil, unix.ENETDOWN
 	}

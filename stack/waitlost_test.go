@@ -11,7 +11,7 @@ import (
 )
 
 // waiters have a datagram of each kind wait for 10.9.0.2, of so many frames in all.
-func waiters(t *testing.T, w *wire) (all []*Endpoint, frames int) {
+func waiters(t *testing.T, w *wire) (all []Socket, frames int) {
 	one := w.socket("", "10.9.0.2:7")
 	w.send(one, []byte("x"))
 	parts := w.socket("", "10.9.0.2:7")
@@ -20,7 +20,7 @@ func waiters(t *testing.T, w *wire) (all []*Endpoint, frames int) {
 	raw.SetRecvErr(true)
 	sendTo(t, raw, []byte("x"), netip.AddrFrom4(far4))
 	one.SetRecvErr(true)
-	return []*Endpoint{one, parts, raw}, 1 + 3 + 1
+	return []Socket{one, parts, raw}, 1 + 3 + 1
 }
 
 // TestMACChangeWhileWaiting: what waits for a neighbour leaves from the hardware address
@@ -59,10 +59,10 @@ func TestLinkLostWhileWaiting(t *testing.T) {
 				lose(w)
 				synctest.Wait()
 				for i, k := range all {
-					if e, n := k.TakeError(), k.QueuedErrors(); e != 0 || n != 0 {
+					if e, n := k.Base().TakeError(), k.Base().QueuedErrors(); e != 0 || n != 0 {
 						t.Errorf("socket %d: error %v, %d queued, want none", i, e, n)
 					}
-					if n := k.SendQueued(); n != 0 {
+					if n := k.Base().SendQueued(); n != 0 {
 						t.Errorf("socket %d is still charged for %d bytes", i, n)
 					}
 				}

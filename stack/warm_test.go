@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/counter"
 	"golang.org/x/sys/unix"
 )
@@ -15,18 +14,18 @@ import (
 func TestWarmingLeavesNoTrace(t *testing.T) {
 	tests := []struct {
 		name  string
-		setup func(t *testing.T, s *Stack, k *Endpoint)
+		setup func(t *testing.T, s *Stack, k Socket)
 		warms bool
 	}{
-		{"bound", func(*testing.T, *Stack, *Endpoint) {}, true},
-		{"connected", func(t *testing.T, _ *Stack, k *Endpoint) {
+		{"bound", func(*testing.T, *Stack, Socket) {}, true},
+		{"connected", func(t *testing.T, _ *Stack, k Socket) {
 			if err := k.Connect(netip.AddrPortFrom(farAddr, 7)); err != nil {
 				t.Fatal(err)
 			}
 		}, true},
-		{"one of a group", func(t *testing.T, s *Stack, k *Endpoint) {
+		{"one of a group", func(t *testing.T, s *Stack, k Socket) {
 			for range 3 {
-				other, err := s.NewSocket(ipv4.ProtocolUDP)
+				other, err := s.NewUDPSocket()
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -42,12 +41,12 @@ func TestWarmingLeavesNoTrace(t *testing.T) {
 				}
 			}
 		}, true},
-		{"with a filter for what is received", func(_ *testing.T, _ *Stack, k *Endpoint) { k.SetKeepDrops(true) }, false},
+		{"with a filter for what is received", func(_ *testing.T, _ *Stack, k Socket) { k.Base().SetKeepDrops(true) }, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s, r, _ := replayStack(t)
-			k, err := s.NewSocket(ipv4.ProtocolUDP)
+			k, err := s.NewUDPSocket()
 			if err != nil {
 				t.Fatal(err)
 			}

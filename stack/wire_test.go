@@ -176,7 +176,7 @@ func changes(a, b Stats) map[string]uint64 {
 }
 
 // socket opens a UDP socket, connected if peer is not "".
-func (w *wire) socket(local, peer string) *Endpoint {
+func (w *wire) socket(local, peer string) *UDPSocket {
 	w.t.Helper()
 	k := udpSocket(w.t, w.s, local)
 	if peer != "" {
@@ -188,7 +188,7 @@ func (w *wire) socket(local, peer string) *Endpoint {
 }
 
 // send sends by a connected socket.
-func (w *wire) send(k *Endpoint, data []byte) {
+func (w *wire) send(k Socket, data []byte) {
 	w.t.Helper()
 	if err := k.Send(data, 0, NoDeadline); err != nil {
 		w.t.Fatalf("Send of %d bytes: %v", len(data), err)
@@ -196,14 +196,14 @@ func (w *wire) send(k *Endpoint, data []byte) {
 }
 
 // try receives what is there already.
-func try(k *Endpoint) (string, error) {
+func try(k Socket) (string, error) {
 	b := make([]byte, 65536)
 	n, _, err := k.Recv(b, unix.MSG_DONTWAIT, NoDeadline)
 	return string(b[:n]), err
 }
 
 // got fails unless the datagram is there.
-func (w *wire) got(k *Endpoint, want string) {
+func (w *wire) got(k Socket, want string) {
 	w.t.Helper()
 	if s, err := try(k); err != nil || s != want {
 		w.t.Fatalf("Recv: %d bytes, %v; want %d bytes", len(s), err, len(want))
@@ -211,7 +211,7 @@ func (w *wire) got(k *Endpoint, want string) {
 }
 
 // empty fails unless nothing is there.
-func (w *wire) empty(k *Endpoint) {
+func (w *wire) empty(k Socket) {
 	w.t.Helper()
 	if s, err := try(k); err != unix.EAGAIN {
 		w.t.Fatalf("Recv: %d bytes, %v; want EAGAIN", len(s), err)

@@ -104,7 +104,7 @@ func (h *kernelARP) entry(t testing.TB, addr netip.Addr) string {
 // ourARP is our stack as an arpHost.
 type ourARP struct {
 	*world
-	udp *stack.Socket
+	udp *stack.UDPSocket
 }
 
 func newOurARP(t testing.TB) (*ourARP, *lab.Packet) {

@@ -40,8 +40,8 @@ func TestBroadcastFromKernel(t *testing.T) {
 	peer := w.far.BoundUDP(t, w.kernels(9))
 	check(t, peer.SetOption(unix.SOL_SOCKET, unix.SO_BROADCAST, 1))
 	check(t, w.far.AddRoute(netip.MustParsePrefix("0.0.0.0/0"), w.near.Addr)) // for the limited one
-	shared := func(local netip.AddrPort) *stack.Socket {
-		k, err := w.stack.NewSocket(unix.IPPROTO_UDP)
+	shared := func(local netip.AddrPort) *stack.UDPSocket {
+		k, err := w.stack.NewUDPSocket()
 		check(t, err)
 		t.Cleanup(func() { k.Close() })
 		k.SetReuse(true, false)
@@ -55,7 +55,7 @@ func TestBroadcastFromKernel(t *testing.T) {
 	for i, to := range broadcasts {
 		for _, n := range []int{1, 5000} {
 			check(t, peer.SendTo(pattern(n, uint32(i)), netipPort(to, 7)))
-			for _, k := range []*stack.Socket{a, b} {
+			for _, k := range []*stack.UDPSocket{a, b} {
 				got, info := w.recv(k)
 				wantBytes(t, got, pattern(n, uint32(i)))
 				if info.To != to.As4() {
@@ -64,7 +64,7 @@ func TestBroadcastFromKernel(t *testing.T) {
 			}
 		}
 	}
-	for name, k := range map[string]*stack.Socket{"bound to our address": unicastOnly, "connected elsewhere": connected} {
+	for name, k := range map[string]*stack.UDPSocket{"bound to our address": unicastOnly, "connected elsewhere": connected} {
 		if k.Readable() {
 			t.Errorf("the socket %s got a broadcast", name)
 		}

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/icmp"
-	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pcapng"
 	"github.com/outband/outband/stack"
@@ -35,7 +34,7 @@ func record(t *testing.T) string {
 	for i, n := range []int{0, 1, 100, 1472, 1473, 20000} {
 		w.echoOnce(k, peer, pattern(n, uint32(i)))
 	}
-	ping := w.socket(ipv4.ProtocolICMP)
+	ping := w.ping()
 	r := rawSocket(t, w.far, unix.IPPROTO_ICMP)
 	for i, n := range []int{56, 5001} {
 		w.send(ping, icmp.AppendEcho(nil, icmp.Echo, 0, uint16(i), pattern(n, 1)), w.kernels(0))

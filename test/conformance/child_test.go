@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link/tpacket"
 	"github.com/outband/outband/stack"
 	"github.com/outband/outband/test/lab"
@@ -86,7 +85,7 @@ func idle(s *stack.Stack, _ netip.AddrPort) (any, error) {
 	var r idleResult
 	time.Sleep(100 * time.Millisecond) // the announcement, the housekeeper's place
 	r.Alone = cpuTime(func() { time.Sleep(time.Second) })
-	k, err := s.NewSocket(ipv4.ProtocolUDP)
+	k, err := s.NewUDPSocket()
 	if err != nil {
 		return nil, err
 	}
@@ -177,8 +176,8 @@ func spinMany(s *stack.Stack, peer netip.AddrPort) (any, error) {
 }
 
 // connected returns a socket that has exchanged a datagram with the peer.
-func connected(s *stack.Stack, peer netip.AddrPort, spin time.Duration) (*stack.Socket, error) {
-	k, err := s.NewSocket(ipv4.ProtocolUDP)
+func connected(s *stack.Stack, peer netip.AddrPort, spin time.Duration) (*stack.UDPSocket, error) {
+	k, err := s.NewUDPSocket()
 	if err != nil {
 		return nil, err
 	}

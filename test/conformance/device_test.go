@@ -22,7 +22,7 @@ type reader struct {
 	errs chan error
 }
 
-func (w *world) reader(k *stack.Socket) *reader {
+func (w *world) reader(k *stack.UDPSocket) *reader {
 	r := &reader{make(chan string, 1024), make(chan error, 1)}
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -122,7 +122,7 @@ func comeAndGo(t *testing.T, spin time.Duration, gone, back func(*world), state 
 		if n != wantN || err != want {
 			t.Errorf("SendMessages: %d, %v, want %d, %v", n, err, wantN, want)
 		}
-		if err := w.socket(ipv4.ProtocolUDP).Connect(w.kernels(7)); err != want {
+		if err := w.unbound().Connect(w.kernels(7)); err != want {
 			t.Errorf("Connect: %v, want %v", err, want)
 		}
 		r.wantNothing(t)
@@ -135,7 +135,7 @@ func comeAndGo(t *testing.T, spin time.Duration, gone, back func(*world), state 
 
 // exchange sends one datagram each way, again and again until both got through:
 // for a moment after its device has come up the kernel drops what it sends.
-func exchange(t *testing.T, w *world, k *stack.Socket, peer *inband.UDP, r *reader) {
+func exchange(t *testing.T, w *world, k *stack.UDPSocket, peer *inband.UDP, r *reader) {
 	t.Helper()
 	check(t, peer.SetReadTimeout(50*time.Millisecond))
 	await(t, "a datagram to the kernel", func() bool {

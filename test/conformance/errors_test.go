@@ -124,7 +124,7 @@ func udpFromPort(port uint16) func([]byte) bool {
 	}
 }
 
-func wantPending(t *testing.T, w *world, k *stack.Socket, typ, code uint8, want unix.Errno, told bool) {
+func wantPending(t *testing.T, w *world, k *stack.UDPSocket, typ, code uint8, want unix.Errno, told bool) {
 	t.Helper()
 	var e unix.Errno
 	if told {

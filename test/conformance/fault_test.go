@@ -108,7 +108,7 @@ type tally struct {
 }
 
 // receiveAll receives until the socket is shut down.
-func receiveAll(k *stack.Socket) (got tally) {
+func receiveAll(k *stack.UDPSocket) (got tally) {
 	seen := make(map[uint32]bool)
 	b := make([]byte, 1<<16)
 	for {

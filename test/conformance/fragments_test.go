@@ -77,7 +77,7 @@ type trio struct {
 	*world
 	wire   *lab.Packet
 	third  *lab.Endpoint
-	ours   *stack.Socket
+	ours   *stack.UDPSocket
 	theirs *inband.UDP
 	id     uint16
 }

@@ -93,7 +93,7 @@ func TestEveryBitInverted(t *testing.T) {
 
 // wantOnlyUntilMarker sends a marker to port 7, and fails the test if anything
 // but want comes before it.
-func wantOnlyUntilMarker(w *world, h *hand, k *stack.Socket, want []byte) {
+func wantOnlyUntilMarker(w *world, h *hand, k *stack.UDPSocket, want []byte) {
 	w.t.Helper()
 	h.marker(7)
 	for {

@@ -244,9 +244,9 @@ func TestDeviceFilter(t *testing.T) {
 			ifc, err := st.AddLink(ring, stack.InterfaceConfig{})
 			check(t, err)
 			check(t, ifc.AddAddress(e.Prefix()))
-			var ks []*stack.Socket
+			var ks []*stack.UDPSocket
 			for range 2 {
-				k, err := st.NewSocket(ipv4.ProtocolUDP)
+				k, err := st.NewUDPSocket()
 				check(t, err)
 				ks = append(ks, k)
 			}
@@ -284,7 +284,7 @@ func TestGroupsOfOneHardwareAddress(t *testing.T) {
 			check(t, peer.SendTo(fmt.Append(nil, g), at(g, port)))
 		}
 	}
-	want := func(k *stack.Socket, group [4]byte) {
+	want := func(k *stack.UDPSocket, group [4]byte) {
 		t.Helper()
 		if b, _ := w.recv(k); string(b) != fmt.Sprint(group) {
 			t.Errorf("got what is to %s, want %v", b, group)

@@ -33,7 +33,7 @@ func at(group [4]byte, port uint16) netip.AddrPort {
 }
 
 // member returns a socket of ours that is in a group.
-func (w *world) member(port uint16, group [4]byte) *stack.Socket {
+func (w *world) member(port uint16, group [4]byte) *stack.UDPSocket {
 	w.t.Helper()
 	k := w.udp(port)
 	check(w.t, k.JoinGroup(stack.GroupRequest{Group: group, Interface: w.ifc.Index()}))
@@ -371,7 +371,7 @@ func TestMulticastBurst(t *testing.T) {
 	w.ifc, err = w.stack.AddLink(w.dev, stack.InterfaceConfig{})
 	check(t, err)
 	check(t, w.ifc.AddAddress(w.near.Prefix()))
-	ks := []*stack.Socket{w.member(7, groupA), w.member(8, groupB)}
+	ks := []*stack.UDPSocket{w.member(7, groupA), w.member(8, groupB)}
 	for _, k := range ks {
 		k.SetReceiveBuffer(64 << 20)
 	}

@@ -212,7 +212,7 @@ func TestWaitingForNeighbour(t *testing.T) {
 // The kernel's end changes its MAC, in three ways in which we may learn of it.
 func TestNeighbourMoves(t *testing.T) {
 	newMAC := [6]byte{2, 0, 10, 9, 0, 0xfe}
-	move := func(t *testing.T, announce bool) (*world, *stack.Socket, *inband.UDP) {
+	move := func(t *testing.T, announce bool) (*world, *stack.UDPSocket, *inband.UDP) {
 		w := newWorld(t, setup{arp: quickARP})
 		k, peer := w.udp(7), w.far.UDP(t, 7)
 		w.echoOnce(k, peer, []byte("before"))

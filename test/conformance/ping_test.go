@@ -85,7 +85,7 @@ func TestPingedByKernel(t *testing.T) {
 // We ping the kernel, by a ping socket (icmp(7)).
 func TestPingsKernel(t *testing.T) {
 	w := newWorld(t, setup{})
-	k := w.socket(ipv4.ProtocolICMP)
+	k := w.ping()
 	check(t, k.Connect(w.kernels(0)))
 	ident := k.LocalAddr().Port()
 	for i, n := range pingSizes {
@@ -108,13 +108,13 @@ func TestPingsKernel(t *testing.T) {
 // Two ping sockets do not hear each other's replies.
 func TestPingSocketsApart(t *testing.T) {
 	w := newWorld(t, setup{})
-	a, b := w.socket(ipv4.ProtocolICMP), w.socket(ipv4.ProtocolICMP)
+	a, b := w.ping(), w.ping()
 	check(t, a.Bind(netip.AddrPortFrom(netip.IPv4Unspecified(), 100)))
 	check(t, b.Bind(netip.AddrPortFrom(netip.IPv4Unspecified(), 200)))
-	for i, k := range []*stack.Socket{a, b, a} {
+	for i, k := range []*stack.PingSocket{a, b, a} {
 		w.send(k, icmp.AppendEcho(nil, icmp.Echo, 0, uint16(i), nil), w.kernels(0))
 	}
-	for i, k := range map[uint16]*stack.Socket{0: a, 1: b} {
+	for i, k := range map[uint16]*stack.PingSocket{0: a, 1: b} {
 		got, _ := w.recv(k)
 		if m, _ := icmp.Parse(got); m.Seq() != i {
 			t.Errorf("socket got the reply to sequence %d, want %d", m.Seq(), i)

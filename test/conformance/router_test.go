@@ -79,7 +79,7 @@ func TestGateway(t *testing.T) {
 
 func TestPingThroughRouter(t *testing.T) {
 	r := newRouted(t)
-	k := r.socket(ipv4.ProtocolICMP)
+	k := r.ping()
 	k.SetMTUDiscover(unix.IP_PMTUDISC_DONT)
 	for i, n := range []int{56, 5000, maxPayload} {
 		data := pattern(n, uint32(i))
@@ -185,7 +185,7 @@ func TestPathMTUForged(t *testing.T) {
 }
 
 // echoHere waits until what was sent to us before has been dealt with.
-func (r *routed) echoHere(k *stack.Socket) {
+func (r *routed) echoHere(k *stack.UDPSocket) {
 	r.t.Helper()
 	before := r.stat("UdpNoPorts")
 	u := r.far.UDP(r.t, 0)
@@ -213,7 +213,7 @@ func TestRouterErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			keen, deaf := r.udp(0), r.udp(0)
 			keen.SetRecvErr(true)
-			for _, k := range []*stack.Socket{deaf, keen} {
+			for _, k := range []*stack.UDPSocket{deaf, keen} {
 				k.SetTTL(c.ttl)
 				r.send(k, []byte("x"), netip.MustParseAddrPort(c.to))
 			}

@@ -103,7 +103,7 @@ func TestBatches(t *testing.T) {
 	sendAndCountBatches(t, w, k, peer)
 }
 
-func sendAndCountBatches(t *testing.T, w *world, k *stack.Socket, peer *inband.UDP) {
+func sendAndCountBatches(t *testing.T, w *world, k *stack.UDPSocket, peer *inband.UDP) {
 	t.Helper()
 	const n = 200
 	for i := range n {

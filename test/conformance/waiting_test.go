@@ -199,7 +199,7 @@ func TestOneReaderOfManySockets(t *testing.T) {
 	w := newWorld(t, setup{})
 	const sockets, rounds = 100, 10
 	ready := make(chan int, sockets*rounds)
-	ks := make([]*stack.Socket, sockets)
+	ks := make([]*stack.UDPSocket, sockets)
 	for i := range ks {
 		ks[i] = w.udp(uint16(1000 + i))
 		check(t, ks[i].Watch(&stack.Watch{Notify: func(uint32) bool { ready <- i; return true }}))
@@ -239,7 +239,7 @@ func TestOneReaderOfManySockets(t *testing.T) {
 func TestPollManySockets(t *testing.T) {
 	w := newWorld(t, setup{})
 	const sockets, rounds = 100, 5
-	ks := make([]*stack.Socket, sockets)
+	ks := make([]*stack.UDPSocket, sockets)
 	for i := range ks {
 		ks[i] = w.udp(uint16(1000 + i))
 	}
@@ -320,7 +320,7 @@ func TestCloseSocketsUnderLoad(t *testing.T) {
 	defer flood(t, w, 7, 8)()
 	var wg sync.WaitGroup
 	for range 30 {
-		ks := []*stack.Socket{w.udp(7), w.udp(8)}
+		ks := []*stack.UDPSocket{w.udp(7), w.udp(8)}
 		for _, k := range ks {
 			for range 3 {
 				wg.Go(func() { readUntilClosed(t, k) })
@@ -354,14 +354,14 @@ func TestCloseStackUnderLoad(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 			within(t, "Close", func() { check(t, w.stack.Close()) })
 			within(t, "readers and senders of a closed stack", wg.Wait)
-			if _, err := w.stack.NewSocket(unix.IPPROTO_UDP); err != unix.ENETDOWN {
+			if _, err := w.stack.NewUDPSocket(); err != unix.ENETDOWN {
 				t.Errorf("a socket of a closed stack: %v", err)
 			}
 		})
 	}
 }
 
-func readUntilClosed(t *testing.T, k *stack.Socket) {
+func readUntilClosed(t *testing.T, k *stack.UDPSocket) {
 	b := make([]byte, 1<<16)
 	for {
 		n, _, err := k.Recv(b, 0, stack.NoDeadline)
@@ -378,7 +378,7 @@ func readUntilClosed(t *testing.T, k *stack.Socket) {
 	}
 }
 
-func sendUntilClosed(t *testing.T, w *world, k *stack.Socket) {
+func sendUntilClosed(t *testing.T, w *world, k *stack.UDPSocket) {
 	for i := uint32(0); ; i++ {
 		err := k.SendTo(sealed(8+int(i%3000), i), 0, w.stack.Deadline(lab.Patience), w.kernels(9))
 		switch err {

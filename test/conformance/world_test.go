@@ -15,7 +15,6 @@ import (
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/inband"
-	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/tpacket"
 	"github.com/outband/outband/stack"
@@ -77,29 +76,43 @@ func openRing(t testing.TB, e *lab.Endpoint, o tpacket.Options) *tpacket.Link {
 }
 
 // udp opens a UDP socket of our stack's at a port of all its addresses.
-func (w *world) udp(port uint16) *stack.Socket {
+func (w *world) udp(port uint16) *stack.UDPSocket {
 	w.t.Helper()
 	return w.udpAt(netip.AddrPortFrom(netip.IPv4Unspecified(), port))
 }
 
-func (w *world) udpAt(local netip.AddrPort) *stack.Socket {
+func (w *world) udpAt(local netip.AddrPort) *stack.UDPSocket {
 	w.t.Helper()
-	k := w.socket(ipv4.ProtocolUDP)
+	k := w.unbound()
 	check(w.t, k.Bind(local))
 	return k
 }
 
-// socket opens a socket that closes with the test, if it has not by then.
-func (w *world) socket(proto uint8) *stack.Socket {
+// unbound opens a UDP socket.
+func (w *world) unbound() *stack.UDPSocket {
 	w.t.Helper()
-	k, err := w.stack.NewSocket(proto)
-	check(w.t, err)
-	w.t.Cleanup(func() { k.Close() })
+	k, err := w.stack.NewUDPSocket()
+	opened(w.t, k, err)
 	return k
 }
 
+// ping opens a ping socket.
+func (w *world) ping() *stack.PingSocket {
+	w.t.Helper()
+	k, err := w.stack.NewPingSocket()
+	opened(w.t, k, err)
+	return k
+}
+
+// opened has a socket closed with the test, if it has not been by then.
+func opened(t testing.TB, k stack.Socket, err error) {
+	t.Helper()
+	check(t, err)
+	t.Cleanup(func() { k.Close() })
+}
+
 // recv receives one datagram of ours within the lab's patience.
-func (w *world) recv(k *stack.Socket) ([]byte, stack.Info) {
+func (w *world) recv(k stack.Socket) ([]byte, stack.Info) {
 	w.t.Helper()
 	b := make([]byte, 1<<16)
 	n, info, err := k.Recv(b, 0, w.stack.Deadline(lab.Patience))
@@ -110,7 +123,7 @@ func (w *world) recv(k *stack.Socket) ([]byte, stack.Info) {
 }
 
 // send sends from a socket of ours.
-func (w *world) send(k *stack.Socket, b []byte, to netip.AddrPort) {
+func (w *world) send(k stack.Socket, b []byte, to netip.AddrPort) {
 	w.t.Helper()
 	if err := k.SendTo(b, 0, w.stack.Deadline(lab.Patience), to); err != nil {
 		w.t.Fatalf("SendTo %v, %d bytes: %v", to, len(b), err)
@@ -130,10 +143,10 @@ func (w *world) wantStat(name string, want uint64) {
 }
 
 // awaitError waits until a socket of ours has a pending error, and returns it.
-func (w *world) awaitError(k *stack.Socket) unix.Errno {
+func (w *world) awaitError(k stack.Socket) unix.Errno {
 	w.t.Helper()
 	var e unix.Errno
-	eventually(func() bool { e = k.TakeError(); return e != 0 }) // the error queue has it a moment before
+	eventually(func() bool { e = k.Base().TakeError(); return e != 0 }) // the error queue has it a moment before
 	return e
 }
 
@@ -165,7 +178,7 @@ func (w *world) ours(port uint16) netip.AddrPort    { return w.near.AddrPort(por
 func (w *world) kernels(port uint16) netip.AddrPort { return w.far.AddrPort(port) }
 
 // echoOnce sends a datagram from k to the kernel's socket and back.
-func (w *world) echoOnce(k *stack.Socket, peer *inband.UDP, b []byte) {
+func (w *world) echoOnce(k *stack.UDPSocket, peer *inband.UDP, b []byte) {
 	w.t.Helper()
 	at, err := peer.LocalAddr()
 	check(w.t, err)

@@ -13,8 +13,6 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/outband/outband/arp"
 	obipv4 "github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
@@ -54,7 +52,7 @@ func (r *replay) Info() link.Info {
 }
 
 // replayStack is our stack on a replay link, with a socket connected to far.
-func replayStack(b *testing.B, size int) (*replay, *stack.Socket) {
+func replayStack(b *testing.B, size int) (*replay, *stack.UDPSocket) {
 	b.Helper()
 	s, err := stack.New(stack.Config{})
 	if err != nil {
@@ -72,7 +70,7 @@ func replayStack(b *testing.B, size int) (*replay, *stack.Socket) {
 	if err := i.SetNeighbour(netip.AddrFrom4(far), farMAC, arp.Permanent); err != nil {
 		b.Fatal(err)
 	}
-	k, err := s.NewSocket(unix.IPPROTO_UDP)
+	k, err := s.NewUDPSocket()
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func delivery(port uint16, from [4]byte, fromPort uint16, data []byte) string {
 type ours struct {
 	s       *stack.Stack
 	far     *pipe.Link
-	sockets []*stack.Socket
+	sockets []*stack.UDPSocket
 }
 
 func newOurs(t testing.TB) *ours {
@@ -91,7 +91,7 @@ func newOurs(t testing.TB) *ours {
 	}
 	h := &ours{s: s, far: b}
 	for _, p := range ports {
-		k, err := s.NewSocket(unix.IPPROTO_UDP)
+		k, err := s.NewUDPSocket()
 		if err != nil {
 			t.Fatal(err)
 		}

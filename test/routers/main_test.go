@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link/tpacket"
 	"github.com/outband/outband/stack"
 	"github.com/outband/outband/test/lab"
@@ -51,9 +50,9 @@ func newHost(t testing.TB, l *lab.Lab) *host {
 }
 
 // udp opens a UDP socket of ours that closes with the test.
-func (h *host) udp(port uint16) *stack.Socket {
+func (h *host) udp(port uint16) *stack.UDPSocket {
 	h.t.Helper()
-	k, err := h.stack.NewSocket(ipv4.ProtocolUDP)
+	k, err := h.stack.NewUDPSocket()
 	check(h.t, err)
 	h.t.Cleanup(func() { k.Close() })
 	check(h.t, k.Bind(netip.AddrPortFrom(netip.IPv4Unspecified(), port)))

@@ -14,25 +14,25 @@ const ipLocalPortRange = 51
 // groups.
 var bindOptions = map[optionKey]option{
 	{unix.SOL_IP, unix.IP_FREEBIND}: atLeast(1, boolean(
-		func(s *State) bool { return s.K.FreeBind() },
-		func(s *State, on bool) { s.K.SetFreeBind(on) })),
+		func(s *State) bool { return s.IP.FreeBind() },
+		func(s *State, on bool) { s.IP.SetFreeBind(on) })),
 	{unix.SOL_IP, unix.IP_TRANSPARENT}: atLeast(1, boolean(
-		func(s *State) bool { return s.K.Transparent() },
-		func(s *State, on bool) { s.K.SetTransparent(on) })),
+		func(s *State) bool { return s.IP.Transparent() },
+		func(s *State, on bool) { s.IP.SetTransparent(on) })),
 	{unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT}: boolean(
-		func(s *State) bool { return s.K.BindNoPort() },
-		func(s *State, on bool) { s.K.SetBindNoPort(on) }),
+		func(s *State) bool { return s.IP.BindNoPort() },
+		func(s *State, on bool) { s.IP.SetBindNoPort(on) }),
 	{unix.SOL_IP, unix.IP_UNICAST_IF}: {size: 4, exact: true,
 		get: func(s *State, b []byte) error {
-			binary.BigEndian.PutUint32(b, uint32(s.K.UnicastInterface()))
+			binary.BigEndian.PutUint32(b, uint32(s.IP.UnicastInterface()))
 			return nil
 		},
 		set: func(s *State, b []byte) error {
-			return s.K.SetUnicastInterface(int(int32(binary.BigEndian.Uint32(b))))
+			return s.IP.SetUnicastInterface(int(int32(binary.BigEndian.Uint32(b))))
 		}},
 	{unix.SOL_IP, ipLocalPortRange}: exactly(integer(
-		func(s *State) int { return int(int32(s.K.PortRange())) },
-		func(s *State, v int) error { return s.K.SetPortRange(uint32(v)) })),
+		func(s *State) int { return int(int32(s.IP.PortRange())) },
+		func(s *State, v int) error { return s.IP.SetPortRange(uint32(v)) })),
 	{unix.SOL_SOCKET, unix.SO_BINDTODEVICE}: {variable: true, getN: boundDevice, set: bindToDevice},
 	{unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX}: integer(
 		func(s *State) int { return s.K.Device() },
@@ -47,7 +47,10 @@ var bindOptions = map[optionKey]option{
 		func(s *State, v int) error { s.K.SetIncomingCPU(int32(v)); return nil }),
 	{unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF}: {variable: true, set: refuseProgram},
 	{unix.SOL_SOCKET, unix.SO_DETACH_REUSEPORT_BPF}: {set: func(s *State, _ []byte) error {
-		return s.K.DetachReusePort()
+		if s.Ports == nil {
+			return unix.EINVAL
+		}
+		return s.Ports.DetachReusePort()
 	}},
 }
 

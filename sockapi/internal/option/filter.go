@@ -64,7 +64,10 @@ func (s *State) AttachReusePort(program []bpf.RawInstruction) error {
 	case s.filterLocked.Load():
 		return unix.EPERM
 	}
-	return s.K.AttachReusePort(program)
+	if s.Ports == nil {
+		return unix.EINVAL
+	}
+	return s.Ports.AttachReusePort(program)
 }
 
 // refuseProgram is what Setsockopt says of a program in bytes, which is a struct

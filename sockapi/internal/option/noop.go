@@ -59,7 +59,7 @@ var noopOptions = map[optionKey]option{
 		return unix.EINVAL
 	}),
 	// A number of the kernel's own: of TCP's and UDP's sockets it is the port.
-	{unix.SOL_IP, ipProtocol}: readOnly(func(s *State) int { return int(s.K.LocalAddr().Port()) }),
+	{unix.SOL_IP, ipProtocol}: readOnly(func(s *State) int { return int(s.Socket.LocalAddr().Port()) }),
 
 	// Of sockets of IPv6.
 	{unix.SOL_UDP, unix.UDP_NO_CHECK6_TX}: kept(func(s *State) *atomic.Int32 { return &s.stored.noCheck6TX }, asBool),

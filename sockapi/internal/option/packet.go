@@ -10,8 +10,8 @@ import (
 // packetOptions are those of packet(7) that mean something out-of-band. Rings,
 // fan-out groups and what tunes them are the link's own business: ENOPROTOOPT.
 var packetOptions = map[optionKey]option{
-	{unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP}:  membershipOption((*stack.Socket).AddMembership),
-	{unix.SOL_PACKET, unix.PACKET_DROP_MEMBERSHIP}: membershipOption((*stack.Socket).DropMembership),
+	{unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP}:  membershipOption((*stack.PacketSocket).AddMembership),
+	{unix.SOL_PACKET, unix.PACKET_DROP_MEMBERSHIP}: membershipOption((*stack.PacketSocket).DropMembership),
 	{unix.SOL_PACKET, unix.PACKET_AUXDATA}:         wanted(WantAuxdata, nil),
 	// There are no devices upon devices: where a frame came in is where it is.
 	{unix.SOL_PACKET, unix.PACKET_ORIGDEV}: boolean(
@@ -19,19 +19,19 @@ var packetOptions = map[optionKey]option{
 		func(s *State, on bool) { s.origDev.Store(on) }),
 	{unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING}: {size: 4, variable: true,
 		get: func(s *State, b []byte) error {
-			binary.NativeEndian.PutUint32(b, uint32(boolInt(s.K.IgnoreOutgoing())))
+			binary.NativeEndian.PutUint32(b, uint32(boolInt(s.Packet.IgnoreOutgoing())))
 			return nil
 		},
 		set: func(s *State, b []byte) error {
 			if len(b) != 4 || binary.NativeEndian.Uint32(b) > 1 {
 				return unix.EINVAL
 			}
-			s.K.SetIgnoreOutgoing(binary.NativeEndian.Uint32(b) == 1)
+			s.Packet.SetIgnoreOutgoing(binary.NativeEndian.Uint32(b) == 1)
 			return nil
 		}},
 	{unix.SOL_PACKET, unix.PACKET_STATISTICS}: {size: 8,
 		get: func(s *State, b []byte) error {
-			frames, drops := s.K.PacketStatistics()
+			frames, drops := s.Packet.PacketStatistics()
 			binary.NativeEndian.PutUint32(b, frames)
 			binary.NativeEndian.PutUint32(b[4:], drops)
 			return nil
@@ -46,7 +46,7 @@ const (
 )
 
 // membershipOption makes an option whose value is a struct packet_mreq.
-func membershipOption(do func(*stack.Socket, stack.Membership) error) option {
+func membershipOption(do func(*stack.PacketSocket, stack.Membership) error) option {
 	return option{variable: true, set: func(s *State, b []byte) error {
 		if len(b) < packetMreqLen {
 			return unix.EINVAL
@@ -61,7 +61,7 @@ func membershipOption(do func(*stack.Socket, stack.Membership) error) option {
 			Len:       n,
 		}
 		copy(m.Addr[:], b[mreqHead:mreqHead+min(n, len(m.Addr))])
-		return do(s.K, m)
+		return do(s.Packet, m)
 	}}
 }
 

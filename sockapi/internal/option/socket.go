@@ -40,10 +40,10 @@ var socketOptions = map[optionKey]option{
 		func(s *State, on bool) { s.K.SetBroadcast(on) }),
 	{unix.SOL_SOCKET, unix.SO_REUSEADDR}: boolean(
 		func(s *State) bool { return s.ReuseAddr.Load() },
-		func(s *State, on bool) { s.ReuseAddr.Store(on); s.K.SetReuse(on, s.reusePort.Load()) }),
+		func(s *State, on bool) { s.ReuseAddr.Store(on); s.Reuse() }),
 	{unix.SOL_SOCKET, unix.SO_REUSEPORT}: boolean(
 		func(s *State) bool { return s.reusePort.Load() },
-		func(s *State, on bool) { s.reusePort.Store(on); s.K.SetReuse(s.ReuseAddr.Load(), on) }),
+		func(s *State, on bool) { s.reusePort.Store(on); s.Reuse() }),
 	{unix.SOL_SOCKET, unix.SO_RCVBUF}: integer(
 		func(s *State) int { return s.K.ReceiveBuffer() },
 		func(s *State, v int) error { return s.setRcvbuf(limited(v)) }),
@@ -149,7 +149,7 @@ func getCookie(s *State, b []byte) (int, error) {
 // getPeerName is SO_PEERNAME: as much of the peer's struct sockaddr_in as is asked
 // for. EINVAL: more. ENOTCONN: there is no peer.
 func getPeerName(s *State, b []byte) (int, error) {
-	peer, ok := s.K.RemoteAddr()
+	peer, ok := s.Socket.RemoteAddr()
 	if s.IsPacket() || !ok {
 		return 0, unix.ENOTCONN
 	}

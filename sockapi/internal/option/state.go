@@ -31,8 +31,15 @@ func (k Kind) IsPing() bool { return k.Typ == unix.SOCK_DGRAM && k.Proto == unix
 type State struct {
 	Kind
 	Stack *stack.Stack
-	// K is the stack's socket.
-	K *stack.Socket
+	// Socket is the stack's socket, and K what it has whatever its kind. Of the others
+	// those are not nil that it is too.
+	Socket stack.Socket
+	K      *stack.Endpoint
+	IP     *stack.IPSocket
+	UDP    *stack.UDPSocket
+	Raw    *stack.RawSocket
+	Packet *stack.PacketSocket
+	Ports  Ports
 
 	RcvTimeout   atomic.Int64 // nanoseconds, 0: none
 	SndTimeout   atomic.Int64
@@ -52,4 +59,34 @@ type State struct {
 type stored struct {
 	rcvlowat, keepalive, oobinline, debug, minTTL, noCheck6TX, noCheck6RX atomic.Int32
 	linger                                                                atomic.Uint64
+}
+
+// Ports are what sockets with ports have: UDP sockets and, in the stack, ping sockets.
+type Ports interface {
+	SetReuse(addr, port bool)
+	AttachReusePort(program []bpf.RawInstruction) error
+	DetachReusePort() error
+}
+
+// Open makes k the socket of the state.
+func (s *State) Open(k stack.Socket) {
+	s.Socket, s.K = k, k.Base()
+	switch k := k.(type) {
+	case *stack.UDPSocket:
+		s.UDP, s.IP, s.Ports = k, &k.IPSocket, k
+	case *stack.PingSocket:
+		s.IP, s.Ports = &k.IPSocket, k
+	case *stack.RawSocket:
+		s.Raw, s.IP = k, &k.IPSocket
+	case *stack.PacketSocket:
+		s.Packet = k
+	}
+}
+
+// Reuse has the stack's socket take SO_REUSEADDR and SO_REUSEPORT in. Those without
+// ports have nothing to share.
+func (s *State) Reuse() {
+	if s.Ports != nil {
+		s.Ports.SetReuse(s.ReuseAddr.Load(), s.reusePort.Load())
+	}
 }

@@ -39,7 +39,7 @@ func (t *Outside) waitElsewhere(n int32) { t.k.WaitElsewhere(t.elsewhere.Add(n) 
 // drains are the functions that are called when something has been received from a
 // socket, each with what it is for. The list is replaced, never changed.
 type drains struct {
-	mu   sync.Mutex // for changing it; a leaf but for stack.Socket's
+	mu   sync.Mutex // for changing it; a leaf but for stack.Endpoint's
 	list atomic.Pointer[[]drain]
 }
 
@@ -49,7 +49,7 @@ type drain struct {
 }
 
 // TellDrained has f called for key whenever something has been received from the
-// socket, by the rules of stack.Socket.SetTaken; nil ends that.
+// socket, by the rules of stack.Endpoint.SetTaken; nil ends that.
 func (t *Outside) TellDrained(key any, f func()) {
 	d := &t.drains
 	d.mu.Lock()

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack"
 )
 
@@ -15,7 +14,7 @@ import (
 // one of sockapi's because the TTL of each reply is wanted.
 type Socket struct {
 	stack  *stack.Stack
-	socket *stack.Socket
+	socket *stack.PingSocket
 }
 
 // SocketOptions say how requests leave. Only Dest is needed.
@@ -31,7 +30,7 @@ type SocketOptions struct {
 // Open opens a ping socket. EACCES: the destination is a broadcast address.
 // ENETUNREACH: there is no route to it.
 func Open(st *stack.Stack, o SocketOptions) (*Socket, error) {
-	k, err := st.NewSocket(ipv4.ProtocolICMP)
+	k, err := st.NewPingSocket()
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +40,7 @@ func Open(st *stack.Stack, o SocketOptions) (*Socket, error) {
 	return &Socket{st, k}, nil
 }
 
-func (o SocketOptions) apply(k *stack.Socket) error {
+func (o SocketOptions) apply(k *stack.PingSocket) error {
 	if o.TTL > 0 {
 		k.SetTTL(o.TTL)
 		k.SetMulticastTTL(o.TTL)
