@@ -143,28 +143,6 @@ func TestRawProtocolUnreachable(t *testing.T) {
 	}
 }
 
-// TestRawForgedError: an error about what the socket never sent is no error.
-func TestRawForgedError(t *testing.T) {
-	p := newPair(t, Config{}, pipe.Options{})
-	k := rawSocketOf(t, p.near, testProtocol)
-	k.SetRecvErr(true)
-	quoted := ipv4Datagram(testProtocol, nearAddr.As4(), ipv4.Addr{10, 9, 0, 99}, "never sent")
-	b := icmp.AppendError(nil, icmp.DestinationUnreachable, icmp.CodePort, 0, quoted)
-	sendTo(t, rawSocketOf(t, p.far, unix.IPPROTO_ICMP), b, nearAddr)
-	nothing(t, k)
-	if k.QueuedErrors() != 0 || k.TakeError() != 0 {
-		t.Error("the error is believed")
-	}
-	sendTo(t, k, []byte("sent"), netip.MustParseAddr("10.9.0.99"))
-	sendTo(t, rawSocketOf(t, p.far, unix.IPPROTO_ICMP), b, nearAddr)
-	if _, _, err := k.Recv(make([]byte, 100), 0, k.s.Deadline(time.Second)); err != unix.ECONNREFUSED {
-		t.Errorf("Recv: %v", err)
-	}
-	if e, ok := k.TakeQueuedError(); !ok || string(e.Payload) != "never sent" || e.DstPort != 0 {
-		t.Errorf("queued %v %+v", ok, e)
-	}
-}
-
 // ipv4Datagram returns a datagram with a header of 20 bytes.
 func ipv4Datagram(proto uint8, src, dst ipv4.Addr, payload string) []byte {
 	f := ipv4.Fields{TTL: 64, Protocol: proto, Src: src, Dst: dst, ID: 1}
