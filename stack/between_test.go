@@ -164,7 +164,7 @@ func TestMulticastCountsForMembers(t *testing.T) {
 		w.feed(frame)
 		w.grew("IpExtInMcastPkts", 0)
 		k := w.socket("0.0.0.0:9", "")
-		check(t, k.JoinGroup(GroupRequest{Group: group, Interface: w.ifc.Index()}))
+		check(t, k.Multicast().JoinGroup(GroupRequest{Group: group, Interface: w.ifc.Index()}))
 		w.feed(frame)
 		w.grew("IpExtInMcastPkts", 1)
 		w.feed(frame)

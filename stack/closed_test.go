@@ -113,6 +113,9 @@ func TestClosedSocketsSaySo(t *testing.T) {
 				}
 				k.Close()
 				mustSay(t, k, unix.EBADF)
+				if ip := k.Base().kind.ip(); ip != nil {
+					mustSay(t, ip.Multicast(), unix.EBADF)
+				}
 			}
 		})
 	}

@@ -219,7 +219,7 @@ func newFuzzed(t *testing.T) *fuzzed {
 		}
 		z.sockets = append(z.sockets, k)
 	}
-	if err := z.sockets[0].JoinGroup(GroupRequest{Group: groupA, Interface: z.ifc.Index()}); err != nil {
+	if err := z.sockets[0].Multicast().JoinGroup(GroupRequest{Group: groupA, Interface: z.ifc.Index()}); err != nil {
 		t.Fatal(err)
 	}
 	return z

@@ -65,8 +65,10 @@ type groupSet struct {
 	index  map[groupKey]*groupMembership // nil for few
 }
 
-// multicastOptions are a socket's settings for multicasts (ip(7)).
-type multicastOptions struct {
+// Multicast is what a socket has of multicasts: the groups that it is a member of, with
+// their source filters, and how it sends to groups (ip(7)).
+type Multicast struct {
+	k      *IPSocket
 	groups groupSet
 	// membersOnly says that datagrams to groups that the socket is not in are not
 	// for it, though others of the host are members (IP_MULTICAST_ALL is 0).
@@ -122,7 +124,7 @@ func (g *groupSet) remove(m *groupMembership) {
 
 // admits reports whether a datagram from src to a group that came by an interface is
 // for the socket (Linux' ip_mc_sf_allow). The receive lock is held.
-func (o *multicastOptions) admits(group ipv4.Addr, index int32, src ipv4.Addr) bool {
+func (o *Multicast) admits(group ipv4.Addr, index int32, src ipv4.Addr) bool {
 	if o.groups.latest == nil {
 		return !o.membersOnly.Load()
 	}
@@ -138,7 +140,7 @@ func (o *multicastOptions) admits(group ipv4.Addr, index int32, src ipv4.Addr) b
 
 // apply gives the flow of a multicast its device and source if it has none yet.
 // Endpoint.mu is held.
-func (o *multicastOptions) apply(f *route.Flow) {
+func (o *Multicast) apply(f *route.Flow) {
 	if !f.Dst.IsMulticast() {
 		return
 	}
@@ -180,35 +182,35 @@ func (s *Stack) groupInterface(r GroupRequest) *Interface {
 // (IP_ADD_MEMBERSHIP, MCAST_JOIN_GROUP). EINVAL: not a group. ENODEV: no such
 // interface. EADDRINUSE: the socket is a member. ENOBUFS: it is in as many groups
 // as it may be (Config.MaxMemberships).
-func (k *IPSocket) JoinGroup(r GroupRequest) error {
-	if k.Closed() {
+func (o *Multicast) JoinGroup(r GroupRequest) error {
+	if o.k.Closed() {
 		return unix.EBADF
 	}
-	return k.joinGroup(r, igmp.Exclude)
+	return o.joinGroup(r, igmp.Exclude)
 }
 
-func (k *IPSocket) joinGroup(r GroupRequest, mode igmp.Mode) error {
+func (o *Multicast) joinGroup(r GroupRequest, mode igmp.Mode) error {
 	if !r.Group.IsMulticast() {
 		return unix.EINVAL
 	}
-	s := k.s
+	s := o.k.s
 	s.groupMu.Lock()
 	defer s.groupMu.Unlock()
-	if k.Closed() {
+	if o.k.Closed() {
 		return unix.EBADF // Close has left all groups, or waits for groupMu
 	}
 	ifc := s.groupInterface(r)
 	if ifc == nil {
 		return unix.ENODEV
 	}
-	g := &k.multicast.groups
+	g := &o.groups
 	if g.get(r.Group, ifc.dev.Index) != nil {
 		return unix.EADDRINUSE
 	}
 	if g.n >= s.maxMemberships {
 		return unix.ENOBUFS
 	}
-	if k.Closed() {
+	if o.k.Closed() {
 		return unix.EBADF
 	}
 	m := &groupMembership{group: r.Group, address: r.Address, ifc: ifc, mode: mode}
@@ -222,25 +224,25 @@ func (k *IPSocket) joinGroup(r GroupRequest, mode igmp.Mode) error {
 // LeaveGroup ends a membership, whatever its sources (IP_DROP_MEMBERSHIP,
 // MCAST_LEAVE_GROUP). ENODEV: the request names no interface, and there is no route
 // to the group. EADDRNOTAVAIL: the socket is not a member.
-func (k *IPSocket) LeaveGroup(r GroupRequest) error {
-	if k.Closed() {
+func (o *Multicast) LeaveGroup(r GroupRequest) error {
+	if o.k.Closed() {
 		return unix.EBADF
 	}
-	k.s.groupMu.Lock()
-	defer k.s.groupMu.Unlock()
-	return k.leaveGroupLocked(r)
+	o.k.s.groupMu.Lock()
+	defer o.k.s.groupMu.Unlock()
+	return o.leaveGroupLocked(r)
 }
 
-func (k *IPSocket) leaveGroupLocked(r GroupRequest) error {
-	switch ifc := k.s.groupInterface(r); {
+func (o *Multicast) leaveGroupLocked(r GroupRequest) error {
+	switch ifc := o.k.s.groupInterface(r); {
 	case ifc != nil:
 		r.Interface = int(ifc.dev.Index)
 	case r.Interface == 0 && r.Address.IsUnspecified():
 		return unix.ENODEV
 	}
-	for m := k.multicast.groups.latest; m != nil; m = m.older {
+	for m := o.groups.latest; m != nil; m = m.older {
 		if m.group == r.Group && r.names(m) {
-			k.dropMembership(m)
+			o.dropMembership(m)
 			return nil
 		}
 	}
@@ -257,18 +259,18 @@ func (r *GroupRequest) names(m *groupMembership) bool {
 }
 
 // dropMembership takes a membership away. groupMu is held.
-func (k *IPSocket) dropMembership(m *groupMembership) {
-	g := &k.multicast.groups
-	k.s.changeGroup(g, m, m.filter(), igmp.NotMember, func() { g.remove(m) })
+func (o *Multicast) dropMembership(m *groupMembership) {
+	g := &o.groups
+	o.k.s.changeGroup(g, m, m.filter(), igmp.NotMember, func() { g.remove(m) })
 	m.ifc.exitGroup(m.group)
 }
 
 // dropGroups ends all memberships of a socket that is closed.
-func (k *IPSocket) dropGroups() {
-	k.s.groupMu.Lock()
-	defer k.s.groupMu.Unlock()
-	for m := k.multicast.groups.latest; m != nil; m = m.older {
-		k.dropMembership(m)
+func (o *Multicast) dropGroups() {
+	o.k.s.groupMu.Lock()
+	defer o.k.s.groupMu.Unlock()
+	for m := o.groups.latest; m != nil; m = m.older {
+		o.dropMembership(m)
 	}
 }
 
@@ -277,85 +279,85 @@ func (k *IPSocket) dropGroups() {
 // MCAST_JOIN_SOURCE_GROUP). EINVAL: the socket is a member for all sources but some.
 // EADDRNOTAVAIL: the source is there. ENOBUFS: too many (Config.MaxSources). Else as
 // JoinGroup.
-func (k *IPSocket) JoinSource(r GroupRequest, source ipv4.Addr) error {
-	if k.Closed() {
+func (o *Multicast) JoinSource(r GroupRequest, source ipv4.Addr) error {
+	if o.k.Closed() {
 		return unix.EBADF
 	}
-	if err := k.joinGroup(r, igmp.Include); err != nil && err != unix.EADDRINUSE {
+	if err := o.joinGroup(r, igmp.Include); err != nil && err != unix.EADDRINUSE {
 		return err
 	}
-	return k.addSource(r, source, igmp.Include)
+	return o.addSource(r, source, igmp.Include)
 }
 
 // LeaveSource undoes JoinSource (IP_DROP_SOURCE_MEMBERSHIP, MCAST_LEAVE_SOURCE_GROUP).
 // With the last source goes the membership. EADDRNOTAVAIL: the source is not there.
 // EINVAL: no membership of that kind.
-func (k *IPSocket) LeaveSource(r GroupRequest, source ipv4.Addr) error {
-	if k.Closed() {
+func (o *Multicast) LeaveSource(r GroupRequest, source ipv4.Addr) error {
+	if o.k.Closed() {
 		return unix.EBADF
 	}
-	return k.removeSource(r, source, igmp.Include)
+	return o.removeSource(r, source, igmp.Include)
 }
 
 // BlockSource drops what a source sends to a group (IP_BLOCK_SOURCE,
 // MCAST_BLOCK_SOURCE), of which the socket is a member for all other sources: else
 // EINVAL. EADDRNOTAVAIL: it is blocked. ENOBUFS: too many.
-func (k *IPSocket) BlockSource(r GroupRequest, source ipv4.Addr) error {
-	if k.Closed() {
+func (o *Multicast) BlockSource(r GroupRequest, source ipv4.Addr) error {
+	if o.k.Closed() {
 		return unix.EBADF
 	}
-	return k.addSource(r, source, igmp.Exclude)
+	return o.addSource(r, source, igmp.Exclude)
 }
 
 // UnblockSource undoes BlockSource (IP_UNBLOCK_SOURCE, MCAST_UNBLOCK_SOURCE).
 // EADDRNOTAVAIL: it is not blocked. EINVAL: no membership of that kind.
-func (k *IPSocket) UnblockSource(r GroupRequest, source ipv4.Addr) error {
-	if k.Closed() {
+func (o *Multicast) UnblockSource(r GroupRequest, source ipv4.Addr) error {
+	if o.k.Closed() {
 		return unix.EBADF
 	}
-	return k.removeSource(r, source, igmp.Exclude)
+	return o.removeSource(r, source, igmp.Exclude)
 }
 
 // sourceMembership returns the membership whose sources are to be changed, in a
 // mode. One without sources ever takes the other mode. groupMu is held.
-func (k *IPSocket) sourceMembership(r GroupRequest, mode igmp.Mode) (*groupMembership, error) {
+func (o *Multicast) sourceMembership(r GroupRequest, mode igmp.Mode) (*groupMembership, error) {
 	if !r.Group.IsMulticast() {
 		return nil, unix.EINVAL
 	}
-	ifc := k.s.groupInterface(r)
+	ifc := o.k.s.groupInterface(r)
 	if ifc == nil {
 		return nil, unix.ENODEV
 	}
-	m := k.multicast.groups.get(r.Group, ifc.dev.Index)
+	m := o.groups.get(r.Group, ifc.dev.Index)
 	if m == nil || m.listed && m.mode != mode {
 		return nil, unix.EINVAL
 	}
 	if m.mode != mode {
-		k.setSources(m, mode, nil, false)
+		o.setSources(m, mode, nil, false)
 	}
 	return m, nil
 }
 
-func (k *IPSocket) addSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) error {
-	k.s.groupMu.Lock()
-	defer k.s.groupMu.Unlock()
-	m, err := k.sourceMembership(r, mode)
+func (o *Multicast) addSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) error {
+	o.k.s.groupMu.Lock()
+	defer o.k.s.groupMu.Unlock()
+	m, err := o.sourceMembership(r, mode)
 	switch {
 	case err != nil:
 		return err
-	case len(m.sources) >= k.s.maxSources:
+	case len(m.sources) >= o.k.s.maxSources:
 		return unix.ENOBUFS
 	case slices.Contains(m.sources, source):
 		return unix.EADDRNOTAVAIL
 	}
-	k.setSources(m, mode, append(slices.Clone(m.sources), source), true)
+	o.setSources(m, mode, append(slices.Clone(m.sources), source), true)
 	return nil
 }
 
-func (k *IPSocket) removeSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) error {
-	k.s.groupMu.Lock()
-	defer k.s.groupMu.Unlock()
-	m, err := k.sourceMembership(r, mode)
+func (o *Multicast) removeSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode) error {
+	o.k.s.groupMu.Lock()
+	defer o.k.s.groupMu.Unlock()
+	m, err := o.sourceMembership(r, mode)
 	if err != nil {
 		return err
 	}
@@ -364,9 +366,9 @@ func (k *IPSocket) removeSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode
 		return unix.EADDRNOTAVAIL
 	}
 	if len(m.sources) == 1 && mode == igmp.Include {
-		return k.leaveGroupLocked(r)
+		return o.leaveGroupLocked(r)
 	}
-	k.setSources(m, mode, slices.Delete(slices.Clone(m.sources), at, at+1), true)
+	o.setSources(m, mode, slices.Delete(slices.Clone(m.sources), at, at+1), true)
 	return nil
 }
 
@@ -374,55 +376,55 @@ func (k *IPSocket) removeSource(r GroupRequest, source ipv4.Addr, mode igmp.Mode
 // MCAST_MSFILTER, RFC 3678). INCLUDE without sources leaves the group. EINVAL: no
 // group, no mode, or the socket is not a member. ENODEV: no such interface. ENOBUFS:
 // too many sources. f.Sources may be in any order, and is not kept.
-func (k *IPSocket) SetGroupFilter(r GroupRequest, f igmp.Filter) error {
-	if k.Closed() {
+func (o *Multicast) SetGroupFilter(r GroupRequest, f igmp.Filter) error {
+	if o.k.Closed() {
 		return unix.EBADF
 	}
 	if !r.Group.IsMulticast() || f.Mode != igmp.Include && f.Mode != igmp.Exclude {
 		return unix.EINVAL
 	}
-	k.s.groupMu.Lock()
-	defer k.s.groupMu.Unlock()
-	ifc := k.s.groupInterface(r)
+	o.k.s.groupMu.Lock()
+	defer o.k.s.groupMu.Unlock()
+	ifc := o.k.s.groupInterface(r)
 	if ifc == nil {
 		return unix.ENODEV
 	}
 	if f.Mode == igmp.Include && len(f.Sources) == 0 {
-		return k.leaveGroupLocked(r)
+		return o.leaveGroupLocked(r)
 	}
-	m := k.multicast.groups.get(r.Group, ifc.dev.Index)
+	m := o.groups.get(r.Group, ifc.dev.Index)
 	if m == nil {
 		return unix.EINVAL
 	}
-	if len(f.Sources) > k.s.maxSources {
+	if len(f.Sources) > o.k.s.maxSources {
 		return unix.ENOBUFS
 	}
-	k.setSources(m, f.Mode, slices.Clone(f.Sources), len(f.Sources) > 0)
+	o.setSources(m, f.Mode, slices.Clone(f.Sources), len(f.Sources) > 0)
 	return nil
 }
 
 // GroupFilter returns the mode and the sources of a membership, in the order in
 // which they were given. EADDRNOTAVAIL: the socket is not a member. Else as
 // SetGroupFilter.
-func (k *IPSocket) GroupFilter(r GroupRequest) (igmp.Filter, error) {
-	if k.Closed() {
+func (o *Multicast) GroupFilter(r GroupRequest) (igmp.Filter, error) {
+	if o.k.Closed() {
 		return igmp.Filter{}, unix.EBADF
 	}
 	if !r.Group.IsMulticast() {
 		return igmp.Filter{}, unix.EINVAL
 	}
-	k.s.groupMu.Lock()
-	defer k.s.groupMu.Unlock()
-	ifc := k.s.groupInterface(r)
+	o.k.s.groupMu.Lock()
+	defer o.k.s.groupMu.Unlock()
+	ifc := o.k.s.groupInterface(r)
 	if ifc == nil {
 		return igmp.Filter{}, unix.ENODEV
 	}
-	return k.filterLocked(r.Group, ifc.dev.Index)
+	return o.filterLocked(r.Group, ifc.dev.Index)
 }
 
 // filterLocked returns what a membership lets pass. groupMu is held.
-func (k *IPSocket) filterLocked(group ipv4.Addr, index int32) (igmp.Filter, error) {
-	m := k.multicast.groups.get(group, index)
+func (o *Multicast) filterLocked(group ipv4.Addr, index int32) (igmp.Filter, error) {
+	m := o.groups.get(group, index)
 	if m == nil {
 		return igmp.Filter{}, unix.EADDRNOTAVAIL
 	}
@@ -430,108 +432,108 @@ func (k *IPSocket) filterLocked(group ipv4.Addr, index int32) (igmp.Filter, erro
 }
 
 // GroupFilterOn is GroupFilter for an interface's index.
-func (k *IPSocket) GroupFilterOn(group ipv4.Addr, index int) (igmp.Filter, error) {
-	if k.Closed() {
+func (o *Multicast) GroupFilterOn(group ipv4.Addr, index int) (igmp.Filter, error) {
+	if o.k.Closed() {
 		return igmp.Filter{}, unix.EBADF
 	}
 	if !group.IsMulticast() {
 		return igmp.Filter{}, unix.EINVAL
 	}
-	k.s.groupMu.Lock()
-	defer k.s.groupMu.Unlock()
-	return k.filterLocked(group, int32(index))
+	o.k.s.groupMu.Lock()
+	defer o.k.s.groupMu.Unlock()
+	return o.filterLocked(group, int32(index))
 }
 
 // MaxSources returns how many sources a membership may have (net.ipv4.igmp_max_msf).
-func (k *IPSocket) MaxSources() int { return k.s.maxSources }
+func (o *Multicast) MaxSources() int { return o.k.s.maxSources }
 
 // setSources gives a membership other sources. groupMu is held.
-func (k *IPSocket) setSources(m *groupMembership, mode igmp.Mode, sources []ipv4.Addr, listed bool) {
+func (o *Multicast) setSources(m *groupMembership, mode igmp.Mode, sources []ipv4.Addr, listed bool) {
 	old := m.filter()
 	now := groupMembership{mode: mode, sources: sources}
-	k.s.changeGroup(&k.multicast.groups, m, old, now.filter(), func() { m.mode, m.sources, m.listed = mode, sources, listed })
+	o.k.s.changeGroup(&o.groups, m, old, now.filter(), func() { m.mode, m.sources, m.listed = mode, sources, listed })
 }
 
-// SetMulticastInterface says by which interface multicasts leave, and with which
+// SetInterface says by which interface multicasts leave, and with which
 // source address, unless the socket is bound to others (IP_MULTICAST_IF); the zero
 // request: as the routes say. EADDRNOTAVAIL: no such interface. EINVAL: the socket is
 // bound to another. The request's Group does not matter.
-func (k *IPSocket) SetMulticastInterface(r GroupRequest) error {
-	if k.Closed() {
+func (o *Multicast) SetInterface(r GroupRequest) error {
+	if o.k.Closed() {
 		return unix.EBADF
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	o.k.mu.Lock()
+	defer o.k.mu.Unlock()
 	index := int32(r.Interface)
 	addr := r.Address
 	switch {
 	case index != 0:
-		if k.s.routes.Net().Present(index) == nil {
+		if o.k.s.routes.Net().Present(index) == nil {
 			return unix.EADDRNOTAVAIL
 		}
 	case !addr.IsUnspecified():
-		ifc := k.s.groupInterface(r)
+		ifc := o.k.s.groupInterface(r)
 		if ifc == nil {
 			return unix.EADDRNOTAVAIL
 		}
 		index = ifc.dev.Index
 	}
-	if index != 0 && k.device != 0 && k.device != index {
+	if index != 0 && o.k.device != 0 && o.k.device != index {
 		return unix.EINVAL
 	}
-	k.multicast.ifIndex, k.multicast.ifAddr = index, addr
-	k.dropPaths()
+	o.ifIndex, o.ifAddr = index, addr
+	o.k.dropPaths()
 	return nil
 }
 
-// MulticastInterface returns what SetMulticastInterface set.
-func (k *IPSocket) MulticastInterface() (index int, addr ipv4.Addr) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return int(k.multicast.ifIndex), k.multicast.ifAddr
+// Interface returns what SetInterface set.
+func (o *Multicast) Interface() (index int, addr ipv4.Addr) {
+	o.k.mu.Lock()
+	defer o.k.mu.Unlock()
+	return int(o.ifIndex), o.ifAddr
 }
 
-// SetMulticastTTL sets the time to live of multicasts, 0 to 255: those with 0 do not
+// SetTTL sets the time to live of multicasts, 0 to 255: those with 0 do not
 // leave the host (IP_MULTICAST_TTL).
-func (k *IPSocket) SetMulticastTTL(ttl int) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.multicast.ttl = int32(ttl)
-	k.dropPaths()
+func (o *Multicast) SetTTL(ttl int) {
+	o.k.mu.Lock()
+	defer o.k.mu.Unlock()
+	o.ttl = int32(ttl)
+	o.k.dropPaths()
 }
 
-// MulticastTTL returns what SetMulticastTTL set, or 1.
-func (k *IPSocket) MulticastTTL() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return int(k.multicast.ttl)
+// TTL returns what SetTTL set, or 1.
+func (o *Multicast) TTL() int {
+	o.k.mu.Lock()
+	defer o.k.mu.Unlock()
+	return int(o.ttl)
 }
 
-// SetMulticastLoop says whether the stack's own sockets, this one among them, hear
+// SetLoop says whether the stack's own sockets, this one among them, hear
 // the multicasts that the socket sends (IP_MULTICAST_LOOP).
-func (k *IPSocket) SetMulticastLoop(on bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.multicast.quiet = !on
-	k.dropPaths()
+func (o *Multicast) SetLoop(on bool) {
+	o.k.mu.Lock()
+	defer o.k.mu.Unlock()
+	o.quiet = !on
+	o.k.dropPaths()
 }
 
-// MulticastLoop returns what SetMulticastLoop set, or true.
-func (k *IPSocket) MulticastLoop() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return !k.multicast.quiet
+// Loop returns what SetLoop set, or true.
+func (o *Multicast) Loop() bool {
+	o.k.mu.Lock()
+	defer o.k.mu.Unlock()
+	return !o.quiet
 }
 
-// SetMulticastAll says whether the socket receives datagrams to all groups that
+// SetAll says whether the socket receives datagrams to all groups that
 // anybody of the stack is a member of, not only to its own (IP_MULTICAST_ALL). Its
 // filters hold for its own groups in any case.
-func (k *IPSocket) SetMulticastAll(on bool) {
-	k.s.lockLanes()
-	defer k.s.unlockLanes()
-	k.multicast.membersOnly.Store(!on)
-	k.s.membersChanged(0)
+func (o *Multicast) SetAll(on bool) {
+	o.k.s.lockLanes()
+	defer o.k.s.unlockLanes()
+	o.membersOnly.Store(!on)
+	o.k.s.membersChanged(0)
 }
 
-// MulticastAll returns what SetMulticastAll set, or true.
-func (k *IPSocket) MulticastAll() bool { return !k.multicast.membersOnly.Load() }
+// All returns what SetAll set, or true.
+func (o *Multicast) All() bool { return !o.membersOnly.Load() }

@@ -30,7 +30,7 @@ var hostilePairs = []hostilePair{
 				join(t, k, i, 0)
 				return
 			}
-			err := k.JoinSource(GroupRequest{Group: groupAddr(0), Interface: i.Index()}, ipv4.Addr{198, 18, byte(n >> 8), byte(n)})
+			err := k.Multicast().JoinSource(GroupRequest{Group: groupAddr(0), Interface: i.Index()}, ipv4.Addr{198, 18, byte(n >> 8), byte(n)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -95,7 +95,7 @@ func pathPair(t testing.TB) (_, _ func(int)) {
 
 func join(t testing.TB, k *UDPSocket, i *Interface, group int) {
 	t.Helper()
-	if err := k.JoinGroup(GroupRequest{Group: groupAddr(group), Interface: i.Index()}); err != nil {
+	if err := k.Multicast().JoinGroup(GroupRequest{Group: groupAddr(group), Interface: i.Index()}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -112,7 +112,7 @@ func groupPair(t testing.TB, setup func(k *UDPSocket, n int, i *Interface), grou
 			t.Fatal(err)
 		}
 		k.SetReuse(true, false)
-		k.SetMulticastAll(false)
+		k.Multicast().SetAll(false)
 		if err := k.Bind(netip.MustParseAddrPort("0.0.0.0:9")); err != nil {
 			t.Fatal(err)
 		}

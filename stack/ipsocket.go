@@ -16,7 +16,7 @@ type IPSocket struct {
 	proto     uint8 // in the IP header of what is sent
 
 	bindOpts  bindOptions
-	multicast multicastOptions
+	multicast Multicast
 	corked    corked
 	sendsBy   sendDevices
 
@@ -42,12 +42,15 @@ type IPSocket struct {
 func (s *Stack) openIP(k *IPSocket, as transport, proto uint8) error {
 	k.transport, k.proto = as, proto
 	k.ttl.Store(-1)
-	k.multicast.ttl = defaultMulticastTTL
+	k.multicast.k, k.multicast.ttl = k, defaultMulticastTTL
 	k.mtuDiscover.Store(unix.IP_PMTUDISC_WANT)
 	return s.open(&k.Endpoint, as)
 }
 
 func (k *IPSocket) ip() *IPSocket { return k }
+
+// Multicast returns what the socket has of multicasts.
+func (k *IPSocket) Multicast() *Multicast { return &k.multicast }
 
 // Bind gives the socket a local address and port (udp(7)); the port is the
 // ident of a ping socket. Port 0 takes a random free one (RFC 6056), the zero

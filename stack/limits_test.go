@@ -122,7 +122,7 @@ func testsOf(t *testing.T, room string) string {
 func floodGroupFlows(t *testing.T, w *wire) {
 	k := w.socket("0.0.0.0:9", "")
 	for n := range 4 * small.GroupFlows {
-		check(t, k.JoinGroup(GroupRequest{Group: groupAddr(n), Interface: w.ifc.Index()}))
+		check(t, k.Multicast().JoinGroup(GroupRequest{Group: groupAddr(n), Interface: w.ifc.Index()}))
 	}
 	for range 2 {
 		for n := range 4 * small.GroupFlows {
@@ -148,7 +148,7 @@ func floodGroupFlowSockets(t *testing.T, w *wire) {
 		k.SetReuse(true, false)
 		check(t, k.Bind(netip.MustParseAddrPort("0.0.0.0:9")))
 		for n := range 4 {
-			check(t, k.JoinGroup(GroupRequest{Group: groupAddr(n), Interface: w.ifc.Index()}))
+			check(t, k.Multicast().JoinGroup(GroupRequest{Group: groupAddr(n), Interface: w.ifc.Index()}))
 		}
 		all = append(all, k)
 	}

@@ -47,7 +47,7 @@ func members(t testing.TB, s *Stack, ifc *Interface, groups, each int, bound boo
 				err = k.Bind(netip.AddrPortFrom(local, 9))
 			}
 			if err == nil {
-				err = k.JoinGroup(GroupRequest{Group: groupAddr(g), Interface: ifc.Index()})
+				err = k.Multicast().JoinGroup(GroupRequest{Group: groupAddr(g), Interface: ifc.Index()})
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -100,7 +100,7 @@ func BenchmarkReceiveAmongGroups(b *testing.B) {
 				if one {
 					k := members(b, s, i, 1, 1, false)[0]
 					for g := 1; g < n; g++ {
-						if err := k.JoinGroup(GroupRequest{Group: groupAddr(g), Interface: i.Index()}); err != nil {
+						if err := k.Multicast().JoinGroup(GroupRequest{Group: groupAddr(g), Interface: i.Index()}); err != nil {
 							b.Fatal(err)
 						}
 					}
@@ -159,12 +159,12 @@ func BenchmarkJoin(b *testing.B) {
 	k := udpSocket(b, s, "0.0.0.0:9")
 	for b.Loop() {
 		for g := range n {
-			if err := k.JoinGroup(GroupRequest{Group: groupAddr(g), Interface: i.Index()}); err != nil {
+			if err := k.Multicast().JoinGroup(GroupRequest{Group: groupAddr(g), Interface: i.Index()}); err != nil {
 				b.Fatal(err)
 			}
 		}
 		for g := range n {
-			if err := k.LeaveGroup(GroupRequest{Group: groupAddr(g), Interface: i.Index()}); err != nil {
+			if err := k.Multicast().LeaveGroup(GroupRequest{Group: groupAddr(g), Interface: i.Index()}); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -27,7 +27,7 @@ var igmpRouters = ipv4.Addr{224, 0, 0, 22}
 // join makes k a member on the wire's interface.
 func (w *wire) join(k *UDPSocket, group ipv4.Addr) {
 	w.t.Helper()
-	if err := k.JoinGroup(GroupRequest{Group: group, Interface: w.ifc.Index()}); err != nil {
+	if err := k.Multicast().JoinGroup(GroupRequest{Group: group, Interface: w.ifc.Index()}); err != nil {
 		w.t.Fatalf("JoinGroup: %v", err)
 	}
 }
@@ -72,7 +72,7 @@ func TestMulticastIsForMembers(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		member, other, strict := w.shared("0.0.0.0:9"), w.shared("0.0.0.0:9"), w.shared("0.0.0.0:9")
 		bound, away := w.shared("239.1.2.3:9"), w.shared("239.1.2.4:9")
-		strict.SetMulticastAll(false)
+		strict.Multicast().SetAll(false)
 		w.mark()
 		w.feed(fromHost(2, groupA, 9, "nobody"))
 		w.grew("OutbandDropNoMember", 1)
@@ -122,15 +122,15 @@ func TestSourceFilters(t *testing.T) {
 				}
 			}
 		}
-		all.SetMulticastAll(false)
-		if err := only2.JoinSource(w.on(groupA), ipv4.Addr{10, 9, 0, 2}); err != nil {
+		all.Multicast().SetAll(false)
+		if err := only2.Multicast().JoinSource(w.on(groupA), ipv4.Addr{10, 9, 0, 2}); err != nil {
 			t.Fatal(err)
 		}
-		not2.SetMulticastAll(false)
+		not2.Multicast().SetAll(false)
 		want(2, only2)
 		want(3)
 		w.join(not2, groupA)
-		if err := not2.BlockSource(w.on(groupA), ipv4.Addr{10, 9, 0, 2}); err != nil {
+		if err := not2.Multicast().BlockSource(w.on(groupA), ipv4.Addr{10, 9, 0, 2}); err != nil {
 			t.Fatal(err)
 		}
 		want(2, only2)
@@ -138,11 +138,11 @@ func TestSourceFilters(t *testing.T) {
 		w.join(all, groupA)
 		want(2, only2, all)
 		want(3, not2, all)
-		if err := only2.LeaveSource(w.on(groupA), ipv4.Addr{10, 9, 0, 2}); err != nil {
+		if err := only2.Multicast().LeaveSource(w.on(groupA), ipv4.Addr{10, 9, 0, 2}); err != nil {
 			t.Fatal(err)
 		}
 		want(2, only2, all) // no filter of its own any more, but IP_MULTICAST_ALL
-		if err := not2.UnblockSource(w.on(groupA), ipv4.Addr{10, 9, 0, 2}); err != nil {
+		if err := not2.Multicast().UnblockSource(w.on(groupA), ipv4.Addr{10, 9, 0, 2}); err != nil {
 			t.Fatal(err)
 		}
 		want(2, only2, not2, all)
@@ -160,30 +160,30 @@ func TestFilterCalls(t *testing.T) {
 			call func() error
 			want error
 		}{
-			{"not a group", func() error { return k.JoinGroup(GroupRequest{Group: far4}) }, unix.EINVAL},
-			{"no device", func() error { return k.JoinGroup(GroupRequest{Group: groupA, Interface: 77}) }, unix.ENODEV},
-			{"no such address", func() error { return k.JoinGroup(GroupRequest{Group: groupA, Address: far4}) }, unix.ENODEV},
-			{"no route", func() error { return k.JoinGroup(GroupRequest{Group: groupA}) }, unix.ENODEV},
-			{"leave what was not joined", func() error { return k.LeaveGroup(a) }, unix.EADDRNOTAVAIL},
-			{"block without a join", func() error { return k.BlockSource(a, src(2)) }, unix.EINVAL},
-			{"by address", func() error { return k.JoinGroup(GroupRequest{Group: groupA, Address: near4}) }, nil},
-			{"twice", func() error { return k.JoinGroup(a) }, unix.EADDRINUSE},
-			{"block", func() error { return k.BlockSource(a, src(2)) }, nil},
-			{"block twice", func() error { return k.BlockSource(a, src(2)) }, unix.EADDRNOTAVAIL},
-			{"include what excludes", func() error { return k.JoinSource(a, src(3)) }, unix.EINVAL},
-			{"unblock another", func() error { return k.UnblockSource(a, src(3)) }, unix.EADDRNOTAVAIL},
-			{"unblock", func() error { return k.UnblockSource(a, src(2)) }, nil},
-			{"leave by another address", func() error { return k.LeaveGroup(GroupRequest{Group: groupA, Address: far4}) }, unix.EADDRNOTAVAIL},
-			{"leave", func() error { return k.LeaveGroup(a) }, nil},
-			{"join a source", func() error { return k.JoinSource(a, src(2)) }, nil},
-			{"join another", func() error { return k.JoinSource(a, src(3)) }, nil},
-			{"join it twice", func() error { return k.JoinSource(a, src(3)) }, unix.EADDRNOTAVAIL},
-			{"block what includes", func() error { return k.BlockSource(a, src(3)) }, unix.EINVAL},
-			{"leave one", func() error { return k.LeaveSource(a, src(2)) }, nil},
-			{"leave the last", func() error { return k.LeaveSource(a, src(3)) }, nil},
-			{"which left the group", func() error { return k.LeaveGroup(a) }, unix.EADDRNOTAVAIL},
+			{"not a group", func() error { return k.Multicast().JoinGroup(GroupRequest{Group: far4}) }, unix.EINVAL},
+			{"no device", func() error { return k.Multicast().JoinGroup(GroupRequest{Group: groupA, Interface: 77}) }, unix.ENODEV},
+			{"no such address", func() error { return k.Multicast().JoinGroup(GroupRequest{Group: groupA, Address: far4}) }, unix.ENODEV},
+			{"no route", func() error { return k.Multicast().JoinGroup(GroupRequest{Group: groupA}) }, unix.ENODEV},
+			{"leave what was not joined", func() error { return k.Multicast().LeaveGroup(a) }, unix.EADDRNOTAVAIL},
+			{"block without a join", func() error { return k.Multicast().BlockSource(a, src(2)) }, unix.EINVAL},
+			{"by address", func() error { return k.Multicast().JoinGroup(GroupRequest{Group: groupA, Address: near4}) }, nil},
+			{"twice", func() error { return k.Multicast().JoinGroup(a) }, unix.EADDRINUSE},
+			{"block", func() error { return k.Multicast().BlockSource(a, src(2)) }, nil},
+			{"block twice", func() error { return k.Multicast().BlockSource(a, src(2)) }, unix.EADDRNOTAVAIL},
+			{"include what excludes", func() error { return k.Multicast().JoinSource(a, src(3)) }, unix.EINVAL},
+			{"unblock another", func() error { return k.Multicast().UnblockSource(a, src(3)) }, unix.EADDRNOTAVAIL},
+			{"unblock", func() error { return k.Multicast().UnblockSource(a, src(2)) }, nil},
+			{"leave by another address", func() error { return k.Multicast().LeaveGroup(GroupRequest{Group: groupA, Address: far4}) }, unix.EADDRNOTAVAIL},
+			{"leave", func() error { return k.Multicast().LeaveGroup(a) }, nil},
+			{"join a source", func() error { return k.Multicast().JoinSource(a, src(2)) }, nil},
+			{"join another", func() error { return k.Multicast().JoinSource(a, src(3)) }, nil},
+			{"join it twice", func() error { return k.Multicast().JoinSource(a, src(3)) }, unix.EADDRNOTAVAIL},
+			{"block what includes", func() error { return k.Multicast().BlockSource(a, src(3)) }, unix.EINVAL},
+			{"leave one", func() error { return k.Multicast().LeaveSource(a, src(2)) }, nil},
+			{"leave the last", func() error { return k.Multicast().LeaveSource(a, src(3)) }, nil},
+			{"which left the group", func() error { return k.Multicast().LeaveGroup(a) }, unix.EADDRNOTAVAIL},
 			{"a filter without a join", func() error {
-				return k.SetGroupFilter(a, igmp.Filter{Mode: igmp.Exclude})
+				return k.Multicast().SetGroupFilter(a, igmp.Filter{Mode: igmp.Exclude})
 			}, unix.EINVAL},
 		} {
 			if err := c.call(); err != c.want {
@@ -192,31 +192,31 @@ func TestFilterCalls(t *testing.T) {
 		}
 		w.join(k, groupA)
 		f := igmp.Filter{Mode: igmp.Include, Sources: []ipv4.Addr{src(9), src(2), src(5)}}
-		if err := k.SetGroupFilter(a, f); err != nil {
+		if err := k.Multicast().SetGroupFilter(a, f); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := k.GroupFilter(a); err != nil || got.Mode != igmp.Include || !slices.Equal(got.Sources, f.Sources) {
+		if got, err := k.Multicast().GroupFilter(a); err != nil || got.Mode != igmp.Include || !slices.Equal(got.Sources, f.Sources) {
 			t.Errorf("GroupFilter: %v, %v", got, err)
 		}
 		for n := range byte(7) {
-			if err := k.JoinSource(a, src(20+n)); err != nil {
+			if err := k.Multicast().JoinSource(a, src(20+n)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := k.JoinSource(a, src(40)); err != unix.ENOBUFS {
+		if err := k.Multicast().JoinSource(a, src(40)); err != unix.ENOBUFS {
 			t.Errorf("the eleventh source: %v, want ENOBUFS", err)
 		}
-		if err := k.SetGroupFilter(a, igmp.Filter{Mode: igmp.Include}); err != nil {
+		if err := k.Multicast().SetGroupFilter(a, igmp.Filter{Mode: igmp.Include}); err != nil {
 			t.Fatal(err)
 		}
 		for n := range 20 {
 			w.join(k, groupAddr(n))
 		}
-		if err := k.JoinGroup(w.on(groupA)); err != unix.ENOBUFS {
+		if err := k.Multicast().JoinGroup(w.on(groupA)); err != unix.ENOBUFS {
 			t.Errorf("the 21st group: %v, want ENOBUFS", err)
 		}
 		for n := range 20 {
-			if err := k.LeaveGroup(w.on(groupAddr((n * 7) % 20))); err != nil {
+			if err := k.Multicast().LeaveGroup(w.on(groupAddr((n * 7) % 20))); err != nil {
 				t.Errorf("leaving group %d: %v", n, err)
 			}
 		}
@@ -308,7 +308,7 @@ func TestOwnMulticastIsHeard(t *testing.T) {
 			}
 		}
 		send(unix.ENETUNREACH)
-		if err := k.SetMulticastInterface(GroupRequest{Interface: w.ifc.Index()}); err != nil {
+		if err := k.Multicast().SetInterface(GroupRequest{Interface: w.ifc.Index()}); err != nil {
 			t.Fatal(err)
 		}
 		send(nil)
@@ -319,12 +319,12 @@ func TestOwnMulticastIsHeard(t *testing.T) {
 		wire(1)
 		w.got(k, "x")
 		w.got(other, "x")
-		k.SetMulticastLoop(false)
+		k.Multicast().SetLoop(false)
 		send(nil)
 		wire(1)
 		w.empty(other)
-		k.SetMulticastLoop(true)
-		k.SetMulticastTTL(0)
+		k.Multicast().SetLoop(true)
+		k.Multicast().SetTTL(0)
 		send(nil)
 		wire(0)
 		w.got(k, "x")
@@ -344,7 +344,7 @@ func TestLargeMulticast(t *testing.T) {
 		if err := k.Connect(netip.AddrPortFrom(netip.AddrFrom4(groupA), 9)); err != unix.ENETUNREACH {
 			t.Fatalf("Connect without a route: %v", err)
 		}
-		if err := k.SetMulticastInterface(GroupRequest{Address: near4}); err != nil {
+		if err := k.Multicast().SetInterface(GroupRequest{Address: near4}); err != nil {
 			t.Fatal(err)
 		}
 		data := payload(5000)
@@ -383,9 +383,9 @@ func TestRememberedFlows(t *testing.T) {
 		w.empty(late)
 		w.got(k, "x")
 		late.Close()
-		k.SetMulticastAll(false)
+		k.Multicast().SetAll(false)
 		w.join(k, groupB)
-		if err := k.LeaveGroup(w.on(groupA)); err != nil {
+		if err := k.Multicast().LeaveGroup(w.on(groupA)); err != nil {
 			t.Fatal(err)
 		}
 		w.mark()

@@ -85,7 +85,7 @@ func (p *place[K]) leave() {
 	}
 	k.s.unlockLanes()
 	k.mu.Unlock()
-	k.dropGroups()
+	k.multicast.dropGroups()
 }
 
 // SetReuse sets SO_REUSEADDR and SO_REUSEPORT for a later Bind.

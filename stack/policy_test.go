@@ -157,7 +157,7 @@ func TestPolicyGroups(t *testing.T) {
 	for _, ignore := range []bool{false, true} {
 		policyBubble(t, Policy{IgnoreGroups: ignore}, func(t *testing.T, w *wire) {
 			k := w.socket("0.0.0.0:9", "")
-			check(t, k.JoinGroup(w.on(team)))
+			check(t, k.Multicast().JoinGroup(w.on(team)))
 			time.Sleep(time.Minute)
 			w.mark()
 			if n := len(w.reports()); n > 0 == ignore {

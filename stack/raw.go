@@ -151,7 +151,7 @@ func (k *RawSocket) leave() {
 	k.s.leaveRawLocked(k)
 	k.s.unlockLanes()
 	k.mu.Unlock()
-	k.dropGroups()
+	k.multicast.dropGroups()
 }
 
 func (k *RawSocket) name() string                    { return "raw" }

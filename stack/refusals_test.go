@@ -36,12 +36,12 @@ func TestErrorWithoutQuote(t *testing.T) {
 func TestMulticastInterfaceThatIsNotThere(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		k := w.socket("0.0.0.0:9", "")
-		if err := k.SetMulticastInterface(GroupRequest{Interface: w.ifc.Index() + 100}); err != unix.EADDRNOTAVAIL {
+		if err := k.Multicast().SetInterface(GroupRequest{Interface: w.ifc.Index() + 100}); err != unix.EADDRNOTAVAIL {
 			t.Errorf("by index: %v", err)
 		}
-		if err := k.SetMulticastInterface(GroupRequest{Address: ipv4.Addr{10, 77, 0, 1}}); err != unix.EADDRNOTAVAIL {
+		if err := k.Multicast().SetInterface(GroupRequest{Address: ipv4.Addr{10, 77, 0, 1}}); err != unix.EADDRNOTAVAIL {
 			t.Errorf("by address: %v", err)
 		}
-		check(t, k.SetMulticastInterface(GroupRequest{Interface: w.ifc.Index()}))
+		check(t, k.Multicast().SetInterface(GroupRequest{Interface: w.ifc.Index()}))
 	})
 }

@@ -72,12 +72,12 @@ func TestMembershipsWhenDeviceComesBack(t *testing.T) {
 			k, own := w.member(7, groupA), w.near.Addr.As4()
 			r := w.reader(k)
 			source := w.udp(8)
-			check(t, source.JoinSource(stack.GroupRequest{Group: groupB, Interface: w.ifc.Index()}, w.far.Addr.As4()))
+			check(t, source.Multicast().JoinSource(stack.GroupRequest{Group: groupB, Interface: w.ifc.Index()}, w.far.Addr.As4()))
 			c.gone(w)
 			w.state(c.state)
 			late := w.udp(9) // joins while there is no link, or, without a device, as soon as there is
 			join := stack.GroupRequest{Group: [4]byte{239, 9, 1, 3}, Interface: w.ifc.Index()}
-			err := late.JoinGroup(join)
+			err := late.Multicast().JoinGroup(join)
 			if c.state == link.Gone {
 				if err != unix.ENODEV {
 					t.Errorf("joined on a device that is gone: %v", err)
@@ -88,7 +88,7 @@ func TestMembershipsWhenDeviceComesBack(t *testing.T) {
 			wire := c.back(w)
 			w.state(link.Up)
 			if c.state == link.Gone {
-				check(t, late.JoinGroup(join))
+				check(t, late.Multicast().JoinGroup(join))
 			}
 			says(t, wire, own, "TO_EX 239.9.1.1 {}", "ALLOW 239.9.1.2 {10.9.0.2}", "TO_EX 239.9.1.3 {}")
 			wantGroups(t, w.near, groupA, groupB, [4]byte{239, 9, 1, 3})
@@ -126,7 +126,7 @@ func TestLeavesAtClose(t *testing.T) {
 	w := newWorld(t, setup{})
 	own := w.near.Addr.As4()
 	k, other, source := w.member(7, groupA), w.member(8, groupA), w.udp(9)
-	check(t, source.JoinSource(stack.GroupRequest{Group: groupB, Interface: w.ifc.Index()}, w.far.Addr.As4()))
+	check(t, source.Multicast().JoinSource(stack.GroupRequest{Group: groupB, Interface: w.ifc.Index()}, w.far.Addr.As4()))
 	wire := w.far.Packet(t)
 	check(t, k.Close())
 	if h, ok := wire.NextIGMP(t, 50*time.Millisecond); ok && slices.ContainsFunc(h.Lines(), func(l string) bool { return strings.HasPrefix(l, "TO_IN") }) {
@@ -252,15 +252,15 @@ func TestDeviceFilter(t *testing.T) {
 			}
 			on := func(g [4]byte) stack.GroupRequest { return stack.GroupRequest{Group: g, Interface: ifc.Index()} }
 			wantGroupsOn(t, e, dev)
-			check(t, ks[0].JoinGroup(on(groupA)))
-			check(t, ks[1].JoinGroup(on(groupA)))
-			check(t, ks[1].JoinSource(on(groupB), [4]byte{10, 9, 0, 2}))
+			check(t, ks[0].Multicast().JoinGroup(on(groupA)))
+			check(t, ks[1].Multicast().JoinGroup(on(groupA)))
+			check(t, ks[1].Multicast().JoinSource(on(groupB), [4]byte{10, 9, 0, 2}))
 			wantGroupsOn(t, e, dev, groupA, groupB)
 			check(t, ks[1].Close())
 			wantGroupsOn(t, e, dev, groupA)
-			check(t, ks[0].LeaveGroup(on(groupA)))
+			check(t, ks[0].Multicast().LeaveGroup(on(groupA)))
 			wantGroupsOn(t, e, dev)
-			check(t, ks[0].JoinGroup(on(groupB)))
+			check(t, ks[0].Multicast().JoinGroup(on(groupB)))
 			wantGroupsOn(t, e, dev, groupB)
 			check(t, st.Close())
 			wantGroupsOn(t, e, dev)
@@ -277,8 +277,8 @@ func TestGroupsOfOneHardwareAddress(t *testing.T) {
 	}
 	k, peer := w.member(7, groupA), kernelMember(t, w.far, 0)
 	other := w.member(8, twin)
-	k.SetMulticastAll(false)
-	other.SetMulticastAll(false)
+	k.Multicast().SetAll(false)
+	other.Multicast().SetAll(false)
 	for _, g := range [][4]byte{twin, groupA} {
 		for _, port := range []uint16{7, 8} {
 			check(t, peer.SendTo(fmt.Append(nil, g), at(g, port)))

@@ -36,7 +36,7 @@ func at(group [4]byte, port uint16) netip.AddrPort {
 func (w *world) member(port uint16, group [4]byte) *stack.UDPSocket {
 	w.t.Helper()
 	k := w.udp(port)
-	check(w.t, k.JoinGroup(stack.GroupRequest{Group: group, Interface: w.ifc.Index()}))
+	check(w.t, k.Multicast().JoinGroup(stack.GroupRequest{Group: group, Interface: w.ifc.Index()}))
 	return k
 }
 
@@ -71,7 +71,7 @@ func TestMulticastSizes(t *testing.T) {
 			k, peer := w.member(7, groupA), kernelMember(t, w.far, 7, groupA)
 			check(t, peer.SetBuffers(1<<20))
 			k.SetReceiveBuffer(1 << 20)
-			check(t, k.SetMulticastInterface(stack.GroupRequest{Interface: w.ifc.Index()}))
+			check(t, k.Multicast().SetInterface(stack.GroupRequest{Interface: w.ifc.Index()}))
 			for i, n := range sizes {
 				b := pattern(n, uint32(i))
 				w.send(k, b, at(groupA, 7))
@@ -105,7 +105,7 @@ func TestMulticastAtHomeAndAway(t *testing.T) {
 	w := newWorld(t, setup{})
 	k, peer := w.member(7, groupA), kernelMember(t, w.far, 7, groupA)
 	other := w.udpAt(netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
-	check(t, other.SetMulticastInterface(stack.GroupRequest{Interface: w.ifc.Index()}))
+	check(t, other.Multicast().SetInterface(stack.GroupRequest{Interface: w.ifc.Index()}))
 	for _, c := range []struct {
 		name       string
 		ttl        int
@@ -119,11 +119,11 @@ func TestMulticastAtHomeAndAway(t *testing.T) {
 		{"TTL 255", 255, true, true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			other.SetMulticastTTL(c.ttl)
-			other.SetMulticastLoop(c.loop)
+			other.Multicast().SetTTL(c.ttl)
+			other.Multicast().SetLoop(c.loop)
 			w.send(other, []byte(c.name), at(groupA, 7))
-			other.SetMulticastTTL(1)
-			other.SetMulticastLoop(true)
+			other.Multicast().SetTTL(1)
+			other.Multicast().SetLoop(true)
 			w.send(other, []byte("end"), at(groupA, 7))
 			want := func(end string, heard bool, recv func() []byte) {
 				t.Helper()
@@ -345,7 +345,7 @@ func TestMulticastOurSources(t *testing.T) {
 	for _, local := range []netip.Addr{w.near.Addr, second} {
 		for _, port := range []uint16{7, 8} {
 			k := w.udpAt(netip.AddrPortFrom(local, 0))
-			check(t, k.SetMulticastInterface(stack.GroupRequest{Interface: w.ifc.Index()}))
+			check(t, k.Multicast().SetInterface(stack.GroupRequest{Interface: w.ifc.Index()}))
 			w.send(k, []byte(local.String()), at(groupA, port))
 			if port == 8 && local != second {
 				continue

@@ -27,7 +27,7 @@ func queryStorm(t *testing.T, version int) {
 	for i := range byte(groups - 1) {
 		source := w.udp(100 + uint16(i))
 		g := stack.GroupRequest{Group: [4]byte{239, 9, 2, i}, Interface: w.ifc.Index()}
-		check(t, source.JoinSource(g, from(51)))
+		check(t, source.Multicast().JoinSource(g, from(51)))
 	}
 	peer := kernelMember(t, w.far, 0)
 	var frames [][]byte

@@ -163,8 +163,8 @@ func TestBridge3(t *testing.T) {
 	sources := map[byte]*inband.UDP{2: s.source(2), 102: s.source(102), 103: s.source(103)}
 	wire, otherWire := s.lab.Near().Packet(t), s.receiver.Packet(t)
 
-	check(t, k.JoinGroup(s.on(groupA)))
-	check(t, k.JoinSource(s.on(groupB), from(2)))
+	check(t, k.Multicast().JoinGroup(s.on(groupA)))
+	check(t, k.Multicast().JoinSource(s.on(groupB), from(2)))
 	check(t, setGroup(s.receiver.UDP(t, 7), s.receiver, unix.IP_ADD_MEMBERSHIP, groupC))
 	s.knows(groupA, "exclude")
 	s.knows(groupB, "include 10.9.0.2")
@@ -179,18 +179,18 @@ func TestBridge3(t *testing.T) {
 	}
 
 	// Sources come and go.
-	check(t, k.JoinSource(s.on(groupB), from(102)))
+	check(t, k.Multicast().JoinSource(s.on(groupB), from(102)))
 	s.knows(groupB, "include 10.9.0.102 10.9.0.2")
-	check(t, other.JoinSource(s.on(groupB), from(103)))
+	check(t, other.Multicast().JoinSource(s.on(groupB), from(103)))
 	s.knows(groupB, "include 10.9.0.102 10.9.0.103 10.9.0.2")
-	check(t, k.LeaveSource(s.on(groupB), from(2)))
+	check(t, k.Multicast().LeaveSource(s.on(groupB), from(2)))
 	s.knows(groupB, "include 10.9.0.102 10.9.0.103")
-	check(t, k.BlockSource(s.on(groupA), from(2)))
+	check(t, k.Multicast().BlockSource(s.on(groupA), from(2)))
 	s.knows(groupA, "exclude not 10.9.0.2")
 	if came := s.arrives(wire, sources, "2 239.9.1.2", "2 239.9.1.1", "103 239.9.1.2", "102 239.9.1.1"); !slices.Equal(came, []string{"103 239.9.1.2", "102 239.9.1.1"}) {
 		t.Errorf("came %q", came)
 	}
-	check(t, k.UnblockSource(s.on(groupA), from(2)))
+	check(t, k.Multicast().UnblockSource(s.on(groupA), from(2)))
 	s.knows(groupA, "exclude")
 
 	// What we answer to its queries keeps it from forgetting.
@@ -198,14 +198,14 @@ func TestBridge3(t *testing.T) {
 	s.knows(groupA, "exclude")
 	s.knows(groupB, "include 10.9.0.102 10.9.0.103")
 
-	check(t, k.LeaveGroup(s.on(groupA)))
+	check(t, k.Multicast().LeaveGroup(s.on(groupA)))
 	s.knows(groupA, "")
-	check(t, k.LeaveGroup(s.on(groupB)))
+	check(t, k.Multicast().LeaveGroup(s.on(groupB)))
 	s.knows(groupB, "include 10.9.0.103")
 	if came := s.arrives(wire, sources, "2 239.9.1.1", "102 239.9.1.1", "102 239.9.1.2", "103 239.9.1.2"); !slices.Equal(came, []string{"103 239.9.1.2"}) {
 		t.Errorf("came %q", came)
 	}
-	check(t, k.JoinGroup(s.on(groupD)))
+	check(t, k.Multicast().JoinGroup(s.on(groupD)))
 	s.knows(groupD, "exclude")
 	check(t, s.stack.Close())
 	s.knows(groupB, "")
@@ -230,9 +230,9 @@ func TestBridge2(t *testing.T) {
 	k, other := s.udp(7), s.udp(8)
 	sources := map[byte]*inband.UDP{2: s.source(2)}
 	wire := s.lab.Near().Packet(t)
-	check(t, k.JoinGroup(s.on(groupA)))
-	check(t, other.JoinGroup(s.on(groupA)))
-	check(t, k.JoinSource(s.on(groupB), from(2)))
+	check(t, k.Multicast().JoinGroup(s.on(groupA)))
+	check(t, other.Multicast().JoinGroup(s.on(groupA)))
+	check(t, k.Multicast().JoinSource(s.on(groupB), from(2)))
 	check(t, setGroup(s.receiver.UDP(t, 7), s.receiver, unix.IP_ADD_MEMBERSHIP, groupC))
 	s.knows(groupA, "all")
 	s.knows(groupB, "all")
@@ -241,8 +241,8 @@ func TestBridge2(t *testing.T) {
 	if came := s.arrives(wire, sources, "2 239.9.1.3", "2 239.9.1.4", "2 239.9.1.2", "2 239.9.1.1"); !slices.Equal(came, want) {
 		t.Errorf("came %q, want %q", came, want)
 	}
-	check(t, k.LeaveGroup(s.on(groupA)))
-	check(t, k.LeaveGroup(s.on(groupB)))
+	check(t, k.Multicast().LeaveGroup(s.on(groupA)))
+	check(t, k.Multicast().LeaveGroup(s.on(groupB)))
 	s.knows(groupB, "")
 	s.outlasts(lifetime)
 	s.knows(groupA, "all") // there is a member left

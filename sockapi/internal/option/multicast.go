@@ -29,7 +29,7 @@ const optmemMax = 128 << 10
 // multicastOptions are those of SOL_IP that are about groups (ip(7), RFC 3678).
 var multicastOptions = map[optionKey]option{
 	{unix.SOL_IP, unix.IP_MULTICAST_TTL}: nonempty(
-		func(s *State) int { return s.IP.MulticastTTL() },
+		func(s *State) int { return s.IP.Multicast().TTL() },
 		func(s *State, v int) error {
 			if v == -1 {
 				v = 1
@@ -37,24 +37,24 @@ var multicastOptions = map[optionKey]option{
 			if v < 0 || v > 255 {
 				return unix.EINVAL
 			}
-			s.IP.SetMulticastTTL(v)
+			s.IP.Multicast().SetTTL(v)
 			return nil
 		}),
 	{unix.SOL_IP, unix.IP_MULTICAST_LOOP}: nonempty(
-		func(s *State) int { return boolInt(s.IP.MulticastLoop()) },
-		func(s *State, v int) error { s.IP.SetMulticastLoop(v != 0); return nil }),
+		func(s *State) int { return boolInt(s.IP.Multicast().Loop()) },
+		func(s *State, v int) error { s.IP.Multicast().SetLoop(v != 0); return nil }),
 	{unix.SOL_IP, unix.IP_MULTICAST_ALL}: nonempty(
-		func(s *State) int { return boolInt(s.IP.MulticastAll()) },
+		func(s *State) int { return boolInt(s.IP.Multicast().All()) },
 		func(s *State, v int) error {
 			if v != 0 && v != 1 {
 				return unix.EINVAL
 			}
-			s.IP.SetMulticastAll(v != 0)
+			s.IP.Multicast().SetAll(v != 0)
 			return nil
 		}),
 	{unix.SOL_IP, unix.IP_MULTICAST_IF}: {size: 4, least: 4, variable: true,
 		getN: func(s *State, b []byte) (int, error) {
-			_, addr := s.IP.MulticastInterface()
+			_, addr := s.IP.Multicast().Interface()
 			return copy(b, addr[:]), nil
 		},
 		set: func(s *State, b []byte) error {
@@ -64,21 +64,21 @@ var multicastOptions = map[optionKey]option{
 			} else {
 				r.Address = ipv4.Addr(b)
 			}
-			return s.IP.SetMulticastInterface(r)
+			return s.IP.Multicast().SetInterface(r)
 		}},
-	{unix.SOL_IP, unix.IP_ADD_MEMBERSHIP}:         mreqOption((*stack.IPSocket).JoinGroup),
-	{unix.SOL_IP, unix.IP_DROP_MEMBERSHIP}:        mreqOption((*stack.IPSocket).LeaveGroup),
-	{unix.SOL_IP, unix.IP_ADD_SOURCE_MEMBERSHIP}:  mreqSourceOption((*stack.IPSocket).JoinSource),
-	{unix.SOL_IP, unix.IP_DROP_SOURCE_MEMBERSHIP}: mreqSourceOption((*stack.IPSocket).LeaveSource),
-	{unix.SOL_IP, unix.IP_BLOCK_SOURCE}:           mreqSourceOption((*stack.IPSocket).BlockSource),
-	{unix.SOL_IP, unix.IP_UNBLOCK_SOURCE}:         mreqSourceOption((*stack.IPSocket).UnblockSource),
+	{unix.SOL_IP, unix.IP_ADD_MEMBERSHIP}:         mreqOption((*stack.Multicast).JoinGroup),
+	{unix.SOL_IP, unix.IP_DROP_MEMBERSHIP}:        mreqOption((*stack.Multicast).LeaveGroup),
+	{unix.SOL_IP, unix.IP_ADD_SOURCE_MEMBERSHIP}:  mreqSourceOption((*stack.Multicast).JoinSource),
+	{unix.SOL_IP, unix.IP_DROP_SOURCE_MEMBERSHIP}: mreqSourceOption((*stack.Multicast).LeaveSource),
+	{unix.SOL_IP, unix.IP_BLOCK_SOURCE}:           mreqSourceOption((*stack.Multicast).BlockSource),
+	{unix.SOL_IP, unix.IP_UNBLOCK_SOURCE}:         mreqSourceOption((*stack.Multicast).UnblockSource),
 	{unix.SOL_IP, unix.IP_MSFILTER}:               {variable: true, set: setMsfilter, getN: getMsfilter},
-	{unix.SOL_IP, unix.MCAST_JOIN_GROUP}:          groupOption((*stack.IPSocket).JoinGroup),
-	{unix.SOL_IP, unix.MCAST_LEAVE_GROUP}:         groupOption((*stack.IPSocket).LeaveGroup),
-	{unix.SOL_IP, unix.MCAST_JOIN_SOURCE_GROUP}:   groupSourceOption((*stack.IPSocket).JoinSource),
-	{unix.SOL_IP, unix.MCAST_LEAVE_SOURCE_GROUP}:  groupSourceOption((*stack.IPSocket).LeaveSource),
-	{unix.SOL_IP, unix.MCAST_BLOCK_SOURCE}:        groupSourceOption((*stack.IPSocket).BlockSource),
-	{unix.SOL_IP, unix.MCAST_UNBLOCK_SOURCE}:      groupSourceOption((*stack.IPSocket).UnblockSource),
+	{unix.SOL_IP, unix.MCAST_JOIN_GROUP}:          groupOption((*stack.Multicast).JoinGroup),
+	{unix.SOL_IP, unix.MCAST_LEAVE_GROUP}:         groupOption((*stack.Multicast).LeaveGroup),
+	{unix.SOL_IP, unix.MCAST_JOIN_SOURCE_GROUP}:   groupSourceOption((*stack.Multicast).JoinSource),
+	{unix.SOL_IP, unix.MCAST_LEAVE_SOURCE_GROUP}:  groupSourceOption((*stack.Multicast).LeaveSource),
+	{unix.SOL_IP, unix.MCAST_BLOCK_SOURCE}:        groupSourceOption((*stack.Multicast).BlockSource),
+	{unix.SOL_IP, unix.MCAST_UNBLOCK_SOURCE}:      groupSourceOption((*stack.Multicast).UnblockSource),
 	{unix.SOL_IP, unix.MCAST_MSFILTER}:            {variable: true, set: setGroupFilter, getN: getGroupFilter},
 }
 
@@ -100,22 +100,22 @@ func mreq(b []byte) stack.GroupRequest {
 }
 
 // mreqOption makes an option whose value is a struct ip_mreqn or ip_mreq.
-func mreqOption(do func(*stack.IPSocket, stack.GroupRequest) error) option {
+func mreqOption(do func(*stack.Multicast, stack.GroupRequest) error) option {
 	return option{variable: true, set: func(s *State, b []byte) error {
 		if len(b) < ipMreqLen {
 			return unix.EINVAL
 		}
-		return do(s.IP, mreq(b))
+		return do(s.IP.Multicast(), mreq(b))
 	}}
 }
 
 // mreqSourceOption makes an option whose value is a struct ip_mreq_source.
-func mreqSourceOption(do func(*stack.IPSocket, stack.GroupRequest, ipv4.Addr) error) option {
+func mreqSourceOption(do func(*stack.Multicast, stack.GroupRequest, ipv4.Addr) error) option {
 	return option{variable: true, set: func(s *State, b []byte) error {
 		if len(b) != ipMreqSourceLen {
 			return unix.EINVAL
 		}
-		return do(s.IP, mreq(b[:ipMreqLen]), ipv4.Addr(b[8:]))
+		return do(s.IP.Multicast(), mreq(b[:ipMreqLen]), ipv4.Addr(b[8:]))
 	}}
 }
 
@@ -125,7 +125,7 @@ func storedInet4(b []byte) (addr ipv4.Addr, ok bool) {
 }
 
 // groupOption makes an option whose value is a struct group_req.
-func groupOption(do func(*stack.IPSocket, stack.GroupRequest) error) option {
+func groupOption(do func(*stack.Multicast, stack.GroupRequest) error) option {
 	return option{variable: true, set: func(s *State, b []byte) error {
 		if len(b) < groupReqLen {
 			return unix.EINVAL
@@ -134,7 +134,7 @@ func groupOption(do func(*stack.IPSocket, stack.GroupRequest) error) option {
 		if !ok {
 			return unix.EINVAL
 		}
-		return do(s.IP, stack.GroupRequest{Group: group, Interface: interfaceOf(b)})
+		return do(s.IP.Multicast(), stack.GroupRequest{Group: group, Interface: interfaceOf(b)})
 	}}
 }
 
@@ -142,7 +142,7 @@ func groupOption(do func(*stack.IPSocket, stack.GroupRequest) error) option {
 func interfaceOf(b []byte) int { return int(int32(binary.NativeEndian.Uint32(b))) }
 
 // groupSourceOption makes an option whose value is a struct group_source_req.
-func groupSourceOption(do func(*stack.IPSocket, stack.GroupRequest, ipv4.Addr) error) option {
+func groupSourceOption(do func(*stack.Multicast, stack.GroupRequest, ipv4.Addr) error) option {
 	return option{variable: true, set: func(s *State, b []byte) error {
 		if len(b) != groupSourceLen {
 			return unix.EINVAL
@@ -152,7 +152,7 @@ func groupSourceOption(do func(*stack.IPSocket, stack.GroupRequest, ipv4.Addr) e
 		if !ok || !ok2 {
 			return unix.EADDRNOTAVAIL
 		}
-		return do(s.IP, stack.GroupRequest{Group: group, Interface: interfaceOf(b)}, source)
+		return do(s.IP.Multicast(), stack.GroupRequest{Group: group, Interface: interfaceOf(b)}, source)
 	}}
 }
 
@@ -164,7 +164,7 @@ func (s *State) filterCount(b []byte, at, head, size int) (int, error) {
 	}
 	n := int(binary.NativeEndian.Uint32(b[at:]))
 	switch {
-	case len(b) > optmemMax, n > s.IP.MaxSources():
+	case len(b) > optmemMax, n > s.IP.Multicast().MaxSources():
 		return 0, unix.ENOBUFS
 	case head+n*size > len(b):
 		return 0, unix.EINVAL
@@ -194,7 +194,7 @@ func setMsfilter(s *State, b []byte) error {
 	if f.Mode, err = filterMode(b[8:]); err != nil {
 		return err
 	}
-	return s.IP.SetGroupFilter(mreq(b[:ipMreqLen]), f)
+	return s.IP.Multicast().SetGroupFilter(mreq(b[:ipMreqLen]), f)
 }
 
 // getMsfilter is IP_MSFILTER for getsockopt(2): the value names the group and how
@@ -203,7 +203,7 @@ func getMsfilter(s *State, b []byte) (int, error) {
 	if len(b) < ipMsfilterHead {
 		return 0, unix.EINVAL
 	}
-	f, err := s.IP.GroupFilter(mreq(b[:ipMreqLen]))
+	f, err := s.IP.Multicast().GroupFilter(mreq(b[:ipMreqLen]))
 	if err != nil {
 		return 0, err
 	}
@@ -239,7 +239,7 @@ func setGroupFilter(s *State, b []byte) error {
 	if f.Mode, err = filterMode(b[groupFilterMode:]); err != nil {
 		return err
 	}
-	return s.IP.SetGroupFilter(stack.GroupRequest{Group: group, Interface: interfaceOf(b)}, f)
+	return s.IP.Multicast().SetGroupFilter(stack.GroupRequest{Group: group, Interface: interfaceOf(b)}, f)
 }
 
 // getGroupFilter is MCAST_MSFILTER for getsockopt(2).
@@ -251,7 +251,7 @@ func getGroupFilter(s *State, b []byte) (int, error) {
 	if !ok {
 		return 0, unix.EINVAL
 	}
-	f, err := s.IP.GroupFilterOn(group, interfaceOf(b))
+	f, err := s.IP.Multicast().GroupFilterOn(group, interfaceOf(b))
 	if err != nil {
 		return 0, err
 	}

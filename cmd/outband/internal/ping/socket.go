@@ -43,7 +43,7 @@ func Open(st *stack.Stack, o SocketOptions) (*Socket, error) {
 func (o SocketOptions) apply(k *stack.PingSocket) error {
 	if o.TTL > 0 {
 		k.SetTTL(o.TTL)
-		k.SetMulticastTTL(o.TTL)
+		k.Multicast().SetTTL(o.TTL)
 	}
 	k.SetTOS(o.TOS)
 	if o.Discover >= 0 {
