@@ -24,13 +24,14 @@ func assemble(t testing.TB, program ...bpf.Instruction) []bpf.RawInstruction {
 // has taken out.
 func TestFilterSeesTag(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
-	k := packetSocketOf(t, p.far, false, unix.ETH_P_ALL)
+	k := packetSocketOf(t, p.far, false, 0) // nothing until it has its filter
 	check(t, k.SetFilter(assemble(t,
 		bpf.LoadExtension{Num: bpf.ExtVLANTagPresent},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 1, SkipFalse: 3},
 		bpf.LoadExtension{Num: bpf.ExtVLANTag},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0x6005, SkipFalse: 1},
 		bpf.RetConstant{Val: 100}, bpf.RetConstant{Val: 0})))
+	check(t, k.BindLink(0, unix.ETH_P_ALL))
 	for tci, text := range map[uint16]string{0x6005: "tagged", 0x6006: "tagged otherwise", 0: "not tagged"} {
 		p.farEnd.Inject(link.Frame{Data: testFrame(ether.Broadcast, link.MAC{2}, testEtherType, text),
 			Meta: link.Meta{Type: link.Broadcast, VLAN: tci != 0, VLANTCI: tci, VLANTPID: unix.ETH_P_8021Q}})

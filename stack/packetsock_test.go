@@ -142,11 +142,12 @@ func TestPacketOutgoing(t *testing.T) {
 
 func TestPacketFilter(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
-	k := packetSocketOf(t, p.far, false, unix.ETH_P_ALL)
+	k := packetSocketOf(t, p.far, false, 0) // nothing until it has its filter
 	check(t, k.SetFilter(assemble(t, // the first 20 bytes of frames of the type
 		bpf.LoadAbsolute{Off: 12, Size: 2},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: testEtherType, SkipFalse: 1},
 		bpf.RetConstant{Val: 20}, bpf.RetConstant{Val: 0})))
+	check(t, k.BindLink(0, unix.ETH_P_ALL))
 	for _, typ := range []uint16{testEtherType + 1, testEtherType} {
 		p.farEnd.Inject(link.Frame{Data: testFrame(ether.Broadcast, link.MAC{2}, typ, "something long"), Meta: link.Meta{Type: link.Broadcast}})
 	}
