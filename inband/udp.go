@@ -138,8 +138,8 @@ func NewBatch(n, size int) *Batch {
 	return b
 }
 
-// Payload returns datagram i: after Recv its bytes, before that its whole room.
-func (b *Batch) Payload(i int) []byte {
+// payload returns datagram i: after Recv its bytes, before that its whole room.
+func (b *Batch) payload(i int) []byte {
 	if n := int(b.msgs[i].N); n > 0 {
 		return b.bufs[i][:n]
 	}

@@ -84,7 +84,7 @@ func TestBatch(t *testing.T) {
 	a, b := loopbackPair(t)
 	out, in := NewBatch(8, 32), NewBatch(64, 2048)
 	for i := range 8 {
-		copy(out.Payload(i), bytes.Repeat([]byte{byte(i)}, 32))
+		copy(out.payload(i), bytes.Repeat([]byte{byte(i)}, 32))
 	}
 	n, err := out.Send(a)
 	if err != nil || n != 8 {
@@ -97,8 +97,8 @@ func TestBatch(t *testing.T) {
 			t.Errorf("%d bytes in %d datagrams", size, datagrams)
 		}
 		for i := range datagrams {
-			if want := bytes.Repeat([]byte{byte(got)}, 32); !bytes.Equal(in.Payload(i), want) {
-				t.Errorf("datagram %d: %v", got, in.Payload(i))
+			if want := bytes.Repeat([]byte{byte(got)}, 32); !bytes.Equal(in.payload(i), want) {
+				t.Errorf("datagram %d: %v", got, in.payload(i))
 			}
 			got++
 		}

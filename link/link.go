@@ -23,11 +23,7 @@
 // [Poller], which sleeps on any number of links at once.
 package link
 
-import (
-	"net"
-
-	"github.com/outband/outband/ether"
-)
+import "github.com/outband/outband/ether"
 
 // A MAC is an Ethernet hardware address.
 type MAC = ether.MAC
@@ -238,25 +234,6 @@ type Info struct {
 	State        State
 	Dormant      bool // the device waits for somebody to say that it may be used: it is not IFF_RUNNING, though Up
 	Caps         Caps
-}
-
-// Interface returns the link in package net's words.
-func (i Info) Interface() net.Interface {
-	flags := net.FlagBroadcast | net.FlagMulticast
-	if i.Caps&CapLoopback != 0 {
-		flags = net.FlagLoopback
-	}
-	switch i.State {
-	case Up:
-		flags |= net.FlagUp
-		if !i.Dormant {
-			flags |= net.FlagRunning
-		}
-	case NoCarrier:
-		flags |= net.FlagUp
-	}
-	return net.Interface{Index: i.Index, MTU: i.MTU, Name: i.Name,
-		HardwareAddr: net.HardwareAddr(i.HardwareAddr[:]), Flags: flags}
 }
 
 // A State is whether a link carries frames.

@@ -143,6 +143,7 @@ func TestPacketOutgoing(t *testing.T) {
 func TestPacketFilter(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
 	k := packetSocketOf(t, p.far, false, 0) // nothing until it has its filter
+
 	check(t, k.SetFilter(assemble(t, // the first 20 bytes of frames of the type
 		bpf.LoadAbsolute{Off: 12, Size: 2},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: testEtherType, SkipFalse: 1},

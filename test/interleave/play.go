@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/test/oracle"
@@ -119,7 +120,7 @@ func (p *play) rest() {
 	}
 	for _, s := range sent {
 		h, _, c := ipv4.Parse(s.Frame[link.HeaderLen:])
-		if s.Frame[12] != 8 || s.Frame[13] != 0 || c != ipv4.CauseNone || h.Protocol() == ipv4.ProtocolIGMP {
+		if ether.Header(s.Frame).Type() != ether.TypeIPv4 || c != ipv4.CauseNone || h.Protocol() == ipv4.ProtocolIGMP {
 			continue
 		}
 		if _, far := wire.MACs(s.Device); [6]byte(s.Frame) != far {
@@ -134,7 +135,7 @@ func (p *play) rest() {
 func describeARP(sent []wire.Sent) (lines []string) {
 	for _, s := range sent {
 		m, c := arp.Parse(s.Frame[link.HeaderLen:])
-		if s.Frame[12] == 8 && s.Frame[13] == 6 && c == arp.CauseNone && m.Op() == arp.OpReply {
+		if ether.Header(s.Frame).Type() == ether.TypeARP && c == arp.CauseNone && m.Op() == arp.OpReply {
 			lines = append(lines, fmt.Sprintf("  sends by %d: ARP %v is at %v, to %v", s.Device, m.SenderIP(), m.SenderMAC(), m.TargetIP()))
 		}
 	}

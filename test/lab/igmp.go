@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/igmp"
 	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
@@ -26,10 +27,10 @@ func (p *Packet) NextIGMP(t testing.TB, within time.Duration) (Heard, bool) {
 	t.Helper()
 	var got Heard
 	f := p.Next(t, within, func(f []byte) bool {
-		if !EtherType(0x0800)(f) {
+		if !EtherType(ether.TypeIPv4)(f) {
 			return false
 		}
-		h, payload, c := ipv4.Parse(f[14:])
+		h, payload, c := ipv4.Parse(f[ether.HeaderLen:])
 		if c != ipv4.CauseNone || h.Protocol() != ipv4.ProtocolIGMP {
 			return false
 		}
@@ -116,8 +117,8 @@ func (q IGMPQuery) Frame(mac [6]byte) []byte {
 	if q.Version != 1 {
 		f.Options = ipv4.AppendRouterAlert(nil)
 	}
-	to := ipv4.Addr(dst).MulticastMAC()
-	frame := slices.Concat(to[:], mac[:], []byte{8, 0}, make([]byte, f.HeaderLen()))
-	f.Put(frame[14:], len(b))
+	frame := make([]byte, ether.HeaderLen+f.HeaderLen(), ether.HeaderLen+f.HeaderLen()+len(b))
+	ether.Put(frame, ipv4.Addr(dst).MulticastMAC(), mac, ether.TypeIPv4)
+	f.Put(frame[ether.HeaderLen:], len(b))
 	return append(frame, b...)
 }

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"errors"
-	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -94,20 +93,6 @@ func TestExchange(t *testing.T) {
 	}
 }
 
-func TestNetUDP(t *testing.T) {
-	l := New(t, Config{Kernel: All})
-	server := l.Far().NetUDP(t, 7)
-	client := l.Near().UDP(t, 7000)
-	check(t, client.SendTo([]byte("hello"), l.Far().AddrPort(7)))
-	check(t, server.SetReadDeadline(time.Now().Add(Patience)))
-	buf := make([]byte, 64)
-	n, from, err := server.ReadFromUDPAddrPort(buf)
-	check(t, err)
-	if got := netip.AddrPortFrom(from.Addr().Unmap(), from.Port()); string(buf[:n]) != "hello" || got != l.Near().AddrPort(7000) {
-		t.Errorf("%q from %s", buf[:n], from)
-	}
-}
-
 func TestPacket(t *testing.T) {
 	l := New(t, Config{})
 	near, far := l.Near().Packet(t), l.Far().Packet(t)
@@ -136,7 +121,7 @@ func TestAllGoesAway(t *testing.T) {
 	t.Run("lab", func(t *testing.T) {
 		l := New(t, Config{Kernel: All, Bridge: true})
 		l.Near().UDP(t, 1)
-		l.Near().NetUDP(t, 2)
+		l.Near().UDP(t, 2)
 		l.Far().Packet(t)
 		l.Near().In(t, func() (err error) {
 			path, err = os.Readlink("/proc/thread-self/ns/net")

@@ -31,16 +31,16 @@ func NeedProgram(t testing.TB, name string) string {
 // The test fails if it fails.
 func Output(t testing.TB, at *netlab.Namespace, name string, args ...string) []byte {
 	t.Helper()
-	out, err := TryOutput(at, name, args...)
+	out, err := tryOutput(at, name, args...)
 	if err != nil {
 		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
 	}
 	return out
 }
 
-// TryOutput is Output for programs that may fail; what they print then is all that
+// tryOutput is Output for programs that may fail; what they print then is all that
 // they print.
-func TryOutput(at *netlab.Namespace, name string, args ...string) (out []byte, err error) {
+func tryOutput(at *netlab.Namespace, name string, args ...string) (out []byte, err error) {
 	cmd := exec.Command(name, args...)
 	var text, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &text, &complaints

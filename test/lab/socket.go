@@ -1,13 +1,13 @@
 package lab
 
 import (
-	"net"
 	"net/netip"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/ether"
 	"github.com/outband/outband/inband"
 )
 
@@ -33,18 +33,6 @@ func (e *Endpoint) BoundUDP(t testing.TB, local netip.AddrPort) *inband.UDP {
 	t.Cleanup(func() { u.Close() })
 	check(t, u.SetReadTimeout(Patience))
 	return u
-}
-
-// NetUDP opens a socket of package net at the end.
-func (e *Endpoint) NetUDP(t testing.TB, port uint16) *net.UDPConn {
-	t.Helper()
-	var c *net.UDPConn
-	e.In(t, func() (err error) {
-		c, err = net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})
-		return err
-	})
-	t.Cleanup(func() { c.Close() })
-	return c
 }
 
 // A Packet is a raw packet socket (packet(7)) on an end's device: it sees every
@@ -114,9 +102,10 @@ func (p *Packet) Want(t testing.TB, keep func(frame []byte) bool) []byte {
 }
 
 // EtherType returns a keep function for [Packet.Next]: frames of one EtherType.
-func EtherType(want uint16) func(frame []byte) bool {
+func EtherType(want ether.Type) func(frame []byte) bool {
 	return func(frame []byte) bool {
-		return len(frame) >= 14 && uint16(frame[12])<<8|uint16(frame[13]) == want
+		h, _, ok := ether.Parse(frame)
+		return ok && h.Type() == want
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/ether"
 )
 
 // The bare ring's geometry. Its size does not matter for round trips: there is
@@ -30,7 +32,7 @@ const Overhead = 14 + 20 + 8
 const MaxRingPayload = 1500 - 20 - 8
 
 // etherType of the bare frames: IEEE 802, local experimental 1.
-const etherType = 0x88b5
+const etherType ether.Type = 0x88b5
 
 // A Ring sends and receives frames over a TPACKET_V2 receive ring, spinning. It
 // shows what AF_PACKET itself costs, and so the limit that a stack on top of it
@@ -49,10 +51,7 @@ func OpenRing(device string) (*Ring, error) {
 		return nil, err
 	}
 	r := &Ring{rx: -1, tx: -1, frame: make([]byte, RingSlot)}
-	for i := range 12 {
-		r.frame[i] = 0xff // from everybody to everybody
-	}
-	r.frame[12], r.frame[13] = etherType>>8, etherType&0xff
+	ether.Put(r.frame, ether.Broadcast, ether.Broadcast, etherType)
 	if r.rx, err = packetSocket(); err == nil {
 		err = r.mapRing(ifi.Index)
 	}
@@ -126,7 +125,7 @@ func (r *Ring) Recv(p []byte) (int, error) {
 		}
 		frame := r.memory[r.head*RingSlot+int(h.Mac):][:h.Snaplen]
 		n := -1
-		if len(frame) >= Overhead && frame[12] == etherType>>8 && frame[13] == etherType&0xff {
+		if len(frame) >= Overhead && ether.Header(frame).Type() == etherType {
 			n = copy(p, frame[Overhead:])
 		}
 		atomic.StoreUint32(&h.Status, unix.TP_STATUS_KERNEL)
