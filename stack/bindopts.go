@@ -5,7 +5,6 @@ import (
 
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/route"
-	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
 
@@ -96,25 +95,4 @@ func (k *IPSocket) flowLocked(dst ipv4.Addr, unicastIf int32) route.Flow {
 		f.Device = unicastIf
 	}
 	return f
-}
-
-// bindTable enters the socket into its table, with a port from its own range.
-// The receive lock is held.
-func (k *UDPSocket) bindTable(b *udp.Binding[*UDPSocket]) unix.Errno {
-	t := k.table
-	r := k.bindOpts.portRange.Load()
-	if r == 0 || b.LocalPort != 0 {
-		return t.Bind(b)
-	}
-	lo, hi := t.PortRange()
-	defer t.SetPortRange(lo, hi) // evaluated now: the stack's range
-	// As in Linux, what is outside of the stack's range does not count.
-	if own := uint16(r); lo <= own && own <= hi {
-		lo = own
-	}
-	if own := uint16(r >> 16); lo <= own && own <= hi {
-		hi = own
-	}
-	t.SetPortRange(lo, hi)
-	return t.Bind(b)
 }

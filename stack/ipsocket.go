@@ -95,10 +95,12 @@ func (k *IPSocket) autobindLocked() unix.Errno {
 	if k.state.Load()&stateClosed != 0 {
 		return unix.EBADF
 	}
-	if e := k.transport.takePortLocked(k.addr, 0); e != 0 {
+	switch e := k.transport.takePortLocked(k.addr, 0); e {
+	case 0, unix.EBADF:
+		return e
+	default:
 		return unix.EAGAIN // as Linux' inet_autobind
 	}
-	return 0
 }
 
 // ported reports whether the socket has the port that sending takes.
@@ -159,17 +161,24 @@ func (k *IPSocket) Connect(peer netip.AddrPort) error {
 // AF_UNSPEC), if there is one. As on Linux a port that the system chose is given
 // up, and the socket is bound to no device any more.
 func (k *IPSocket) Disconnect() error {
+	release, err := k.disconnect()
+	if release != nil {
+		release()
+	}
+	return err
+}
+
+func (k *IPSocket) disconnect() (release func(), err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.state.Load()&stateClosed != 0 {
-		return unix.EBADF
+		return nil, unix.EBADF
 	}
 	k.dropPaths()
 	k.peer, k.peerPort, k.connected = ipv4.Addr{}, 0, false
 	k.hasPeer.Store(false)
 	k.addr, k.device = k.bound, 0
-	k.transport.disconnectLocked()
-	return nil
+	return k.transport.disconnectLocked(), nil
 }
 
 // LocalAddr returns the address and port that the socket is bound to; zeros if

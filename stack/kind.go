@@ -86,8 +86,9 @@ type transport interface {
 	portedLocked() bool
 	// connectLocked and disconnectLocked have the socket receive from its peer only,
 	// and from all again. Endpoint.mu is held, and for the former the receive lock.
+	// release, unless it is nil, is to be called once no lock is held.
 	connectLocked(src, dst ipv4.Addr, port uint16) unix.Errno
-	disconnectLocked()
+	disconnectLocked() (release func())
 	// errno returns what an ICMP error means.
 	errno(typ, code uint8) (e unix.Errno, hard, ok bool)
 	// quoted returns e, an error about a datagram, as the socket is told of it.

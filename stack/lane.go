@@ -114,6 +114,15 @@ func (s *Stack) unlockLanes() {
 	s.released()
 }
 
+// allLanes is a sync.Locker of all lanes.
+type allLanes struct{ s *Stack }
+
+// Lock implements sync.Locker.
+func (a allLanes) Lock() { a.s.lockLanes() }
+
+// Unlock implements sync.Locker.
+func (a allLanes) Unlock() { a.s.unlockLanes() }
+
 // begin takes the lane's lock for something else than leading.
 func (l *lane) begin() { l.lock.lock() }
 

@@ -23,7 +23,7 @@ func (s *Stack) NewPingSocket() (*PingSocket, error) {
 		return nil, unix.ENETDOWN
 	}
 	k := new(PingSocket)
-	k.place.k, k.table, k.binding.Owner = &k.IPSocket, s.pings, k
+	k.place.init(&k.IPSocket, s.pingPorts, k)
 	if err := s.openIP(&k.IPSocket, k, ipv4.ProtocolICMP); err != nil {
 		return nil, err
 	}
@@ -40,24 +40,22 @@ func (k *PingSocket) bindLocked(addr ipv4.Addr, port uint16) unix.Errno {
 }
 
 func (k *PingSocket) takePortLocked(addr ipv4.Addr, port uint16) unix.Errno {
-	k.s.lockLanes()
-	defer k.s.unlockLanes()
-	return k.enterLocked(addr, port, k.table.Bind)
+	return k.claimLocked(addr, port, 0, 0, func() {})
 }
 
 // connectLocked leaves the peer out: Linux' ping sockets hear everybody.
 func (k *PingSocket) connectLocked(src, dst ipv4.Addr, port uint16) unix.Errno {
-	k.table.Disconnect(&k.binding, src)
+	k.ports.Table.Disconnect(&k.claim.Binding, src)
 	return 0
 }
 
-func (k *PingSocket) disconnectLocked() {
+func (k *PingSocket) disconnectLocked() (release func()) {
 	if k.port == 0 {
-		return
+		return nil
 	}
 	k.s.lockLanes()
 	defer k.s.unlockLanes()
-	k.place.disconnectLocked()
+	return k.place.disconnectLocked()
 }
 
 func (k *PingSocket) limits() (shortest, longest int) { return icmp.HeaderLen, maxDatagram }

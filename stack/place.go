@@ -1,17 +1,30 @@
 package stack
 
 import (
+	"sync"
+
 	"github.com/outband/outband/ipv4"
-	"github.com/outband/outband/udp"
+	"github.com/outband/outband/stack/internal/port"
 	"golang.org/x/sys/unix"
 )
 
 // A place is where a socket of type K stands in the table of its protocol: its port,
-// or its ident. It is guarded by the receive lock.
+// or its ident. What is in the table is guarded by the receive lock, the rest by
+// Endpoint.mu.
 type place[K any] struct {
-	k       *IPSocket
-	table   *udp.Table[K]
-	binding udp.Binding[K]
+	k     *IPSocket
+	ports *port.Ports[K]
+	claim port.Claim[K]
+	// asking says that a PortHolder is asked for a port for the socket; asked is told
+	// when it has answered, or the socket is closed.
+	asking bool
+	asked  sync.Cond
+}
+
+// init makes the place that of a socket: of owner, which k is part of.
+func (p *place[K]) init(k *IPSocket, ports *port.Ports[K], owner K) {
+	p.k, p.ports, p.claim.Binding.Owner = k, ports, owner
+	p.asked.L = &k.mu
 }
 
 // bindLocked is Bind for a socket that has a port. Endpoint.mu is held.
@@ -20,8 +33,11 @@ func (p *place[K]) bindLocked(addr ipv4.Addr, port uint16) unix.Errno {
 	if !k.bindable(addr) {
 		return unix.EADDRNOTAVAIL
 	}
-	if k.port != 0 {
+	if p.portedLocked() {
 		return unix.EINVAL
+	}
+	if k.state.Load()&stateClosed != 0 { // while another Bind was waited for
+		return unix.EBADF
 	}
 	k.source = ipv4.Addr{} // of an earlier connect
 	if port == 0 && k.bindOpts.noPort.Load() {
@@ -36,35 +52,66 @@ func (p *place[K]) bindLocked(addr ipv4.Addr, port uint16) unix.Errno {
 	return 0
 }
 
-// takePortLocked enters the socket into the table. enter is udp.Table.Bind, or does
-// more. Endpoint.mu is held.
-func (p *place[K]) enterLocked(addr ipv4.Addr, port uint16, enter func(*udp.Binding[K]) unix.Errno) unix.Errno {
+// claimLocked gives the socket a port, 0 for one that is chosen out of a range, and has
+// datagrams come for it: then is called before the first. Endpoint.mu is held, but while
+// a PortHolder is asked, which may take its time. EBADF: the socket was closed meanwhile.
+func (p *place[K]) claimLocked(addr ipv4.Addr, number, lo, hi uint16, then func()) unix.Errno {
 	k := p.k
-	p.binding.Local, p.binding.LocalPort = addr, port
-	p.binding.Device = k.device
-	if e := enter(&p.binding); e != 0 {
-		p.binding.LocalPort = 0
+	if e := p.ports.Reserve(&p.claim, addr, number, k.device, lo, hi); e != 0 {
 		return e
 	}
-	k.addr, k.port = addr, p.binding.LocalPort
+	if p.ports.Asks() {
+		if e := p.askLocked(); e != 0 {
+			return e
+		}
+	}
+	p.ports.Publish(&p.claim, k.device, then)
+	k.addr, k.port = addr, p.claim.Binding.LocalPort
 	k.warmup.Store(nil)
 	return 0
 }
 
-// portedLocked reports whether the socket has a port. Endpoint.mu is held.
-func (p *place[K]) portedLocked() bool { return p.k.port != 0 }
+// askLocked asks the PortHolder for the port that is reserved, without Endpoint.mu. If it
+// does not agree, or the socket is closed by then, the port is given back.
+func (p *place[K]) askLocked() unix.Errno {
+	k := p.k
+	p.asking = true
+	k.mu.Unlock()
+	e := p.ports.Agree(&p.claim)
+	k.mu.Lock()
+	if e == 0 && k.state.Load()&stateClosed != 0 {
+		k.mu.Unlock()
+		p.ports.GiveBack(&p.claim)
+		k.mu.Lock()
+		e = unix.EBADF
+	}
+	p.asking = false
+	p.asked.Broadcast()
+	return e
+}
+
+// portedLocked reports whether the socket has a port, once it is not about to get one.
+// Endpoint.mu is held, but while it waits.
+func (p *place[K]) portedLocked() bool {
+	for p.asking && p.k.state.Load()&stateClosed == 0 {
+		p.asked.Wait()
+	}
+	return p.k.port != 0
+}
 
 // disconnectLocked has the socket receive from everybody again, by all devices, and
-// gives a port up that the system chose. Endpoint.mu and the receive lock are held.
-func (p *place[K]) disconnectLocked() {
+// gives a port up that the system chose: what it returns, unless it is nil, is to be
+// called once no lock is held. Endpoint.mu and the receive lock are held.
+func (p *place[K]) disconnectLocked() (release func()) {
 	k := p.k
 	k.loseFromLocked(0)
-	p.table.Disconnect(&p.binding, k.bound)
-	p.table.Rebind(&p.binding, 0)
-	if !k.userPort {
-		p.table.Unbind(&p.binding)
-		p.binding.LocalPort, k.port = 0, 0
+	p.ports.Table.Disconnect(&p.claim.Binding, k.bound)
+	p.ports.Table.Rebind(&p.claim.Binding, 0)
+	if k.userPort {
+		return nil
 	}
+	k.port = 0
+	return p.ports.GiveBackLocked(&p.claim)
 }
 
 // rebindLocked takes in that the socket is bound to another device.
@@ -72,19 +119,19 @@ func (p *place[K]) rebindLocked() unix.Errno {
 	if p.k.port == 0 {
 		return 0
 	}
-	return p.table.Rebind(&p.binding, p.k.device)
+	return p.ports.Table.Rebind(&p.claim.Binding, p.k.device)
 }
 
 // leave takes the socket out of the table.
 func (p *place[K]) leave() {
 	k := p.k
 	k.mu.Lock()
-	k.s.lockLanes()
-	if k.port != 0 {
-		p.table.Unbind(&p.binding)
-	}
-	k.s.unlockLanes()
+	p.asked.Broadcast()
+	ported := k.port != 0
 	k.mu.Unlock()
+	if ported { // nothing takes a port any more, or gives it up, since the socket is closed
+		p.ports.GiveBack(&p.claim)
+	}
 	k.multicast.dropGroups()
 }
 
@@ -94,7 +141,7 @@ func (p *place[K]) SetReuse(addr, port bool) {
 	defer p.k.mu.Unlock()
 	p.k.s.lockLanes()
 	defer p.k.s.unlockLanes()
-	p.table.SetReuse(&p.binding, addr, port)
+	p.ports.Table.SetReuse(&p.claim.Binding, addr, port)
 }
 
 // DetachReusePort takes the program of the socket's group away
@@ -106,7 +153,7 @@ func (p *place[K]) DetachReusePort() error {
 	}
 	p.k.s.lockLanes()
 	defer p.k.s.unlockLanes()
-	return errorOf(p.table.Detach(&p.binding))
+	return errorOf(p.ports.Table.Detach(&p.claim.Binding))
 }
 
 // preferCPU is SetIncomingCPU's part.
@@ -115,5 +162,5 @@ func (p *place[K]) preferCPU(cpu int32) {
 	defer p.k.mu.Unlock()
 	p.k.s.lockLanes()
 	defer p.k.s.unlockLanes()
-	p.table.SetCPU(&p.binding, max(cpu, -1)+1)
+	p.ports.Table.SetCPU(&p.claim.Binding, max(cpu, -1)+1)
 }

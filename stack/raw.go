@@ -132,12 +132,13 @@ func (k *RawSocket) connectLocked(src, dst ipv4.Addr, _ uint16) unix.Errno {
 // disconnectLocked dissolves the association with the peer. As on Linux the
 // socket loses its address and, for good, its protocol: it receives nothing any
 // more.
-func (k *RawSocket) disconnectLocked() {
+func (k *RawSocket) disconnectLocked() (release func()) {
 	k.addr, k.bound, k.port = ipv4.Addr{}, ipv4.Addr{}, 0
 	k.s.lockLanes()
 	k.match.local, k.match.peer, k.match.device = ipv4.Addr{}, ipv4.Addr{}, 0
 	k.s.leaveRawLocked(k)
 	k.s.unlockLanes()
+	return nil
 }
 
 func (k *RawSocket) rebindLocked() unix.Errno {

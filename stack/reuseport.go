@@ -52,7 +52,7 @@ func (p *place[K]) attach(program []bpf.Instruction, done func([]*udp.Binding[K]
 	}
 	k.s.lockLanes()
 	defer k.s.unlockLanes()
-	members, e := p.table.Attach(&p.binding, code.Run)
+	members, e := p.ports.Table.Attach(&p.claim.Binding, code.Run)
 	if done != nil {
 		done(members)
 	}
@@ -62,7 +62,7 @@ func (p *place[K]) attach(program []bpf.Instruction, done func([]*udp.Binding[K]
 // steeredLocked has datagrams for the socket looked at by its group's program, if
 // there is one. The receive lock is held.
 func (k *UDPSocket) steeredLocked() {
-	if k.binding.Steered() {
+	if k.claim.Binding.Steered() {
 		k.recvExtras.steered.Store(true)
 		k.markReceiveExtras()
 	}
@@ -73,14 +73,14 @@ func (l *lane) steer(a *arrival, k *UDPSocket, data []byte, in *Info) *UDPSocket
 	if a.chosen || !k.recvExtras.steered.Load() {
 		return k
 	}
-	if !k.binding.Steered() { // not any more
+	if !k.claim.Binding.Steered() { // not any more
 		k.recvExtras.steered.Store(false)
 		k.markReceiveExtras()
 		return k
 	}
 	l.view = bpf.View{Host: laneHost{l}, Data: data, Network: a.h.Datagram(), Offset: -len(a.h) - udp.HeaderLen,
 		PacketType: uint8(in.Type), Interface: in.Interface, EtherType: unix.ETH_P_IP}
-	to := l.s.udp.Steer(&k.binding, &l.view)
+	to := l.s.udp.Steer(&k.claim.Binding, &l.view)
 	l.view = bpf.View{}
 	return to
 }

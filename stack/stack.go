@@ -13,6 +13,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/loopback"
+	"github.com/outband/outband/stack/internal/port"
 	"github.com/outband/outband/stack/internal/route"
 	"github.com/outband/outband/udp"
 )
@@ -45,7 +46,16 @@ type Config struct {
 	Panics bool
 	// Limits bound what the stack keeps and does for others.
 	Limits Limits
+	// Ports has a say in which local ports sockets get; nil: nobody has.
+	Ports PortHolder
 }
+
+// A PortHolder is asked for each local port, once that is the socket's as far as the
+// stack is concerned, and before anything is received at it.
+type PortHolder = port.Holder
+
+// A PortRequest is what a PortHolder is asked for.
+type PortRequest = port.Request
 
 // Stack is one host: interfaces, addresses, routes, sockets. All methods may be
 // called by any goroutines at once.
@@ -64,11 +74,13 @@ type Stack struct {
 	lanes     lanes
 	protocols protocolTable
 	// What lanes share: to read it takes the lock of one of them, to change it those of all.
-	flowing memberCount
-	udp     *udp.Table[*UDPSocket]
-	pings   *udp.Table[*PingSocket]
-	raws    *rawTable // nil: there are no raw sockets
-	timed   int       // sockets that want to know when a datagram was taken
+	flowing   memberCount
+	udp       *udp.Table[*UDPSocket]
+	pings     *udp.Table[*PingSocket]
+	udpPorts  *port.Ports[*UDPSocket]
+	pingPorts *port.Ports[*PingSocket]
+	raws      *rawTable // nil: there are no raw sockets
+	timed     int       // sockets that want to know when a datagram was taken
 
 	reasm   reassembly
 	limiter errorLimiter
@@ -157,6 +169,8 @@ func New(cfg Config) (*Stack, error) {
 	s.ident = ipv4.NewIdentifier(key)
 	s.udp = udp.NewTable[*UDPSocket](s.random)
 	s.pings = udp.NewTable[*PingSocket](s.random)
+	s.udpPorts = port.New(s.udp, allLanes{s}, ipv4.ProtocolUDP, cfg.Ports)
+	s.pingPorts = port.New(s.pings, allLanes{s}, ipv4.ProtocolICMP, cfg.Ports)
 	s.udp.SetCPUSource(link.CPU)
 	if cfg.ICMP == (icmp.LimiterConfig{}) {
 		cfg.ICMP = icmp.DefaultLimiterConfig()

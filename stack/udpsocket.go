@@ -20,7 +20,7 @@ func (s *Stack) NewUDPSocket() (*UDPSocket, error) {
 		return nil, unix.ENETDOWN
 	}
 	k := new(UDPSocket)
-	k.place.k, k.table, k.binding.Owner = &k.IPSocket, s.udp, k
+	k.place.init(&k.IPSocket, s.udpPorts, k)
 	if err := s.openIP(&k.IPSocket, k, ipv4.ProtocolUDP); err != nil {
 		return nil, err
 	}
@@ -30,27 +30,23 @@ func (s *Stack) NewUDPSocket() (*UDPSocket, error) {
 func (k *UDPSocket) name() string { return "udp" }
 
 func (k *UDPSocket) takePortLocked(addr ipv4.Addr, port uint16) unix.Errno {
-	k.s.lockLanes()
-	defer k.s.unlockLanes()
-	e := k.enterLocked(addr, port, k.bindTable)
-	if e == 0 {
-		k.steeredLocked()
-	}
-	return e
+	r := k.bindOpts.portRange.Load()
+	return k.claimLocked(addr, port, uint16(r), uint16(r>>16), k.steeredLocked)
 }
 
 func (k *UDPSocket) connectLocked(src, dst ipv4.Addr, port uint16) unix.Errno {
-	return k.table.Connect(&k.binding, src, dst, port)
+	return k.ports.Table.Connect(&k.claim.Binding, src, dst, port)
 }
 
-func (k *UDPSocket) disconnectLocked() {
+func (k *UDPSocket) disconnectLocked() (release func()) {
 	if k.port == 0 {
-		return
+		return nil
 	}
 	k.s.lockLanes()
 	defer k.s.unlockLanes()
-	k.place.disconnectLocked()
+	release = k.place.disconnectLocked()
 	k.steeredLocked()
+	return release
 }
 
 func (k *UDPSocket) rebindLocked() unix.Errno {
