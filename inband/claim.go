@@ -20,7 +20,7 @@ import (
 // seen them. It goes when the process does: a crash leaves nothing behind.
 //
 // A keeper looks through a number of priority tags. It drops a frame with more of them
-// whoever it is for: no network makes such frames, but a stranger may.
+// whatever it is for: no network makes such frames, but a stranger may.
 //
 // Its methods are for one goroutine at a time.
 type keeper interface {

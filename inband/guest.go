@@ -58,7 +58,7 @@ type GuestOptions struct {
 type reservation struct {
 	count  int
 	holder int   // descriptor; -1: none could be had
-	lost   error // why the address is somebody else's, nil if it is not
+	lost   error // why the address is another's, nil if it is not
 }
 
 // NewGuest makes a guest in the calling thread's network namespace. It needs no
@@ -311,7 +311,7 @@ func (g *Guest) Close() {
 	g.shut()
 }
 
-// shut closes all. The guest is closed, or nobody else's yet.
+// shut closes all. The guest is closed, or not in use yet.
 func (g *Guest) shut() {
 	for _, r := range g.reserved {
 		g.releaseLocked(r)

@@ -15,8 +15,8 @@ import (
 // What others see of a reservation is a packet socket on the device that receives nothing
 // and bears a mark and the address, in two options that mean nothing to such a socket and
 // that sock_diag(7) shows to everybody. It is of the device's network namespace, goes with
-// its process, and takes CAP_NET_RAW there: whoever has not that, cannot keep an address
-// from a stack, as he could by a name or a lock file.
+// its process, and takes CAP_NET_RAW there: a process without that cannot keep an address
+// from a stack, as it could by a name or a lock file.
 
 // holderMark is the value of PACKET_TIMESTAMP that makes a packet socket a holder: "outb".
 // The address is in PACKET_COPY_THRESH.
@@ -40,7 +40,7 @@ type holders struct {
 }
 
 // open makes what reserving takes, in the calling thread's network namespace. What cannot
-// be had is done without: then nobody is kept from an address.
+// be had is done without: then no process is kept from an address.
 func (h *holders) open(s *namespace.Namespace) {
 	h.space = s
 	if diag, err := nl.Subscribe(unix.NETLINK_INET_DIAG); err == nil {
@@ -112,7 +112,7 @@ func (h *holders) hold(device int, name string, addr [4]byte) (fd int, err error
 		if _, there = h.find(device, addr, inodeOf(fd)); !there {
 			return fd, nil
 		}
-		// Somebody has marked his at the same moment: both let go.
+		// Another process has marked its own at the same moment: both let go.
 		unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_TIMESTAMP, 0)
 		time.Sleep(rand.N(holdPause))
 	}

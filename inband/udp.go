@@ -72,7 +72,7 @@ func (u *UDP) Recv(p []byte, flags int) (int, error) {
 	}
 }
 
-// RecvFrom receives a datagram and says who sent it (recvfrom(2)).
+// RecvFrom receives a datagram, and returns its source (recvfrom(2)).
 func (u *UDP) RecvFrom(p []byte, flags int) (int, netip.AddrPort, error) {
 	for {
 		n, sa, err := unix.Recvfrom(u.fd, p, flags)

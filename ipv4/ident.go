@@ -53,7 +53,7 @@ func NewIdentifier(key [16]byte) *Identifier {
 }
 
 // Next returns the identification for a datagram, and keeps segs in a row for
-// the datagrams that a super-packet is cut into. segs is at least 1.
+// the datagrams that a GSO packet is cut into. segs is at least 1.
 //
 // A datagram that is sent with DontFragment and is not fragmented may have any
 // identification (RFC 6864, section 4.1), and does not need this.

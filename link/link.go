@@ -19,7 +19,7 @@
 //
 // # Waiting
 //
-// Receive never blocks. Who wants to sleep until a frame arrives asks a
+// Receive never blocks. A goroutine that is to sleep until a frame arrives uses a
 // [Poller], which sleeps on any number of links at once.
 package link
 
@@ -50,7 +50,7 @@ type Meta struct {
 	// WireLen is the frame's length on the wire in bytes. If it is larger
 	// than len(Data), the frame was cut short (truncated).
 	WireLen int
-	// GSOSize is, for a super-packet (GSO not GSONone), the length in bytes
+	// GSOSize is, for a GSO packet (GSO not GSONone), the length in bytes
 	// of each segment's transport payload but the last's.
 	GSOSize uint16
 	// Priority and Mark are what TxFrame said of a frame that was sent to ourselves
@@ -86,7 +86,7 @@ const (
 	ChecksumPartial                 // the sender left it to be filled in: the bytes were never on a wire
 )
 
-// GSO is the kind of super-packet that a frame is: one frame that stands for
+// GSO is the kind of GSO packet that a frame is: one frame that stands for
 // several datagrams of one flow (generic segmentation offload).
 type GSO uint8
 
@@ -118,7 +118,7 @@ type TxFrame struct {
 	// CsumStart, written at CsumStart+CsumOffset, where the pseudo-header's
 	// sum stands already. Only for links with CapChecksum.
 	CsumStart, CsumOffset uint16
-	// GSOSize makes the frame a UDP super-packet if it is not 0: the link
+	// GSOSize makes the frame a UDP GSO packet if it is not 0: the link
 	// cuts its payload into datagrams of GSOSize bytes, the last maybe shorter.
 	// Needs PartialChecksum. Only for links with CapGSO.
 	GSOSize         uint16
@@ -134,7 +134,7 @@ type TxFrame struct {
 	ByLoopback bool
 }
 
-// A Link carries frames. See the package comment for who may call what.
+// A Link carries frames. The package comment says which goroutines may call what.
 type Link interface {
 	// Receive stores the frames that have arrived, oldest first, up to
 	// len(frames), and returns how many. It never blocks, allocates nothing,
@@ -268,7 +268,7 @@ type Caps uint32
 
 const (
 	CapChecksum   Caps = 1 << iota // Send fills in partial checksums
-	CapGSO                         // Send cuts UDP super-packets
+	CapGSO                         // Send cuts UDP GSO packets
 	CapLoopback                    // what is sent comes back: no neighbours, no ARP
 	CapTimestamps                  // received frames carry a time
 	CapMark                        // SendBatch takes a frame's Priority and Mark along

@@ -39,11 +39,11 @@ func (Descriptor) PollError() {}
 //
 // # How no wake-up is lost
 //
-// The state word says who owes what. A sleeper moves it from idle to asleep; it
+// The state word says whether a wake-up is due, and how. A sleeper moves it from idle to asleep; it
 // fails if a Wake came first, and then there is no sleep. Wake moves it to woken,
 // and only if it was asleep before does it touch the channel or the eventfd. So
 // Wake costs one atomic load while its predecessor has not been consumed, and one
-// atomic exchange else; a system call is due only if somebody sleeps in poll(2).
+// atomic exchange else; a system call is due only if a goroutine sleeps in poll(2).
 //
 // What Wake announces must have been published before by a lock or an atomic
 // store, as every queue between goroutines does anyway.
@@ -67,8 +67,8 @@ type Poller struct {
 const (
 	idle        uint32 = iota
 	woken              // a Wake that no Wait has consumed yet
-	asleepChan         // somebody sleeps, or is about to, on the channel
-	asleepEvent        // somebody sleeps, or is about to, in poll(2)
+	asleepChan         // a goroutine sleeps, or is about to, on the channel
+	asleepEvent        // a goroutine sleeps, or is about to, in poll(2)
 )
 
 // maxSleep bounds one sleep, so that every time-out can be told to the kernel

@@ -56,7 +56,7 @@ func (s *pollSet) wait(on []Pollable, event *eventFD, d time.Duration) bool {
 // eventFD is an eventfd(2) that ends a ppoll(2). It is never in Go's netpoller.
 type eventFD struct {
 	// mu keeps a late signal from writing to a number that has been closed
-	// and belongs to somebody else by now. It guards fd against close; fd is
+	// and belongs to another file by now. It guards fd against close; fd is
 	// read without it by the goroutine that is in Wait, which alone opens it.
 	mu sync.Mutex
 	fd int

@@ -24,17 +24,17 @@ type TxQueue interface {
 	// EAGAIN and there is Room again. It is called on any goroutine, and must
 	// return at once.
 	SetRoom(room func())
-	// SetBuffer sets how much may be Queued when a frame is still taken (SO_SNDBUF),
+	// SetBuffer sets how much may be Queued when a frame is still accepted (SO_SNDBUF),
 	// in bytes as they are charged, as near as the kernel permits.
 	SetBuffer(bytes int)
 
-	// Close gives the queue back: it may be another's soon. What it has taken
+	// Close gives the queue back: it may be another's soon. What it has accepted
 	// leaves all the same. A late Send is the next owner's.
 	Close() error
 }
 
-// A Queuer is a link that tells when there is room to send, and can charge those
-// who send each for their own.
+// A Queuer is a link that tells when there is room to send, and can charge each
+// sender for its own frames.
 type Queuer interface {
 	Link
 	// Queue returns the queue that Send and SendBatch of the link use, nil if the

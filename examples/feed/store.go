@@ -33,7 +33,7 @@ func (s *store) add(sequence uint64, message []byte) {
 }
 
 // answer makes one packet of the messages that a request asks for, as many as fit;
-// nil if they are not there any more, or not yet. Who wants the others asks again.
+// nil if they are not there any more, or not yet. The others are to be asked for again.
 func (s *store) answer(request []byte) []byte {
 	session, sequence, count, err := mold.ParseRequest(request)
 	if err != nil || session != s.session {

@@ -16,7 +16,7 @@ const (
 	stringsFeatures = 4 // ETH_SS_FEATURES of linux/ethtool.h
 )
 
-// SegmentsUDP reports whether the device of that name is set to cut UDP super-packets:
+// SegmentsUDP reports whether the device of that name is set to cut UDP GSO packets:
 // both generic-segmentation-offload and tx-udp-segmentation are on (ethtool(8), -k). fd
 // is any socket in the device's network namespace. No privilege is needed. ENODEV: no
 // such device; EOPNOTSUPP: the kernel does not say.

@@ -96,7 +96,7 @@ type Burst struct {
 // Counters counts frames of one direction by what happened to them. One frame may
 // count in several places.
 type Counters struct {
-	Frames     uint64 // frames that came to the wrapper while any fault was set; a super-packet counts its datagrams
+	Frames     uint64 // frames that came to the wrapper while any fault was set; a GSO packet counts its datagrams
 	Lost       uint64 // by Loss
 	BurstLost  uint64 // by Burst
 	Duplicated uint64

@@ -9,7 +9,7 @@
 //
 // The wrapper is a link too. With a zero [Config] every call goes straight through
 // to the wrapped link, views and all. Otherwise each frame is copied, so that it can
-// be held; UDP super-packets are cut into the datagrams that a wire would carry.
+// be held; UDP GSO packets are cut into the datagrams that a wire would carry.
 //
 // # The way of a frame
 //
@@ -21,8 +21,8 @@
 // In: Receive takes all that waits on the wrapped link, decides, and hands out what
 // is due. For what is held a timer calls SetNotify's readable. So a sleeper needs
 // both: the descriptor of the wrapped link, if it has one, for frames that arrive,
-// and readable for frames that become due. Who gives readable to [link.Poller.Wake]
-// and passes the wrapper to Wait has them. A frame's delay counts from the Receive
+// and readable for frames that become due. A sleeper has them that gives
+// readable to [link.Poller.Wake] and passes the wrapper to Wait. A frame's delay counts from the Receive
 // that found it.
 //
 // # Time

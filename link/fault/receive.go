@@ -107,7 +107,7 @@ func (l *Link) Release() {
 	r.out = r.out[:0]
 }
 
-// rxDue is the receiver's alarm: it tells whoever sleeps, if it did not ring early.
+// rxDue is the receiver's alarm: it tells the sleeper, if it did not ring early.
 func (l *Link) rxDue() {
 	r := &l.rx
 	now := l.now()

@@ -69,7 +69,7 @@ func (l *Link) Queue() link.TxQueue {
 	return q
 }
 
-// OpenQueue implements [link.Queuer]: EOPNOTSUPP, all who send share the wire.
+// OpenQueue implements [link.Queuer]: EOPNOTSUPP, since all senders share the wire.
 func (l *Link) OpenQueue(int) (link.TxQueue, error) { return nil, unix.EOPNOTSUPP }
 
 // A queue is the link as a link.TxQueue.

@@ -70,7 +70,7 @@ func (l *Link) send(f *link.TxFrame) error {
 	first := s.seq
 	s.acceptLocked(&h, l.now())
 	if s.draining {
-		return nil // who drains takes it along
+		return nil // the goroutine that drains takes it along
 	}
 	return l.drainLocked(first, maxDrain)
 }

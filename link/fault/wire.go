@@ -37,7 +37,7 @@ type wire struct {
 	seq      uint64
 	heap     []held // a binary heap, the earliest due first
 	pool     memory.Pool
-	segments []byte // scratch: a datagram of a super-packet
+	segments []byte // scratch: a datagram of a GSO packet
 	counters Counters
 	draining bool // a goroutine hands over due frames without the lock (sender)
 
@@ -77,7 +77,7 @@ func (w *wire) updateBusyLocked() {
 func (w *wire) chance(p float64) bool { return p > 0 && w.rng.Float64() < p }
 
 // acceptLocked decides what becomes of a frame, and holds its copies until they are
-// due. A super-packet is cut first: a wire carries datagrams.
+// due. A GSO packet is cut first: a wire carries datagrams.
 func (w *wire) acceptLocked(f *held, now int64) {
 	var s memory.Segmenter
 	if f.GSO != link.GSOUDP || f.WireLen > len(f.Data) || !s.Init(f.Data, f.GSOSize) {

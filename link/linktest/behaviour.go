@@ -99,7 +99,7 @@ func testStats(t *testing.T, e *bench) {
 	}
 }
 
-// testOverflow checks that a link nobody receives from is bounded, and says what it
+// testOverflow checks that a link that is not received from is bounded, and says what it
 // dropped.
 func testOverflow(t *testing.T, e *bench) {
 	before := e.b.Stats()
@@ -161,7 +161,7 @@ func testNotify(t *testing.T, e *bench) {
 		t.Errorf("after a second SetNotify: old function called %d times more, new one %d", first.Load()-n, second.Load())
 	}
 	e.b.SetNotify(nil, nil)
-	e.nap = time.Millisecond // nobody tells
+	e.nap = time.Millisecond // nothing tells
 	e.send(e.next(60))
 	e.receive(e.b, 1, nil)
 }
@@ -324,7 +324,7 @@ func testPartialChecksum(t *testing.T, e *bench) {
 	}
 }
 
-// testGSO checks that a super-packet arrives as one, or as its datagrams.
+// testGSO checks that a GSO packet arrives as one, or as its datagrams.
 func testGSO(t *testing.T, e *bench) {
 	if e.a.Info().Caps&link.CapGSO == 0 {
 		t.Skip("the link has not CapGSO")

@@ -26,7 +26,7 @@ import (
 // works needs a fraction of it.
 const patience = 5 * time.Second
 
-// Test runs the suite. Each test calls open for links that nobody used before:
+// Test runs the suite. Each test calls open for links that were not used before:
 // what a sends b receives, and the other way round, with no loss as long as few
 // frames wait. For a loopback, open returns the same link twice. Test closes them.
 func Test(t *testing.T, open func() (a, b link.Link)) {
@@ -150,7 +150,7 @@ func (e *bench) receive(l link.Link, n int, f func(*link.Frame)) {
 		e.poller.Wait([]link.Pollable{l}, min(left, e.nap))
 	}
 	if time.Now().After(deadline) {
-		e.t.Fatalf("%d frames arrived, but nobody was woken", n)
+		e.t.Fatalf("%d frames arrived, but no sleeper was woken", n)
 	}
 }
 

@@ -4,7 +4,7 @@
 // It is a bounded queue in memory: no kernel, no descriptor, no goroutine. Sending
 // and receiving a small datagram takes well under 100 ns and allocates nothing. A
 // checksum that the sender left to the link (see [link.CapChecksum]) is never
-// computed, since nobody needs it: the frame arrives with [link.ChecksumPartial].
+// computed, since no receiver needs it: the frame arrives with [link.ChecksumPartial].
 //
 // Frames keep their Ethernet header, as on Linux' loopback device, whose hardware
 // address is all zero.
@@ -114,7 +114,7 @@ func (l *Link) Send(frame []byte) error {
 	return l.send(&f)
 }
 
-// SendBatch implements [link.Link]; see Send. A super-packet gives EOPNOTSUPP.
+// SendBatch implements [link.Link]; see Send. A GSO packet gives EOPNOTSUPP.
 func (l *Link) SendBatch(frames []link.TxFrame) (int, error) {
 	for i := range frames {
 		if err := l.send(&frames[i]); err != nil {

@@ -74,8 +74,8 @@ func TestSendErrors(t *testing.T) {
 		{"empty", link.TxFrame{}, unix.EINVAL},
 		{"no header", link.TxFrame{Data: make([]byte, 13)}, unix.EINVAL},
 		{"too long", link.TxFrame{Data: make([]byte, 65536+15)}, unix.EMSGSIZE},
-		{"super-packet", link.TxFrame{Data: frame(900), PartialChecksum: true, CsumStart: 34, CsumOffset: 6, GSOSize: 100}, unix.EOPNOTSUPP},
-		{"super-packet without partial checksum", link.TxFrame{Data: frame(900), GSOSize: 100}, unix.EINVAL},
+		{"GSO packet", link.TxFrame{Data: frame(900), PartialChecksum: true, CsumStart: 34, CsumOffset: 6, GSOSize: 100}, unix.EOPNOTSUPP},
+		{"GSO packet without partial checksum", link.TxFrame{Data: frame(900), GSOSize: 100}, unix.EINVAL},
 		{"checksum beyond the end", link.TxFrame{Data: frame(100), PartialChecksum: true, CsumStart: 94, CsumOffset: 6}, unix.EINVAL},
 	}
 	for _, tt := range tests {

@@ -22,7 +22,7 @@ var _ link.Queuer = (*Link)(nil)
 
 // Counters count the frames of one link.
 type Counters struct {
-	Captured uint64 // recorded; a super-packet counts its datagrams
+	Captured uint64 // recorded; a GSO packet counts its datagrams
 	Dropped  uint64 // not recorded, because the buffer was full or writing had failed
 }
 
@@ -100,7 +100,7 @@ func (l *Link) sent(f *link.TxFrame, at int64) {
 	}
 	var s memory.Segmenter
 	if f.GSOSize != 0 && s.Init(f.Data, f.GSOSize) {
-		l.writer.recordSuper(&p, &s)
+		l.writer.recordGSO(&p, &s)
 		return
 	}
 	l.writer.record(&p)
@@ -119,7 +119,7 @@ func (l *Link) received(f *link.Frame) {
 	whole := f.WireLen <= len(f.Data)
 	var s memory.Segmenter
 	if whole && f.GSO == link.GSOUDP && s.Init(f.Data, f.GSOSize) {
-		l.writer.recordSuper(&p, &s)
+		l.writer.recordGSO(&p, &s)
 		return
 	}
 	if whole && f.Checksum == link.ChecksumPartial {

@@ -10,7 +10,7 @@
 //	err = l.Close() // writes what is buffered; the file stays open
 //
 // What is written is what a wire would carry, in nanoseconds: checksums that were
-// left to the device are filled in, UDP super-packets are cut into their datagrams,
+// left to the device are filled in, UDP GSO packets are cut into their datagrams,
 // and VLAN tags stand in the frame. Each frame has its direction (epb_flags), and
 // its length before it was cut.
 //
@@ -25,8 +25,8 @@
 //
 // # Locks
 //
-// Writer.mu guards the buffer, and is held for a copy only. Writer.writing is held by
-// who writes to the io.Writer; it is taken first.
+// Writer.mu guards the buffer, and is held for a copy only. Writer.writing is held
+// while the io.Writer is written to; it is locked first.
 package pcapng
 
 import (
@@ -96,7 +96,7 @@ type Writer struct {
 	timer    *time.Timer
 	timerAt  urgency
 	timers   sync.WaitGroup // timers that are set or running
-	segments []byte         // scratch: a datagram of a super-packet
+	segments []byte         // scratch: a datagram of a GSO packet
 }
 
 // urgency is for when a write is due.
@@ -112,7 +112,7 @@ const (
 type counts struct{ captured, dropped, unsaid uint64 }
 
 // NewWriter starts a capture file. It writes the file's header at once, and returns
-// the error of that. The io.Writer stays the caller's, who closes it after
+// the error of that. The io.Writer stays the caller's, to be closed after
 // [Writer.Close].
 func NewWriter(w io.Writer, opts Options) (*Writer, error) {
 	if opts.SnapLen <= 0 {
@@ -216,8 +216,8 @@ func (c *Writer) record(p *packet) {
 	c.mu.Unlock()
 }
 
-// recordSuper records the datagrams of a UDP super-packet.
-func (c *Writer) recordSuper(p *packet, s *memory.Segmenter) {
+// recordGSO records the datagrams of a UDP GSO packet.
+func (c *Writer) recordGSO(p *packet, s *memory.Segmenter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	segment := *p

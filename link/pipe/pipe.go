@@ -16,7 +16,7 @@
 // A pair with [link.CapChecksum] and [link.CapGSO] behaves as veth does between
 // two hosts that leave checksums and segmentation to the device: a frame sent with
 // a partial checksum arrives with [link.ChecksumPartial] and the bytes as they
-// were, and a UDP super-packet arrives whole, with its segment size.
+// were, and a UDP GSO packet arrives whole, with its segment size.
 //
 // What a wire may do to frames (loss, delay and so on) is link/fault's to add.
 package pipe
@@ -300,7 +300,7 @@ func (l *Link) SetHardwareAddr(mac link.MAC) {
 	}
 }
 
-// changed tells who registered that Info has.
+// changed calls what is registered for a change of Info.
 func (l *Link) changed() {
 	if n := l.notify.Load(); n != nil && n.changed != nil {
 		n.changed()

@@ -192,13 +192,13 @@ func TestOffloads(t *testing.T) {
 		{"none", csum | gso, link.TxFrame{Data: frame(100)}, nil, link.Meta{WireLen: 100}},
 		{"partial", csum, partial(100, 0), nil, link.Meta{WireLen: 100, Checksum: link.ChecksumPartial}},
 		{"partial without the capability", 0, partial(100, 0), unix.EOPNOTSUPP, link.Meta{}},
-		{"super-packet", csum | gso, partial(4000, 1000), nil,
+		{"GSO packet", csum | gso, partial(4000, 1000), nil,
 			link.Meta{WireLen: 4000, Checksum: link.ChecksumPartial, GSO: link.GSOUDP, GSOSize: 1000}},
-		{"super-packet without the capability", csum, partial(4000, 1000), unix.EOPNOTSUPP, link.Meta{}},
+		{"GSO packet without the capability", csum, partial(4000, 1000), unix.EOPNOTSUPP, link.Meta{}},
 		{"segments longer than the MTU", csum | gso, partial(4000, 1473), unix.EMSGSIZE, link.Meta{}},
 		{"segments as long as the MTU", csum | gso, partial(4000, 1472), nil,
 			link.Meta{WireLen: 4000, Checksum: link.ChecksumPartial, GSO: link.GSOUDP, GSOSize: 1472}},
-		{"super-packet longer than IPv4 allows", csum | gso, partial(65536+20, 1000), unix.EMSGSIZE, link.Meta{}},
+		{"GSO packet longer than IPv4 allows", csum | gso, partial(65536+20, 1000), unix.EMSGSIZE, link.Meta{}},
 		{"short", csum, link.TxFrame{Data: make([]byte, 13)}, unix.EINVAL, link.Meta{}},
 	}
 	for _, tt := range tests {

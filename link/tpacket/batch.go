@@ -51,7 +51,7 @@ func newBatch(vnet, marked bool) *batch {
 	return b
 }
 
-// A batchPool keeps batches for whoever sends next. Unlike a sync.Pool it never
+// A batchPool keeps batches for the next sender. Unlike a sync.Pool it never
 // gives them up, so that in the steady state nothing is allocated.
 type batchPool struct {
 	spare [batchSpares]atomic.Pointer[batch]
@@ -61,7 +61,7 @@ type batchPool struct {
 	marked, priority bool
 }
 
-// take returns a batch that nobody else has.
+// take returns a batch that no other goroutine has.
 func (p *batchPool) take() *batch {
 	for i := range p.spare {
 		if p.spare[i].Load() == nil {

@@ -73,7 +73,7 @@ func (h hold) Pass(m link.Mode, on bool) error {
 // any other (NETDEV_FEAT_CHANGE).
 func (h hold) Caps(i link.Info) link.Caps {
 	caps := link.CapChecksum | link.CapTimestamps | link.CapMark
-	if h.opts.NoSuperPackets || !kernelHasUSO() {
+	if h.opts.NoGSO || !kernelHasUSO() {
 		return caps
 	}
 	if on, err := device.SegmentsUDP(h.rx.fd, i.Name); err == nil && on {

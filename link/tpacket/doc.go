@@ -34,7 +34,7 @@
 // What a slot cannot hold is not lost: PACKET_COPY_THRESH makes the kernel queue
 // the whole frame on the socket beside the slot, and Receive reads it from there
 // into a buffer of its own, with one system call a frame. So slots need not be as
-// large as the largest super-packet (64 KiB), and the MTU may grow.
+// large as the largest GSO packet (64 KiB), and the MTU may grow.
 //
 // # The device's life
 //
@@ -53,6 +53,6 @@
 // is out of the frame before the filter runs: it is found in [link.Meta]. PACKET_IGNORE_OUTGOING keeps out what
 // this host sends itself.
 //
-// SO_BUSY_POLL has no effect on packet sockets, since they carry no NAPI id: who
-// wants to spin calls Receive in a loop.
+// SO_BUSY_POLL has no effect on packet sockets, since they carry no NAPI id: to
+// spin is to call Receive in a loop.
 package tpacket

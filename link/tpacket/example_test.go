@@ -8,8 +8,8 @@ import (
 	"github.com/outband/outband/link/tpacket"
 )
 
-// A ring over a device takes CAP_NET_RAW. Who receives by himself polls it, and gives each
-// batch of frames back.
+// A ring over a device takes CAP_NET_RAW. A program that receives without a stack
+// polls it, and gives each batch of frames back.
 func ExampleOpen() {
 	l, err := tpacket.Open("eth1", tpacket.Options{Slots: 4096})
 	if err != nil {

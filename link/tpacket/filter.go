@@ -42,7 +42,7 @@ func (o *Options) filter(promiscuous bool) ([]bpf.RawInstruction, error) {
 	}
 	if !o.AllEtherTypes {
 		p = append(p, bpf.LoadAbsolute{Off: 12, Size: 2})
-		// What is behind further tags, who receives has to see.
+		// What is behind further tags, the receiver has to see.
 		types := append([]uint16{unix.ETH_P_IP, unix.ETH_P_ARP, unix.ETH_P_8021Q, unix.ETH_P_8021AD}, o.EtherTypes...)
 		for i, t := range types {
 			p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(t), SkipTrue: uint8(len(types) - i)})

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernelHasUSO reports whether the kernel takes UDP super-packets from packet
+// kernelHasUSO reports whether the kernel takes UDP GSO packets from packet
 // sockets (VIRTIO_NET_HDR_GSO_UDP_L4), which it does since Linux 6.2.
 var kernelHasUSO = sync.OnceValue(func() bool { return kernelAtLeast(6, 2) })
 

@@ -30,7 +30,7 @@ type longFrames struct {
 	used int
 }
 
-// full reports whether every buffer is taken: the batch must end here.
+// full reports whether every buffer is in use: the batch must end here.
 func (l *longFrames) full() bool { return l.used == maxLong }
 
 // release takes all buffers back.

@@ -63,7 +63,7 @@ func (c *frameControl) set(h *unix.Msghdr, f *link.TxFrame, priorityToo bool) {
 // not take it as a control message. fd is -1 where it does.
 type prioritySocket struct {
 	fd   int
-	mu   sync.Mutex // whose priority it has is who sends
+	mu   sync.Mutex // held from setting its priority until the frames are sent
 	now  uint32
 	pool batchPool
 }

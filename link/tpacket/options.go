@@ -14,7 +14,7 @@ const (
 	// frames per second, one millisecond.
 	DefaultSlots = 1024
 	// DefaultLongBuffer is how many bytes of frames longer than a slot wait at
-	// most, by the kernel's own reckoning: some thirty super-packets of 64 KiB.
+	// most, by the kernel's own reckoning: some thirty GSO packets of 64 KiB.
 	DefaultLongBuffer = 4 << 20
 
 	// MinSlotSize leaves room for the kernel's headers and the protocol
@@ -93,13 +93,13 @@ type Options struct {
 	// busy driver then means ENOBUFS instead of a queue, tc egress programs do
 	// not see the frames, and neither does tcpdump on this device.
 	Qdisc bool
-	// NoSuperPackets sends each datagram as a frame of its own. By default equal ones
+	// NoGSO sends each datagram as a frame of its own. By default equal ones
 	// of one call, and what UDP_SEGMENT cuts, go to a device that cuts UDP
-	// super-packets (ethtool(8), -k: generic-segmentation-offload and
+	// GSO packets (ethtool(8), -k: generic-segmentation-offload and
 	// tx-udp-segmentation, as they are at the time) as one frame of up to 64 KiB. A
 	// device that is no hardware, such as veth, hands it on as it is: packet sockets
 	// at the other end without PACKET_VNET_HDR see a frame beyond the MTU.
-	NoSuperPackets bool
+	NoGSO bool
 	// NoClaim lets the kernel's IP layer have datagrams to the stack's addresses
 	// too. By default it does not, where that is permitted: see [Link.Claim].
 	NoClaim bool

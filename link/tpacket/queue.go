@@ -24,8 +24,8 @@ var _ link.Queuer = (*Link)(nil)
 const (
 	// maxQueues is how many senders can have a socket of their own at a time.
 	maxQueues = 256
-	// spareQueues is how many sockets are kept for those who come: to close one costs
-	// a grace period of RCU.
+	// spareQueues is how many sockets are kept for senders to come, since to close one
+	// costs a grace period of RCU.
 	spareQueues = 8
 )
 
@@ -92,7 +92,7 @@ type queue struct {
 	pool *batchPool
 	prio prioritySocket // where the kernel does not take priorities as messages
 	room room
-	open atomic.Bool // somebody has it
+	open atomic.Bool // it is in use
 }
 
 // OpenQueue opens a transmit socket for one sender. ENETDOWN: the link is closed.
@@ -110,7 +110,7 @@ func (l *Link) OpenQueue(buffer int) (link.TxQueue, error) {
 	return q, nil
 }
 
-// spareQueue returns a queue that nobody has and whose frames have left, nil if there
+// spareQueue returns a queue that is not in use and whose frames have left, nil if there
 // is none.
 func (l *Link) spareQueue() (*queue, error) {
 	l.mu.Lock()
@@ -281,7 +281,7 @@ func (q *queue) SetBuffer(bytes int) {
 	}
 }
 
-// Close gives the queue back: to the next who wants one, or to the kernel.
+// Close gives the queue back: to the next sender that wants one, or to the kernel.
 func (q *queue) Close() error {
 	l := q.l
 	l.mu.Lock()

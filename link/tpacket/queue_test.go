@@ -238,7 +238,7 @@ func TestQueuesApart(t *testing.T) {
 	}
 }
 
-// Who comes gets what another has given back, unless its frames are still there.
+// A sender gets the queue that another has given back, unless its frames are still there.
 func TestQueueReuse(t *testing.T) {
 	s := newStuckLab(t)
 	l := s.openStuck(Options{})

@@ -258,7 +258,7 @@ func TestReceiveOverflow(t *testing.T) {
 	}
 }
 
-// TestLostBeforeAFrame has the ring overflow: who receives the frame that follows knows
+// TestLostBeforeAFrame has the ring overflow: the receiver of the frame that follows knows
 // already how many were lost, and those before it come without.
 func TestLostBeforeAFrame(t *testing.T) {
 	lb := newLab(t, 1500)

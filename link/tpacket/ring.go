@@ -68,7 +68,7 @@ func (r *ring) receive(frames []link.Frame) int {
 		if status&unix.TP_STATUS_USER == 0 {
 			break
 		}
-		// Frames were lost before this one, and nobody has asked how many. It begins
+		// Frames were lost before this one, and their number has not been asked for. It begins
 		// a batch, so that those before it come with what was lost before them.
 		if status&unix.TP_STATUS_LOSING != 0 {
 			if n > 0 && !r.losing {
@@ -192,7 +192,7 @@ func touch(mem []byte) {
 	}
 }
 
-// close unmaps the ring. Nobody may have a slot of it.
+// close unmaps the ring. No slot of it may be out.
 func (r *ring) close() {
 	if r.mem != nil {
 		unix.Munmap(r.mem)

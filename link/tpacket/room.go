@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A room tells when there is room again in the socket that said EAGAIN last. Those who
-// send by several sockets, as the link's own queue does, wait for one of them at a
-// time: who then meets another that is full waits for that.
+// A room tells when there is room again in the socket that said EAGAIN last. A sender
+// by several sockets, as the link's own queue is, waits for one of them at a time, and
+// if another is full then, for that.
 type room struct {
 	full atomic.Int32 // the socket's descriptor, 0 for none; set by stuck
 
@@ -23,7 +23,7 @@ type room struct {
 	alarm   *time.Timer // asks instead, where no descriptor was to be had
 }
 
-// stuck notes that a socket has said EAGAIN. Who calls it has passed the gate of the
+// stuck notes that a socket has said EAGAIN. The caller has passed the gate of the
 // socket's owner.
 func (r *room) stuck(fd int) {
 	if r.full.Swap(int32(fd)) == int32(fd) {
@@ -119,7 +119,7 @@ func (r *room) ask() {
 	}
 	r.mu.Unlock()
 	if tell != nil {
-		tell() // without the lock: who is told may ask
+		tell() // without the lock, since the function may ask
 	}
 }
 

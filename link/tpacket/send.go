@@ -249,7 +249,7 @@ func (l *Link) failed(errno syscall.Errno) error {
 	return errno
 }
 
-// A gate counts those who use the transmit sockets, so that Close can wait for
+// A gate counts the goroutines that use the transmit sockets, so that Close can wait for
 // them: a descriptor closed under a send could be somebody else's by then.
 type gate struct{ n atomic.Int64 }
 

@@ -42,7 +42,7 @@ func special(f *link.TxFrame) bool { return f.PartialChecksum || f.GSOSize != 0 
 
 // set fills h in for f. It returns EINVAL if the frame does not hold what it
 // speaks of, and EMSGSIZE if a segment would be longer than mtu: the kernel
-// does not look at that for super-packets.
+// does not look at that for GSO packets.
 func (h *vnetHeader) set(f *link.TxFrame, mtu int) syscall.Errno {
 	if !special(f) {
 		*h = vnetHeader{}

@@ -97,7 +97,7 @@ func TestNoChecksum(t *testing.T) {
 	}
 }
 
-// A peer that uses UDP_SEGMENT hands over a super-packet, which has to come out
+// A peer that uses UDP_SEGMENT hands over a GSO packet, which has to come out
 // as the datagrams that it stands for.
 func TestPeerSegments(t *testing.T) {
 	for _, c := range []struct {
@@ -109,7 +109,7 @@ func TestPeerSegments(t *testing.T) {
 		{segment: 1000, total: 10300, mtu: 1500},
 		{segment: 1472, total: 1472 * 44, mtu: 1500},
 		{segment: 1472, total: 1473, mtu: 1500},
-		{segment: 1400, total: 500, mtu: 1500}, // less than one segment: no super-packet
+		{segment: 1400, total: 500, mtu: 1500}, // less than one segment: no GSO packet
 		{segment: 8000, total: 64000, mtu: 9000},
 		{segment: 1000, total: 10300, mtu: 1500, slot: tpacket.MaxSlotSize},
 	} {
@@ -152,7 +152,7 @@ func TestPeerSegmentsWithoutChecksumOffload(t *testing.T) {
 	}
 }
 
-// A super-packet for a port that nobody has is one error, not ten.
+// A GSO packet for a port that nobody has is one error, not ten.
 func TestPeerSegmentsToNobody(t *testing.T) {
 	w := newWorld(t, setup{})
 	peer := w.far.UDP(t, 0)

@@ -179,8 +179,8 @@ func TestTapHasRoomAgain(t *testing.T) {
 }
 
 // plainSide sends one frame a datagram: tbf tells nobody that it has dropped a part of a
-// super-packet, and of which datagrams.
-var plainSide = sendSide{name: "ours, Qdisc, NoSuperPackets", link: tpacket.Options{Qdisc: true, NoSuperPackets: true}}
+// GSO packet, and of which datagrams.
+var plainSide = sendSide{name: "ours, Qdisc, NoGSO", link: tpacket.Options{Qdisc: true, NoGSO: true}}
 
 // A queue that is full drops (ENOBUFS): the same calls have the same results as in-band,
 // and the same datagrams come once the queue moves again.

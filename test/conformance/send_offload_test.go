@@ -101,13 +101,13 @@ var offloadSettings = []struct {
 	{"both off", []string{"tx-udp-segmentation", "generic-segmentation-offload"}, false},
 }
 
-// What leaves is what the device's settings say, at once: super-packets from
+// What leaves is what the device's settings say, at once: GSO packets from
 // UDP_SEGMENT, as the kernel's own, and from sendmmsg(2); plain frames if the device is
 // not to cut them. A reader with PACKET_VNET_HDR can tell, one without sees a frame
 // beyond the MTU. The receiving socket gets the same datagrams each time.
 func TestSuperPacketsFollowTheDevice(t *testing.T) {
 	for _, side := range []sendSide{kernelSide, oursSide, qdiscSide,
-		{name: "ours, NoSuperPackets", link: tpacket.Options{NoSuperPackets: true}}} {
+		{name: "ours, NoGSO", link: tpacket.Options{NoGSO: true}}} {
 		t.Run(side.name, func(t *testing.T) {
 			l := sendLab(t, side)
 			w := newSendWorld(t, l.Near(), side, l.Far())
@@ -144,7 +144,7 @@ func TestSuperPacketsFollowTheDevice(t *testing.T) {
 
 // awaitOffload waits until the stack has heard of the device's settings.
 func (w *sendWorld) awaitOffload(merges bool) {
-	if w.side.kernel || w.side.link.NoSuperPackets {
+	if w.side.kernel || w.side.link.NoGSO {
 		return
 	}
 	info := w.api.Stack().Interfaces()[1].Link().Info
@@ -154,7 +154,7 @@ func (w *sendWorld) awaitOffload(merges bool) {
 // expect returns the frames that a send is seen as.
 func (c *offloadSend) expect(side sendSide, merges bool, off []string) (frames []seen) {
 	const headers = 14 + 20 + 8
-	whole := merges && !side.link.NoSuperPackets
+	whole := merges && !side.link.NoGSO
 	if side.kernel {
 		// The kernel cuts only what tx-udp-segmentation says.
 		whole = !c.merged && !slices.Contains(off, "tx-udp-segmentation")

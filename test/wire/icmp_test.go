@@ -177,7 +177,7 @@ var quotes = []quote{
 	{"with options that it has not", func(q []byte) []byte { q[0] = 0x4f; return q }},
 	put("too short a header", 0, 0x44), put("version 5", 0, 0x55), put("version 0", 0, 0x05),
 	put("length 0", 2, 0, 0), put("length 29", 2, 0, 29), put("length 100", 2, 0, 100), put("length 552", 2, 2, 40),
-	put("length of a super-packet", 2, 0x2e, 0x1c), put("length 65535", 2, 255, 255),
+	put("length of a GSO packet", 2, 0x2e, 0x1c), put("length 65535", 2, 255, 255),
 	swap("length in the other order", 2), swap("length and offset in the other order", 2, 6),
 	swap("length, identification and offset in the other order", 2, 4, 6),
 	put("another identification", 4, 0x12, 0x34), put("without DF", 6, 0, 0), put("more fragments", 6, 0x20, 0),

@@ -256,7 +256,7 @@ func (a *Arbiter) giveUp(next uint64) {
 			a.lose(a.next + 1)
 		}
 	}
-	if a.next < next { // nobody has heard of these yet
+	if a.next < next { // no side has told of these yet
 		a.lose(next)
 		a.high = next
 	}

@@ -1,7 +1,7 @@
 // Package memory is what the links that live in memory have in common: a bounded
 // queue of frames over recycled buffers, and what a network device would do with
 // a frame in hardware (tell to whom it is addressed, fill in checksums, cut
-// super-packets).
+// GSO packets).
 //
 // Nothing here locks but [Groups] and [Modes]; the link that owns a value does.
 package memory

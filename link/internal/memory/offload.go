@@ -160,7 +160,7 @@ func nonZero(sum uint16) uint16 {
 	return sum
 }
 
-// A Segmenter cuts a UDP super-packet into the frames that stand for it on a wire,
+// A Segmenter cuts a UDP GSO packet into the frames that stand for it on a wire,
 // as Linux does (udp_gso_segment, inet_gso_segment): each gets the headers with its
 // own lengths, identification and checksums.
 type Segmenter struct {
@@ -171,7 +171,7 @@ type Segmenter struct {
 	segment int // number of the next segment
 }
 
-// Init starts cutting a super-packet with size bytes of payload in each segment. It
+// Init starts cutting a GSO packet with size bytes of payload in each segment. It
 // returns false if the frame is not UDP, or size is 0. The frame must not change
 // until the last Next.
 func (s *Segmenter) Init(frame []byte, size uint16) bool {
@@ -209,7 +209,7 @@ func (s *Segmenter) Next(buf []byte) []byte {
 // CheckTx returns nil if a link with the given capabilities and MTU can send a
 // frame, or the errno that Send returns: EINVAL for a frame that makes no sense,
 // EOPNOTSUPP for what the link cannot do, EMSGSIZE for a frame, or a segment of a
-// super-packet, that is longer than the MTU.
+// GSO packet, that is longer than the MTU.
 func CheckTx(f *link.TxFrame, caps link.Caps, mtu int) error {
 	if !f.PartialChecksum && f.GSOSize == 0 {
 		return checkLength(len(f.Data), mtu)

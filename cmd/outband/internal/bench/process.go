@@ -42,7 +42,7 @@ func start(ctx context.Context, at *wire.End, job EndJob) (*process, error) {
 	}
 	p := &process{cmd: exec.CommandContext(ctx, "/proc/self/exe", EndCommand, string(text))}
 	p.cmd.Stderr = &p.stderr
-	// Its standard input is a pipe that nobody writes to: when this process
+	// Its standard input is a pipe that nothing is written to: when this process
 	// goes, in whatever way, the pipe ends and so does the child.
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {

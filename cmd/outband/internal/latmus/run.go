@@ -73,7 +73,7 @@ func Run(ctx context.Context, c Config, s *sockapi.Socket) (*Result, error) {
 	err := m.loop(ctx, began)
 	m.r.Elapsed, m.r.Switches = time.Since(began), switches()-m.switches
 	if ctx.Err() != nil && errors.Is(err, unix.EBADF) {
-		err = nil // whoever ended ctx closed the socket too
+		err = nil // what ended ctx closed the socket too
 	}
 	return &m.r, err
 }

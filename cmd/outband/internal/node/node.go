@@ -153,7 +153,7 @@ func (n *Node) configure(ctx context.Context, c *Config) error {
 	if err := n.Iface.AddAddress(c.Addr); err != nil {
 		return fmt.Errorf("address %s: %w", c.Addr, err)
 	}
-	// A link that goes down meanwhile has its probes later: then nobody waits for them.
+	// A link that goes down meanwhile has its probes later: then nothing waits for them.
 	bounded, cancel := context.WithTimeout(ctx, c.Probe+probeGrace)
 	defer cancel()
 	err := n.Iface.AwaitAddress(bounded, c.Addr)
