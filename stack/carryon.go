@@ -133,12 +133,10 @@ func (s *sender) giveUp(tx *txbuf) unix.Errno {
 	return unix.EAGAIN
 }
 
-// takeBack forgets all that was built and has not left.
+// takeBack forgets all that was built and has not left. Something was built.
 func (s *sender) takeBack(tx *txbuf) {
 	s.uncount(tx, tx.ends)
-	if len(tx.batch) > 0 {
-		tx.empty()
-	}
+	tx.empty()
 	tx.failed, tx.midway = 0, false
 }
 

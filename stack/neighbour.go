@@ -16,13 +16,13 @@ import (
 
 // neighbour asks the table for the hardware address of addr. version is 0 if it
 // is not known yet. What waited for the neighbour leaves before anything else goes
-// there: a patient caller, who is not the one who sends that, waits until it has.
-func (i *Interface) neighbour(addr, src ipv4.Addr, patient bool) (*arp.Entry, link.MAC, uint32, unix.Errno) {
+// there: a blocking caller, who is not the one who sends that, waits until it has.
+func (i *Interface) neighbour(addr, src ipv4.Addr, blocking bool) (*arp.Entry, link.MAC, uint32, unix.Errno) {
 	now := i.s.clock.Now()
 	i.neighMu.Lock()
 	var e *arp.Entry
 	var c arp.Cause
-	if patient {
+	if blocking {
 		e, c = i.neigh.Resolve(now, addr, src)
 	} else { // it answers what somebody sent to us
 		e, c = i.neigh.ResolveAnswer(now, addr, src)
@@ -36,7 +36,7 @@ func (i *Interface) neighbour(addr, src ipv4.Addr, patient bool) (*arp.Entry, li
 	}
 	posted := i.postEventsLocked()
 	mac, ok := e.MAC()
-	if ok && patient && i.flushing > 0 {
+	if ok && blocking && i.flushing > 0 {
 		i.neighMu.Unlock()
 		i.s.sendOutbox() // nobody may be at it yet
 		posted = false

@@ -178,7 +178,7 @@ func (p *path) ready(tx *txbuf) (q *path, entry *arp.Entry, ok bool, e unix.Errn
 // resolve fills in the neighbour's hardware address. It returns false if that
 // is not known yet: the neighbour table has been asked, and frames are to be
 // queued there.
-func (p *path) resolve(patient bool) (entry *arp.Entry, ok bool, e unix.Errno) {
+func (p *path) resolve(blocking bool) (entry *arp.Entry, ok bool, e unix.Errno) {
 	switch {
 	case p.ifc.dev.Loopback:
 	case p.hop.Kind == route.Broadcast || p.ifc.s.routes.Net().IsBroadcast(p.next): // another device's, by this one
@@ -187,7 +187,7 @@ func (p *path) resolve(patient bool) (entry *arp.Entry, ok bool, e unix.Errno) {
 		m := p.dst.MulticastMAC()
 		copy(p.header[:6], m[:])
 	default:
-		entry, mac, version, e := p.ifc.neighbour(p.next, p.hop.Src, patient)
+		entry, mac, version, e := p.ifc.neighbour(p.next, p.hop.Src, blocking)
 		if e != 0 {
 			return nil, false, e
 		}
