@@ -181,6 +181,34 @@ func (p *Poller) Wake() {
 	}
 }
 
+// Arm has somebody else sleep in place of Wait, with what can sleep on a descriptor: it
+// returns one that becomes readable by a Wake, by one of before that no Wait has consumed
+// too. Disarm ends that, and no Wait may be called before. EMFILE or ENFILE: there is
+// none left.
+func (p *Poller) Arm() (fd int, err error) {
+	p.waiting.Lock()
+	defer p.waiting.Unlock()
+	if p.closed.Load() {
+		return -1, unix.EBADF
+	}
+	if err := p.event.open(); err != nil {
+		return -1, err
+	}
+	if !p.state.CompareAndSwap(idle, asleepEvent) {
+		p.event.signal()
+	}
+	return p.event.fd, nil
+}
+
+// Disarm ends what Arm began, and consumes a Wake.
+func (p *Poller) Disarm() {
+	p.waiting.Lock()
+	defer p.waiting.Unlock()
+	if p.state.Swap(idle) == woken && p.event.fd >= 0 {
+		p.event.drain()
+	}
+}
+
 // Close ends a Wait that is under way, waits until it has returned, and gives
 // back the file descriptor. From then on Wait returns at once and Wake does
 // nothing that can be seen. Close may be called more than once.

@@ -42,7 +42,7 @@ var notInStorm = map[string]bool{
 }
 
 // notInStormOfSockets are such methods of the stack's sockets, of whichever type.
-var notInStormOfSockets = map[string]bool{"SetTaken": true, "Watch": true, "Unwatch": true, "WaitElsewhere": true}
+var notInStormOfSockets = map[string]bool{"Watch": true, "Unwatch": true, "ChangeWatch": true, "WaitElsewhere": true}
 
 // inbandMethods are what the storm does with in-band sockets.
 var inbandMethods = []string{"Recv", "Recvfrom", "Recvmsg", "Recvmmsg", "OobRecvmsg", "OobRead", "Getsockname", "Shutdown",

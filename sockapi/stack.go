@@ -154,8 +154,9 @@ func (s *stackSocket) Watch(w *stack.Watch) error { return s.K.Watch(w) }
 
 func (s *stackSocket) Unwatch(w *stack.Watch) { s.K.Unwatch(w) }
 
-// TellDrained has f called for key whenever something was received: nil ends that.
-func (s *stackSocket) TellDrained(key any, f func()) { s.outside.TellDrained(key, f) }
+func (s *stackSocket) ChangeWatch(w *stack.Watch, change func(w *stack.Watch)) {
+	s.K.ChangeWatch(w, change)
+}
 
 func (s *stackSocket) pollFD() (int, error) { return s.outside.FD() }
 

@@ -70,7 +70,7 @@ func (i *Interface) announce(ip ipv4.Addr) arp.Cause {
 	i.postEventsLocked()
 	deadline := i.neigh.Deadline()
 	i.neighMu.Unlock()
-	i.s.timers.set(i.neighTimer, deadline)
+	i.s.timers.Set(i.neighTimer, deadline)
 	i.s.sendOutbox()
 	return c
 }

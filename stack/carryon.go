@@ -186,8 +186,7 @@ func (tx *txbuf) flushOwned(s *sender) {
 
 // awaitRoom waits until there is room in q again. False: the call ends instead.
 func (s *sender) awaitRoom(q *txQueue, flags int, deadline int64) bool {
-	if flags&unix.MSG_DONTWAIT != 0 || s.state.Load()&stateSendEnds != 0 ||
-		deadline != never && s.clock.Now() >= deadline {
+	if flags&unix.MSG_DONTWAIT != 0 || s.state.Load()&stateSendEnds != 0 || s.over(deadline) {
 		return false
 	}
 	s.sleepForRoom(q, deadline)

@@ -223,7 +223,7 @@ func TestCloseWakesFollowers(t *testing.T) {
 	sleeper := s.NewWaiter(func() bool { return false })
 	done := make(chan bool)
 	go func() { done <- spinner.Wait(NoDeadline) }()
-	for !s.lanes.first.lock.spinning() {
+	for !s.lanes.first.drive.Lock.Spinning() {
 		runtime.Gosched()
 	}
 	for range 3 {

@@ -52,16 +52,16 @@
 //     that a socket puts together. backlog.mu: what is left of a socket's messages, held
 //     while that is sent. ownQueues.mu, within that or alone: a socket's own ways out.
 //   - Stack.groupMu: changes of memberships.
-//   - lane.lock, those of several lanes in the order of Stack.lanes: links' Receive,
+//   - drive.armed.mu: the event loop that sleeps in place of a Waiter.
+//   - lane.drive.Lock, those of several lanes in the order of Stack.lanes: links' Receive,
 //     demultiplexing tables, receive counters. Never held across a transmit or a sleep.
 //   - reassembly.mu: fragments. Held while what they make whole is delivered.
 //   - Interface.neighMu: the neighbour table. A sender takes it only when its
 //     path has no valid neighbour.
 //   - queue.mu, errorQueue.mu, txTimes.mu: one socket's queues. Consumers take nothing
-//     else. schedule.mu: frames that wait for their time. watches.mu: who watches a
-//     socket, held while they are told. rooms.mu: who waits for room. solicits.mu, but
-//     for what it wakes; Waiter.mu: who is asleep.
-//   - timers.mu, sleepers.mu, outbox.mu, bufferPool.mu, route.Gateways.mu, subscriptions.mu,
+//     else. schedule.mu: frames that wait for their time. rooms.mu: who waits for room.
+//     drive.List.mu: who is to be told of something, held while they are.
+//   - drive.Timers.mu, drive.Sources.mu, sleepers.mu, outbox.mu, bufferPool.mu, route.Gateways.mu, subscriptions.mu,
 //     errorLimiter.mu, faults.mu, Stack.tapMu, transmitter.txMu, Stack.goneMu,
 //     route.pathMTUs.mu, Stack.randMu: leaves.
 //

@@ -112,7 +112,7 @@ func (k *Endpoint) TakeQueuedError() (e QueuedError, ok bool) {
 		k.TakeError()
 	}
 	if ok {
-		k.taken()
+		k.drained()
 	}
 	return e, ok
 }
@@ -127,7 +127,6 @@ func (k *Endpoint) queueError(e QueuedError) {
 		k.s.errorsLost.Add(1)
 		return
 	}
-	k.queue.wakeAll()
 	k.changed(unix.EPOLLERR)
 }
 

@@ -96,7 +96,7 @@ func (l *lane) containTimer(now int64) {
 		return
 	}
 	if v := recover(); v != nil {
-		l.s.timers.again(now + timerRetry)
+		l.s.timers.Again(now + timerRetry)
 		f.keep(Fault{At: l.s.Monotonic(), Work: "timer"}, v, nil)
 	}
 }

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"bytes"
+	"github.com/outband/outband/stack/internal/drive"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -38,17 +39,18 @@ func (w *wire) sound() {
 		Unlock()
 	}{
 		"neighMu": &w.ifc.neighMu, "reassembly.mu": &w.s.reasm.mu, "errorLimiter.mu": &w.s.limiter.mu, "outbox.mu": &w.s.outbox.mu,
-		"timers.mu": &w.s.timers.mu, "bufferPool.mu": &w.s.pool.mu, "Stack.groupMu": &w.s.groupMu, "Stack.mu": &w.s.mu,
+		"bufferPool.mu": &w.s.pool.mu, "Stack.groupMu": &w.s.groupMu, "Stack.mu": &w.s.mu,
 	} {
 		if !try.TryLock() {
 			w.t.Fatalf("%s is held", name)
 		}
 		try.Unlock()
 	}
-	if !w.s.lanes.first.lock.try(lockHeld) {
+	w.s.timers.Set(drive.NewTimer(func(int64) {}), never) // hangs if the timers' mutex is held
+	if !w.s.lanes.first.drive.Lock.Try(drive.Held) {
 		w.t.Fatal("the lane's lock is held")
 	}
-	w.s.lanes.first.lock.release(false)
+	w.s.lanes.first.drive.Unlock()
 	w.sent()
 	k := w.socket("10.9.0.1:99", "10.9.0.2:7")
 	w.feed(udpFrame(99, []byte("still")), icmpFrom(icmp.AppendEcho(nil, icmp.Echo, 1, 1, payload(56))))
@@ -131,13 +133,13 @@ func (faultyHost) Local(ipv4.Addr) bool { panic("mistake") }
 func TestFaultOfATimer(t *testing.T) {
 	faultyBubble(t, func(t *testing.T, w *wire) {
 		calls, others := 0, 0
-		bad := newTimer(func(int64) {
+		bad := drive.NewTimer(func(int64) {
 			if calls++; calls == 1 {
 				panic("mistake")
 			}
 		})
-		w.s.timers.set(bad, 1)
-		w.s.timers.set(newTimer(func(int64) { others++ }), 2)
+		w.s.timers.Set(bad, 1)
+		w.s.timers.Set(drive.NewTimer(func(int64) { others++ }), 2)
 		w.settle()
 		if w.fault("timer"); calls != 1 || others != 1 {
 			t.Fatalf("called %d times, others %d, want 1 and 1", calls, others)

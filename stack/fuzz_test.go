@@ -298,7 +298,7 @@ func (z *fuzzed) end() {
 	for range 10 {
 		z.clock.now.Add(int64(10 * time.Second))
 		s.lockLanes()
-		s.lanes.first.runTimers(z.clock.Now())
+		s.lanes.first.drive.RunTimers(z.clock.Now())
 		s.unlockLanes()
 	}
 	s.lockLanes()

@@ -22,7 +22,7 @@ func (i *Interface) gatewayChanged(addr ipv4.Addr, failed bool) {
 	}
 	changed, first := s.routes.Gateways.Set(at, failed)
 	if first {
-		s.timers.set(s.gatewayTimer, s.clock.Now()+gatewayRetry)
+		s.timers.Set(s.gatewayTimer, s.clock.Now()+gatewayRetry)
 	}
 	if changed {
 		s.routes.Generations.Changed()
@@ -44,7 +44,7 @@ func (s *Stack) retryGateways(now int64) {
 			i.gatewayChanged(at.Addr, false)
 		}
 	}
-	s.timers.set(s.gatewayTimer, next)
+	s.timers.Set(s.gatewayTimer, next)
 }
 
 // askFor asks for a neighbour, and reports whether it is known to be there.

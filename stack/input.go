@@ -416,7 +416,7 @@ func (l *lane) deliver(a *arrival, k *Endpoint, data []byte, in *Info, good, ful
 	if l.warming {
 		return // not the socket that it is for: another of its group was chosen
 	}
-	ok, wake := k.queue.push(&l.s.pool, data, in)
+	ok := k.queue.push(&l.s.pool, data, in)
 	if !ok {
 		l.count[full]++
 		if full == counter.UDPRcvbufErrors {
@@ -425,7 +425,7 @@ func (l *lane) deliver(a *arrival, k *Endpoint, data []byte, in *Info, good, ful
 		return
 	}
 	l.count[good]++
-	if wake || k.watched() {
+	if k.watches.Wanted(EventsIn) {
 		p := l.pending
 		if n := len(p.wake); n == 0 || p.wake[n-1] != k {
 			p.wake = append(p.wake, k)

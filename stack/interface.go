@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"github.com/outband/outband/stack/internal/drive"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -44,7 +45,7 @@ type Interface struct {
 	queue   *txQueue     // that all may use
 	sharers atomic.Int32 // how many sockets do
 
-	neighTimer *timer
+	neighTimer *drive.Timer
 	// neighMu guards the neighbour table, who waits for it, untold, and how many datagrams
 	// that waited for a neighbour are in the outbox.
 	neighMu    sync.Mutex
@@ -105,8 +106,7 @@ func (s *Stack) configureLocked(change func(n *route.Network) error) error {
 	for _, l := range n.Links {
 		memoryOnly = memoryOnly && l.FD() < 0
 	}
-	s.memoryOnly.Store(memoryOnly)
-	s.tellOnce.Store(slices.ContainsFunc(n.Devices, func(d *route.Device) bool {
+	s.lanes.first.drive.LinksChanged(memoryOnly, slices.ContainsFunc(n.Devices, func(d *route.Device) bool {
 		return !d.Loopback && d.Link.FD() < 0
 	}))
 	// Whoever leads may be using the old configuration's interfaces.
@@ -118,7 +118,7 @@ func (s *Stack) configureLocked(change func(n *route.Network) error) error {
 	s.membersChanged(0) // an index may be another interface's now
 	s.unlockLanes()
 	s.routes.Generations.Changed()
-	s.wakeSleepers()
+	s.lanes.first.drive.WakeSleepers()
 	for _, i := range interfacesOf(n) {
 		i.renewGroups()
 		i.neighMu.Lock()
@@ -143,7 +143,7 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 	i.queue = newTxQueue(i)
 	i.neigh = arp.New(cfg.ARP, i.dev.Info().HardwareAddr, s.random)
 	i.neigh.SetAnswers(cfg.Policy.ARP)
-	i.neighTimer = newTimer(i.neighTimers)
+	i.neighTimer = drive.NewTimer(i.neighTimers)
 	i.flushed.L = &i.neighMu
 	if cfg.IGMP == (igmp.Config{}) {
 		cfg.IGMP = igmp.DefaultConfig()
@@ -165,7 +165,7 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 	if c := i.dev.Claimer(); c != nil {
 		c.SetClaimNotify(i.hostChanged)
 	}
-	l.SetNotify(s.wakeSleepers, i.linkChanged)
+	l.SetNotify(s.lanes.first.drive.WakeSleepers, i.linkChanged)
 	i.linkChanged()
 	return i, nil
 }
@@ -196,8 +196,8 @@ func (s *Stack) retire(i *Interface) {
 	i.neigh.LinkDown()
 	i.postEventsLocked()
 	i.neighMu.Unlock()
-	s.timers.set(i.neighTimer, never)
-	s.timers.set(i.groups.timer, never)
+	s.timers.Set(i.neighTimer, never)
+	s.timers.Set(i.groups.timer, never)
 	i.s.sendOutbox()
 	s.tapsDown(i, true)
 	i.lane.begin()

@@ -10,6 +10,7 @@ import (
 	"github.com/outband/outband/stack/internal/route"
 
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/drive"
 	"golang.org/x/sys/unix"
 )
 
@@ -105,9 +106,8 @@ const maxTransmitTimes = 256
 
 // txTimes are the records of what a socket has sent, oldest first.
 type txTimes struct {
-	on     atomic.Bool
-	n      atomic.Int32 // records kept; changed with mu held
-	waiter atomic.Pointer[Waiter]
+	on atomic.Bool
+	n  atomic.Int32 // records kept; changed with mu held
 
 	mu   sync.Mutex
 	ring []IOTimes // maxTransmitTimes long, from the first use on
@@ -128,14 +128,8 @@ func (k *Endpoint) SetTransmitTimes(on bool) {
 	x.head, x.lost = 0, false
 	x.n.Store(0)
 	x.mu.Unlock()
-	x.wake()
+	k.changed(drive.Stamp)
 	k.markSendExtras()
-}
-
-func (x *txTimes) wake() {
-	if w := x.waiter.Load(); w != nil {
-		w.WakeAll()
-	}
 }
 
 // push adds a record. If there is no room it is lost, and the next reader is
@@ -179,8 +173,7 @@ func (k *Endpoint) sendTimed(tx *txbuf, o *outgoing, pkt *packet) unix.Errno {
 	}
 	t.Device = k.s.Monotonic()
 	k.sendExtras.times.push(t)
-	k.sendExtras.times.wake()
-	k.changed(EventsIn)
+	k.changed(EventsIn | drive.Stamp)
 	return 0
 }
 
@@ -198,27 +191,27 @@ func (k *Endpoint) TransmitTimes(times []IOTimes, flags int, deadline int64) (n 
 			return 0, false, unix.EINVAL
 		}
 		if n, lost = x.pop(times); n > 0 || lost || len(times) == 0 {
-			k.taken()
+			k.drained()
 			return n, lost, nil
 		}
 		if flags&unix.MSG_DONTWAIT == 0 && k.state.Load()&(stateShutRead|stateShutWrite) != 0 {
 			return 0, false, nil // there will be no more
 		}
-		if flags&unix.MSG_DONTWAIT != 0 || !k.timesWaiter().Wait(deadline) {
+		if flags&unix.MSG_DONTWAIT != 0 || !k.awaitTimes(deadline) {
 			return 0, false, unix.EAGAIN
 		}
 	}
 }
 
-// timesWaiter returns what TransmitTimes waits with.
-func (k *Endpoint) timesWaiter() *Waiter {
-	x := &k.sendExtras.times
-	if w := x.waiter.Load(); w != nil {
-		return w
-	}
-	w := k.s.NewWaiter(func() bool { return x.n.Load() > 0 || !x.on.Load() || k.ended() })
-	x.waiter.CompareAndSwap(nil, w)
-	return x.waiter.Load()
+// awaitTimes waits for a record, or until there will be none.
+func (k *Endpoint) awaitTimes(deadline int64) bool {
+	x, d := &k.sendExtras.times, &k.s.lanes.first.drive
+	g := drive.Goal{Ready: func() bool { return x.n.Load() > 0 || !x.on.Load() || k.ended() }}
+	c := drive.Call{Spin: &k.spin, Deadline: deadline, Until: &k.readBy, Budget: k.spin.Budget(),
+		List: &k.watches, Events: drive.Stamp | unix.EPOLLHUP}
+	v := d.Wait(&g, &c)
+	d.Finish(&c)
+	return v == drive.Ready
 }
 
 // Solicit is Stack.Solicit for the way that the socket's datagrams would take:

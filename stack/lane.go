@@ -7,6 +7,7 @@ import (
 	"github.com/outband/outband/bpf"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/drive"
 )
 
 // batchSize is how many frames a leader takes from a link at once: enough to
@@ -20,16 +21,13 @@ const batchSize = 32
 // What several lanes share, such as the tables of ports, is read with the lock of one of
 // them held, and changed with those of all: see lanes.
 type lane struct {
-	s    *Stack
-	lock laneLock
+	s     *Stack
+	drive drive.Driver // who leads, and the lock
 	// interfaces are those whose frames it takes in.
 	interfaces []*Interface
 	batch      [batchSize]link.Frame
 	at         int          // how many of them have been looked at
 	count      *counter.Set // &counters but while warming
-	now        int64        // the clock when a leader looked last
-	rounds     uint32       // calls of pump
-	led        bool         // pump was called since the lock was taken
 
 	counters     counter.Set
 	warmCounters counter.Set // what does not count: see warm.go
@@ -85,6 +83,7 @@ func (s *Stack) laneAt(n int) *lane {
 	for len(all) <= n {
 		l := new(lane)
 		l.init(s)
+		l.drive.Init(l, s.clock, s.lanes.first.drive.Spin())
 		all = append(all, l)
 	}
 	s.lanes.all.Store(&all)
@@ -93,9 +92,9 @@ func (s *Stack) laneAt(n int) *lane {
 
 // lockLanes takes the locks of all lanes, to change what they share.
 func (s *Stack) lockLanes() {
-	s.lanes.first.lock.lock()
+	s.lanes.first.drive.Lock.Take()
 	for _, l := range (*s.lanes.all.Load())[1:] {
-		l.lock.lock()
+		l.drive.Lock.Take()
 	}
 }
 
@@ -124,7 +123,7 @@ func (a allLanes) Lock() { a.s.lockLanes() }
 func (a allLanes) Unlock() { a.s.unlockLanes() }
 
 // begin takes the lane's lock for something else than leading.
-func (l *lane) begin() { l.lock.lock() }
+func (l *lane) begin() { l.drive.Lock.Take() }
 
 // end releases the lane's lock, and does what was left to do.
 func (l *lane) end() {
@@ -136,10 +135,12 @@ func (l *lane) end() {
 
 // release releases the lane's lock, and returns what is to do now, nil for nothing.
 func (l *lane) release() *flush {
-	led := l.led
-	l.led = false
+	if l.sinkSocket != nil {
+		l.sinkSocket = nil
+		l.sink.one, l.sink.msgs = nil, nil
+	}
 	if l.pending.empty() {
-		l.lock.release(led)
+		l.drive.Unlock()
 		return nil
 	}
 	f := l.pending
@@ -149,15 +150,13 @@ func (l *lane) release() *flush {
 		clear(f.out)
 		f.out, f.posted = f.out[:0], true
 	}
-	l.lock.release(led)
+	l.drive.Unlock()
 	return f
 }
 
 // released has the housekeeper look up: whoever has led is leaving.
 func (s *Stack) released() {
-	if s.housekeeper.parked.Load() {
-		s.housekeeper.unpark()
-	}
+	s.lanes.first.drive.Released()
 }
 
 // flush is what a batch leaves to do after the lock is released: sleepers to
@@ -174,7 +173,6 @@ func (f *flush) empty() bool { return len(f.wake)+len(f.out) == 0 && !f.posted }
 // runFlush wakes and sends. No lock is held.
 func (s *Stack) runFlush(f *flush) {
 	for i, k := range f.wake {
-		k.queue.wakeOne()
 		k.changed(EventsIn)
 		f.wake[i] = nil
 	}
@@ -191,10 +189,7 @@ func (s *Stack) runFlush(f *flush) {
 // wants to sleep looks again first, since a link without a descriptor tells only
 // of the first frame.
 func (l *lane) pump() (more bool) {
-	l.led = true
-	if l.rounds++; l.rounds%clockEvery == 0 {
-		l.runTimers(l.s.clock.Now())
-	}
+	l.drive.Asked()
 	for _, ifc := range l.interfaces {
 		n := ifc.dev.Link.Receive(l.batch[:])
 		if n == 0 {
@@ -219,13 +214,12 @@ func (l *lane) inputBatch(ifc *Interface, n int) {
 	}
 }
 
-// runTimers runs the timers that are due, which the first lane does for all.
-func (l *lane) runTimers(now int64) {
-	l.now = now
+// RunTimers implements drive.Host: the first lane runs the timers for all.
+func (l *lane) RunTimers(now int64) {
 	if l != &l.s.lanes.first {
 		return
 	}
-	for l.s.timers.next.Load() <= now {
+	for l.s.timers.Due(now) {
 		l.runDueTimers(now)
 	}
 }
@@ -233,5 +227,50 @@ func (l *lane) runTimers(now int64) {
 // runDueTimers may return before all that are due were run.
 func (l *lane) runDueTimers(now int64) {
 	defer l.containTimer(now)
-	l.s.timers.run(now)
+	l.s.timers.Run(now)
+}
+
+// Pump implements drive.Host.
+func (l *lane) Pump() drive.Outcome {
+	var found drive.Outcome
+	if l.pump() {
+		found = drive.Full
+	}
+	if !l.pending.empty() {
+		found |= drive.Pending
+	}
+	return found
+}
+
+// Release implements drive.Host.
+func (l *lane) Release() { l.end() }
+
+// Links implements drive.Host.
+func (l *lane) Links() []link.Pollable { return l.s.routes.Net().Links }
+
+// Chores implements drive.Host: it sends what waits for somebody to send it.
+func (l *lane) Chores() {
+	if l.s.outbox.waiting.Load() {
+		l.s.sendOutbox()
+	}
+}
+
+// pumpFor is Pump for a call of k's that has nothing queued, which its datagrams go
+// straight to.
+func (l *lane) pumpFor(k *Endpoint, t *target, cold *bool) drive.Outcome {
+	if l.sinkSocket != k {
+		l.sinkSocket = k
+		l.sink.one, l.sink.msgs, l.sink.count = t.one, t.msgs, 0
+	}
+	found := l.Pump()
+	if *cold && found&drive.Full == 0 && l.sink.count == 0 && !k.ready() {
+		l.warm(k)
+		*cold = false
+		found = l.Pump()
+	}
+	if l.sink.count > 0 {
+		t.count, t.n, t.info = l.sink.count, l.sink.n, l.sink.info
+		found |= drive.Done
+	}
+	return found
 }

@@ -38,14 +38,14 @@ func (i *Interface) linkChanged() {
 	i.postEventsLocked()
 	deadline := i.neigh.Deadline()
 	i.neighMu.Unlock()
-	s.timers.set(i.neighTimer, deadline)
+	s.timers.Set(i.neighTimer, deadline)
 	if info.State != old.State {
 		_ = s.configure(func(*route.Network) error { return nil }) // a stack that is closed has none
 	}
 	i.renewGroups()
 	s.routes.Generations.Changed()
 	i.tellStates()
-	s.wakeSleepers()
+	s.lanes.first.drive.WakeSleepers()
 	s.rooms.look()
 	i.s.sendOutbox()
 	if !info.State.Enabled() && old.State.Enabled() {

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"github.com/outband/outband/stack/internal/drive"
 	"sync/atomic"
 
 	"github.com/outband/outband/ether"
@@ -21,7 +22,7 @@ const igmpTOS = 0xc0
 // groupState is what an interface has of multicasts.
 type groupState struct {
 	host  *igmp.Host
-	timer *timer
+	timer *drive.Timer
 	// users counts the memberships of sockets in each group, whose frames the link
 	// lets through. It is guarded by Stack.groupMu.
 	users map[ipv4.Addr]int
@@ -35,7 +36,7 @@ type groupState struct {
 func (g *groupState) init(i *Interface, cfg igmp.Config) {
 	cfg.MTU = i.dev.Info().MTU
 	g.host = igmp.New(cfg, i.s.random)
-	g.timer = newTimer(i.groupTimers)
+	g.timer = drive.NewTimer(i.groupTimers)
 	g.users = make(map[ipv4.Addr]int)
 	g.up = true
 	g.buf = make([]byte, min(cfg.MTU, 2048))
@@ -82,8 +83,8 @@ func (s *Stack) changeGroup(g *groupSet, m *groupMembership, old, new igmp.Filte
 func (i *Interface) groupTimers(now int64) {
 	first := &i.s.lanes.first
 	if i.lane != first {
-		i.lane.lock.lock()
-		defer i.lane.lock.release(false)
+		i.lane.drive.Lock.Take()
+		defer i.lane.drive.Unlock()
 	}
 	h, info := i.groups.host, i.dev.Info()
 	h.SetMTU(info.MTU)
@@ -102,7 +103,7 @@ func (i *Interface) groupTimers(now int64) {
 }
 
 // renewGroups has groupTimers look at the link and the address soon.
-func (i *Interface) renewGroups() { i.s.timers.set(i.groups.timer, i.s.clock.Now()) }
+func (i *Interface) renewGroups() { i.s.timers.Set(i.groups.timer, i.s.clock.Now()) }
 
 // afterGroups leaves the messages of the interface's host to the flush of a lane, and sets
 // its timer. The locks of that lane and of the interface's are held.
@@ -117,7 +118,7 @@ func (i *Interface) afterGroups(l *lane) {
 			i.sendIGMP(l, &t)
 		}
 	}
-	i.s.timers.set(i.groups.timer, h.Deadline())
+	i.s.timers.Set(i.groups.timer, h.Deadline())
 }
 
 // sendIGMP leaves an IGMP message to a lane's flush, in a frame.

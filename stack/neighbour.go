@@ -52,7 +52,7 @@ func (i *Interface) neighbour(addr, src ipv4.Addr, blocking bool) (*arp.Entry, l
 	}
 	deadline := i.neigh.Deadline()
 	i.neighMu.Unlock()
-	i.s.timers.set(i.neighTimer, deadline)
+	i.s.timers.Set(i.neighTimer, deadline)
 	if posted {
 		i.s.sendOutbox()
 	}
@@ -65,7 +65,7 @@ func (i *Interface) confirm(addr ipv4.Addr) {
 	i.neigh.Confirm(i.s.clock.Now(), addr)
 	deadline := i.neigh.Deadline()
 	i.neighMu.Unlock()
-	i.s.timers.set(i.neighTimer, deadline)
+	i.s.timers.Set(i.neighTimer, deadline)
 }
 
 // enqueue leaves a datagram with an unresolved neighbour. If the neighbour has
@@ -82,7 +82,7 @@ func (i *Interface) enqueue(tx *txbuf, entry *arp.Entry, p arp.Pending) {
 		uncharge(&dropped)
 		i.s.pool.put(dropped.Frame)
 	}
-	i.s.timers.set(i.neighTimer, deadline)
+	i.s.timers.Set(i.neighTimer, deadline)
 	i.s.sendOutbox()
 }
 
@@ -184,7 +184,7 @@ func (i *Interface) afterReceiveLocked(l *lane) {
 	if i.postEventsLocked() {
 		l.pending.posted = true
 	}
-	i.s.timers.set(i.neighTimer, i.neigh.Deadline())
+	i.s.timers.Set(i.neighTimer, i.neigh.Deadline())
 }
 
 // neighTimers runs the table's timers. The first lane's lock is held.
@@ -234,7 +234,7 @@ func (i *Interface) SetNeighbour(addr netip.Addr, mac link.MAC, state arp.State)
 	i.postEventsLocked()
 	deadline := i.neigh.Deadline()
 	i.neighMu.Unlock()
-	i.s.timers.set(i.neighTimer, deadline)
+	i.s.timers.Set(i.neighTimer, deadline)
 	i.s.sendOutbox()
 	switch c {
 	case arp.CauseNone:

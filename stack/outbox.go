@@ -92,7 +92,7 @@ func (s *Stack) sendOutbox() {
 			o.waiting.Store(left)
 			o.mu.Unlock()
 			if left {
-				s.housekeeper.hurry()
+				s.lanes.first.drive.Hurry()
 			}
 			return
 		}

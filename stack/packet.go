@@ -250,7 +250,7 @@ func (s *Stack) pumpLocal() {
 			return
 		}
 	}
-	s.wakeSleepers() // somebody floods us: others may do the rest
+	s.lanes.first.drive.WakeSleepers() // somebody floods us: others may do the rest
 }
 
 // localBatches bounds how much a sender over loopback receives for others.

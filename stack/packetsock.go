@@ -320,12 +320,12 @@ func (l *lane) deliverFrame(k *PacketSocket, data []byte, in *Info) {
 		l.sink.store(data, in)
 		return
 	}
-	ok, wake := k.queue.push(&l.s.pool, data, in)
+	ok := k.queue.push(&l.s.pool, data, in)
 	if !ok {
 		l.count[counter.PacketRcvbufErrors]++
 		return
 	}
-	if wake || k.watched() {
+	if k.watches.Wanted(EventsIn) {
 		l.pending.wake = append(l.pending.wake, &k.Endpoint)
 	}
 }
@@ -336,13 +336,10 @@ func (tx *txbuf) queueFrame(k *PacketSocket, data []byte, in *Info) {
 		in.Delivered = tx.s.Monotonic()
 		in.Taken = in.Delivered
 	}
-	ok, wake := k.queue.push(&tx.s.pool, data, in)
+	ok := k.queue.push(&tx.s.pool, data, in)
 	if !ok {
 		tx.count[counter.PacketRcvbufErrors].Add(1)
 		return
-	}
-	if wake {
-		k.queue.wakeOne()
 	}
 	k.changed(EventsIn)
 }

@@ -36,7 +36,7 @@ func TestPacketFrames(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
 	near, far := p.nearEnd.Info().HardwareAddr, p.farEnd.Info().HardwareAddr
 	group := link.MAC{1, 0, 0x5e, 0, 0, 9}
-	drive(p.far) // the other's announcement
+	driveAll(p.far) // the other's announcement
 	tests := []struct {
 		name string
 		dst  link.MAC
@@ -77,7 +77,7 @@ func TestPacketFrames(t *testing.T) {
 // TestPacketVLAN: a frame of a VLAN that nobody is in is seen, with its tag.
 func TestPacketVLAN(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
-	drive(p.far) // the other's announcement
+	driveAll(p.far) // the other's announcement
 	all, exact := packetSocketOf(t, p.far, false, unix.ETH_P_ALL), packetSocketOf(t, p.far, false, testEtherType)
 	p.farEnd.Inject(link.Frame{Data: testFrame(ether.Broadcast, link.MAC{2}, testEtherType, "tagged"),
 		Meta: link.Meta{VLAN: true, VLANTCI: 0x2064, VLANTPID: unix.ETH_P_8021Q, Type: link.Broadcast, Checksum: link.ChecksumValid}})
@@ -168,7 +168,7 @@ func TestPacketStatistics(t *testing.T) {
 	for range 3 {
 		p.farEnd.Inject(link.Frame{Data: testFrame(ether.Broadcast, link.MAC{2}, testEtherType, "x")})
 	}
-	drive(p.far)
+	driveAll(p.far)
 	if frames, drops := k.PacketStatistics(); frames != 3 || drops != 2 {
 		t.Errorf("%d frames, %d drops", frames, drops)
 	}
@@ -178,7 +178,7 @@ func TestPacketStatistics(t *testing.T) {
 }
 
 // drive takes in what the links have.
-func drive(s *Stack) {
+func driveAll(s *Stack) {
 	s.lockLanes()
 	for s.lanes.first.pump() {
 	}
@@ -345,7 +345,7 @@ func TestLinkInfoKeepsAll(t *testing.T) {
 
 func TestPacketWaits(t *testing.T) {
 	p := newPair(t, Config{Spin: SpinNever}, pipe.Options{})
-	drive(p.near) // the other's announcement
+	driveAll(p.near) // the other's announcement
 	k := packetSocketOf(t, p.near, false, unix.ETH_P_ALL)
 	got := make(chan link.PacketType)
 	go func() {

@@ -3,6 +3,7 @@ package stack
 import (
 	"sync/atomic"
 
+	"github.com/outband/outband/stack/internal/drive"
 	"golang.org/x/sys/unix"
 )
 
@@ -60,9 +61,9 @@ func (t *target) returned(flags int) (n int) {
 }
 
 // receiveAtOffset is receive for a socket with a peek offset.
-func (s *Stack) receiveAtOffset(k *Endpoint, t *target, flags int, deadline int64) unix.Errno {
+func (s *Stack) receiveAtOffset(k *Endpoint, t *target, flags int, deadline int64, h *Handle) unix.Errno {
 	if flags&unix.MSG_PEEK == 0 {
-		e := s.receive(k, t, flags|recvPlain, deadline)
+		e := s.receive(k, t, flags|recvPlain, deadline, h)
 		if e == 0 {
 			k.movePeek(-t.returned(flags))
 		}
@@ -81,13 +82,15 @@ func (s *Stack) receiveAtOffset(k *Endpoint, t *target, flags int, deadline int6
 	defer k.Unwatch(&w)
 	g.Poll()
 	patient := flags&unix.MSG_DONTWAIT == 0
-	for intime := patient; ; intime = g.Wait(deadline) {
+	for v := drive.Ready; ; v = g.WaitFor(drive.Call{Deadline: deadline, Until: &k.readBy, Handle: h}) {
 		fired.Store(false)
 		if e, done := k.peekOnce(t, flags); done {
 			return e
 		}
 		switch {
-		case !intime:
+		case v == drive.Cut:
+			return unix.EINTR
+		case !patient || v != drive.Ready:
 			return unix.EAGAIN
 		case k.state.Load()&stateShutRead != 0:
 			t.count, t.n, t.info = 0, 0, Info{}

@@ -111,7 +111,6 @@ type queue struct {
 	// reserved is how much of memory the queue has taken, at least charged.
 	reserved int64
 	memory   *receiveMemory
-	waiters  []*waiter
 }
 
 // What Linux 6.18 charges a socket for a datagram (skb->truesize) on 64-bit
@@ -155,21 +154,21 @@ func chargeReceived(n int, in *Info) int64 {
 const headroom = headersLen
 
 // push appends a copy of data. It returns false, and counts the drop, if the
-// queue is full. wake says that somebody sleeps for the datagram.
-func (q *queue) push(pool *bufferPool, data []byte, in *Info) (ok, wake bool) {
+// queue is full.
+func (q *queue) push(pool *bufferPool, data []byte, in *Info) bool {
 	weight := chargeReceived(len(data), in)
 	q.mu.Lock()
 	// As in Linux (6.18) an empty queue takes a datagram of any size.
 	if q.charged > 0 && q.charged+weight > q.limit.Load() {
 		q.mu.Unlock()
 		q.drops.Add(1)
-		return false, false
+		return false
 	}
 	reserved, ok := q.memory.reserve(q.reserved, q.charged+weight)
 	if !ok {
 		q.mu.Unlock()
 		q.drops.Add(1)
-		return false, false
+		return false
 	}
 	q.reserved = reserved
 	n := int(q.n.Load())
@@ -182,9 +181,8 @@ func (q *queue) push(pool *bufferPool, data []byte, in *Info) (ok, wake bool) {
 	copy(e.data, data)
 	q.charged += weight
 	q.n.Store(int32(n + 1))
-	wake = len(q.waiters) > 0
 	q.mu.Unlock()
-	return true, wake
+	return true
 }
 
 // growLocked doubles the ring, which holds n entries.
@@ -197,9 +195,9 @@ func (q *queue) growLocked(n int) {
 }
 
 // take moves queued datagrams to t until it is full or the queue is empty;
-// with peek they stay queued. It returns false if there was none. A waiter
-// that should have what remains is woken.
-func (q *queue) take(pool *bufferPool, t *target, peek bool) bool {
+// with peek they stay queued. It returns false if there was none. left says that there is
+// something for another call.
+func (q *queue) take(pool *bufferPool, t *target, peek bool) (ok, left bool) {
 	q.mu.Lock()
 	n := int(q.n.Load())
 	i := 0
@@ -219,15 +217,8 @@ func (q *queue) take(pool *bufferPool, t *target, peek bool) bool {
 		q.head = (q.head + i) & (len(q.ring) - 1)
 		q.n.Store(int32(n - i))
 	}
-	var next *waiter
-	if n-i > 0 || peek && n > 0 {
-		next = q.popWaiterLocked()
-	}
 	q.mu.Unlock()
-	if next != nil {
-		next.wake()
-	}
-	return i > 0
+	return i > 0, n-i > 0 || peek && n > 0
 }
 
 // firstLen returns the length of the oldest datagram (FIONREAD, udp(7)).
@@ -250,60 +241,4 @@ func (q *queue) purge(pool *bufferPool) {
 	q.ring, q.head, q.charged = nil, 0, 0
 	q.reserved = q.memory.releaseAll(q.reserved, 0)
 	q.n.Store(0)
-}
-
-// addWaiter registers a sleeper for the next datagram.
-func (q *queue) addWaiter(w *waiter) {
-	q.mu.Lock()
-	q.waiters = append(q.waiters, w)
-	q.mu.Unlock()
-}
-
-// removeWaiter takes w out if it is still there.
-func (q *queue) removeWaiter(w *waiter) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for i, other := range q.waiters {
-		if other == w {
-			q.waiters = append(q.waiters[:i], q.waiters[i+1:]...)
-			return
-		}
-	}
-}
-
-// popWaiterLocked takes out the waiter that came first.
-func (q *queue) popWaiterLocked() *waiter {
-	if len(q.waiters) == 0 {
-		return nil
-	}
-	w := q.waiters[0]
-	q.waiters = append(q.waiters[:0], q.waiters[1:]...)
-	return w
-}
-
-// wakeOne wakes the waiter that came first, wakeAll every one.
-func (q *queue) wakeOne() {
-	q.mu.Lock()
-	w := q.popWaiterLocked()
-	q.mu.Unlock()
-	if w != nil {
-		w.wake()
-	}
-}
-
-func (q *queue) wakeAll() {
-	q.mu.Lock()
-	ws := q.waiters
-	q.waiters = nil
-	q.mu.Unlock()
-	for _, w := range ws {
-		w.wake()
-	}
-}
-
-// waiting returns how many goroutines sleep for a datagram.
-func (q *queue) waiting() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.waiters)
 }

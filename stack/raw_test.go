@@ -179,7 +179,7 @@ func TestICMPFilter(t *testing.T) {
 			m := make([]byte, tt.n)
 			m[0] = tt.typ
 			sendTo(t, far, m, nearAddr)
-			drive(p.near)
+			driveAll(p.near)
 			if !tt.want {
 				check(t, k.SetICMPFilter(0))
 				sendTo(t, far, []byte{99, 0, 0, 0, 0, 0, 0, 0}, nearAddr)

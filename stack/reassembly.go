@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"github.com/outband/outband/stack/internal/drive"
 	"sync"
 
 	"github.com/outband/outband/ipv4"
@@ -15,7 +16,7 @@ import (
 type reassembly struct {
 	mu    sync.Mutex // taken with a lane's lock held
 	r     *ipv4.Reassembler
-	timer *timer
+	timer *drive.Timer
 }
 
 // fragmentInput takes in a fragment, and the datagram that it makes whole.
@@ -28,7 +29,7 @@ func (l *lane) fragmentInput(a *arrival, payload []byte) {
 		l.reassemblyTimersLocked(now) // what Input gives up itself nobody would be told of
 	}
 	datagram, done, c := s.reasm.r.Input(now, a.h, payload, int(a.ifc.dev.Index))
-	s.timers.set(s.reasm.timer, s.reasm.r.Deadline())
+	s.timers.Set(s.reasm.timer, s.reasm.r.Deadline())
 	if c != ipv4.CauseNone {
 		l.count[counter.DropFragment]++
 	}
@@ -70,7 +71,7 @@ func (l *lane) reassemblyTimersLocked(now int64) {
 		}
 		l.sendErrorAbout(&a, errReassemblyTime, 0, e.First)
 	}
-	s.timers.set(s.reasm.timer, s.reasm.r.Deadline())
+	s.timers.Set(s.reasm.timer, s.reasm.r.Deadline())
 }
 
 // stats returns the reassembler's counters.

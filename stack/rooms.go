@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/drive"
 )
 
 // rooms waits for room in devices on behalf of sockets: to send their backlogs, and
@@ -50,7 +51,7 @@ func (r *rooms) look() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for w := range r.blocked {
-		w.waiter.WakeAll()
+		w.s.watches.Tell(drive.Room)
 	}
 }
 
@@ -124,7 +125,6 @@ func (s *sender) roomAgain() {
 		s.own.close(s)
 	}
 	if s.writable() {
-		s.wakeBlocked()
 		s.host.changed(EventsOut)
 	} else if s.host.watched() {
 		s.armFull() // what was left to send has filled it again
@@ -133,8 +133,10 @@ func (s *sender) roomAgain() {
 
 // A roomWait is how the calls of a socket wait for room in one way out.
 type roomWait struct {
-	to     *txQueue
-	waiter *Waiter
+	to    *txQueue
+	s     *sender
+	guess bool          // there is no descriptor: to be asked whether there is room
+	sleep drive.Sources // what to sleep on
 }
 
 // sleepForRoom waits until there may be room, or the call has to end.
@@ -150,7 +152,7 @@ func (s *sender) sleepForRoom(to *txQueue, deadline int64) {
 	if w == nil {
 		return
 	}
-	w.waiter.Wait(deadline)
+	s.wait(func() bool { return s.state.Load()&stateSendEnds != 0 || w.guess && to.hasRoom() }, &w.sleep, deadline)
 	s.unblock(w)
 }
 
@@ -168,14 +170,9 @@ func (s *sender) block(to *txQueue) *roomWait {
 			return w
 		}
 	}
-	w := &roomWait{to: to}
 	sources := to.sources()
-	w.waiter = s.newWaiter(func() bool {
-		return s.state.Load()&stateSendEnds != 0 || len(sources) == 0 && to.hasRoom()
-	})
-	if len(sources) > 0 {
-		w.waiter.SetSources(sources, to.hasRoom)
-	}
+	w := &roomWait{to: to, s: s, guess: len(sources) == 0}
+	w.sleep.Set(sources, to.hasRoom)
 	s.waits = append(s.waits, w)
 	r.blocked[w]++
 	return w
@@ -192,20 +189,19 @@ func (s *sender) unblock(w *roomWait) {
 	}
 	delete(r.blocked, w)
 	if s.closed() {
-		w.waiter.Close()
+		w.sleep.Close()
 	}
 }
 
-// endWaits wakes the calls that wait for room; of a socket that is closed it gives
-// back what waiting took.
+// endWaits gives back what waiting for room took, of a socket that is closed. Calls that
+// wait still do that themselves.
 func (s *sender) endWaits() {
 	r := &s.rooms
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, w := range s.waits {
-		w.waiter.WakeAll()
-		if s.closed() && r.blocked[w] == 0 {
-			w.waiter.Close()
+		if r.blocked[w] == 0 {
+			w.sleep.Close()
 		}
 	}
 }

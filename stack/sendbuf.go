@@ -3,18 +3,12 @@ package stack
 import (
 	"sync/atomic"
 
+	"github.com/outband/outband/stack/internal/drive"
 	"golang.org/x/sys/unix"
 )
 
 // chargeFrame returns what a frame of n bytes weighs against SO_SNDBUF.
 func chargeFrame(n int) int64 { return charge(n - headroom) }
-
-// wake wakes the senders that wait for space.
-func (s *sender) wakeBlocked() {
-	if w := s.space.Load(); w != nil {
-		w.WakeAll()
-	}
-}
 
 // chargeSend counts a frame that begins to wait.
 func (s *sender) chargeSend(frame int) {
@@ -29,7 +23,6 @@ func (s *sender) unchargeSend(frame int) {
 	s.charged.Add(-chargeFrame(frame))
 	s.markSendFull()
 	if s.writable() {
-		s.wakeBlocked()
 		s.host.changed(EventsOut)
 	}
 }
@@ -142,7 +135,6 @@ func (s *sender) armFull() {
 	if to := s.stuckOn(); to != nil {
 		s.rooms.arm(s, to)
 	} else if s.writable() { // meanwhile
-		s.wakeBlocked()
 		s.host.changed(EventsOut)
 	}
 }
@@ -150,8 +142,7 @@ func (s *sender) armFull() {
 // pause waits until a send that found the send buffer full may be tried again. It
 // returns false if the call ends instead.
 func (s *sender) pause(flags int, deadline int64) bool {
-	if flags&unix.MSG_DONTWAIT != 0 || s.state.Load()&stateSendEnds != 0 ||
-		deadline != never && s.clock.Now() >= deadline {
+	if flags&unix.MSG_DONTWAIT != 0 || s.state.Load()&stateSendEnds != 0 || s.over(deadline) {
 		return false
 	}
 	if to := s.behindOn(); to != nil {
@@ -161,7 +152,7 @@ func (s *sender) pause(flags int, deadline int64) bool {
 	if !s.sendFull() && !s.kind.ported() {
 		return false // no port was free
 	}
-	s.spaceWaiter().Wait(deadline)
+	s.wait(func() bool { return !s.sendFull() || s.state.Load()&stateSendEnds != 0 }, nil, deadline)
 	return true
 }
 
@@ -181,12 +172,17 @@ func (k *Endpoint) whyNot() unix.Errno {
 	return unix.EAGAIN
 }
 
-// spaceWaiter returns what senders wait with.
-func (s *sender) spaceWaiter() *Waiter {
-	if w := s.space.Load(); w != nil {
-		return w
-	}
-	w := s.newWaiter(func() bool { return !s.sendFull() || s.state.Load()&stateSendEnds != 0 })
-	s.space.CompareAndSwap(nil, w)
-	return s.space.Load()
+// wait waits until ready, until there is room in what sources tell of, or until
+// the call is over.
+func (s *sender) wait(ready func() bool, sources *drive.Sources, deadline int64) {
+	c := drive.Call{Spin: &s.spin, Deadline: deadline, Until: &s.until, Budget: s.spin.Budget(),
+		Sources: sources, List: s.watches, Events: eventsSend}
+	s.drive.Wait(&drive.Goal{Ready: ready}, &c)
+	s.drive.Finish(&c)
+}
+
+// over reports whether a call that sends may not wait any longer.
+func (s *sender) over(deadline int64) bool {
+	deadline = min(deadline, s.until.At())
+	return deadline != never && s.clock.Now() >= deadline
 }

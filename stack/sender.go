@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/drive"
 )
 
 // A sender is what a socket sends with: its send buffer, its ways out, and what of
@@ -23,8 +24,10 @@ type sender struct {
 	charged atomic.Int64
 	limit   atomic.Int64 // SO_SNDBUF in bytes
 	missed  atomic.Bool  // somebody wanted space, and there was none
-	// space is made by the first call that has to wait.
-	space atomic.Pointer[Waiter]
+	// until ends calls that wait to send, which spin and what wakes them.
+	until   drive.Deadline
+	spin    drive.Spinner
+	watches *drive.List // the socket's
 	// waits are those for room in devices; guarded by rooms.mu.
 	waits []*roomWait
 	// full is the way out that has said EAGAIN last, until it has room.
@@ -72,6 +75,7 @@ type senderKind interface {
 func (s *sender) init(t *transmitter, host senderHost, kind senderKind, id uint64, state *atomic.Uint32) {
 	s.transmitter, s.host, s.kind, s.id, s.state = t, host, kind, id, state
 	s.limit.Store(defaultSndbuf)
+	s.spin.Init(t.drive)
 }
 
 // closed reports whether the socket is closed.
@@ -89,7 +93,6 @@ func (s *sender) SetSendBuffer(n int) {
 	}
 	s.markSendFull()
 	if s.writable() {
-		s.wakeBlocked()
 		s.host.changed(EventsOut)
 	}
 }

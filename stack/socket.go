@@ -8,6 +8,7 @@ import (
 
 	"github.com/outband/outband/internal/clock"
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/drive"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,14 +27,13 @@ type Endpoint struct {
 	errors     errorQueue
 	recvExtras receiveExtras
 	sendExtras sendExtras
-	spin       spinner
+	spin       drive.Spinner
 	path       atomic.Pointer[path] // where Send without an address goes; nil on packet sockets
 	pathKey    atomic.Uint64        // names the socket, as it is set, in txbuf.paths
 	warmup     atomic.Pointer[warmup]
-	watches    watches
-	onTaken    atomic.Pointer[func()] // see SetTaken
+	watches    drive.List // who is told of its events, calls that wait among them
+	readBy     drive.Deadline
 	meta       metadataOptions
-	solicits   solicits
 	losses     lossAccount
 
 	hasPeer      atomic.Bool // connected, readable without mu
@@ -79,7 +79,8 @@ func (s *Stack) open(k *Endpoint, as kind) error {
 	k.queue.limit.Store(defaultRcvbuf)
 	k.queue.memory, k.errors.memory = &s.receiveMemory, &s.receiveMemory
 	k.sender.init(&s.transmitter, k, as, k.id, &k.state)
-	k.spin.adaptive.Store(spinStart)
+	k.sender.watches = &k.watches
+	k.spin.Init(&s.lanes.first.drive)
 	k.losses.base.Store(s.lost(nil))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,13 +106,9 @@ func (k *Endpoint) ready() bool {
 // watches is told of.
 func (k *Endpoint) setState(bits, events uint32) {
 	k.state.Or(bits)
-	k.queue.wakeAll()
-	k.wakeBlocked()
-	if bits&stateSendEnds != 0 {
+	if bits&stateClosed != 0 {
 		k.endWaits()
 	}
-	k.sendExtras.times.wake()
-	k.solicits.wake()
 	k.changed(events)
 }
 
@@ -129,7 +126,7 @@ func (k *Endpoint) TakeError() unix.Errno {
 	}
 	k.state.And(^uint32(stateError))
 	e := unix.Errno(k.err.Swap(0))
-	k.taken()
+	k.drained()
 	return e
 }
 
@@ -159,7 +156,7 @@ func (k *Endpoint) interrupted(t *target, patient bool) (e unix.Errno, done bool
 // returns 0 bytes. A pending error is returned first. p is not kept.
 func (k *Endpoint) Recv(p []byte, flags int, deadline int64) (n int, info Info, err error) {
 	t := target{one: p}
-	if e := k.s.receive(k, &t, flags, deadline); e != 0 {
+	if e := k.s.receive(k, &t, flags, deadline, nil); e != 0 {
 		return 0, Info{}, e
 	}
 	return t.n, t.info, nil
@@ -175,7 +172,7 @@ func (k *Endpoint) RecvMessages(msgs []Message, flags int, deadline int64) (int,
 		return 0, nil
 	}
 	t := target{msgs: msgs}
-	if e := k.s.receive(k, &t, flags, deadline); e != 0 {
+	if e := k.s.receive(k, &t, flags, deadline, nil); e != 0 {
 		return 0, e
 	}
 	if t.count == 0 { // shut down: an empty message
@@ -203,7 +200,7 @@ func (k *Endpoint) Close() error {
 		return unix.EBADF
 	}
 	k.setState(stateClosed, EventsAll)
-	k.unwatchAll()
+	k.watches.End()
 	k.WaitElsewhere(false)
 	k.SetReceiveTimes(false)
 	k.kind.leave()
@@ -233,7 +230,7 @@ func (k *Endpoint) SetRecvErr(on bool) {
 	k.recvErr.Store(on)
 	if !on {
 		k.errors.purge()
-		k.taken()
+		k.drained()
 	}
 }
 
@@ -256,26 +253,6 @@ func (k *Endpoint) SetReceiveBuffer(n int) { k.queue.limit.Store(int64(n)) }
 
 // ReceiveBuffer returns what SetReceiveBuffer set.
 func (k *Endpoint) ReceiveBuffer() int { return int(k.queue.limit.Load()) }
-
-// SetSpin sets the socket's own spin budget: a duration or one of SpinAdaptive,
-// SpinNever and SpinAlways.
-func (k *Endpoint) SetSpin(d time.Duration) {
-	k.spin.fixed.Store(int64(d))
-	k.spin.own.Store(true)
-}
-
-// Spin returns the socket's spin budget now: a duration or SpinNever or
-// SpinAlways.
-func (k *Endpoint) Spin() time.Duration {
-	switch b := k.spin.budget(k.s); b {
-	case never:
-		return SpinAlways
-	case 0:
-		return SpinNever
-	default:
-		return time.Duration(b)
-	}
-}
 
 // Cookie returns a number that no other socket of the stack ever has (SO_COOKIE).
 func (k *Endpoint) Cookie() uint64 { return k.id }

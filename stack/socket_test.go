@@ -89,7 +89,7 @@ func TestCloseWakesReceivers(t *testing.T) {
 				done <- err
 			}()
 		}
-		for k.queue.waiting() < 3 {
+		for k.watches.Sleeping(EventsIn) < 3 {
 			time.Sleep(time.Millisecond)
 		}
 		k.Close()

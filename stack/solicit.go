@@ -3,7 +3,6 @@ package stack
 import (
 	"net/netip"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,8 +59,11 @@ func (s *Stack) solicitBy(k *Endpoint, f route.Flow, dst netip.Addr, timeout tim
 	a := &solicitation{next: h.Next, k: k}
 	a.waiter = s.NewWaiter(a.over)
 	if k != nil {
-		k.solicits.add(a)
-		defer k.solicits.remove(a)
+		w := &Watch{Notify: func(uint32) bool { return a.waiter.Wake() }}
+		if k.Watch(w) != nil {
+			return unix.EBADF
+		}
+		defer k.Unwatch(w)
 	}
 	return interfaceOf(h.Device).solicit(a, h.Src, s.Deadline(timeout), flags)
 }
@@ -81,33 +83,6 @@ const (
 )
 
 func (a *solicitation) over() bool { return a.answer.Load() != unanswered || a.k != nil && a.k.ended() }
-
-// solicits are a socket's solicitations.
-type solicits struct {
-	mu   sync.Mutex // a leaf but for a Waiter's
-	list []*solicitation
-}
-
-func (l *solicits) add(a *solicitation) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list = append(l.list, a)
-}
-
-func (l *solicits) remove(a *solicitation) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list = without(l.list, a)
-}
-
-// wake has them look at the socket's state.
-func (l *solicits) wake() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, a := range l.list {
-		a.waiter.WakeAll()
-	}
-}
 
 func without(list []*solicitation, a *solicitation) []*solicitation {
 	if i := slices.Index(list, a); i >= 0 {
@@ -130,7 +105,7 @@ func (i *Interface) solicit(a *solicitation, src ipv4.Addr, deadline int64, flag
 	i.postEventsLocked()
 	next := i.neigh.Deadline()
 	i.neighMu.Unlock()
-	i.s.timers.set(i.neighTimer, next)
+	i.s.timers.Set(i.neighTimer, next)
 	i.s.sendOutbox()
 	a.waiter.Wait(deadline)
 	if a.answer.Load() == unanswered {

@@ -3,6 +3,7 @@ package stack
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"github.com/outband/outband/stack/internal/drive"
 	"net/netip"
 	"slices"
 	"sync"
@@ -62,14 +63,11 @@ type PortRequest = port.Request
 type Stack struct {
 	transmitter
 
-	clock       Clock
-	wall        func() time.Time // the time of day
-	limits      Limits
-	spinDefault time.Duration
+	clock  Clock
+	wall   func() time.Time // the time of day
+	limits Limits
 	// monotonicBase makes the clock's time CLOCK_MONOTONIC's.
 	monotonicBase int64
-	memoryOnly    atomic.Bool // no link has a descriptor
-	tellOnce      atomic.Bool // a link beside the loopback has none
 
 	lanes     lanes
 	protocols protocolTable
@@ -92,9 +90,9 @@ type Stack struct {
 	taps   atomic.Pointer[tapTable] // nil: no packet socket wants anything
 	tapMu  sync.Mutex               // for changing taps; a leaf
 	routes route.Routes
-	timers timers
+	timers *drive.Timers // the first lane's
 	// gatewayTimer asks for gateways that have failed.
-	gatewayTimer *timer
+	gatewayTimer *drive.Timer
 	schedule     schedule
 	// txTimeSlack is Config's, in nanoseconds.
 	txTimeSlack   int64
@@ -106,16 +104,10 @@ type Stack struct {
 	recent        recentDestinations
 	socketIDs     atomic.Uint64
 
-	poller      *link.Poller
-	sleepers    sleepers
-	housekeeper housekeeper
-	closing     chan struct{}
-	over        atomic.Bool   // the stack is closed, and so are its sockets
-	given       chan struct{} // closed when Close has given everything back
-	onClose     []func()      // guarded by mu
-	// elsewhere counts the sockets whose owners wait in an event loop of their
-	// own: for those the housekeeper stays on the links' descriptors.
-	elsewhere atomic.Int32
+	closing chan struct{}
+	over    atomic.Bool   // the stack is closed, and so are its sockets
+	given   chan struct{} // closed when Close has given everything back
+	onClose []func()      // guarded by mu
 
 	errorsLost atomic.Uint64 // by full error queues
 	lostBefore atomic.Uint64 // by links that are no more
@@ -143,18 +135,15 @@ type Stack struct {
 // they are not to be had.
 func New(cfg Config) (*Stack, error) {
 	s := &Stack{
-		clock:       cfg.Clock,
-		spinDefault: cfg.Spin,
-		poller:      link.NewPoller(),
-		closing:     make(chan struct{}),
-		given:       make(chan struct{}),
-		sockets:     make(map[*Endpoint]struct{}),
+		clock:   cfg.Clock,
+		closing: make(chan struct{}),
+		given:   make(chan struct{}),
+		sockets: make(map[*Endpoint]struct{}),
 	}
 	s.limits = cfg.Limits.complete()
 	s.faults.through = cfg.Panics
 	s.receiveMemory.limit = int64(s.limits.ReceiveBytes)
 	s.pool.max = s.limits.PoolBytes
-	s.housekeeper.init()
 	if s.clock == nil {
 		s.clock = systemClock{time.Now()}
 	}
@@ -178,13 +167,16 @@ func New(cfg Config) (*Stack, error) {
 	s.limiter.l = icmp.NewLimiter(cfg.ICMP, s.random)
 	s.flushes.New = func() any { return new(flush) }
 	s.lanes.init(s)
+	s.lanes.first.drive.Init(&s.lanes.first, s.clock, cfg.Spin)
+	if err := s.lanes.first.drive.Reserve(); err != nil {
+		return nil, err
+	}
 	s.protocols.init()
-	s.sleepers.pool.New = s.newWaiter
-	s.timers.init(s.wakeSleepers)
+	s.timers = &s.lanes.first.drive.Timers
 	s.reasm.r = ipv4.NewReassembler(cfg.Reassembly)
-	s.reasm.timer = newTimer(s.lanes.first.reassemblyTimers)
-	s.gatewayTimer = newTimer(s.retryGateways)
-	s.schedule.timer = newTimer(s.scheduleTimer)
+	s.reasm.timer = drive.NewTimer(s.lanes.first.reassemblyTimers)
+	s.gatewayTimer = drive.NewTimer(s.retryGateways)
+	s.schedule.timer = drive.NewTimer(s.scheduleTimer)
 	if s.txTimeSlack = int64(cfg.TxTimeSlack); s.txTimeSlack == 0 {
 		s.txTimeSlack = defaultTxTimeSlack
 	}
@@ -194,9 +186,6 @@ func New(cfg Config) (*Stack, error) {
 	if s.maxSources = cfg.MaxSources; s.maxSources <= 0 {
 		s.maxSources = defaultMaxSources
 	}
-	if err := s.reserve(); err != nil {
-		return nil, err
-	}
 	lo, err := s.AddLink(loopback.New(loopback.Options{}), InterfaceConfig{Index: 1})
 	if err != nil {
 		return nil, err
@@ -204,20 +193,8 @@ func New(cfg Config) (*Stack, error) {
 	if err := lo.AddAddress(netip.MustParsePrefix("127.0.0.1/8")); err != nil {
 		return nil, err
 	}
-	go s.keepHouse()
+	s.lanes.first.drive.Start(s.closing)
 	return s, nil
-}
-
-// reserve takes the descriptors that whoever sleeps on the links will need.
-func (s *Stack) reserve() error {
-	for _, p := range []*link.Poller{s.poller, s.housekeeper.poller} {
-		if err := p.Reserve(); err != nil {
-			s.poller.Close()
-			s.housekeeper.poller.Close()
-			return err
-		}
-	}
-	return nil
 }
 
 // random returns unpredictable bits.
@@ -231,13 +208,6 @@ func (s *Stack) random() uint64 {
 	v := binary.NativeEndian.Uint64(s.rand[s.randAt:])
 	s.randAt += 8
 	return v
-}
-
-// wakeSleepers makes whoever sleeps on the links look again: a frame came by a
-// link without a descriptor, or a deadline came nearer. Cheap if nobody sleeps.
-func (s *Stack) wakeSleepers() {
-	s.poller.Wake()
-	s.housekeeper.poller.Wake()
 }
 
 // Close ends the stack: sockets and links are closed, every call that waits
@@ -272,19 +242,17 @@ func (s *Stack) Close() error {
 	s.routes.Generations.Changed()
 	s.rooms.close()
 	s.over.Store(true)
-	s.wakeEverybody()
-	s.wakeSleepers()
+	s.lanes.first.drive.End()
 	for _, f := range s.closers() {
 		f()
 	}
-	<-s.housekeeper.done
+	s.lanes.first.drive.Ended()
 	s.sendOutbox()
 	for _, i := range slices.Backward(interfacesOf(n)) {
 		s.retire(i)
 	}
 	s.subscriptions.shutDown()
-	s.poller.Close()
-	return s.housekeeper.poller.Close()
+	return s.lanes.first.drive.Close()
 }
 
 // Closed reports whether the stack is closed, and all its sockets.

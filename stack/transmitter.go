@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/drive"
 )
 
 // A transmitter is the transmit side of a stack: what its senders share.
@@ -13,7 +14,7 @@ type transmitter struct {
 	clock     Clock
 	limits    *Limits
 	pool      *bufferPool
-	newWaiter func(ready func() bool) *Waiter
+	drive     *drive.Driver
 	isClosing func() bool
 	rooms     rooms
 
@@ -27,7 +28,7 @@ type transmitter struct {
 // init makes the transmitter that of a stack.
 func (t *transmitter) init(s *Stack) {
 	t.stack, t.clock, t.limits, t.pool = s, s.clock, &s.limits, &s.pool
-	t.newWaiter, t.isClosing = s.NewWaiter, s.isClosing
+	t.drive, t.isClosing = &s.lanes.first.drive, s.isClosing
 	t.rooms.init()
 }
 

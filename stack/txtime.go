@@ -3,6 +3,7 @@ package stack
 import (
 	"bytes"
 	"container/heap"
+	"github.com/outband/outband/stack/internal/drive"
 	"math"
 	"slices"
 	"sync"
@@ -104,7 +105,7 @@ type scheduled struct {
 
 // schedule holds the frames that wait for their time.
 type schedule struct {
-	timer *timer
+	timer *drive.Timer
 
 	mu   sync.Mutex // held while the timer is set, so that it is set to the earliest
 	heap scheduleHeap
@@ -141,7 +142,7 @@ func (s *Stack) scheduleFrame(tx *txbuf, ifc *Interface, w waitingFrame, frame [
 	k.scheduled++
 	k.chargeSend(len(frame))
 	heap.Push(&q.heap, f)
-	s.timers.set(q.timer, q.heap[0].later.due)
+	s.timers.Set(q.timer, q.heap[0].later.due)
 	q.mu.Unlock()
 	tx.count[counter.TxTimeScheduled].Add(1)
 	return 0
@@ -189,7 +190,7 @@ func (k *sender) unschedule() {
 	if len(q.heap) > 0 {
 		next = q.heap[0].later.due
 	}
-	s.timers.set(q.timer, next)
+	s.timers.Set(q.timer, next)
 }
 
 // scheduleTimer moves the frames that are due to the outbox. The receive lock is
@@ -209,7 +210,7 @@ func (s *Stack) scheduleTimer(now int64) {
 	if len(q.heap) > 0 {
 		next = max(q.heap[0].later.due, now+1) // not in this turn
 	}
-	s.timers.set(q.timer, next)
+	s.timers.Set(q.timer, next)
 	q.mu.Unlock()
 	s.lanes.first.pending.posted = true
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link/pipe"
+	"github.com/outband/outband/stack/internal/drive"
 	"golang.org/x/sys/unix"
 )
 
@@ -72,7 +73,7 @@ func TestScheduledLeaveAtTheirTime(t *testing.T) {
 				if i == 99 {
 					continue
 				}
-				if late := f.at - start - after[i]; late < 0 || late > houseTick {
+				if late := f.at - start - after[i]; late < 0 || late > drive.HouseTick {
 					t.Errorf("datagram %d left %v after its time", i, late)
 				}
 			}
@@ -199,7 +200,7 @@ func TestScheduledMissed(t *testing.T) {
 	check(t, w.sendAt(k, []byte("not yet"), w.at(time.Hour)))
 	s.lockLanes()
 	clock.now.Add(int64(62 * time.Second))
-	s.lanes.first.runTimers(clock.Now())
+	s.lanes.first.drive.RunTimers(clock.Now())
 	s.unlockLanes()
 	if got := w.sentIPUntil(1); len(got) != 1 || !bytes.HasSuffix(got[0].data, []byte("just in time")) || s.Scheduled() != 1 {
 		t.Fatalf("left: %+v, %d wait", got, s.Scheduled())

@@ -148,11 +148,12 @@ func TestWaiterSources(t *testing.T) {
 		if !leads { // somebody else sleeps on the links
 			other := udpSocket(t, s, "127.0.0.1:9")
 			go other.Recv(make([]byte, 1), 0, NoDeadline)
-			for !s.lookLead().asleep {
+			for !s.lanes.first.drive.Asleep() {
 				runtime.Gosched()
 			}
 		}
-		g := s.NewWaiter(func() bool { return false })
+		var over atomic.Bool
+		g := s.NewWaiter(over.Load)
 		fd := int(r.Fd())
 		g.SetSources([]link.Pollable{link.Descriptor(fd)}, func() bool {
 			n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
@@ -173,8 +174,6 @@ func TestWaiterSources(t *testing.T) {
 			}
 			r.Read(make([]byte, 1))
 		}
-		var over atomic.Bool
-		g.ready = over.Load
 		done := make(chan bool)
 		for range 3 {
 			go func() { done <- g.Wait(NoDeadline) }()

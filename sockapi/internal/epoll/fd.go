@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
 
@@ -42,7 +43,7 @@ func (e *Set) PollFD() (int, error) {
 	}
 	e.group.st.WaitElsewhere(1)
 	for _, it := range e.sockets {
-		it.socket.TellDrained(it, e.settle)
+		it.socket.ChangeWatch(&it.watch, func(w *stack.Watch) { w.Drained = e.settle })
 	}
 	if e.readyLocked() {
 		p.mark()
@@ -132,7 +133,7 @@ func (e *Set) closeFDLocked() {
 		return
 	}
 	for _, it := range e.sockets {
-		it.socket.TellDrained(it, nil)
+		it.socket.ChangeWatch(&it.watch, func(w *stack.Watch) { w.Drained = nil })
 	}
 	e.group.st.WaitElsewhere(-1)
 	p.mu.Lock()

@@ -27,9 +27,7 @@ type source interface {
 	EventsOf(want uint32) uint32
 	Watch(w *stack.Watch) error
 	Unwatch(w *stack.Watch)
-	// TellDrained has f called for key whenever something was received from the
-	// socket; nil ends that.
-	TellDrained(key any, f func())
+	ChangeWatch(w *stack.Watch, change func(w *stack.Watch))
 }
 
 // An Group is the Epolls of one API, which may be inside one another.
@@ -185,7 +183,7 @@ func (e *Set) addSocketLocked(s source, ev Event) error {
 	it.watch.Closed = it.closed
 	e.sockets[s] = it
 	if e.fd.on.Load() {
-		s.TellDrained(it, e.settle)
+		it.watch.Drained = e.settle
 	}
 	if err := s.Watch(&it.watch); err != nil {
 		e.removeLocked(it)
@@ -215,9 +213,6 @@ func (e *Set) removeLocked(it *epollItem) {
 		}
 	} else if e.sockets[it.socket] == it {
 		delete(e.sockets, it.socket)
-		if e.fd.on.Load() {
-			it.socket.TellDrained(it, nil)
-		}
 	}
 }
 

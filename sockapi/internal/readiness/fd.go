@@ -39,7 +39,7 @@ func (t *Outside) FD() (int, error) {
 	p.mu.Unlock()
 	p.watch.Notify = func(uint32) bool { p.update(t.k); return true }
 	p.watch.Closed = p.close // Stack.Close closes the socket too
-	t.TellDrained(p, func() { p.update(t.k) })
+	p.watch.Drained = func() { p.update(t.k) }
 	err = t.k.Watch(&p.watch)
 	t.waitElsewhere(1)
 	p.mu.Lock()

@@ -1,4 +1,4 @@
-package stack
+package drive
 
 import (
 	"container/heap"
@@ -6,41 +6,42 @@ import (
 	"sync/atomic"
 )
 
-// timers is the stack's one timer structure: a heap of deadlines. Whoever
+// Timers are the stack's one timer structure: a heap of deadlines. Whoever
 // leads the first lane runs those that are due.
-type timers struct {
+type Timers struct {
 	// next is the earliest deadline, for leaders to look at without the mutex.
 	next atomic.Int64
 	// earlier is called, without mu, when next has come nearer.
 	earlier func()
 
-	running *timer // guarded by the first lane's lock
+	running *Timer // guarded by the first lane's lock
 
 	mu   sync.Mutex
 	heap timerHeap
 }
 
-// A timer calls f once when its time has come; f may set it again.
-type timer struct {
+// A Timer calls f once when its time has come; f may set it again.
+type Timer struct {
 	when  int64
 	index int // in the heap; -1 if not set
 	f     func(now int64)
 }
 
-func newTimer(f func(now int64)) *timer { return &timer{index: -1, f: f} }
+// NewTimer returns a timer that is not set.
+func NewTimer(f func(now int64)) *Timer { return &Timer{index: -1, f: f} }
 
-func (ts *timers) init(earlier func()) {
-	ts.next.Store(never)
+func (ts *Timers) init(earlier func()) {
+	ts.next.Store(Never)
 	ts.earlier = earlier
 }
 
-// set moves t to the deadline when; never takes it out.
-func (ts *timers) set(t *timer, when int64) {
+// Set moves t to the deadline when; Never takes it out.
+func (ts *Timers) Set(t *Timer, when int64) {
 	ts.mu.Lock()
 	switch {
-	case when == never && t.index >= 0:
+	case when == Never && t.index >= 0:
 		heap.Remove(&ts.heap, t.index)
-	case when == never || t.index >= 0 && t.when == when:
+	case when == Never || t.index >= 0 && t.when == when:
 	case t.index >= 0:
 		t.when = when
 		heap.Fix(&ts.heap, t.index)
@@ -55,15 +56,18 @@ func (ts *timers) set(t *timer, when int64) {
 	}
 }
 
-// run calls what is due at now. The first lane's lock is held.
-func (ts *timers) run(now int64) {
+// Due reports whether any is due at now.
+func (ts *Timers) Due(now int64) bool { return ts.next.Load() <= now }
+
+// Run calls what is due at now. The first lane's lock is held.
+func (ts *Timers) Run(now int64) {
 	for ts.next.Load() <= now {
 		ts.mu.Lock()
 		if len(ts.heap) == 0 || ts.heap[0].when > now {
 			ts.mu.Unlock()
 			return
 		}
-		t := heap.Pop(&ts.heap).(*timer)
+		t := heap.Pop(&ts.heap).(*Timer)
 		ts.publishLocked()
 		ts.mu.Unlock()
 		ts.running = t
@@ -72,17 +76,17 @@ func (ts *timers) run(now int64) {
 	}
 }
 
-// again sets the timer that was called last anew, if it has not returned.
-func (ts *timers) again(when int64) {
+// Again sets the timer that was called last anew, if it has not returned.
+func (ts *Timers) Again(when int64) {
 	if t := ts.running; t != nil {
 		ts.running = nil
-		ts.set(t, when)
+		ts.Set(t, when)
 	}
 }
 
 // publishLocked stores the earliest deadline, and says if it came nearer.
-func (ts *timers) publishLocked() bool {
-	next := int64(never)
+func (ts *Timers) publishLocked() bool {
+	next := Never
 	if len(ts.heap) > 0 {
 		next = ts.heap[0].when
 	}
@@ -90,7 +94,7 @@ func (ts *timers) publishLocked() bool {
 }
 
 // timerHeap is a container/heap of timers, each of which knows its place.
-type timerHeap []*timer
+type timerHeap []*Timer
 
 func (h timerHeap) Len() int           { return len(h) }
 func (h timerHeap) Less(i, j int) bool { return h[i].when < h[j].when }
@@ -101,7 +105,7 @@ func (h timerHeap) Swap(i, j int) {
 
 // Push is heap.Interface's.
 func (h *timerHeap) Push(x any) {
-	t := x.(*timer)
+	t := x.(*Timer)
 	t.index = len(*h)
 	*h = append(*h, t)
 }

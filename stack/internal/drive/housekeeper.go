@@ -1,4 +1,4 @@
-package stack
+package drive
 
 import (
 	"sync/atomic"
@@ -14,15 +14,16 @@ import (
 //   - leading: asleep on the links' descriptors, with a poller of its own.
 //   - parked: somebody has led without a break for a while, and will unpark it.
 type housekeeper struct {
-	poller *link.Poller
-	parked atomic.Bool
-	unpk   chan struct{}
-	done   chan struct{}
+	poller  *link.Poller
+	closing <-chan struct{}
+	parked  atomic.Bool
+	unpk    chan struct{}
+	done    chan struct{}
 }
 
 const (
-	// houseTick is how long nobody has led when the housekeeper takes over.
-	houseTick = 500 * time.Microsecond
+	// HouseTick is how long nobody has led when the housekeeper takes over.
+	HouseTick = 500 * time.Microsecond
 	// parkAfter is after how many ticks of one and the same leader it parks.
 	parkAfter = 8
 )
@@ -43,42 +44,40 @@ func (h *housekeeper) unpark() {
 	}
 }
 
-// hurry has the housekeeper look at the outbox, wherever it is.
+// hurry has the housekeeper do its chores, wherever it is.
 func (h *housekeeper) hurry() {
 	h.unpark()
 	h.poller.Wake()
 }
 
 // keepHouse is the housekeeper's goroutine. It ends when the stack closes.
-func (s *Stack) keepHouse() {
-	h := &s.housekeeper
+func (d *Driver) keepHouse() {
+	h := &d.housekeeper
 	defer close(h.done)
-	tick := time.NewTimer(houseTick)
+	tick := time.NewTimer(HouseTick)
 	defer tick.Stop()
 	same := 0
 	for {
-		before := s.lookLead()
-		tick.Reset(houseTick)
+		before := d.lookLead()
+		tick.Reset(HouseTick)
 		select {
-		case <-s.closing:
+		case <-h.closing:
 			return
 		case <-tick.C:
 		}
-		if s.outbox.waiting.Load() {
-			s.sendOutbox()
-		}
-		now := s.lookLead()
+		d.host.Chores()
+		now := d.lookLead()
 		switch {
 		case !now.led() && now == before:
 			same = 0
-			if !s.passLead() && !s.houseLead() {
+			if !d.passLead() && !d.houseLead() {
 				return
 			}
 		case now != before:
 			same = 0
 		default:
 			if same++; same >= parkAfter {
-				if !s.housePark(now) {
+				if !d.housePark(now) {
 					return
 				}
 				same = 0
@@ -89,30 +88,33 @@ func (s *Stack) keepHouse() {
 
 // leadership is who led at a moment, to compare with another moment.
 type leadership struct {
-	word   uint64 // the receive lock's
+	word   uint64 // the lock's
 	turn   uint64 // of the sleeper on the descriptors
 	asleep bool   // there is one
 }
 
 // led reports whether somebody led at that moment.
-func (l leadership) led() bool { return l.asleep || l.word&lockHeld != 0 }
+func (l leadership) led() bool { return l.asleep || l.word&Held != 0 }
 
-func (s *Stack) lookLead() leadership {
-	s.sleepers.mu.Lock()
-	defer s.sleepers.mu.Unlock()
-	return leadership{s.lanes.first.lock.word.Load(), s.sleepers.turn, s.sleepers.onFD != nil}
+func (d *Driver) lookLead() leadership {
+	d.sleepers.mu.Lock()
+	defer d.sleepers.mu.Unlock()
+	return leadership{d.Lock.word.Load(), d.sleepers.turn, d.sleepers.onFD != nil}
 }
+
+// Asleep reports whether a call sleeps on the links' descriptors.
+func (d *Driver) Asleep() bool { return d.lookLead().asleep }
 
 // housePark waits until the leader seen has left. It returns false when the
 // stack closes.
-func (s *Stack) housePark(seen leadership) bool {
-	h := &s.housekeeper
+func (d *Driver) housePark(seen leadership) bool {
+	h := &d.housekeeper
 	h.parked.Store(true)
-	if s.lookLead() != seen {
+	if d.lookLead() != seen {
 		h.unpark()
 	}
 	select {
-	case <-s.closing:
+	case <-h.closing:
 		return false
 	case <-h.unpk:
 		return true
@@ -121,35 +123,32 @@ func (s *Stack) housePark(seen leadership) bool {
 
 // houseLead leads until somebody else does. It returns false when the stack
 // closes.
-func (s *Stack) houseLead() bool {
+func (d *Driver) houseLead() bool {
 	for {
 		select {
-		case <-s.closing:
+		case <-d.housekeeper.closing:
 			return false
 		default:
 		}
-		if s.outbox.waiting.Load() {
-			s.sendOutbox()
-		}
-		l := &s.lanes.first
-		if !l.lock.try(lockHeld) {
+		d.host.Chores()
+		if !d.Lock.Try(Held) {
 			return true
 		}
-		l.runTimers(s.clock.Now())
-		more := l.pump()
-		l.end()
-		if more {
+		d.RunTimers(d.clock.Now())
+		found := d.host.Pump()
+		d.host.Release()
+		if found&Full != 0 {
 			continue
 		}
-		before := s.lookLead()
+		before := d.lookLead()
 		if before.led() {
 			return true
 		}
-		if s.passLead() {
+		if d.passLead() {
 			return true
 		}
-		s.housekeeper.poller.Wait(s.routes.Net().Links, until(s.clock.Now(), s.timers.next.Load()))
-		if now := s.lookLead(); now.led() || now != before && s.elsewhere.Load() == 0 {
+		d.housekeeper.poller.Wait(d.host.Links(), Until(d.clock.Now(), d.Timers.next.Load()))
+		if now := d.lookLead(); now.led() || now != before && d.elsewhere.Load() == 0 {
 			return true
 		}
 	}
