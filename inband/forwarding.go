@@ -11,12 +11,14 @@ import (
 const (
 	netconfIndex      = 1 // NETCONFA_IFINDEX
 	netconfForwarding = 2 // NETCONFA_FORWARDING
+
+	netconfLen = 4 // of struct netconfmsg: a family, padded
 )
 
-// netconfMessage is struct netconfmsg: a family, padded.
+// netconfMessage is struct netconfmsg.
 type netconfMessage struct{ family uint8 }
 
-func (m netconfMessage) Len() int          { return 4 }
+func (m netconfMessage) Len() int          { return netconfLen }
 func (m netconfMessage) Serialize() []byte { return []byte{m.family, 0, 0, 0} }
 
 // forwardsLocked reports whether the kernel forwards what comes by the device
@@ -33,11 +35,16 @@ func (g *Guest) forwardsLocked() bool {
 	if err != nil {
 		return false
 	}
+	return forwardingIn(answers)
+}
+
+// forwardingIn returns what the kernel's answers say of forwarding.
+func forwardingIn(answers [][]byte) bool {
 	for _, b := range answers {
-		if len(b) < 4 {
+		if len(b) < netconfLen {
 			continue
 		}
-		attrs, err := nl.ParseRouteAttr(b[4:])
+		attrs, err := nl.ParseRouteAttr(b[netconfLen:])
 		if err != nil {
 			continue
 		}

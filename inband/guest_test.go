@@ -144,6 +144,44 @@ func TestGuestFollowsForwarding(t *testing.T) {
 	lb.until("the host does not forward any more", told, func() bool { return g.Claim(ours) == nil })
 }
 
+// TestGuestIsTold has the function called that was registered last, and no more after
+// SetNotify(nil) or Close.
+func TestGuestIsTold(t *testing.T) {
+	lb := newGuestLab(t)
+	g := lb.guest(GuestOptions{NoClaim: true})
+	told := 0
+	g.SetNotify(func() { told++ })
+	g.tell()
+	g.SetNotify(nil)
+	g.tell()
+	if told != 1 {
+		t.Errorf("told %d times, once before SetNotify(nil)", told)
+	}
+	g.Close()
+	g.mu.Lock()
+	g.forwards = true // which a refresh would find changed
+	g.mu.Unlock()
+	g.SetNotify(func() { told++ })
+	g.refresh()
+	if told != 1 {
+		t.Error("a closed guest tells")
+	}
+}
+
+// TestGuestWithoutAnswer has the kernel not answer: what it said last holds.
+func TestGuestWithoutAnswer(t *testing.T) {
+	lb := newGuestLab(t)
+	g := lb.guest(GuestOptions{NoClaim: true})
+	kernels := [4]byte{10, 9, 0, 1}
+	if err := g.Reserve(kernels); !errors.Is(err, unix.EADDRINUSE) {
+		t.Fatal(err)
+	}
+	g.queries.Close() // it would open another socket, for which there is no descriptor
+	if err := limited(3, func() error { return g.Reserve(kernels) }); !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("without an answer: %v", err)
+	}
+}
+
 // ipReceived returns how many datagrams the host's IP layer has seen.
 func (lb *guestLab) ipReceived() uint64 {
 	lb.t.Helper()
@@ -266,4 +304,33 @@ func TestKeepers(t *testing.T) {
 		k.Close()
 		seen("closed", true, ours)
 	})
+}
+
+// TestTCXHoldsSoMany claims as many addresses as there is room for, and one more.
+func TestTCXHoldsSoMany(t *testing.T) {
+	lb := newGuestLab(t)
+	var k keeper
+	if err := lb.host.Do(func() (err error) { k, err = newTCXClaim(); return err }); err != nil {
+		t.Skip("this kernel has it not:", err)
+	}
+	defer k.Close()
+	many := make([][4]byte, maxClaimed+1)
+	for i := range many {
+		many[i] = [4]byte{10, 10, byte(i >> 8), byte(i)}
+	}
+	must(t, k.Set(many[:maxClaimed]))
+	if err := k.Set(many); err != unix.E2BIG {
+		t.Errorf("one more: %v", err)
+	}
+}
+
+// TestNFTSaysWhatFails has the netlink socket fail.
+func TestNFTSaysWhatFails(t *testing.T) {
+	f := &nftSocket{fd: -1}
+	if err := f.answers(); !errors.Is(err, unix.EBADF) {
+		t.Errorf("answers: %v", err)
+	}
+	if err := f.send(func(*nftBatch) {}); !errors.Is(err, unix.EBADF) {
+		t.Errorf("send: %v", err)
+	}
 }

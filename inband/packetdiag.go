@@ -48,10 +48,8 @@ func (h *holders) find(device int, addr [4]byte, except uint32) (owner string, t
 	req := nl.NewNetlinkRequest(nl.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP)
 	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_INET_DIAG: h.diag}
 	req.AddData(packetRequest{})
-	answers, err := req.Execute(unix.NETLINK_INET_DIAG, nl.SOCK_DIAG_BY_FAMILY)
-	if err != nil {
-		return "", false
-	}
+	// Where the kernel does not answer, no holder is known.
+	answers, _ := req.Execute(unix.NETLINK_INET_DIAG, nl.SOCK_DIAG_BY_FAMILY)
 	for _, b := range answers {
 		if len(b) < packetMsgLen {
 			continue

@@ -262,3 +262,33 @@ func TestReserveOnNewDevice(t *testing.T) {
 		t.Errorf("on the new device: %v", err)
 	}
 }
+
+// TestSpareHolders gives back more sockets than are kept.
+func TestSpareHolders(t *testing.T) {
+	lb := newGuestLab(t)
+	g := lb.guest(GuestOptions{NoClaim: true})
+	h := &g.holders
+	var all []int
+	for range 2 {
+		fd := h.get()
+		if fd < 0 {
+			t.Fatal("no socket")
+		}
+		all = append(all, fd)
+	}
+	if len(h.spare) != spareHolders {
+		t.Fatalf("%d spare ones at first", len(h.spare))
+	}
+	last := h.spare[spareHolders-1]
+	h.spare = h.spare[:spareHolders-1]
+	unix.Close(last)
+	for _, fd := range all {
+		h.put(fd)
+	}
+	if len(h.spare) != spareHolders || h.spare[spareHolders-1] != all[0] {
+		t.Errorf("%d spare ones, want %d", len(h.spare), spareHolders)
+	}
+	if err := unix.Fstat(all[1], new(unix.Stat_t)); err != unix.EBADF {
+		t.Errorf("one too many is not closed: %v", err)
+	}
+}
