@@ -30,10 +30,12 @@ func equivalents() (map[string]string, error) {
 	return all, nil
 }
 
-// name is String without the line, which changes with the file.
+// module is the module whose packages' names are short.
+const module = "github.com/outband/outband/"
+
+// name is the mutant without the line, which changes with the file.
 func (m mutant) name() string {
-	dir, file := filepath.Split(m.file)
-	return fmt.Sprintf("%s/%s: %s, %s: %s", filepath.Base(dir), file, m.class, m.kind, m.was)
+	return fmt.Sprintf("%s/%s: %s, %s: %s", strings.TrimPrefix(m.pkg, module), filepath.Base(m.file), m.class, m.kind, m.was)
 }
 
 // withoutEquivalents leaves out the mutants of the list.

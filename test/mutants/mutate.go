@@ -28,8 +28,7 @@ type edit struct {
 }
 
 func (m mutant) String() string {
-	dir, file := filepath.Split(m.file)
-	return fmt.Sprintf("%s/%s:%d: %s, %s: %s", filepath.Base(dir), file, m.line, m.class, m.kind, m.was)
+	return fmt.Sprintf("%s/%s:%d: %s, %s: %s", strings.TrimPrefix(m.pkg, module), filepath.Base(m.file), m.line, m.class, m.kind, m.was)
 }
 
 // apply returns the changed file. Edits do not overlap and are in order.
