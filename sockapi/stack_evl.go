@@ -15,7 +15,7 @@ func (a *API) expired(err error, flags int, deadline int64) error {
 	return err
 }
 
-func (s *stackSocket) oobRecvmsg(iov [][]byte, control []byte, flags int, end int64) (received, error) {
+func (s *stackSocket) oobRecvmsg(iov [][]byte, control []byte, flags int, end int64) (r received, err error) {
 	flags |= int(s.nonblock.Load())
 	if flags&MSG_TIMESTAMP != 0 {
 		return s.recvTransmitTimes(iov, end, flags)
@@ -34,9 +34,10 @@ func (s *stackSocket) oobRecvmsg(iov [][]byte, control []byte, flags int, end in
 		return received{}, s.api.expired(err, flags, end)
 	}
 	if !timed {
-		return s.received(&b.in[0], control, 0), nil
+		s.tell(&r, &b.in[0], control, 0)
+		return r, nil
 	}
-	r := s.received(&b.in[0], nil, 0)
+	s.tell(&r, &b.in[0], nil, 0)
 	r.flags &^= unix.MSG_CTRUNC
 	r.controlLen = s.putReceiveTimes(control, &b.in[0].Info)
 	return r, nil

@@ -65,29 +65,39 @@ func (s *stackSocket) source(info *stack.Info) Sockaddr {
 	return Inet4(info.From, info.FromPort)
 }
 
-func (s *stackSocket) recvmsg(iov [][]byte, control []byte, flags int) (received, error) {
+// recvmsg is a hot path: no allocation, and what is received is written once.
+func (s *stackSocket) recvmsg(iov [][]byte, control []byte, flags int) (r received, err error) {
 	if err := s.refuses(flags); err != nil {
-		return received{}, err
+		return r, err
 	}
 	if flags&unix.MSG_ERRQUEUE != 0 {
 		return s.recvError(iov, control, flags)
 	}
 	if len(iov) > maxBuffers {
-		return received{}, s.orClosed(unix.EMSGSIZE)
+		return r, s.orClosed(unix.EMSGSIZE)
 	}
 	b := s.api.batch(1)
-	defer s.api.release(b)
 	b.in[0].Buffers = iov
-	if _, err := s.K.RecvMessages(b.in[:1], flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.RcvTimeout)); err != nil {
-		return received{}, err
+	_, err = s.K.RecvMessages(b.in[:1], flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.RcvTimeout))
+	if err == nil {
+		s.tell(&r, &b.in[0], control, flags)
 	}
-	return s.received(&b.in[0], control, flags), nil
+	s.api.release(b)
+	return r, err
 }
 
-// received returns what the stack says of a message, and stores its control messages
-// in control.
-func (s *stackSocket) received(in *stack.Message, control []byte, flags int) received {
-	r := received{n: in.N, name: s.source(&in.Info), flags: in.Flags | flags&unix.MSG_CMSG_CLOEXEC}
+// tell stores in r what the stack says of a message, and its control messages in
+// control. r is zero.
+func (s *stackSocket) tell(r *received, in *stack.Message, control []byte, flags int) {
+	r.n, r.flags = in.N, in.Flags|flags&unix.MSG_CMSG_CLOEXEC
+	switch {
+	case in.Info.Interface == 0: // no datagram, but a shut-down socket
+	case s.IsPacket():
+		r.name = packetSource(&in.Info)
+	default:
+		r.name.Family, r.name.Port = unix.AF_INET, in.Info.FromPort
+		copy(r.name.addr[:], in.Info.From[:])
+	}
 	s.stamp.Received(&in.Info)
 	if s.Wants.Load() != 0 && in.Info.Interface != 0 {
 		w := cmsg.Writer{Buf: control}
@@ -98,7 +108,6 @@ func (s *stackSocket) received(in *stack.Message, control []byte, flags int) rec
 	if s.tellsLength(flags) && in.Info.Len > in.N {
 		r.n = in.Info.Len
 	}
-	return r
 }
 
 func (s *stackSocket) recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration) (int, error) {
@@ -150,7 +159,8 @@ func (s *stackSocket) recvBatch(b *batch, msgs []Mmsghdr, flags int, timed bool,
 			return 0, err
 		}
 		for i := got; i < got+n; i++ {
-			r := s.received(&b.in[i], msgs[i].Hdr.Control, flags)
+			var r received
+			s.tell(&r, &b.in[i], msgs[i].Hdr.Control, flags)
 			msgs[i].Len = r.store(&msgs[i].Hdr)
 		}
 		got += n

@@ -45,12 +45,14 @@ func (s *stackSocket) sendto(p []byte, flags int, to Sockaddr) (int, error) {
 
 func (s *stackSocket) sendmsg(to Sockaddr, iov [][]byte, control []byte, flags int) (int, error) {
 	b := s.api.batch(1)
-	defer s.api.release(b)
 	n, err := b.fill(s, 0, &to, iov, control)
 	if err != nil {
-		return 0, s.orClosed(err)
+		err = s.orClosed(err)
+	} else {
+		_, err = s.K.SendMessages(b.out[:1], flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.SndTimeout))
 	}
-	if _, err := s.K.SendMessages(b.out[:1], flags&sendStackFlags|int(s.nonblock.Load()), s.deadline(&s.SndTimeout)); err != nil {
+	s.api.release(b)
+	if err != nil {
 		return 0, err
 	}
 	return n, nil
