@@ -35,3 +35,28 @@ func (k *Endpoint) SetReadDeadline(at int64) { k.readBy.Set(at) }
 
 // SetWriteDeadline is SetReadDeadline for calls that send.
 func (k *Endpoint) SetWriteDeadline(at int64) { k.until.Set(at) }
+
+// A Call says how long Waiter.WaitFor waits: its Deadline (NoDeadline: without end), and
+// what may end it that others change, Until and Handle. The other fields are the
+// Waiter's.
+type Call = drive.Call
+
+// A Deadline ends waits, those in progress too, and can be changed meanwhile: see
+// Endpoint.SetReadDeadline. The zero value is none.
+type Deadline = drive.Deadline
+
+// How WaitFor ends.
+const (
+	WaitReady   = drive.Ready   // what was waited for is there, or the stack is closed
+	WaitExpired = drive.Expired // the deadline is there
+	WaitCut     = drive.Cut     // the Handle was cancelled
+)
+
+// RecvWith is Recv for a call that h may cut short: EINTR.
+func (k *Endpoint) RecvWith(h *Handle, p []byte, flags int, deadline int64) (n int, info Info, err error) {
+	t := target{one: p}
+	if e := k.s.receive(k, &t, flags, deadline, h); e != 0 {
+		return 0, Info{}, e
+	}
+	return t.n, t.info, nil
+}

@@ -1,0 +1,357 @@
+package stack
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/outband/outband/link/pipe"
+	"github.com/outband/outband/stack/internal/drive"
+	"golang.org/x/sys/unix"
+)
+
+// deadlineMoves are what happens to a deadline while a call waits, and when that ends.
+var deadlineMoves = []struct {
+	name string
+	own  time.Duration // the call's own deadline; 0: none
+	at   time.Duration // the one of before the call; 0: none
+	to   time.Duration // what it becomes after a second, from the start; negative: none
+	want time.Duration
+}{
+	{"stays", 0, 3 * time.Second, 3 * time.Second, 3 * time.Second},
+	{"later", 0, 3 * time.Second, 5 * time.Second, 5 * time.Second},
+	{"earlier", 0, 3 * time.Second, 2 * time.Second, 2 * time.Second},
+	{"past", 0, 3 * time.Second, time.Millisecond, time.Second},
+	{"set", 0, 0, 2 * time.Second, 2 * time.Second},
+	{"set to the past", 0, 0, time.Millisecond, time.Second},
+	{"taken away", 4 * time.Second, 3 * time.Second, -1, 4 * time.Second},
+	{"the call's is earlier", 2 * time.Second, 3 * time.Second, 5 * time.Second, 2 * time.Second},
+	{"past before the call", 0, time.Nanosecond, time.Nanosecond, time.Nanosecond},
+}
+
+// moveDeadlines has call wait while a deadline changes, which set sets.
+func moveDeadlines(t *testing.T, s *Stack, set func(at int64), call func(deadline int64) error) {
+	for _, tt := range deadlineMoves {
+		start, zero := time.Now(), s.clock.Now()
+		own := NoDeadline
+		if tt.own > 0 {
+			own = zero + int64(tt.own)
+		}
+		if tt.at > 0 {
+			set(zero + int64(tt.at))
+		}
+		time.Sleep(time.Nanosecond)
+		moved := time.AfterFunc(time.Second-time.Nanosecond, func() {
+			if tt.to < 0 {
+				set(NoDeadline)
+			} else {
+				set(zero + int64(tt.to))
+			}
+		})
+		err := call(own)
+		moved.Stop()
+		if d := time.Since(start); err != unix.EAGAIN || d != tt.want {
+			t.Errorf("%s: %v after %v, want a time-out after %v", tt.name, err, d, tt.want)
+		}
+		set(NoDeadline)
+	}
+}
+
+// TestReadDeadline: each call that receives obeys a deadline that changes while it waits,
+// whether it sleeps on the links or behind another.
+func TestReadDeadline(t *testing.T) {
+	for _, behind := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPair(t, Config{}, pipe.Options{})
+			k := udpSocket(t, p.far, "10.9.0.2:7")
+			if behind {
+				other := udpSocket(t, p.far, "10.9.0.2:8")
+				go other.Recv(make([]byte, 1), 0, NoDeadline)
+				synctest.Wait()
+			}
+			b := make([]byte, 10)
+			recv := func(deadline int64) error { _, _, err := k.Recv(b, 0, deadline); return err }
+			moveDeadlines(t, p.far, k.SetReadDeadline, recv)
+			k.SetPeekOffset(1)
+			moveDeadlines(t, p.far, k.SetReadDeadline, func(deadline int64) error {
+				_, _, err := k.Recv(b, unix.MSG_PEEK, deadline)
+				return err
+			})
+			k.SetTransmitTimes(true)
+			moveDeadlines(t, p.far, k.SetReadDeadline, func(deadline int64) error {
+				_, _, err := k.TransmitTimes(make([]IOTimes, 1), 0, deadline)
+				return err
+			})
+			// What is queued is had all the same, and a later deadline revives the socket.
+			client := udpSocket(t, p.near, "")
+			to := netip.MustParseAddrPort("10.9.0.2:7")
+			k.SetReadDeadline(1)
+			check(t, client.SendTo([]byte("x"), 0, NoDeadline, to))
+			synctest.Wait()
+			time.Sleep(time.Second) // for the neighbour, and the housekeeper
+			check(t, recv(NoDeadline))
+			if err := recv(NoDeadline); err != unix.EAGAIN {
+				t.Errorf("with a deadline of the past: %v", err)
+			}
+			k.SetReadDeadline(p.far.Deadline(time.Hour))
+			time.AfterFunc(time.Second, func() { client.SendTo([]byte("x"), 0, NoDeadline, to) })
+			check(t, recv(NoDeadline))
+			p.near.Close()
+			p.far.Close()
+		})
+	}
+}
+
+// TestReadDeadlineSpinning: a call that never sleeps looks at the deadline too.
+func TestReadDeadlineSpinning(t *testing.T) {
+	s := newStack(t, Config{Spin: SpinAlways})
+	k := udpSocket(t, s, "127.0.0.1:9")
+	done := make(chan error)
+	go func() {
+		_, _, err := k.Recv(make([]byte, 1), 0, NoDeadline)
+		done <- err
+	}()
+	for !s.lanes.first.drive.Lock.Spinning() {
+		time.Sleep(time.Microsecond)
+	}
+	k.SetReadDeadline(s.clock.Now() - 1)
+	if err := <-done; err != unix.EAGAIN {
+		t.Error(err)
+	}
+	var h Handle
+	k.SetReadDeadline(NoDeadline)
+	go func() {
+		_, _, err := k.RecvWith(&h, make([]byte, 1), 0, NoDeadline)
+		done <- err
+	}()
+	for !s.lanes.first.drive.Lock.Spinning() {
+		time.Sleep(time.Microsecond)
+	}
+	h.Cancel()
+	if err := <-done; err != unix.EINTR {
+		t.Error(err)
+	}
+}
+
+// TestWriteDeadline fills the send buffer with what waits for a time, so that there is no
+// space for an hour.
+func TestWriteDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, Config{}, pipe.Options{})
+		k := udpSocket(t, p.near, "")
+		k.SetSendBuffer(9216)
+		k.SetTxTime(monotonic)
+		to := netip.MustParseAddrPort("10.9.0.2:9")
+		late := []OutMessage{{Buffers: [][]byte{payload(1000)}, To: to, Options: &SendOptions{TxTime: uint64(p.near.Monotonic()) + uint64(time.Hour)}}}
+		for {
+			if n, err := k.SendMessages(late, unix.MSG_DONTWAIT, NoDeadline); n == 0 || err != nil {
+				break
+			}
+		}
+		if !k.sendFull() {
+			t.Fatal("there is space left")
+		}
+		moveDeadlines(t, p.near, k.SetWriteDeadline, func(deadline int64) error {
+			return k.SendTo([]byte("x"), 0, deadline, to)
+		})
+		p.near.Close()
+		p.far.Close()
+	})
+}
+
+// TestHandle: another goroutine cuts a wait short, before it begins or while it lasts;
+// nothing that has come is lost by that.
+func TestHandle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, Config{}, pipe.Options{})
+		k := udpSocket(t, p.far, "10.9.0.2:7")
+		g := p.far.NewWaiter(func() bool { return false })
+		b := make([]byte, 10)
+		for name, wait := range map[string]func(h *Handle) bool{
+			"Recv":   func(h *Handle) bool { _, _, err := k.RecvWith(h, b, 0, NoDeadline); return err == unix.EINTR },
+			"Waiter": func(h *Handle) bool { return g.WaitFor(Call{Deadline: NoDeadline, Handle: h}) == WaitCut },
+			"peek": func(h *Handle) bool {
+				k.SetPeekOffset(0)
+				_, _, err := k.RecvWith(h, b, unix.MSG_PEEK, NoDeadline)
+				return err == unix.EINTR
+			},
+		} {
+			var h, others Handle
+			start := time.Now()
+			time.AfterFunc(time.Second, others.Cancel)
+			time.AfterFunc(2*time.Second, h.Cancel)
+			if !wait(&h) || time.Since(start) != 2*time.Second {
+				t.Errorf("%s: cut after %v", name, time.Since(start))
+			}
+			if start = time.Now(); !wait(&h) || time.Since(start) != 0 {
+				t.Errorf("%s: a handle that was cancelled before, after %v", name, time.Since(start))
+			}
+			h.Renew()
+			time.AfterFunc(time.Second, h.Cancel)
+			if start = time.Now(); !wait(&h) || time.Since(start) != time.Second {
+				t.Errorf("%s: a handle that was renewed, after %v", name, time.Since(start))
+			}
+		}
+		var h Handle
+		client := udpSocket(t, p.near, "")
+		time.AfterFunc(time.Second, func() {
+			client.SendTo([]byte("x"), 0, NoDeadline, netip.MustParseAddrPort("10.9.0.2:7"))
+		})
+		n, _, err := k.RecvWith(&h, b, 0, NoDeadline)
+		if n != 1 || err != nil {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+		p.near.Close()
+		p.far.Close()
+	})
+}
+
+// loop is an event loop that waits for what g waits for. It returns false if it was not
+// woken in time.
+func loop(t *testing.T, s *Stack, g *Waiter) bool {
+	deadline := s.Deadline(20 * time.Second)
+	for {
+		fds, until, err := g.Arm(deadline, nil)
+		check(t, err)
+		var set []unix.PollFd
+		for _, fd := range fds {
+			set = append(set, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+		}
+		ms := max((until-s.clock.Now()+999_999)/1e6, 0)
+		unix.Poll(set, int(min(ms, 20_000)))
+		if g.Disarm() {
+			return true
+		}
+		if s.clock.Now() >= deadline {
+			return false
+		}
+	}
+}
+
+// TestArm has an event loop sleep in place of a goroutine, on the links and behind one
+// that does: each datagram wakes it, and none before it sleeps is overlooked.
+func TestArm(t *testing.T) {
+	for name, behind := range map[string]bool{"on the links": false, "behind another": true} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, Config{Spin: SpinNever}, pipe.Options{})
+			k := udpSocket(t, p.far, "10.9.0.2:7")
+			if behind {
+				other := udpSocket(t, p.far, "10.9.0.2:8")
+				go other.Recv(make([]byte, 1), 0, NoDeadline)
+				for !p.far.lanes.first.drive.Asleep() {
+					time.Sleep(time.Microsecond)
+				}
+			}
+			g := p.far.NewWaiter(func() bool { return k.Readable() })
+			defer g.Close()
+			check(t, k.Watch(&Watch{Notify: func(uint32) bool { return g.Wake() }}))
+			client := udpSocket(t, p.near, "")
+			check(t, client.Connect(netip.MustParseAddrPort("10.9.0.2:7")))
+			b := make([]byte, 10)
+			for i := range 500 {
+				go func() {
+					if i%3 == 0 {
+						time.Sleep(time.Duration(i) * time.Microsecond / 10)
+					}
+					client.Send([]byte{1}, 0, NoDeadline)
+				}()
+				if !loop(t, p.far, g) {
+					t.Fatalf("datagram %d has not woken the loop", i)
+				}
+				_, _, err := k.Recv(b, unix.MSG_DONTWAIT, NoDeadline)
+				check(t, err)
+			}
+		})
+	}
+}
+
+// runDue runs the timers with which a stack begins.
+func runDue(s *Stack) {
+	l := &s.lanes.first
+	l.begin()
+	l.drive.RunTimers(s.clock.Now())
+	l.end()
+}
+
+// TestArmIsWoken: what ends a goroutine's sleep ends an event loop's.
+func TestArmIsWoken(t *testing.T) {
+	for name, wake := range map[string]func(s *Stack, g *Waiter, over *atomic.Bool){
+		"Wake":    func(_ *Stack, g *Waiter, over *atomic.Bool) { over.Store(true); g.Wake() },
+		"WakeAll": func(_ *Stack, g *Waiter, over *atomic.Bool) { over.Store(true); g.WakeAll() },
+		"Close":   func(s *Stack, _ *Waiter, _ *atomic.Bool) { s.Close() },
+		"a new link": func(s *Stack, _ *Waiter, _ *atomic.Bool) {
+			a, _ := pipe.New(pipe.Options{})
+			s.AddLink(a, InterfaceConfig{})
+		},
+		"the sources": func(_ *Stack, g *Waiter, _ *atomic.Bool) { g.SetSources(nil, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStack(t, Config{})
+			var over atomic.Bool
+			g := s.NewWaiter(over.Load)
+			runDue(s)
+			fds, until, err := g.Arm(NoDeadline, nil)
+			check(t, err)
+			if until <= s.clock.Now() {
+				t.Error("there is nothing to sleep for")
+			}
+			if _, _, err := g.Arm(NoDeadline, nil); err != unix.EBUSY {
+				t.Errorf("armed twice: %v", err)
+			}
+			set := []unix.PollFd{{Fd: int32(fds[0]), Events: unix.POLLIN}}
+			if n, _ := unix.Poll(set, 0); n != 0 {
+				t.Fatal("readable at once")
+			}
+			wake(s, g, &over)
+			if n, _ := unix.Poll(set, 0); n != 1 {
+				t.Error("the loop was not woken")
+			}
+			if ended := g.Disarm(); ended != (over.Load() || s.Closed()) {
+				t.Errorf("Disarm returned %t", ended)
+			}
+			if s.Closed() {
+				return
+			}
+			over.Store(false)
+			fds, _, err = g.Arm(NoDeadline, nil)
+			check(t, err)
+			set[0].Fd = int32(fds[0])
+			if n, _ := unix.Poll(set, 0); n != 0 {
+				t.Error("the wake-up of before is told again")
+			}
+			g.Disarm()
+			over.Store(true)
+			if _, until, err = g.Arm(NoDeadline, nil); err != nil || until > s.clock.Now() {
+				t.Errorf("armed when it is over: sleep until %d, %v", until, err)
+			}
+			g.Disarm()
+			g.Close()
+		})
+	}
+}
+
+// TestArmTimers: an event loop on the links sleeps no longer than until the next timer,
+// and runs it; a place that it leaves is another's.
+func TestArmTimers(t *testing.T) {
+	c := new(handClock)
+	s := newStack(t, Config{Clock: c})
+	runDue(s)
+	ran := false
+	s.timers.Set(drive.NewTimer(func(int64) { ran = true }), 500)
+	g := s.NewWaiter(func() bool { return false })
+	defer g.Close()
+	_, until, err := g.Arm(700, nil)
+	check(t, err)
+	if until != 500 || !s.lanes.first.drive.Asleep() {
+		t.Errorf("sleeps until %d, on the links: %t", until, s.lanes.first.drive.Asleep())
+	}
+	c.now.Store(500)
+	if g.Disarm() || !ran {
+		t.Errorf("the timer has run: %t", ran)
+	}
+	if s.lanes.first.drive.Asleep() {
+		t.Error("the loop is still on the links")
+	}
+}
