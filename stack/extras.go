@@ -132,7 +132,7 @@ func (l *lane) acceptExtras(a *arrival, k *Endpoint, data []byte, in *Info) ([]b
 		in.extra().Options = append([]byte(nil), a.h.Options()...)
 	}
 	if m := a.metadata(); m != (metadata{}) && x.metadata.Load() {
-		in.setMetadata(m)
+		in.setMetadata(m.priority, m.mark)
 	}
 	if x.drops.Load() {
 		in.Drops = k.Drops()

@@ -86,13 +86,6 @@ func quotedError(a *arrival, m icmp.Message, q *icmp.Quote, errno unix.Errno) Qu
 	return e
 }
 
-// withQuoted makes the payload all that an ICMP error has behind the quoted
-// headers, its extensions among it.
-func (e *QueuedError) withQuoted(m icmp.Message, headers int) {
-	e.Payload = m.Data()[headers:]
-	e.Extension, _ = icmp.ParseExtension(m, headers)
-}
-
 // learnPathMTU takes in that the path by which a socket has sent what is quoted has
 // a smaller MTU (RFC 1191): of each way by which the socket sends there. Those who
 // send without regard to path MTUs learn none (Linux' ip_sk_accept_pmtu).

@@ -126,16 +126,3 @@ func (a *arrival) metadata() metadata {
 	}
 	return metadata{priority: a.meta.Priority, mark: a.meta.Mark}
 }
-
-// extra returns the Info's Extra, which it makes if there is none.
-func (in *Info) extra() *Extra {
-	if in.Extra == nil {
-		in.Extra = new(Extra)
-	}
-	return in.Extra
-}
-
-func (in *Info) setMetadata(t metadata) {
-	x := in.extra()
-	x.Priority, x.Mark = t.priority, t.mark
-}

@@ -29,7 +29,7 @@ type LinkInfo struct {
 const linkVLAN = 0x80
 
 // putLink stores what Link returns.
-func (in *Info) putLink(ifc *Interface, frame []byte, proto uint16, meta *link.Meta, n int) {
+func (in *Info) putLink(loopback bool, frame []byte, proto uint16, meta *link.Meta, n int) {
 	copy(in.From[:], frame[6:10])
 	copy(in.To[:2], frame[10:12])
 	in.ToPort = proto
@@ -40,7 +40,7 @@ func (in *Info) putLink(ifc *Interface, frame []byte, proto uint16, meta *link.M
 		in.FromPort = meta.VLANTPID
 		in.TTL |= linkVLAN
 	}
-	if ifc.dev.Loopback {
+	if loopback {
 		in.TOS = 1
 	}
 }

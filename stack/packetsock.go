@@ -284,7 +284,7 @@ func (k *PacketSocket) frameInfo(ifc *Interface, frame []byte, proto uint16, met
 		data = frame[link.HeaderLen:]
 	}
 	in := Info{Interface: ifc.dev.Index, Type: meta.Type, Clock: meta.Clock, Time: meta.Time}
-	in.putLink(ifc, frame, proto, meta, max(meta.WireLen-len(frame), 0)+len(data))
+	in.putLink(ifc.dev.Loopback, frame, proto, meta, max(meta.WireLen-len(frame), 0)+len(data))
 	if k.Closed() {
 		return nil, in, false
 	}
@@ -304,7 +304,7 @@ func (k *PacketSocket) frameInfo(ifc *Interface, frame []byte, proto uint16, met
 		in.Drops = k.Drops()
 	}
 	if t := (metadata{priority: meta.Priority, mark: meta.Mark}); t != (metadata{}) && k.recvExtras.metadata.Load() {
-		in.setMetadata(t)
+		in.setMetadata(t.priority, t.mark)
 	}
 	in.Len = len(data)
 	k.frames.Add(1)

@@ -39,27 +39,6 @@ func (k *Endpoint) movePeek(n int) {
 	}
 }
 
-// returned is how many bytes a call says that it has received: with MSG_TRUNC the
-// datagrams' own length.
-func (t *target) returned(flags int) (n int) {
-	whole := flags&unix.MSG_TRUNC != 0
-	if t.msgs == nil {
-		if whole {
-			return t.info.Len
-		}
-		return t.n
-	}
-	for i := range t.msgs[:t.count] {
-		m := &t.msgs[i]
-		if whole {
-			n += m.Info.Len
-		} else {
-			n += m.N
-		}
-	}
-	return n
-}
-
 // receiveAtOffset is receive for a socket with a peek offset.
 func (s *Stack) receiveAtOffset(k *Endpoint, t *target, flags int, deadline int64, h *Handle) unix.Errno {
 	if flags&unix.MSG_PEEK == 0 {
@@ -112,39 +91,4 @@ func (k *Endpoint) peekOnce(t *target, flags int) (e unix.Errno, done bool) {
 	}
 	k.movePeek(t.returned(flags))
 	return 0, true
-}
-
-// peekAt stores the first datagram that reaches beyond an offset, from there on.
-// As in Linux one without bytes is peeked at once.
-func (q *queue) peekAt(t *target, off int) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for i := range int(q.n.Load()) {
-		e := &q.ring[(q.head+i)&(len(q.ring)-1)]
-		if n := len(e.data); off >= n && (off > 0 || e.info.peeked) {
-			off -= n
-			continue
-		}
-		e.info.peeked = e.info.peeked || len(e.data) == 0
-		t.storeFrom(e.data, off, &e.info)
-		return true
-	}
-	return false
-}
-
-// storeFrom is store for a part of a datagram.
-func (t *target) storeFrom(data []byte, off int, in *Info) {
-	t.store(data[off:], in)
-	if t.msgs == nil {
-		return
-	}
-	m := &t.msgs[t.count-1]
-	room := 0
-	for _, b := range m.Buffers {
-		room += len(b)
-	}
-	// As Linux has it: who asks for no more than the rest is told of all of it.
-	if m.Flags = 0; room <= len(data)-off && room < len(data) {
-		m.Flags = unix.MSG_TRUNC
-	}
 }

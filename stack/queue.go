@@ -8,87 +8,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/udp"
-	"golang.org/x/sys/unix"
 )
-
-// Info is what is known of a received datagram beside its bytes.
-type Info struct {
-	From, To         ipv4.Addr // source and destination address
-	FromPort, ToPort uint16
-	peeked           bool // MSG_PEEK has returned it, if it has no bytes
-	Len              int  // bytes of payload, however many fitted
-	// Interface is the index of the interface that it came in by, and Home that of the
-	// one that it counts as having come in by (ipi_ifindex in ip(7)): of a datagram of
-	// this host's own, as a rule, the one that had its destination then.
-	Interface, Home int32
-
-	TTL, TOS    uint8
-	Clock       link.Clock // of Time
-	Type        link.PacketType
-	FragSize    uint16 // largest fragment's IP length if it was reassembled, else 0
-	SegmentSize uint16 // UDP_GRO: size of the datagrams that were joined, else 0
-	Drops       uint32 // datagrams dropped before this one, if the socket wants to know
-	Time        int64  // nanoseconds since the Unix epoch, 0 if Clock is ClockNone
-	// Taken and Delivered are when it was taken from its link, and given to the
-	// socket, in nanoseconds of CLOCK_MONOTONIC, if the socket wants to know.
-	Taken, Delivered int64
-	// Extra is what few datagrams have, if the socket wants to know.
-	Extra *Extra
-}
-
-// Extra is what a socket may be told of a datagram that has it.
-type Extra struct {
-	Options ipv4.Options // the IP options, nil for none
-	// Priority and Mark are what a datagram of this stack's own was sent with
-	// (SetPriority, SetMark).
-	Priority, Mark uint32
-}
-
-// A Message is one datagram to receive: where to, and what came.
-type Message struct {
-	Buffers [][]byte // filled in order
-	N       int      // bytes stored
-	Flags   int      // MSG_TRUNC if the datagram was longer
-	Info    Info
-}
-
-// target is where a receive call wants its datagrams: in one buffer, or in
-// messages.
-type target struct {
-	one   []byte
-	msgs  []Message // if not nil, one is not used
-	count int       // datagrams stored
-	n     int       // bytes stored in one
-	info  Info      // of the datagram in one
-}
-
-// full reports whether no more datagrams fit.
-func (t *target) full() bool {
-	if t.msgs != nil {
-		return t.count == len(t.msgs)
-	}
-	return t.count > 0
-}
-
-// store copies one datagram to its place.
-func (t *target) store(data []byte, in *Info) {
-	if t.msgs == nil {
-		t.n = copy(t.one, data)
-		t.info = *in
-		t.count = 1
-		return
-	}
-	m := &t.msgs[t.count]
-	m.N, m.Flags, m.Info = 0, 0, *in
-	for _, b := range m.Buffers {
-		n := copy(b, data[m.N:])
-		m.N += n
-	}
-	if m.N < len(data) {
-		m.Flags = unix.MSG_TRUNC
-	}
-	t.count++
-}
 
 // entry is a datagram in a queue.
 type entry struct {
@@ -150,8 +70,8 @@ func chargeReceived(n int, in *Info) int64 {
 	return sum
 }
 
-// headroom is the space that headers take in a frame.
-const headroom = headersLen
+// headroom is the space that the headers in front of a payload take in a frame.
+const headroom = link.HeaderLen + ipv4.MinHeaderLen + udp.HeaderLen
 
 // push appends a copy of data. It returns false, and counts the drop, if the
 // queue is full.
@@ -241,4 +161,22 @@ func (q *queue) purge(pool *bufferPool) {
 	q.ring, q.head, q.charged = nil, 0, 0
 	q.reserved = q.memory.releaseAll(q.reserved, 0)
 	q.n.Store(0)
+}
+
+// peekAt stores the first datagram that reaches beyond an offset, from there on.
+// As in Linux one without bytes is peeked at once.
+func (q *queue) peekAt(t *target, off int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range int(q.n.Load()) {
+		e := &q.ring[(q.head+i)&(len(q.ring)-1)]
+		if n := len(e.data); off >= n && (off > 0 || e.info.peeked) {
+			off -= n
+			continue
+		}
+		e.info.peeked = e.info.peeked || len(e.data) == 0
+		t.storeFrom(e.data, off, &e.info)
+		return true
+	}
+	return false
 }
