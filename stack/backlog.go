@@ -57,7 +57,7 @@ func (s *sender) caughtUp() bool {
 	}
 	for _, f := range freed {
 		s.unchargeSend(len(f.Data))
-		s.pool.put(f.Data)
+		s.pool.Put(f.Data)
 	}
 	return !behind
 }

@@ -197,7 +197,7 @@ func (s *sender) awaitRoom(q *txQueue, flags int, deadline int64) bool {
 func (t *transmitter) cloneFrames(frames []link.TxFrame) []link.TxFrame {
 	out := make([]link.TxFrame, len(frames))
 	for i, f := range frames {
-		b := t.pool.get(len(f.Data))
+		b := t.pool.Get(len(f.Data))
 		copy(b, f.Data)
 		f.Data = b
 		out[i] = f

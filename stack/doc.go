@@ -58,10 +58,10 @@
 //   - reassembly.mu: fragments. Held while what they make whole is delivered.
 //   - Interface.neighMu: the neighbour table. A sender takes it only when its
 //     path has no valid neighbour.
-//   - queue.mu, errorQueue.mu, txTimes.mu: one socket's queues. Consumers take nothing
+//   - queue.Datagrams.mu, queue.Errors.mu, txTimes.mu: one socket's queues. Consumers take nothing
 //     else. schedule.mu: frames that wait for their time. rooms.mu: who waits for room.
 //     drive.List.mu: who is to be told of something, held while they are.
-//   - drive.Timers.mu, drive.Sources.mu, sleepers.mu, outbox.mu, bufferPool.mu, route.Gateways.mu, subscriptions.mu,
+//   - drive.Timers.mu, drive.Sources.mu, sleepers.mu, outbox.mu, queue.Pool.mu, route.Gateways.mu, subscriptions.mu,
 //     errorLimiter.mu, faults.mu, Stack.tapMu, transmitter.txMu, Stack.goneMu,
 //     route.pathMTUs.mu, Stack.randMu: leaves.
 //

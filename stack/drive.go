@@ -2,6 +2,7 @@ package stack
 
 import (
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/queue"
 	"golang.org/x/sys/unix"
 )
 
@@ -13,7 +14,7 @@ const eventsSend = EventsOut | drive.Room | unix.EPOLLERR | unix.EPOLLHUP
 
 // receive waits until deadline for a datagram for k and stores it in t. Who drives the
 // links meanwhile is package drive's.
-func (s *Stack) receive(k *Endpoint, t *target, flags int, deadline int64, h *Handle) unix.Errno {
+func (s *Stack) receive(k *Endpoint, t *queue.Target, flags int, deadline int64, h *Handle) unix.Errno {
 	peek := flags&unix.MSG_PEEK != 0
 	blocking := flags&unix.MSG_DONTWAIT == 0
 	l := &s.lanes.first
@@ -24,7 +25,7 @@ func (s *Stack) receive(k *Endpoint, t *target, flags int, deadline int64, h *Ha
 			k.prepareWarmup()
 		}
 	}
-	g := drive.Goal{Queued: &k.queue.n, State: &k.state, Bits: stateReceive}
+	g := drive.Goal{Queued: &k.queue.N, State: &k.state, Bits: stateReceive}
 	cold := c.Budget > 0
 	if !peek {
 		g.Pump = func() drive.Outcome { return l.pumpFor(k, t, &cold) }
@@ -39,8 +40,8 @@ func (s *Stack) receive(k *Endpoint, t *target, flags int, deadline int64, h *Ha
 				return e
 			}
 		}
-		if k.queue.n.Load() > 0 {
-			if ok, left := k.queue.take(&s.pool, t, peek); ok {
+		if k.queue.N.Load() > 0 {
+			if ok, left := k.queue.Take(&s.pool, t, peek); ok {
 				if left {
 					k.watches.Tell(drive.More)
 				}

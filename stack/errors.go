@@ -12,7 +12,7 @@ import (
 // is false if it is empty. As on Linux the pending error is then that of the
 // next ICMP error in the queue, if there is one.
 func (k *Endpoint) TakeQueuedError() (e QueuedError, ok bool) {
-	e, next, ok := k.errors.pop()
+	e, next, ok := k.errors.Pop()
 	switch {
 	case !ok:
 	case next != 0:
@@ -27,12 +27,12 @@ func (k *Endpoint) TakeQueuedError() (e QueuedError, ok bool) {
 }
 
 // QueuedErrors returns how many entries the error queue has.
-func (k *Endpoint) QueuedErrors() int { return int(k.errors.n.Load()) }
+func (k *Endpoint) QueuedErrors() int { return int(k.errors.N.Load()) }
 
 // queueError appends to the error queue and wakes who waits. What finds no room is
 // counted.
 func (k *Endpoint) queueError(e QueuedError) {
-	if !k.errors.push(e, k.queue.limit.Load()) {
+	if !k.errors.Push(e, k.queue.Limit.Load()) {
 		k.s.errorsLost.Add(1)
 		return
 	}

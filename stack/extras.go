@@ -129,10 +129,10 @@ func (l *lane) acceptExtras(a *arrival, k *Endpoint, data []byte, in *Info) ([]b
 		x.cpu.Store(link.CPU())
 	}
 	if x.options.Load() && len(a.h) > ipv4.MinHeaderLen {
-		in.extra().Options = append([]byte(nil), a.h.Options()...)
+		in.NeedExtra().Options = append([]byte(nil), a.h.Options()...)
 	}
 	if m := a.metadata(); m != (metadata{}) && x.metadata.Load() {
-		in.setMetadata(m.priority, m.mark)
+		in.SetMetadata(m.priority, m.mark)
 	}
 	if x.drops.Load() {
 		in.Drops = k.Drops()
@@ -150,8 +150,8 @@ func (l *lane) acceptExtras(a *arrival, k *Endpoint, data []byte, in *Info) ([]b
 // again.
 func (l *lane) filterDatagram(a *arrival, k *Endpoint, f *bpf.Program, data []byte, in *Info) ([]byte, bool) {
 	head := k.kind.headerLen()
-	b := l.s.pool.get(head + len(data))
-	defer l.s.pool.put(b)
+	b := l.s.pool.Get(head + len(data))
+	defer l.s.pool.Put(b)
 	copy(b[head:], data)
 	h := a.h
 	switch whole := h.Payload(); {
@@ -167,7 +167,7 @@ func (l *lane) filterDatagram(a *arrival, k *Endpoint, f *bpf.Program, data []by
 	}
 	keep := int(min(f.Run(&v), uint32(len(b))))
 	if keep == 0 {
-		k.queue.drops.Add(1)
+		k.queue.Drops.Add(1)
 		l.count[counter.DropFilter]++
 		if head > 0 {
 			l.count[counter.UDPInErrors]++ // as Linux' udp_queue_rcv_one_skb
@@ -347,9 +347,7 @@ type MemInfo struct {
 
 // MemInfo returns the socket's memory.
 func (k *Endpoint) MemInfo() MemInfo {
-	k.queue.mu.Lock()
-	charged := k.queue.charged
-	k.queue.mu.Unlock()
+	charged := k.queue.Charged()
 	return MemInfo{Receive: int(charged), ReceiveLimit: k.ReceiveBuffer(),
 		Send: k.sendQueued(), SendLimit: k.SendBuffer(), Drops: k.Drops()}
 }

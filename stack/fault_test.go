@@ -39,13 +39,14 @@ func (w *wire) sound() {
 		Unlock()
 	}{
 		"neighMu": &w.ifc.neighMu, "reassembly.mu": &w.s.reasm.mu, "errorLimiter.mu": &w.s.limiter.mu, "outbox.mu": &w.s.outbox.mu,
-		"bufferPool.mu": &w.s.pool.mu, "Stack.groupMu": &w.s.groupMu, "Stack.mu": &w.s.mu,
+		"Stack.groupMu": &w.s.groupMu, "Stack.mu": &w.s.mu,
 	} {
 		if !try.TryLock() {
 			w.t.Fatalf("%s is held", name)
 		}
 		try.Unlock()
 	}
+	w.s.pool.Put(w.s.pool.Get(1))                         // hangs if the pool's mutex is held
 	w.s.timers.Set(drive.NewTimer(func(int64) {}), never) // hangs if the timers' mutex is held
 	if !w.s.lanes.first.drive.Lock.Try(drive.Held) {
 		w.t.Fatal("the lane's lock is held")
@@ -139,6 +140,7 @@ func TestFaultOfATimer(t *testing.T) {
 			}
 		})
 		w.s.timers.Set(bad, 1)
+		w.s.pool.Put(w.s.pool.Get(1)) // hangs if the pool's mutex is held
 		w.s.timers.Set(drive.NewTimer(func(int64) { others++ }), 2)
 		w.settle()
 		if w.fault("timer"); calls != 1 || others != 1 {
@@ -161,7 +163,7 @@ func TestFaultOfTheOutbox(t *testing.T) {
 		o.mu.Lock()
 		o.events = append(o.events, neighbourEvent{nil, arp.Event{Kind: arp.Transmit}}, // of no interface
 			neighbourEvent{w.ifc, arp.Event{Kind: arp.Transmit, Dst: farMAC}})
-		o.packets = append(o.packets, outPacket{src: near4, dst: far4, packet: packet{proto: faulty, ttl: 1, payload: w.s.pool.get(8)}})
+		o.packets = append(o.packets, outPacket{src: near4, dst: far4, packet: packet{proto: faulty, ttl: 1, payload: w.s.pool.Get(8)}})
 		o.waiting.Store(true)
 		o.mu.Unlock()
 		w.s.sendOutbox()
@@ -182,7 +184,7 @@ func TestFaultWhileWarming(t *testing.T) {
 		l := &w.s.lanes.first
 		l.begin()
 		l.warm(&k.Endpoint)
-		if l.warming || l.count != &l.counters || l.sink.one != nil {
+		if l.warming || l.count != &l.counters || l.sink.One != nil {
 			t.Error("the lane is warm still")
 		}
 		l.end()

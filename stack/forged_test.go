@@ -6,6 +6,7 @@ import (
 
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/queue"
 	"golang.org/x/sys/unix"
 )
 
@@ -89,7 +90,7 @@ func TestErrorQueueIsBounded(t *testing.T) {
 		k.SetRecvErr(true)
 		w.send(k, payload(20))
 		sent := w.sentIP()[0].data[ipOffset:]
-		k.SetReceiveBuffer(int(room * charge(20)))
+		k.SetReceiveBuffer(int(room * queue.Charge(20)))
 		for range room + 3 {
 			w.portUnreachable(sent)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/queue"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -278,10 +279,8 @@ func (z *fuzzed) bounded() {
 		z.t.Fatalf("%d neighbours", n)
 	}
 	for _, k := range z.sockets {
-		k.queue.mu.Lock()
-		charged := k.queue.charged
-		k.queue.mu.Unlock()
-		if charged > fuzzBuffer+charge(ipv4.MaxLen) {
+		charged := k.queue.Charged()
+		if charged > fuzzBuffer+queue.Charge(ipv4.MaxLen) {
 			z.t.Fatalf("%d bytes queued", charged)
 		}
 	}

@@ -135,7 +135,7 @@ func groupPair(t testing.TB, setup func(k *UDPSocket, n int, i *Interface), grou
 	honest := groupFrame(groupAddr(0), 9, payload(64))
 	buf := make([]byte, 64)
 	take := func() {
-		for first.queue.n.Load() > 0 {
+		for first.queue.N.Load() > 0 {
 			first.Recv(buf, 0, NoDeadline)
 		}
 	}

@@ -410,8 +410,8 @@ func TestFloods(t *testing.T) {
 				if n := len(w.s.Neighbours()); n > 201 {
 					t.Errorf("%d neighbours", n)
 				}
-				if w.s.pool.held > w.s.pool.max {
-					t.Errorf("%d bytes kept", w.s.pool.held)
+				if w.s.pool.Held > w.s.pool.Max {
+					t.Errorf("%d bytes kept", w.s.pool.Held)
 				}
 			})
 		})

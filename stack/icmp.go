@@ -74,7 +74,7 @@ func (l *lane) echo(a *arrival, m icmp.Message) {
 	if !ok {
 		return
 	}
-	b := icmp.AppendEchoReply(l.s.pool.get(len(m))[:0], m)
+	b := icmp.AppendEchoReply(l.s.pool.Get(len(m))[:0], m)
 	l.reply(a, b, a.h.TOS(), options, counter.ICMPOutEchoReps)
 }
 
@@ -92,7 +92,7 @@ func (l *lane) timestamp(a *arrival, m icmp.Message) {
 	if !ok {
 		return
 	}
-	b := icmp.AppendTimestampReply(l.s.pool.get(icmp.TimestampLen)[:0], m, l.s.timeOfDay())
+	b := icmp.AppendTimestampReply(l.s.pool.Get(icmp.TimestampLen)[:0], m, l.s.timeOfDay())
 	l.reply(a, b, a.h.TOS(), options, counter.ICMPOutTimestampReps)
 }
 
@@ -176,7 +176,7 @@ func (l *lane) sendErrorAbout(a *arrival, kind icmpKind, rest uint32, datagram [
 		l.count[counter.ICMPOutRateLimited]++
 		return
 	}
-	b := icmp.AppendError(l.s.pool.get(icmp.HeaderLen + icmp.MaxQuote)[:0], kind.typ, kind.code, rest, datagram)
+	b := icmp.AppendError(l.s.pool.Get(icmp.HeaderLen + icmp.MaxQuote)[:0], kind.typ, kind.code, rest, datagram)
 	l.reply(a, b, icmp.ErrorTOS(a.h.TOS()), nil, kind.counter)
 }
 

@@ -82,7 +82,7 @@ func quotedError(a *arrival, m icmp.Message, q *icmp.Quote, errno unix.Errno) Qu
 		e.DstPort = q.DstPort()
 		headers += udp.HeaderLen
 	}
-	e.withQuoted(m, headers)
+	e.WithQuoted(m, headers)
 	return e
 }
 

@@ -408,15 +408,15 @@ func (l *lane) deliver(a *arrival, k *Endpoint, data []byte, in *Info, good, ful
 			return
 		}
 	}
-	if l.sinkSocket == k && k.queue.n.Load() == 0 && !l.sink.full() {
-		l.sink.store(data, in)
+	if l.sinkSocket == k && k.queue.N.Load() == 0 && !l.sink.Full() {
+		l.sink.Store(data, in)
 		l.count[good]++
 		return
 	}
 	if l.warming {
 		return // not the socket that it is for: another of its group was chosen
 	}
-	ok := k.queue.push(&l.s.pool, data, in)
+	ok := k.queue.Push(&l.s.pool, data, in)
 	if !ok {
 		l.count[full]++
 		if full == counter.UDPRcvbufErrors {

@@ -8,6 +8,7 @@ import (
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/queue"
 )
 
 // batchSize is how many frames a leader takes from a link at once: enough to
@@ -36,7 +37,7 @@ type lane struct {
 
 	// sink is where datagrams for sinkSocket go while nothing is queued.
 	sinkSocket *Endpoint
-	sink       target
+	sink       queue.Target
 
 	pending *flush // what is to do once the lock is released
 
@@ -137,7 +138,7 @@ func (l *lane) end() {
 func (l *lane) release() *flush {
 	if l.sinkSocket != nil {
 		l.sinkSocket = nil
-		l.sink.one, l.sink.msgs = nil, nil
+		l.sink.One, l.sink.Msgs = nil, nil
 	}
 	if l.pending.empty() {
 		l.drive.Unlock()
@@ -257,19 +258,19 @@ func (l *lane) Chores() {
 
 // pumpFor is Pump for a call of k's that has nothing queued, which its datagrams go
 // straight to.
-func (l *lane) pumpFor(k *Endpoint, t *target, cold *bool) drive.Outcome {
+func (l *lane) pumpFor(k *Endpoint, t *queue.Target, cold *bool) drive.Outcome {
 	if l.sinkSocket != k {
 		l.sinkSocket = k
-		l.sink.one, l.sink.msgs, l.sink.count = t.one, t.msgs, 0
+		l.sink.One, l.sink.Msgs, l.sink.Count = t.One, t.Msgs, 0
 	}
 	found := l.Pump()
-	if *cold && found&drive.Full == 0 && l.sink.count == 0 && !k.ready() {
+	if *cold && found&drive.Full == 0 && l.sink.Count == 0 && !k.ready() {
 		l.warm(k)
 		*cold = false
 		found = l.Pump()
 	}
-	if l.sink.count > 0 {
-		t.count, t.n, t.info = l.sink.count, l.sink.n, l.sink.info
+	if l.sink.Count > 0 {
+		t.Count, t.N, t.Info = l.sink.Count, l.sink.N, l.sink.Info
 		found |= drive.Done
 	}
 	return found

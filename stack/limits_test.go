@@ -183,12 +183,12 @@ func (w *wire) reported() {
 func floodPool(t *testing.T, w *wire) {
 	var all [][]byte
 	for range 3 * small.PoolBytes / 2048 {
-		all = append(all, w.s.pool.get(2048))
+		all = append(all, w.s.pool.Get(2048))
 	}
 	for _, b := range all {
-		w.s.pool.put(b)
+		w.s.pool.Put(b)
 	}
-	if held := w.s.pool.held; held > small.PoolBytes || held < small.PoolBytes/2 {
+	if held := w.s.pool.Held; held > small.PoolBytes || held < small.PoolBytes/2 {
 		t.Errorf("%d bytes are kept", held)
 	}
 }
@@ -216,7 +216,7 @@ func floodReceiveMemory(t *testing.T, w *wire) {
 	for range 200 {
 		w.feed(udpFrom(7, 9, string(payload(1000))))
 	}
-	n := k.queue.n.Load()
+	n := k.queue.N.Load()
 	if n < 10 || n > 100 {
 		t.Errorf("%d datagrams are queued", n)
 	}
@@ -227,7 +227,7 @@ func floodReceiveMemory(t *testing.T, w *wire) {
 	for range 200 {
 		k.queueError(QueuedError{Errno: unix.EHOSTUNREACH, Origin: unix.SO_EE_ORIGIN_ICMP, Payload: payload(1000)})
 	}
-	if n := len(k.errors.entries); n > 10 {
+	if n := len(k.errors.Entries); n > 10 {
 		t.Errorf("%d errors are queued beside", n)
 	}
 	w.grewSoFar("OutbandErrorQueueFull")
@@ -240,7 +240,7 @@ func floodReceiveMemory(t *testing.T, w *wire) {
 	}
 	check(t, k.Close())
 	check(t, other.Close())
-	if left := w.s.receiveMemory.reserved.Load(); left != 0 {
+	if left := w.s.receiveMemory.Reserved.Load(); left != 0 {
 		t.Errorf("%d bytes are not given back", left)
 	}
 }

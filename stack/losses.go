@@ -54,7 +54,7 @@ func (k *Endpoint) loseFromLocked(index int32) {
 // Drops returns how many datagrams the full receive queue and the socket's filter have
 // cost, and how many frames that may have been for it, or not, found no room in a
 // link's ring since it was opened: the most that the socket has lost. It wraps around.
-func (k *Endpoint) Drops() uint32 { return k.queue.drops.Load() + k.lost() }
+func (k *Endpoint) Drops() uint32 { return k.queue.Drops.Load() + k.lost() }
 
 // storeNetworkLocked makes n the configuration. What the links of interfaces that are
 // not in it have lost stays counted. The receive lock is held.

@@ -94,7 +94,7 @@ func (tx *txbuf) addAlong(p *path, frame []byte, pkt *packet, message int) unix.
 
 // addLater schedules a copy of a frame.
 func (tx *txbuf) addLater(ifc *Interface, frame []byte, w waitingFrame, message int) unix.Errno {
-	copied := tx.s.pool.get(len(frame))
+	copied := tx.s.pool.Get(len(frame))
 	copy(copied, frame)
 	e := tx.s.scheduleFrame(tx, ifc, w, copied, true)
 	if !w.socket.host.RecvErr() {

@@ -240,7 +240,7 @@ func TestTagsReceived(t *testing.T) {
 			for k == packets && in.Type == link.Outgoing {
 				_, in = recv(t, k)
 			}
-			if got := in.extra(); got.Priority != tt.priority || got.Mark != tt.mark {
+			if got := in.NeedExtra(); got.Priority != tt.priority || got.Mark != tt.mark {
 				t.Errorf("%s: sent with %v, received with %+v", name, tt, got)
 			}
 			if k == packets {

@@ -126,7 +126,7 @@ func (i *Interface) sendIGMP(l *lane, t *igmp.Transmit) {
 	s := i.s
 	f := ipv4.Fields{TOS: igmpTOS, TTL: 1, Protocol: ipv4.ProtocolIGMP, DontFragment: true, Src: i.dev.Primary,
 		Dst: t.Dst, Options: routerAlert}
-	b := s.pool.get(link.HeaderLen + ipv4.MinHeaderLen + len(routerAlert) + len(t.Message))
+	b := s.pool.Get(link.HeaderLen + ipv4.MinHeaderLen + len(routerAlert) + len(t.Message))
 	ether.Put(b, t.Dst.MulticastMAC(), i.dev.Info().HardwareAddr, ether.TypeIPv4)
 	n := link.HeaderLen + f.Put(b[link.HeaderLen:], len(t.Message))
 	copy(b[n:], t.Message)

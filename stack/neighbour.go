@@ -80,7 +80,7 @@ func (i *Interface) enqueue(tx *txbuf, entry *arp.Entry, p arp.Pending) {
 	if full {
 		tx.count[counter.DropNeighbourQueue].Add(1)
 		uncharge(&dropped)
-		i.s.pool.put(dropped.Frame)
+		i.s.pool.Put(dropped.Frame)
 	}
 	i.s.timers.Set(i.neighTimer, deadline)
 	i.s.sendOutbox()
@@ -101,18 +101,18 @@ func (i *Interface) settleOne(tx *txbuf, ev *arp.Event) {
 		i.sendWaited(tx, &ev.Pending)
 	case arp.Discard:
 		tx.count[counter.DropNeighbourQueue].Add(1)
-		s.pool.put(ev.Pending.Frame)
+		s.pool.Put(ev.Pending.Frame)
 	case arp.Purged:
 		tx.count[counter.DropNeighbourFailed].Add(1)
 		uncharge(&ev.Pending)
-		s.pool.put(ev.Pending.Frame)
+		s.pool.Put(ev.Pending.Frame)
 	case arp.Unreachable:
 		tx.count[counter.DropNeighbourFailed].Add(1)
 		uncharge(&ev.Pending)
 		if k := ownerOf(&ev.Pending); k != nil {
 			k.kind.unanswered(unreachable(ev.Pending.Frame), ev.Pending.Frame[link.HeaderLen:])
 		}
-		s.pool.put(ev.Pending.Frame)
+		s.pool.Put(ev.Pending.Frame)
 	case arp.Conflict:
 		tx.count[counter.ARPConflicts].Add(1)
 		if !i.dev.Probes() || !i.probed(ev.Addr, false, ev.MAC) {

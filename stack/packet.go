@@ -7,6 +7,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/queue"
 	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
@@ -43,11 +44,11 @@ func (o *outPacket) isError() bool {
 }
 
 // giveBack gives the packet's memory back.
-func (o *outPacket) giveBack(pool *bufferPool) {
+func (o *outPacket) giveBack(pool *queue.Pool) {
 	if o.frame != nil {
-		pool.put(o.frame)
+		pool.Put(o.frame)
 	} else {
-		pool.put(o.payload)
+		pool.Put(o.payload)
 	}
 }
 
@@ -133,7 +134,7 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, pkt *packet) unix
 // await queues a copy of frame for an unresolved neighbour, and sends the ARP
 // requests that this brings about.
 func (s *Stack) await(tx *txbuf, p *path, entry *arp.Entry, frame []byte, pkt *packet) {
-	copied := s.pool.get(len(frame))
+	copied := s.pool.Get(len(frame))
 	copy(copied, frame)
 	pending := arp.Pending{Frame: copied, Dst: p.dst, Answer: pkt.owner == nil}
 	if owner := pkt.owner; owner != nil {
@@ -146,11 +147,11 @@ func (s *Stack) await(tx *txbuf, p *path, entry *arp.Entry, frame []byte, pkt *p
 // hearOwn gives a broadcast or multicast that we sent to our own sockets too, as the
 // device would: Linux loops its own back.
 func (s *Stack) hearOwn(p *path, f *ipv4.Fields, payload []byte) {
-	b := s.pool.get(ipv4.MinHeaderLen + len(payload))
+	b := s.pool.Get(ipv4.MinHeaderLen + len(payload))
 	f.Put(b, len(payload))
 	copy(b[ipv4.MinHeaderLen:], payload)
 	s.hearDatagram(p, b)
-	s.pool.put(b)
+	s.pool.Put(b)
 }
 
 // hearDatagram is hearOwn for a datagram that is complete.
@@ -258,7 +259,7 @@ const localBatches = 16
 
 // arpFrame returns the Ethernet frame of an ARP packet, in the pool's memory.
 func (s *Stack) arpFrame(ifc *Interface, dst link.MAC, packet []byte) []byte {
-	b := s.pool.get(link.HeaderLen + len(packet))
+	b := s.pool.Get(link.HeaderLen + len(packet))
 	mac := ifc.dev.Info().HardwareAddr
 	ether.Put(b, dst, mac, ether.TypeARP)
 	copy(b[link.HeaderLen:], packet)

@@ -284,7 +284,7 @@ func (k *PacketSocket) frameInfo(ifc *Interface, frame []byte, proto uint16, met
 		data = frame[link.HeaderLen:]
 	}
 	in := Info{Interface: ifc.dev.Index, Type: meta.Type, Clock: meta.Clock, Time: meta.Time}
-	in.putLink(ifc.dev.Loopback, frame, proto, meta, max(meta.WireLen-len(frame), 0)+len(data))
+	in.PutLink(ifc.dev.Loopback, frame, proto, meta, max(meta.WireLen-len(frame), 0)+len(data))
 	if k.Closed() {
 		return nil, in, false
 	}
@@ -304,7 +304,7 @@ func (k *PacketSocket) frameInfo(ifc *Interface, frame []byte, proto uint16, met
 		in.Drops = k.Drops()
 	}
 	if t := (metadata{priority: meta.Priority, mark: meta.Mark}); t != (metadata{}) && k.recvExtras.metadata.Load() {
-		in.setMetadata(t.priority, t.mark)
+		in.SetMetadata(t.priority, t.mark)
 	}
 	in.Len = len(data)
 	k.frames.Add(1)
@@ -316,11 +316,11 @@ func (l *lane) deliverFrame(k *PacketSocket, data []byte, in *Info) {
 	if k.recvExtras.times.Load() {
 		in.Taken, in.Delivered = l.taken, l.s.Monotonic()
 	}
-	if l.sinkSocket == &k.Endpoint && k.queue.n.Load() == 0 && !l.sink.full() {
-		l.sink.store(data, in)
+	if l.sinkSocket == &k.Endpoint && k.queue.N.Load() == 0 && !l.sink.Full() {
+		l.sink.Store(data, in)
 		return
 	}
-	ok := k.queue.push(&l.s.pool, data, in)
+	ok := k.queue.Push(&l.s.pool, data, in)
 	if !ok {
 		l.count[counter.PacketRcvbufErrors]++
 		return
@@ -336,7 +336,7 @@ func (tx *txbuf) queueFrame(k *PacketSocket, data []byte, in *Info) {
 		in.Delivered = tx.s.Monotonic()
 		in.Taken = in.Delivered
 	}
-	ok := k.queue.push(&tx.s.pool, data, in)
+	ok := k.queue.Push(&tx.s.pool, data, in)
 	if !ok {
 		tx.count[counter.PacketRcvbufErrors].Add(1)
 		return

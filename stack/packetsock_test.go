@@ -334,7 +334,7 @@ func TestLinkInfoKeepsAll(t *testing.T) {
 	meta := link.Meta{VLAN: true, VLANTCI: 0xfedc, VLANTPID: 0x88a8, Checksum: link.ChecksumPartial}
 	for _, ifc := range []*Interface{p.nearIfc, p.near.InterfaceByIndex(1)} {
 		var in Info
-		in.putLink(ifc.dev.Loopback, testFrame(ether.Broadcast, src, 0, ""), 0xabcd, &meta, 0x12345)
+		in.PutLink(ifc.dev.Loopback, testFrame(ether.Broadcast, src, 0, ""), 0xabcd, &meta, 0x12345)
 		want := LinkInfo{EtherType: 0xabcd, HardwareType: ifc.HardwareType(), Source: src, Len: 0x12345,
 			Checksum: link.ChecksumPartial, VLAN: true, VLANTCI: 0xfedc, VLANTPID: 0x88a8}
 		if got := in.Link(); got != want {

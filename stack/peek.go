@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/queue"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,11 +41,11 @@ func (k *Endpoint) movePeek(n int) {
 }
 
 // receiveAtOffset is receive for a socket with a peek offset.
-func (s *Stack) receiveAtOffset(k *Endpoint, t *target, flags int, deadline int64, h *Handle) unix.Errno {
+func (s *Stack) receiveAtOffset(k *Endpoint, t *queue.Target, flags int, deadline int64, h *Handle) unix.Errno {
 	if flags&unix.MSG_PEEK == 0 {
 		e := s.receive(k, t, flags|recvPlain, deadline, h)
 		if e == 0 {
-			k.movePeek(-t.returned(flags))
+			k.movePeek(-t.Returned(flags))
 		}
 		return e
 	}
@@ -72,23 +73,23 @@ func (s *Stack) receiveAtOffset(k *Endpoint, t *target, flags int, deadline int6
 		case !patient || v != drive.Ready:
 			return unix.EAGAIN
 		case k.state.Load()&stateShutRead != 0:
-			t.count, t.n, t.info = 0, 0, Info{}
+			t.Count, t.N, t.Info = 0, 0, Info{}
 			return 0
 		}
 	}
 }
 
 // peekOnce peeks if there is something at the offset, or an error.
-func (k *Endpoint) peekOnce(t *target, flags int) (e unix.Errno, done bool) {
+func (k *Endpoint) peekOnce(t *queue.Target, flags int) (e unix.Errno, done bool) {
 	if k.state.Load()&stateClosed != 0 {
 		return unix.EBADF, true
 	}
 	if e := k.TakeError(); e != 0 {
 		return e, true
 	}
-	if !k.queue.peekAt(t, max(int(k.PeekOffset()), 0)) {
+	if !k.queue.PeekAt(t, max(int(k.PeekOffset()), 0)) {
 		return 0, false
 	}
-	k.movePeek(t.returned(flags))
+	k.movePeek(t.Returned(flags))
 	return 0, true
 }

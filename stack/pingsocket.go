@@ -81,10 +81,10 @@ func (k *PingSocket) payload(spec *pathSpec, o *outgoing) ([]byte, unix.Errno) {
 	if o.n < icmp.HeaderLen {
 		return nil, unix.EINVAL
 	}
-	b := k.s.pool.get(o.n)
+	b := k.s.pool.Get(o.n)
 	o.copyTo(b)
 	if b[0] != icmp.Echo || b[1] != 0 {
-		k.s.pool.put(b)
+		k.s.pool.Put(b)
 		return nil, unix.EINVAL
 	}
 	binary.BigEndian.PutUint16(b[4:], spec.srcPort)

@@ -188,7 +188,7 @@ func (k *RawSocket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 }
 
 func (k *RawSocket) payload(o *outgoing) ([]byte, unix.Errno) {
-	b := k.s.pool.get(o.n)
+	b := k.s.pool.Get(o.n)
 	o.copyTo(b)
 	return b, 0
 }
@@ -310,7 +310,7 @@ func (l *lane) rawErrors(a *arrival, m icmp.Message, q *icmp.Quote, known bool) 
 			headers = 0
 		}
 		qe.DstPort = 0
-		qe.withQuoted(m, headers)
+		qe.WithQuoted(m, headers)
 		if m.IsFragmentationNeeded() {
 			l.s.learnPathMTU(q, m.MTU(), &k.IPSocket)
 			hard = k.mtuDiscover.Load() != unix.IP_PMTUDISC_DONT
@@ -341,8 +341,8 @@ func (k *RawSocket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoi
 	case k.sendFull():
 		return k.noSpace()
 	}
-	b := k.s.pool.get(o.n)
-	defer k.s.pool.put(b)
+	b := k.s.pool.Get(o.n)
+	defer k.s.pool.Put(b)
 	o.copyTo(b)
 	hlen := int(b[0]&0x0f) * 4
 	if hlen < ipv4.MinHeaderLen || hlen > o.n {

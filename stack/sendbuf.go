@@ -4,11 +4,12 @@ import (
 	"sync/atomic"
 
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/queue"
 	"golang.org/x/sys/unix"
 )
 
 // chargeFrame returns what a frame of n bytes weighs against SO_SNDBUF.
-func chargeFrame(n int) int64 { return charge(n - headroom) }
+func chargeFrame(n int) int64 { return queue.Charge(n - queue.Headroom) }
 
 // chargeSend counts a frame that begins to wait.
 func (s *sender) chargeSend(frame int) {

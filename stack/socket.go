@@ -9,6 +9,7 @@ import (
 	"github.com/outband/outband/internal/clock"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/queue"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,8 +24,8 @@ type Endpoint struct {
 
 	state      atomic.Uint32 // see below
 	err        atomic.Int32  // the pending error, an errno, if stateError
-	queue      queue
-	errors     errorQueue
+	queue      queue.Datagrams
+	errors     queue.Errors
 	recvExtras receiveExtras
 	sendExtras sendExtras
 	spin       drive.Spinner
@@ -76,8 +77,8 @@ func (s *Stack) open(k *Endpoint, as kind) error {
 	k.s, k.kind, k.id = s, as, s.socketIDs.Add(1)
 	k.pathKey.Store(k.id)
 	k.recvExtras.cpu.Store(-1)
-	k.queue.limit.Store(defaultRcvbuf)
-	k.queue.memory, k.errors.memory = &s.receiveMemory, &s.receiveMemory
+	k.queue.Limit.Store(defaultRcvbuf)
+	k.queue.Memory, k.errors.Memory = &s.receiveMemory, &s.receiveMemory
 	k.sender.init(&s.transmitter, k, as, k.id, &k.state)
 	k.sender.watches = &k.watches
 	k.spin.Init(&s.lanes.first.drive)
@@ -99,7 +100,7 @@ func (k *Endpoint) Base() *Endpoint { return k }
 
 // ready reports whether a receive call would not have to wait.
 func (k *Endpoint) ready() bool {
-	return k.queue.n.Load() > 0 || k.state.Load()&stateReceive != 0
+	return k.queue.N.Load() > 0 || k.state.Load()&stateReceive != 0
 }
 
 // setState sets bits and wakes everybody who waits. events are those that who
@@ -132,7 +133,7 @@ func (k *Endpoint) TakeError() unix.Errno {
 
 // interrupted looks at what ends a wait. It returns done if the call ends,
 // with the error or, after a shutdown, with an empty datagram.
-func (k *Endpoint) interrupted(t *target, patient bool) (e unix.Errno, done bool) {
+func (k *Endpoint) interrupted(t *queue.Target, patient bool) (e unix.Errno, done bool) {
 	st := k.state.Load()
 	switch {
 	case st&stateClosed != 0:
@@ -142,8 +143,8 @@ func (k *Endpoint) interrupted(t *target, patient bool) (e unix.Errno, done bool
 			return e, true
 		}
 		return 0, false
-	case st&stateShutRead != 0 && k.queue.n.Load() == 0 && patient:
-		t.count, t.n, t.info = 0, 0, Info{}
+	case st&stateShutRead != 0 && k.queue.N.Load() == 0 && patient:
+		t.Count, t.N, t.Info = 0, 0, Info{}
 		return 0, true
 	}
 	return 0, false
@@ -155,11 +156,11 @@ func (k *Endpoint) interrupted(t *target, patient bool) (e unix.Errno, done bool
 // with MSG_DONTWAIT. MSG_PEEK leaves the datagram queued. After Shutdown it
 // returns 0 bytes. A pending error is returned first. p is not kept.
 func (k *Endpoint) Recv(p []byte, flags int, deadline int64) (n int, info Info, err error) {
-	t := target{one: p}
+	t := queue.Target{One: p}
 	if e := k.s.receive(k, &t, flags, deadline, nil); e != 0 {
 		return 0, Info{}, e
 	}
-	return t.n, t.info, nil
+	return t.N, t.Info, nil
 }
 
 // RecvMessages receives at least one datagram, as Recv does, and as many more
@@ -171,15 +172,15 @@ func (k *Endpoint) RecvMessages(msgs []Message, flags int, deadline int64) (int,
 		}
 		return 0, nil
 	}
-	t := target{msgs: msgs}
+	t := queue.Target{Msgs: msgs}
 	if e := k.s.receive(k, &t, flags, deadline, nil); e != 0 {
 		return 0, e
 	}
-	if t.count == 0 { // shut down: an empty message
+	if t.Count == 0 { // shut down: an empty message
 		msgs[0].N, msgs[0].Flags, msgs[0].Info = 0, 0, Info{}
 		return 1, nil
 	}
-	return t.count, nil
+	return t.Count, nil
 }
 
 // Deadline returns the deadline d from now, for the calls that take one;
@@ -205,8 +206,8 @@ func (k *Endpoint) Close() error {
 	k.SetReceiveTimes(false)
 	k.kind.leave()
 	k.dropPaths()
-	k.queue.purge(&k.s.pool)
-	k.errors.close()
+	k.queue.Purge(&k.s.pool)
+	k.errors.Close()
 	k.unschedule()
 	k.own.close(&k.sender)
 	k.s.mu.Lock()
@@ -229,7 +230,7 @@ func (k *Endpoint) Broadcast() bool { return k.broadcast.Load() }
 func (k *Endpoint) SetRecvErr(on bool) {
 	k.recvErr.Store(on)
 	if !on {
-		k.errors.purge()
+		k.errors.Purge()
 		k.drained()
 	}
 }
@@ -249,10 +250,10 @@ func (k *Endpoint) RecvErr() bool { return k.recvErr.Load() }
 
 // SetReceiveBuffer sets how much may be queued, in the bytes that Linux would
 // charge: about twice the payload's.
-func (k *Endpoint) SetReceiveBuffer(n int) { k.queue.limit.Store(int64(n)) }
+func (k *Endpoint) SetReceiveBuffer(n int) { k.queue.Limit.Store(int64(n)) }
 
 // ReceiveBuffer returns what SetReceiveBuffer set.
-func (k *Endpoint) ReceiveBuffer() int { return int(k.queue.limit.Load()) }
+func (k *Endpoint) ReceiveBuffer() int { return int(k.queue.Limit.Load()) }
 
 // Cookie returns a number that no other socket of the stack ever has (SO_COOKIE).
 func (k *Endpoint) Cookie() uint64 { return k.id }
@@ -269,11 +270,11 @@ func (k *Endpoint) KeepError(err error) {
 }
 
 // NextLen returns the length of the oldest queued datagram (FIONREAD, udp(7)).
-func (k *Endpoint) NextLen() (int, bool) { return k.queue.firstLen() }
+func (k *Endpoint) NextLen() (int, bool) { return k.queue.FirstLen() }
 
 // Readable reports whether a receive call would return at once, from the error
 // queue or else: poll(2) would tell of one or the other.
-func (k *Endpoint) Readable() bool { return k.ready() || k.errors.n.Load() > 0 }
+func (k *Endpoint) Readable() bool { return k.ready() || k.errors.N.Load() > 0 }
 
 // RenewPaths has routes and neighbours looked up anew for what is sent from now on.
 func (k *Endpoint) RenewPaths() { k.dropPaths() }

@@ -15,6 +15,7 @@ import (
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/loopback"
 	"github.com/outband/outband/stack/internal/port"
+	"github.com/outband/outband/stack/internal/queue"
 	"github.com/outband/outband/stack/internal/route"
 	"github.com/outband/outband/udp"
 )
@@ -96,8 +97,8 @@ type Stack struct {
 	schedule     schedule
 	// txTimeSlack is Config's, in nanoseconds.
 	txTimeSlack   int64
-	pool          bufferPool
-	receiveMemory receiveMemory
+	pool          queue.Pool
+	receiveMemory queue.Memory
 	flushes       sync.Pool
 	outbox        outbox
 	ident         *ipv4.Identifier
@@ -142,8 +143,8 @@ func New(cfg Config) (*Stack, error) {
 	}
 	s.limits = cfg.Limits.complete()
 	s.faults.through = cfg.Panics
-	s.receiveMemory.limit = int64(s.limits.ReceiveBytes)
-	s.pool.max = s.limits.PoolBytes
+	s.receiveMemory.Limit = int64(s.limits.ReceiveBytes)
+	s.pool.Max = s.limits.PoolBytes
 	if s.clock == nil {
 		s.clock = systemClock{time.Now()}
 	}
@@ -309,9 +310,7 @@ func (s *Stack) Sockets() []SocketInfo {
 	for _, k := range sockets {
 		in := SocketInfo{Proto: k.kind.name(), Local: k.kind.LocalAddr(), Drops: k.Drops()}
 		in.Remote, in.Connected = k.kind.RemoteAddr()
-		k.queue.mu.Lock()
-		in.RecvQ = int(k.queue.charged)
-		k.queue.mu.Unlock()
+		in.RecvQ = int(k.queue.Charged())
 		out = append(out, in)
 	}
 	slices.SortFunc(out, func(a, b SocketInfo) int { return a.Local.Compare(b.Local) })

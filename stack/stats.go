@@ -48,7 +48,7 @@ func (s *Stack) Stats() Stats {
 	sum[counter.Faults] = s.faults.n.Load()
 	sum[counter.EventsLost] = s.subscriptions.lost.Load()
 	sum[counter.ErrorsLost] = s.errorsLost.Load()
-	sum[counter.ReceiveMemoryFull] = s.receiveMemory.refused.Load()
+	sum[counter.ReceiveMemoryFull] = s.receiveMemory.Refused.Load()
 	s.schedule.mu.Lock()
 	sum[counter.DropTxTimeClosed] = s.schedule.purged
 	s.schedule.mu.Unlock()

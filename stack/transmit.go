@@ -422,7 +422,7 @@ func (k *IPSocket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing)
 	if e != 0 {
 		return e
 	}
-	defer k.s.pool.put(payload)
+	defer k.s.pool.Put(payload)
 	options := spec.putOptions(&tx.options, p)
 	pkt := packet{proto: k.proto, tos: spec.tos, ttl: p.header[ipOffset+8], df: p.df && o.n+len(options) <= p.maxData,
 		options: options, payload: payload, owner: &k.sender, message: o.message, begun: o.segment}
@@ -514,8 +514,8 @@ func (k *UDPSocket) sendSegments(tx *txbuf, p *path, spec *pathSpec, o *outgoing
 	}
 	whole := o.one
 	if whole == nil {
-		whole = k.s.pool.get(o.n)
-		defer k.s.pool.put(whole)
+		whole = k.s.pool.Get(o.n)
+		defer k.s.pool.Put(whole)
 		o.copyTo(whole)
 	}
 	for at := 0; at < o.n; at += size {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/queue"
 )
 
 // A transmitter is the transmit side of a stack: what its senders share.
@@ -13,7 +14,7 @@ type transmitter struct {
 	stack     *Stack
 	clock     Clock
 	limits    *Limits
-	pool      *bufferPool
+	pool      *queue.Pool
 	drive     *drive.Driver
 	isClosing func() bool
 	rooms     rooms

@@ -134,7 +134,7 @@ func (s *Stack) scheduleFrame(tx *txbuf, ifc *Interface, w waitingFrame, frame [
 	if len(q.heap) >= s.limits.Scheduled || k.scheduled >= s.limits.ScheduledPerSocket || k.closed() && f.late(s.clock.Now()) {
 		q.mu.Unlock()
 		tx.count[counter.DropTxTimeFull].Add(1)
-		s.pool.put(frame)
+		s.pool.Put(frame)
 		return unix.ENOBUFS
 	}
 	f.seq = q.seq
@@ -155,7 +155,7 @@ func (f *scheduled) drop(e unix.Errno, code uint8) {
 		f.socket.host.queueError(QueuedError{Errno: e, Origin: unix.SO_EE_ORIGIN_TXTIME, Code: code,
 			Info: uint32(f.later.time), Data: uint32(f.later.time >> 32), Payload: bytes.Clone(f.frame)})
 	}
-	f.ifc.s.pool.put(f.frame)
+	f.ifc.s.pool.Put(f.frame)
 }
 
 // lingerTime is how far ahead datagrams of a closed socket may have their time, in
@@ -182,7 +182,7 @@ func (k *sender) unschedule() {
 		k.scheduled--
 		q.purged++
 		k.unchargeSend(len(f.frame))
-		s.pool.put(f.frame)
+		s.pool.Put(f.frame)
 		return true
 	})
 	heap.Init(&q.heap)

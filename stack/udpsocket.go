@@ -98,7 +98,7 @@ func (k *UDPSocket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 }
 
 func (k *UDPSocket) payload(p *path, spec *pathSpec, o *outgoing) ([]byte, unix.Errno) {
-	b := k.s.pool.get(udp.HeaderLen + o.n)
+	b := k.s.pool.Get(udp.HeaderLen + o.n)
 	sum := o.copySum(b[udp.HeaderLen:])
 	sum = udp.FinishChecksum(p.udpSum, udp.HeaderLen+o.n, sum)
 	if k.sendExtras.noCheck.Load() {

@@ -77,7 +77,7 @@ func (i *Interface) sendStampedFrame(tx *txbuf, o *waitingFrame, frame []byte) {
 // sendFrame is addOwned for a frame of the pool's, which it gives back.
 func (i *Interface) sendFrame(tx *txbuf, k *sender, frame []byte, t metadata) {
 	i.addOwned(tx, k, frame, t)
-	i.s.pool.put(frame)
+	i.s.pool.Put(frame)
 }
 
 // addOwned sends a copy of a frame for a socket, nil for the stack itself. What

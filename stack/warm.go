@@ -72,15 +72,15 @@ func warmFrame(ifc *Interface, local, peer ipv4.Addr, port, peerPort uint16) []b
 // caller, who leads for k, and whose sink is empty.
 func (l *lane) warm(k *Endpoint) {
 	w := k.warmup.Load()
-	if w == nil || w.ifc == nil || w.ifc.lane != l || k.state.Load()&(stateRecvExtras|stateReceive) != 0 || k.queue.n.Load() != 0 {
+	if w == nil || w.ifc == nil || w.ifc.lane != l || k.state.Load()&(stateRecvExtras|stateReceive) != 0 || k.queue.N.Load() != 0 {
 		return
 	}
 	if l.s.raws != nil {
 		return // they would get it too
 	}
-	defer l.cool(l.sink.one, l.sink.msgs)
+	defer l.cool(l.sink.One, l.sink.Msgs)
 	defer l.containFrame(w.ifc, w.frame)
-	l.sink.one, l.sink.msgs = w.sink[:], nil
+	l.sink.One, l.sink.Msgs = w.sink[:], nil
 	l.count, l.warming = &l.warmCounters, true
 	f := &l.batch[0]
 	f.Data, f.Meta = w.frame, link.Meta{WireLen: len(w.frame)}
@@ -90,5 +90,5 @@ func (l *lane) warm(k *Endpoint) {
 // cool ends warm: what comes is counted, and goes to where it is wanted.
 func (l *lane) cool(one []byte, msgs []Message) {
 	l.count, l.warming = &l.counters, false
-	l.sink.one, l.sink.msgs, l.sink.count = one, msgs, 0
+	l.sink.One, l.sink.Msgs, l.sink.Count = one, msgs, 0
 }

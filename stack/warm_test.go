@@ -30,7 +30,7 @@ func TestWarmingLeavesNoTrace(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Cleanup(func() {
-					if other.queue.n.Load() != 0 {
+					if other.queue.N.Load() != 0 {
 						t.Error("another socket of the group got a datagram")
 					}
 					other.Close()

@@ -60,7 +60,7 @@ func (k *Endpoint) Events() uint32 { return k.EventsOf(EventsAll) }
 func (k *Endpoint) EventsOf(want uint32) uint32 {
 	var ev uint32
 	st := k.state.Load()
-	if st&stateError != 0 || k.errors.n.Load() > 0 {
+	if st&stateError != 0 || k.errors.N.Load() > 0 {
 		ev |= unix.EPOLLERR
 		if k.selectErrors.Load() {
 			ev |= unix.EPOLLPRI
@@ -72,7 +72,7 @@ func (k *Endpoint) EventsOf(want uint32) uint32 {
 	case stateShutRead:
 		ev |= unix.EPOLLRDHUP | EventsIn
 	}
-	if k.queue.n.Load() > 0 || k.sendExtras.times.n.Load() > 0 {
+	if k.queue.N.Load() > 0 || k.sendExtras.times.n.Load() > 0 {
 		ev |= EventsIn
 	}
 	switch {

@@ -1,18 +1,18 @@
-package stack
+package queue
 
 import (
 	"math/bits"
 	"sync"
 )
 
-// bufferPool recycles the memory in which datagrams queue and frames are
+// Pool recycles the memory in which datagrams queue and frames are
 // built, in classes of powers of two. The last buffer given back is the next
 // one taken, so a queue that is short stays in the cache.
-type bufferPool struct {
+type Pool struct {
 	mu   sync.Mutex
 	free [poolClasses][][]byte
-	held int // bytes in free
-	max  int // of held
+	Held int // bytes in free
+	Max  int // of held
 }
 
 const (
@@ -29,8 +29,8 @@ func bufferClass(n int) int {
 	return bits.Len(uint(n-1)) - 9
 }
 
-// get returns a buffer of length n, with whatever it held before.
-func (p *bufferPool) get(n int) []byte {
+// Get returns a buffer of length n, with whatever it held before.
+func (p *Pool) Get(n int) []byte {
 	if n > maxBuffer {
 		return make([]byte, n)
 	}
@@ -39,7 +39,7 @@ func (p *bufferPool) get(n int) []byte {
 	if list := p.free[class]; len(list) > 0 {
 		b := list[len(list)-1]
 		p.free[class] = list[:len(list)-1]
-		p.held -= cap(b)
+		p.Held -= cap(b)
 		p.mu.Unlock()
 		return b[:n]
 	}
@@ -47,17 +47,17 @@ func (p *bufferPool) get(n int) []byte {
 	return make([]byte, n, minBuffer<<class)
 }
 
-// put gives back a buffer that get returned. Other memory, and none at all, is left
+// Put gives back a buffer that get returned. Other memory, and none at all, is left
 // to the garbage collector: what get returns next must have room for what it asks for.
-func (p *bufferPool) put(b []byte) {
+func (p *Pool) Put(b []byte) {
 	class := bufferClass(cap(b))
 	if class >= poolClasses || cap(b) != minBuffer<<class {
 		return
 	}
 	p.mu.Lock()
-	if p.held+cap(b) <= p.max {
+	if p.Held+cap(b) <= p.Max {
 		p.free[class] = append(p.free[class], b)
-		p.held += cap(b)
+		p.Held += cap(b)
 	}
 	p.mu.Unlock()
 }

@@ -1,14 +1,14 @@
-package stack
+package queue
 
 import "sync/atomic"
 
-// receiveMemory bounds what is queued in all sockets together, in the bytes that Linux
+// Memory bounds what is queued in all sockets together, in the bytes that Linux
 // would charge (udp_mem in ip-sysctl.rst): each socket's own bound is no bound for
 // however many there are.
-type receiveMemory struct {
-	reserved atomic.Int64 // by all queues
-	refused  atomic.Uint64
-	limit    int64
+type Memory struct {
+	Reserved atomic.Int64 // by all queues
+	Refused  atomic.Uint64
+	Limit    int64
 }
 
 const (
@@ -20,14 +20,14 @@ const (
 
 // reserve makes sure that a queue that has reserved so much may hold n bytes. It
 // returns what is reserved then; false: there is no memory.
-func (m *receiveMemory) reserve(have, n int64) (int64, bool) {
+func (m *Memory) reserve(have, n int64) (int64, bool) {
 	if n <= have {
 		return have, true
 	}
 	want := (n - have + memoryUnit - 1) / memoryUnit * memoryUnit
-	if m.reserved.Add(want) > m.limit && n > memorySure {
-		m.reserved.Add(-want)
-		m.refused.Add(1)
+	if m.Reserved.Add(want) > m.Limit && n > memorySure {
+		m.Reserved.Add(-want)
+		m.Refused.Add(1)
 		return have, false
 	}
 	return have + want, true
@@ -35,7 +35,7 @@ func (m *receiveMemory) reserve(have, n int64) (int64, bool) {
 
 // release gives back most of what a queue has reserved and does not need for n bytes,
 // and returns what is reserved then.
-func (m *receiveMemory) release(have, n int64) int64 {
+func (m *Memory) release(have, n int64) int64 {
 	if have-n < 3*memoryUnit {
 		return have
 	}
@@ -43,8 +43,8 @@ func (m *receiveMemory) release(have, n int64) int64 {
 }
 
 // releaseAll gives back what is not needed for n bytes.
-func (m *receiveMemory) releaseAll(have, n int64) int64 {
+func (m *Memory) releaseAll(have, n int64) int64 {
 	keep := (n + memoryUnit - 1) / memoryUnit * memoryUnit
-	m.reserved.Add(keep - have)
+	m.Reserved.Add(keep - have)
 	return keep
 }

@@ -1,4 +1,4 @@
-package stack
+package queue
 
 import (
 	"encoding/binary"
@@ -28,8 +28,8 @@ type LinkInfo struct {
 //	SegmentSize   Len, high half  TOS       1: loopback
 const linkVLAN = 0x80
 
-// putLink stores what Link returns.
-func (in *Info) putLink(loopback bool, frame []byte, proto uint16, meta *link.Meta, n int) {
+// PutLink stores what Link returns.
+func (in *Info) PutLink(loopback bool, frame []byte, proto uint16, meta *link.Meta, n int) {
 	copy(in.From[:], frame[6:10])
 	copy(in.To[:2], frame[10:12])
 	in.ToPort = proto

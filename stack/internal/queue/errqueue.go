@@ -1,4 +1,4 @@
-package stack
+package queue
 
 import (
 	"sync"
@@ -30,77 +30,77 @@ type QueuedError struct {
 	Extension icmp.Extension
 }
 
-// errorQueue holds what a socket was told about its datagrams, oldest first.
-type errorQueue struct {
-	n  atomic.Int32
+// Errors holds what a socket was told about its datagrams, oldest first.
+type Errors struct {
+	N  atomic.Int32
 	mu sync.Mutex
-	// entries are bounded by the socket's receive buffer, as on Linux.
-	entries []QueuedError
+	// Entries are bounded by the socket's receive buffer, as on Linux.
+	Entries []QueuedError
 	charged int64
-	// reserved is how much of memory the queue has taken, at least charged.
+	// Reserved is how much of memory the queue has taken, at least charged.
 	reserved int64
-	memory   *receiveMemory
+	Memory   *Memory
 	closed   bool
 }
 
-// push appends an entry, unless the queue holds as much as SO_RCVBUF allows.
-func (q *errorQueue) push(e QueuedError, limit int64) bool {
+// Push appends an entry, unless the queue holds as much as SO_RCVBUF allows.
+func (q *Errors) Push(e QueuedError, limit int64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	weight := charge(len(e.Payload))
+	weight := Charge(len(e.Payload))
 	if q.closed || q.charged+weight > limit {
 		return false
 	}
 	var ok bool
-	if q.reserved, ok = q.memory.reserve(q.reserved, q.charged+weight); !ok {
+	if q.reserved, ok = q.Memory.reserve(q.reserved, q.charged+weight); !ok {
 		return false
 	}
-	q.entries = append(q.entries, e)
+	q.Entries = append(q.Entries, e)
 	q.charged += weight
-	q.n.Store(int32(len(q.entries)))
+	q.N.Store(int32(len(q.Entries)))
 	return true
 }
 
-// pop takes the oldest entry; next is the errno of the ICMP error behind it, 0
+// Pop takes the oldest entry; next is the errno of the ICMP error behind it, 0
 // if there is none.
-func (q *errorQueue) pop() (e QueuedError, next unix.Errno, ok bool) {
+func (q *Errors) Pop() (e QueuedError, next unix.Errno, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.entries) == 0 {
+	if len(q.Entries) == 0 {
 		return QueuedError{}, 0, false
 	}
-	e = q.entries[0]
-	q.charged -= charge(len(e.Payload))
-	q.reserved = q.memory.release(q.reserved, q.charged)
-	q.entries = append(q.entries[:0], q.entries[1:]...)
-	q.n.Store(int32(len(q.entries)))
-	if len(q.entries) > 0 && q.entries[0].Origin == unix.SO_EE_ORIGIN_ICMP {
-		next = q.entries[0].Errno
+	e = q.Entries[0]
+	q.charged -= Charge(len(e.Payload))
+	q.reserved = q.Memory.release(q.reserved, q.charged)
+	q.Entries = append(q.Entries[:0], q.Entries[1:]...)
+	q.N.Store(int32(len(q.Entries)))
+	if len(q.Entries) > 0 && q.Entries[0].Origin == unix.SO_EE_ORIGIN_ICMP {
+		next = q.Entries[0].Errno
 	}
 	return e, next, true
 }
 
-// close drops all entries, and those to come.
-func (q *errorQueue) close() {
+// Close drops all entries, and those to come.
+func (q *Errors) Close() {
 	q.mu.Lock()
 	q.closed = true
 	q.mu.Unlock()
-	q.purge()
+	q.Purge()
 }
 
-// purge drops all entries.
-func (q *errorQueue) purge() {
+// Purge drops all entries.
+func (q *Errors) Purge() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	clear(q.entries)
-	q.entries, q.charged = q.entries[:0], 0
-	q.reserved = q.memory.releaseAll(q.reserved, 0)
-	q.n.Store(0)
+	clear(q.Entries)
+	q.Entries, q.charged = q.Entries[:0], 0
+	q.reserved = q.Memory.releaseAll(q.reserved, 0)
+	q.N.Store(0)
 }
 
-// withQuoted makes the payload all that an ICMP error has behind the quoted
+// WithQuoted makes the payload all that an ICMP error has behind the quoted
 // headers, its extensions among it.
-func (e *QueuedError) withQuoted(m icmp.Message, headers int) {
+func (e *QueuedError) WithQuoted(m icmp.Message, headers int) {
 	e.Payload = m.Data()[headers:]
 	e.Extension, _ = icmp.ParseExtension(m, headers)
 }
