@@ -1,6 +1,9 @@
 package stack
 
-import "github.com/outband/outband/stack/internal/drive"
+import (
+	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/queue"
+)
 
 // A Waiter waits until something holds that is not one socket's next datagram:
 // that one of many sockets is ready, or that there is room in a device. Who waits
@@ -54,9 +57,9 @@ const (
 
 // RecvWith is Recv for a call that h may cut short: EINTR.
 func (k *Endpoint) RecvWith(h *Handle, p []byte, flags int, deadline int64) (n int, info Info, err error) {
-	t := target{one: p}
+	t := queue.Target{One: p}
 	if e := k.s.receive(k, &t, flags, deadline, h); e != 0 {
 		return 0, Info{}, e
 	}
-	return t.n, t.info, nil
+	return t.N, t.Info, nil
 }
