@@ -217,3 +217,31 @@ func TestConcerned(t *testing.T) {
 		}
 	}
 }
+
+// TestHeldDeviceIsNotThere has a holder that does not know yet: the next of the name is
+// taken. If the kernel does not answer, all stays.
+func TestHeldDeviceIsNotThere(t *testing.T) {
+	near, _ := newPair(t)
+	f := newFake()
+	f.open(t, near, "near0")
+	before := f.dev.Info()
+	f.mu.Lock()
+	f.held = func() int { return before.Index + 1000 }
+	f.mu.Unlock()
+	f.dev.Refresh()
+	if n := f.dev.Reopened(); n != 1 || f.dev.Info() != before {
+		t.Errorf("reopened %d times, %+v", n, f.dev.Info())
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held = nil
+	f.dev.queries.Close() // it would open another socket, for which there is no descriptor
+	var old unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &old))
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: old.Max}))
+	changed := f.dev.RefreshLocked()
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &old))
+	if changed || f.dev.Info() != before {
+		t.Errorf("without an answer: %+v", f.dev.Info())
+	}
+}
