@@ -168,6 +168,42 @@ func TestGuestIsTold(t *testing.T) {
 	}
 }
 
+// TestClosedGuest has a guest that is closed do nothing, and say so where it matters.
+func TestClosedGuest(t *testing.T) {
+	lb := newGuestLab(t)
+	must(t, lb.host.SetSysctl("net/ipv4/ip_forward", "1"))
+	g := lb.guest(GuestOptions{NoClaim: true})
+	ours := [4]byte{10, 9, 0, 2}
+	if g.Kind() != "" {
+		t.Errorf("claims by %q, though no claim is wanted", g.Kind())
+	}
+	if err := g.Claim([][4]byte{ours}); !errors.Is(err, unix.EPERM) {
+		t.Errorf("Claim: %v", err)
+	}
+	g.Close()
+	g.Attach(99, "other0")
+	if g.index == 99 {
+		t.Error("attached")
+	}
+	if err := g.Claim([][4]byte{ours}); err != nil {
+		t.Errorf("Claim, closed: %v", err)
+	}
+	if err := g.Reserve(ours); err != unix.ENETDOWN {
+		t.Errorf("Reserve, closed: %v", err)
+	}
+	g.Close()
+}
+
+func TestDeviceName(t *testing.T) {
+	lb := newGuestLab(t)
+	g := lb.guest(GuestOptions{NoClaim: true})
+	for index, want := range map[int]string{g.index: "eth0", 9999: "device 9999"} {
+		if got := g.deviceName(index); got != want {
+			t.Errorf("%d: %q, want %q", index, got, want)
+		}
+	}
+}
+
 // TestGuestWithoutAnswer has the kernel not answer: what it said last holds.
 func TestGuestWithoutAnswer(t *testing.T) {
 	lb := newGuestLab(t)
@@ -330,7 +366,11 @@ func TestNFTSaysWhatFails(t *testing.T) {
 	if err := f.answers(); !errors.Is(err, unix.EBADF) {
 		t.Errorf("answers: %v", err)
 	}
-	if err := f.send(func(*nftBatch) {}); !errors.Is(err, unix.EBADF) {
-		t.Errorf("send: %v", err)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	f.fd = fd // not a netlink socket: there is nothing to be read on it
+	if err := f.send(func(*nftBatch) {}); err == nil {
+		t.Error("send has no error")
 	}
 }

@@ -50,15 +50,24 @@ func (h *holders) find(device int, addr [4]byte, except uint32) (owner string, t
 	req.AddData(packetRequest{})
 	// Where the kernel does not answer, no holder is known.
 	answers, _ := req.Execute(unix.NETLINK_INET_DIAG, nl.SOCK_DIAG_BY_FAMILY)
+	inode, there := holderIn(answers, device, addr, except)
+	if !there {
+		return "", false
+	}
+	return socketOwner(inode), true
+}
+
+// holderIn returns the inode number of the holder among the kernel's answers.
+func holderIn(answers [][]byte, device int, addr [4]byte, except uint32) (inode uint32, there bool) {
 	for _, b := range answers {
 		if len(b) < packetMsgLen {
 			continue
 		}
 		if inode := binary.NativeEndian.Uint32(b[packetMsgInode:]); inode != except && isHolder(b[packetMsgLen:], device, addr) {
-			return socketOwner(inode), true
+			return inode, true
 		}
 	}
-	return "", false
+	return 0, false
 }
 
 // isHolder reports whether a packet socket with these attributes holds an address.

@@ -129,4 +129,7 @@ func TestUDPString(t *testing.T) {
 		t.Errorf("open: %s", got)
 	}
 	u.Close()
+	if got := (&UDP{fd: -1}).String(); got != "udp fd -1" {
+		t.Errorf("closed: %s", got)
+	}
 }

@@ -94,6 +94,23 @@ func TestManyGroups(t *testing.T) {
 	f.wantFiltered(t, "one more", refilterGroups+1, false)
 }
 
+// TestRefilterAsksOnce has a device filter for some groups already.
+func TestRefilterAsksOnce(t *testing.T) {
+	f := memory()
+	for i := range filterGroups + 1 {
+		must(t, f.dev.JoinGroup(numbered(i)))
+	}
+	for i := range filterGroups + 1 - refilterGroups {
+		must(t, f.dev.LeaveGroup(numbered(i)))
+	}
+	f.wantFiltered(t, "few", refilterGroups, false)
+	for what, n := range f.let {
+		if n != 1 {
+			t.Errorf("%v was asked for %d times", what, n)
+		}
+	}
+}
+
 // TestRefilterRefused has a device refuse to filter again: it lets all groups in until
 // the next is left.
 func TestRefilterRefused(t *testing.T) {
