@@ -95,6 +95,9 @@ func TestGuestFollowsAddresses(t *testing.T) {
 	g.SetNotify(func() { told <- struct{}{} })
 	ours := [4]byte{10, 9, 0, 2}
 	g.Release(ours) // which nobody has reserved
+	if err := g.Taken(ours); err != nil {
+		t.Errorf("not reserved: %v", err)
+	}
 	must(t, g.Reserve(ours))
 	if err := g.Taken(ours); err != nil {
 		t.Fatal(err)
@@ -372,5 +375,18 @@ func TestNFTSaysWhatFails(t *testing.T) {
 	f.fd = fd // not a netlink socket: there is nothing to be read on it
 	if err := f.send(func(*nftBatch) {}); err == nil {
 		t.Error("send has no error")
+	}
+}
+
+// TestNFTAnswersThatAreNone has something other than netlink messages to read.
+func TestNFTAnswersThatAreNone(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	_, err = unix.Write(pair[1], make([]byte, unix.SizeofNlMsghdr)) // of length 0
+	must(t, err)
+	if err := (&nftSocket{fd: pair[0]}).answers(); err == nil {
+		t.Error("no error")
 	}
 }

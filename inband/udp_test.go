@@ -2,6 +2,7 @@ package inband
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -131,5 +132,20 @@ func TestUDPString(t *testing.T) {
 	u.Close()
 	if got := (&UDP{fd: -1}).String(); got != "udp fd -1" {
 		t.Errorf("closed: %s", got)
+	}
+}
+
+func TestUDPNoDescriptorLeft(t *testing.T) {
+	err := limited(3, func() error { _, err := OpenUDP(netip.MustParseAddrPort("127.0.0.1:0")); return err })
+	if !errors.Is(err, unix.EMFILE) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestBatchTimeout(t *testing.T) {
+	a, _ := loopbackPair(t)
+	must(t, a.SetReadTimeout(time.Millisecond))
+	if n, size, err := NewBatch(2, 64).Recv(a); n != 0 || size != 0 || err != unix.EAGAIN {
+		t.Errorf("%d datagrams, %d bytes, %v", n, size, err)
 	}
 }
