@@ -17,9 +17,11 @@ const eventsSend = EventsOut | drive.Room | unix.EPOLLERR | unix.EPOLLHUP
 func (s *Stack) receive(k *Endpoint, t *queue.Target, flags int, deadline int64, h *Handle) unix.Errno {
 	peek := flags&unix.MSG_PEEK != 0
 	blocking := flags&unix.MSG_DONTWAIT == 0
-	l := &s.lanes.first
 	c := drive.Call{Spin: &k.spin, Deadline: deadline, Until: &k.readBy, Handle: h, Once: !blocking,
 		List: &k.watches, Events: eventsReceive, Exclusive: true}
+	if lane := k.lane.Load(); lane != 0 {
+		c.Lane, c.Bound = int(lane)-1, true
+	}
 	if blocking {
 		if c.Budget = k.spin.Budget(); c.Budget > 0 {
 			k.prepareWarmup()
@@ -28,7 +30,7 @@ func (s *Stack) receive(k *Endpoint, t *queue.Target, flags int, deadline int64,
 	g := drive.Goal{Queued: &k.queue.N, State: &k.state, Bits: stateReceive}
 	cold := c.Budget > 0
 	if !peek {
-		g.Pump = func() drive.Outcome { return l.pumpFor(k, t, &cold) }
+		g.Pump = func(l drive.Pumper) drive.Outcome { return l.(*lane).pumpFor(k, t, &cold) }
 	}
 	for first := true; ; first = false {
 		if st := k.state.Load(); st != 0 {
@@ -36,7 +38,7 @@ func (s *Stack) receive(k *Endpoint, t *queue.Target, flags int, deadline int64,
 				return s.receiveAtOffset(k, t, flags, deadline, h)
 			}
 			if e, done := k.interrupted(t, blocking); done {
-				l.drive.Finish(&c)
+				s.drive.Finish(&c)
 				return e
 			}
 		}
@@ -46,22 +48,22 @@ func (s *Stack) receive(k *Endpoint, t *queue.Target, flags int, deadline int64,
 					k.watches.Tell(drive.More)
 				}
 				k.drained()
-				l.drive.Finish(&c)
+				s.drive.Finish(&c)
 				return 0
 			}
 		}
 		if !blocking && !first {
 			return unix.EAGAIN
 		}
-		switch l.drive.Wait(&g, &c) {
+		switch s.drive.Wait(&g, &c) {
 		case drive.Delivered:
-			l.drive.Finish(&c)
+			s.drive.Finish(&c)
 			return 0
 		case drive.Expired:
-			l.drive.Finish(&c)
+			s.drive.Finish(&c)
 			return unix.EAGAIN
 		case drive.Cut:
-			l.drive.Finish(&c)
+			s.drive.Finish(&c)
 			return unix.EINTR
 		}
 	}

@@ -238,7 +238,7 @@ func (k *Endpoint) SetDevice(index int) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.device = int32(index)
+	k.setDeviceLocked(int32(index))
 	k.s.lockLanes()
 	defer k.s.unlockLanes()
 	k.loseFromLocked(k.device)
@@ -247,6 +247,16 @@ func (k *Endpoint) SetDevice(index int) error {
 	}
 	k.dropPaths()
 	return nil
+}
+
+// setDeviceLocked says which interface the socket is bound to. k.mu is held.
+func (k *Endpoint) setDeviceLocked(index int32) {
+	k.device = index
+	lane := int32(0)
+	if i := interfaceOf(k.s.routes.Net().ByIndex(index)); i != nil {
+		lane = int32(i.lane.number) + 1
+	}
+	k.lane.Store(lane)
 }
 
 // Device returns the index of the interface that the socket is bound to, or 0.

@@ -106,7 +106,7 @@ func (s *Stack) configureLocked(change func(n *route.Network) error) error {
 	for _, l := range n.Links {
 		memoryOnly = memoryOnly && l.FD() < 0
 	}
-	s.lanes.first.drive.LinksChanged(memoryOnly, slices.ContainsFunc(n.Devices, func(d *route.Device) bool {
+	s.drive.LinksChanged(memoryOnly, slices.ContainsFunc(n.Devices, func(d *route.Device) bool {
 		return !d.Loopback && d.Link.FD() < 0
 	}))
 	// Whoever leads may be using the old configuration's interfaces.
@@ -118,7 +118,7 @@ func (s *Stack) configureLocked(change func(n *route.Network) error) error {
 	s.membersChanged(0) // an index may be another interface's now
 	s.unlockLanes()
 	s.routes.Generations.Changed()
-	s.lanes.first.drive.WakeSleepers()
+	s.drive.WakeSleepers()
 	for _, i := range interfacesOf(n) {
 		i.renewGroups()
 		i.neighMu.Lock()
@@ -165,7 +165,7 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 	if c := i.dev.Claimer(); c != nil {
 		c.SetClaimNotify(i.hostChanged)
 	}
-	l.SetNotify(s.lanes.first.drive.WakeSleepers, i.linkChanged)
+	l.SetNotify(s.drive.WakeSleepers, i.linkChanged)
 	i.linkChanged()
 	return i, nil
 }

@@ -205,7 +205,7 @@ func (k *Endpoint) TransmitTimes(times []IOTimes, flags int, deadline int64) (n 
 
 // awaitTimes waits for a record, or until there will be none.
 func (k *Endpoint) awaitTimes(deadline int64) bool {
-	x, d := &k.sendExtras.times, &k.s.lanes.first.drive
+	x, d := &k.sendExtras.times, &k.s.drive
 	g := drive.Goal{Ready: func() bool { return x.n.Load() > 0 || !x.on.Load() || k.ended() }}
 	c := drive.Call{Spin: &k.spin, Deadline: deadline, Until: &k.readBy, Budget: k.spin.Budget(),
 		List: &k.watches, Events: drive.Stamp | unix.EPOLLHUP}

@@ -177,7 +177,8 @@ func (k *IPSocket) disconnect() (release func(), err error) {
 	k.dropPaths()
 	k.peer, k.peerPort, k.connected = ipv4.Addr{}, 0, false
 	k.hasPeer.Store(false)
-	k.addr, k.device = k.bound, 0
+	k.addr = k.bound
+	k.setDeviceLocked(0)
 	return k.transport.disconnectLocked(), nil
 }
 

@@ -22,8 +22,9 @@ const batchSize = 32
 // What several lanes share, such as the tables of ports, is read with the lock of one of
 // them held, and changed with those of all: see lanes.
 type lane struct {
-	s     *Stack
-	drive drive.Driver // who leads, and the lock
+	s      *Stack
+	number int
+	drive  drive.Lane // who leads, and the lock
 	// interfaces are those whose frames it takes in.
 	interfaces []*Interface
 	batch      [batchSize]link.Frame
@@ -48,8 +49,9 @@ type lane struct {
 	taken   int64     // when the batch was taken, of CLOCK_MONOTONIC, if anybody wants to know
 }
 
-func (l *lane) init(s *Stack) {
-	l.s = s
+func (l *lane) init(s *Stack, number int) {
+	l.s, l.number = s, number
+	l.drive.Init(&s.drive, l, number == 0)
 	l.flows.init(&s.limits, s.random)
 	l.flows.fit(s.flowing.members)
 	l.pending = new(flush)
@@ -65,8 +67,8 @@ type lanes struct {
 }
 
 func (ls *lanes) init(s *Stack) {
-	ls.first.init(s)
-	ls.all.Store(&[]*lane{&ls.first})
+	ls.first.init(s, 0)
+	s.setLanes([]*lane{&ls.first})
 }
 
 // MaxLanes is how many lanes a stack may have.
@@ -83,12 +85,21 @@ func (s *Stack) laneAt(n int) *lane {
 	all = slices.Clone(all)
 	for len(all) <= n {
 		l := new(lane)
-		l.init(s)
-		l.drive.Init(l, s.clock, s.lanes.first.drive.Spin())
+		l.init(s, len(all))
 		all = append(all, l)
 	}
-	s.lanes.all.Store(&all)
+	s.setLanes(all)
 	return all[n]
+}
+
+// setLanes makes all the list of lanes.
+func (s *Stack) setLanes(all []*lane) {
+	s.lanes.all.Store(&all)
+	driven := make([]*drive.Lane, len(all))
+	for n, l := range all {
+		driven[n] = &l.drive
+	}
+	s.drive.SetLanes(driven)
 }
 
 // lockLanes takes the locks of all lanes, to change what they share.
@@ -157,7 +168,7 @@ func (l *lane) release() *flush {
 
 // released has the housekeeper look up: whoever has led is leaving.
 func (s *Stack) released() {
-	s.lanes.first.drive.Released()
+	s.drive.Released()
 }
 
 // flush is what a batch leaves to do after the lock is released: sleepers to
@@ -215,13 +226,23 @@ func (l *lane) inputBatch(ifc *Interface, n int) {
 	}
 }
 
+// driveHost is a stack as package drive sees it.
+type driveHost struct{ s *Stack }
+
 // RunTimers implements drive.Host: the first lane runs the timers for all.
-func (l *lane) RunTimers(now int64) {
-	if l != &l.s.lanes.first {
-		return
+func (h driveHost) RunTimers(now int64) {
+	for h.s.timers.Due(now) {
+		h.s.lanes.first.runDueTimers(now)
 	}
-	for l.s.timers.Due(now) {
-		l.runDueTimers(now)
+}
+
+// Links implements drive.Host.
+func (h driveHost) Links() []link.Pollable { return h.s.routes.Net().Links }
+
+// Chores implements drive.Host: it sends what waits for somebody to send it.
+func (h driveHost) Chores() {
+	if h.s.outbox.waiting.Load() {
+		h.s.sendOutbox()
 	}
 }
 
@@ -231,7 +252,7 @@ func (l *lane) runDueTimers(now int64) {
 	l.s.timers.Run(now)
 }
 
-// Pump implements drive.Host.
+// Pump implements drive.Pumper.
 func (l *lane) Pump() drive.Outcome {
 	var found drive.Outcome
 	if l.pump() {
@@ -243,18 +264,8 @@ func (l *lane) Pump() drive.Outcome {
 	return found
 }
 
-// Release implements drive.Host.
+// Release implements drive.Pumper.
 func (l *lane) Release() { l.end() }
-
-// Links implements drive.Host.
-func (l *lane) Links() []link.Pollable { return l.s.routes.Net().Links }
-
-// Chores implements drive.Host: it sends what waits for somebody to send it.
-func (l *lane) Chores() {
-	if l.s.outbox.waiting.Load() {
-		l.s.sendOutbox()
-	}
-}
 
 // pumpFor is Pump for a call of k's that has nothing queued, which its datagrams go
 // straight to.
@@ -264,8 +275,7 @@ func (l *lane) pumpFor(k *Endpoint, t *queue.Target, cold *bool) drive.Outcome {
 		l.sink.One, l.sink.Msgs, l.sink.Count = t.One, t.Msgs, 0
 	}
 	found := l.Pump()
-	if *cold && found&drive.Full == 0 && l.sink.Count == 0 && !k.ready() {
-		l.warm(k)
+	if *cold && found&drive.Full == 0 && l.sink.Count == 0 && !k.ready() && l.warm(k) {
 		*cold = false
 		found = l.Pump()
 	}

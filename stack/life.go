@@ -45,7 +45,7 @@ func (i *Interface) linkChanged() {
 	i.renewGroups()
 	s.routes.Generations.Changed()
 	i.tellStates()
-	s.lanes.first.drive.WakeSleepers()
+	s.drive.WakeSleepers()
 	s.rooms.look()
 	i.s.sendOutbox()
 	if !info.State.Enabled() && old.State.Enabled() {

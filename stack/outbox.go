@@ -92,7 +92,7 @@ func (s *Stack) sendOutbox() {
 			o.waiting.Store(left)
 			o.mu.Unlock()
 			if left {
-				s.lanes.first.drive.Hurry()
+				s.drive.Hurry()
 			}
 			return
 		}

@@ -251,7 +251,7 @@ func (s *Stack) pumpLocal() {
 			return
 		}
 	}
-	s.lanes.first.drive.WakeSleepers() // somebody floods us: others may do the rest
+	s.drive.WakeSleepers() // somebody floods us: others may do the rest
 }
 
 // localBatches bounds how much a sender over loopback receives for others.

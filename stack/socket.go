@@ -37,7 +37,8 @@ type Endpoint struct {
 	meta       metadataOptions
 	losses     lossAccount
 
-	hasPeer      atomic.Bool // connected, readable without mu
+	lane         atomic.Int32 // the number, plus one, of the lane of the device that it is bound to
+	hasPeer      atomic.Bool  // connected, readable without mu
 	broadcast    atomic.Bool
 	recvErr      atomic.Bool
 	selectErrors atomic.Bool // see SetSelectErrors
@@ -81,7 +82,7 @@ func (s *Stack) open(k *Endpoint, as kind) error {
 	k.queue.Memory, k.errors.Memory = &s.receiveMemory, &s.receiveMemory
 	k.sender.init(&s.transmitter, k, as, k.id, &k.state)
 	k.sender.watches = &k.watches
-	k.spin.Init(&s.lanes.first.drive)
+	k.spin.Init(&s.drive)
 	k.losses.base.Store(s.lost(nil))
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -70,6 +70,7 @@ type Stack struct {
 	// monotonicBase makes the clock's time CLOCK_MONOTONIC's.
 	monotonicBase int64
 
+	drive     drive.Driver // who leads, and where the others sleep
 	lanes     lanes
 	protocols protocolTable
 	// What lanes share: to read it takes the lock of one of them, to change it those of all.
@@ -167,13 +168,13 @@ func New(cfg Config) (*Stack, error) {
 	}
 	s.limiter.l = icmp.NewLimiter(cfg.ICMP, s.random)
 	s.flushes.New = func() any { return new(flush) }
+	s.drive.Init(driveHost{s}, s.clock, cfg.Spin)
 	s.lanes.init(s)
-	s.lanes.first.drive.Init(&s.lanes.first, s.clock, cfg.Spin)
-	if err := s.lanes.first.drive.Reserve(); err != nil {
+	if err := s.drive.Reserve(); err != nil {
 		return nil, err
 	}
 	s.protocols.init()
-	s.timers = &s.lanes.first.drive.Timers
+	s.timers = &s.drive.Timers
 	s.reasm.r = ipv4.NewReassembler(cfg.Reassembly)
 	s.reasm.timer = drive.NewTimer(s.lanes.first.reassemblyTimers)
 	s.gatewayTimer = drive.NewTimer(s.retryGateways)
@@ -194,7 +195,7 @@ func New(cfg Config) (*Stack, error) {
 	if err := lo.AddAddress(netip.MustParsePrefix("127.0.0.1/8")); err != nil {
 		return nil, err
 	}
-	s.lanes.first.drive.Start(s.closing)
+	s.drive.Start(s.closing)
 	return s, nil
 }
 
@@ -243,17 +244,17 @@ func (s *Stack) Close() error {
 	s.routes.Generations.Changed()
 	s.rooms.close()
 	s.over.Store(true)
-	s.lanes.first.drive.End()
+	s.drive.End()
 	for _, f := range s.closers() {
 		f()
 	}
-	s.lanes.first.drive.Ended()
+	s.drive.Ended()
 	s.sendOutbox()
 	for _, i := range slices.Backward(interfacesOf(n)) {
 		s.retire(i)
 	}
 	s.subscriptions.shutDown()
-	return s.lanes.first.drive.Close()
+	return s.drive.Close()
 }
 
 // Closed reports whether the stack is closed, and all its sockets.

@@ -29,7 +29,7 @@ type transmitter struct {
 // init makes the transmitter that of a stack.
 func (t *transmitter) init(s *Stack) {
 	t.stack, t.clock, t.limits, t.pool = s, s.clock, &s.limits, &s.pool
-	t.drive, t.isClosing = &s.lanes.first.drive, s.isClosing
+	t.drive, t.isClosing = &s.drive, s.isClosing
 	t.rooms.init()
 }
 

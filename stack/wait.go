@@ -27,7 +27,7 @@ type Handle = drive.Handle
 // whoever waits, maybe with the stack's locks held: it must be quick, and may
 // take no lock of the stack's. Who makes it true calls Wake or WakeAll after
 // that.
-func (s *Stack) NewWaiter(ready func() bool) *Waiter { return s.lanes.first.drive.NewWaiter(ready) }
+func (s *Stack) NewWaiter(ready func() bool) *Waiter { return s.drive.NewWaiter(ready) }
 
 // SetReadDeadline sets until when calls wait that receive, beside their own deadlines: at
 // is a time of the stack's clock (Deadline makes one), NoDeadline ends that. It holds for

@@ -148,7 +148,7 @@ func TestWaiterSources(t *testing.T) {
 		if !leads { // somebody else sleeps on the links
 			other := udpSocket(t, s, "127.0.0.1:9")
 			go other.Recv(make([]byte, 1), 0, NoDeadline)
-			for !s.lanes.first.drive.Asleep() {
+			for !s.drive.Asleep() {
 				runtime.Gosched()
 			}
 		}

@@ -240,7 +240,7 @@ func TestArm(t *testing.T) {
 			if behind {
 				other := udpSocket(t, p.far, "10.9.0.2:8")
 				go other.Recv(make([]byte, 1), 0, NoDeadline)
-				for !p.far.lanes.first.drive.Asleep() {
+				for !p.far.drive.Asleep() {
 					time.Sleep(time.Microsecond)
 				}
 			}
@@ -344,14 +344,14 @@ func TestArmTimers(t *testing.T) {
 	defer g.Close()
 	_, until, err := g.Arm(700, nil)
 	check(t, err)
-	if until != 500 || !s.lanes.first.drive.Asleep() {
-		t.Errorf("sleeps until %d, on the links: %t", until, s.lanes.first.drive.Asleep())
+	if until != 500 || !s.drive.Asleep() {
+		t.Errorf("sleeps until %d, on the links: %t", until, s.drive.Asleep())
 	}
 	c.now.Store(500)
 	if g.Disarm() || !ran {
 		t.Errorf("the timer has run: %t", ran)
 	}
-	if s.lanes.first.drive.Asleep() {
+	if s.drive.Asleep() {
 		t.Error("the loop is still on the links")
 	}
 }

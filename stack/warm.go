@@ -68,15 +68,18 @@ func warmFrame(ifc *Interface, local, peer ipv4.Addr, port, peerPort uint16) []b
 	return b
 }
 
-// warm takes k's frame through the receive path. The receive lock is held by the
-// caller, who leads for k, and whose sink is empty.
-func (l *lane) warm(k *Endpoint) {
+// warm takes k's frame through the receive path. The caller leads for k, and its sink is
+// empty. It reports false if the frame is another lane's.
+func (l *lane) warm(k *Endpoint) (done bool) {
 	w := k.warmup.Load()
-	if w == nil || w.ifc == nil || w.ifc.lane != l || k.state.Load()&(stateRecvExtras|stateReceive) != 0 || k.queue.N.Load() != 0 {
-		return
+	if w != nil && w.ifc != nil && w.ifc.lane != l {
+		return false
+	}
+	if w == nil || w.ifc == nil || k.state.Load()&(stateRecvExtras|stateReceive) != 0 || k.queue.N.Load() != 0 {
+		return true
 	}
 	if l.s.raws != nil {
-		return // they would get it too
+		return true // they would get it too
 	}
 	defer l.cool(l.sink.One, l.sink.Msgs)
 	defer l.containFrame(w.ifc, w.frame)
@@ -85,6 +88,7 @@ func (l *lane) warm(k *Endpoint) {
 	f := &l.batch[0]
 	f.Data, f.Meta = w.frame, link.Meta{WireLen: len(w.frame)}
 	l.ipv4Input(w.ifc, f.Data[ipOffset:], &f.Meta, false)
+	return true
 }
 
 // cool ends warm: what comes is counted, and goes to where it is wanted.

@@ -87,7 +87,7 @@ func (k *Endpoint) EventsOf(want uint32) uint32 {
 
 // WaitElsewhere counts who waits outside of the stack for more than a socket, n
 // more or, if it is negative, fewer: see Socket.WaitElsewhere.
-func (s *Stack) WaitElsewhere(n int32) { s.lanes.first.drive.Elsewhere(n) }
+func (s *Stack) WaitElsewhere(n int32) { s.drive.Elsewhere(n) }
 
 // WaitElsewhere says that the socket's owner waits for it outside of the stack,
 // told by a Watch, so that somebody else has to drive the links meanwhile, at

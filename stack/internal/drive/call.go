@@ -29,6 +29,11 @@ type Call struct {
 	Exclusive bool
 	Sources   *Sources
 
+	// Lane is the number of the lane to lead first; Bound says that what the call waits for
+	// comes by that one, as a rule.
+	Lane  int
+	Bound bool
+
 	Budget int64 // nanoseconds to spin; Never: without end
 	Once   bool  // one look at what there is: MSG_DONTWAIT, or a deadline of the past
 
@@ -68,9 +73,9 @@ func (d *Driver) late(c *Call) bool {
 
 // turned ends a leader's turn. more says that a link may have more frames: a
 // backlog keeps nobody longer than his deadline.
-func (d *Driver) turned(c *Call, more bool) Verdict {
+func (d *Driver) turned(c *Call, at *Lane, more bool) Verdict {
 	if !more {
-		return d.idle(c, true)
+		return d.idle(c, at)
 	}
 	c.backlog++
 	v := d.ended(c)
@@ -85,8 +90,9 @@ func (d *Driver) turned(c *Call, more bool) Verdict {
 	return v
 }
 
-// idle ends one turn that found nothing, and looks at the clock now and then.
-func (d *Driver) idle(c *Call, leading bool) Verdict {
+// idle ends one turn that found nothing, and looks at the clock now and then. at is the
+// lane that the call leads, nil for none.
+func (d *Driver) idle(c *Call, at *Lane) Verdict {
 	c.rounds++
 	if c.rounds%ClockEvery != 0 {
 		if c.Budget == 0 {
@@ -95,8 +101,8 @@ func (d *Driver) idle(c *Call, leading bool) Verdict {
 		return again
 	}
 	var now int64
-	if leading && d.rounds%ClockEvery == 0 {
-		now = d.now
+	if at != nil && at.rounds%ClockEvery == 0 {
+		now = at.now
 	} else {
 		now = d.clock.Now()
 	}
@@ -118,8 +124,8 @@ func (d *Driver) idle(c *Call, leading bool) Verdict {
 // mayLead says whether to try for the lock: who only wants to lead leaves it
 // to those who need it for something else, but for each sixteenth turn. Followers
 // too let others run now and then.
-func (d *Driver) mayLead(c *Call) bool {
-	if d.Lock.Wanted() && c.rounds%16 != 0 {
+func (l *Lane) mayLead(c *Call) bool {
+	if l.Lock.Wanted() && c.rounds%16 != 0 {
 		runtime.Gosched()
 		return false
 	}
@@ -131,8 +137,8 @@ func (d *Driver) mayLead(c *Call) bool {
 
 // makeWay lets others run: those who wait for the lock, and now and then
 // everybody. That may take long, so the clock is looked at next.
-func (d *Driver) makeWay(c *Call) {
-	if d.Lock.makeWay() {
+func (l *Lane) makeWay(c *Call) {
+	if l.Lock.makeWay() {
 		c.rounds |= ClockEvery - 1
 	} else if c.rounds%makeWayEvery == 0 {
 		runtime.Gosched()

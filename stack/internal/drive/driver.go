@@ -26,15 +26,11 @@ import (
 	"github.com/outband/outband/link"
 )
 
-// A Host is what is driven.
+// A Host is what is driven: its lanes, and what they have in common.
 type Host interface {
-	// Pump takes a batch from every link and processes it. The lock is held.
-	Pump() Outcome
-	// RunTimers runs the timers that are due at now. The lock is held.
+	// RunTimers runs the timers that are due at now. The first lane's lock is held.
 	RunTimers(now int64)
-	// Release releases the lock, by Driver.Unlock, and does what was left to do.
-	Release()
-	// Links returns what to sleep on.
+	// Links returns what to sleep on, those of all lanes.
 	Links() []link.Pollable
 	// Chores does what waits for somebody to do it. No lock is held.
 	Chores()
@@ -49,18 +45,17 @@ const (
 	Pending                     // something is to be done as soon as the lock is released
 )
 
-// A Driver drives one lane.
+// A Driver drives the lanes of a stack. Each has a leader of its own; who sleeps does so
+// on the links of all.
 type Driver struct {
-	Lock   Lock
 	Timers Timers
 
 	host  Host
 	clock Clock
 	spin  time.Duration // the default budget
-
-	now    int64  // the clock when a leader looked last; guarded by Lock, as are
-	rounds uint32 // calls of pump
-	led    bool   // the links were asked since the lock was taken
+	lanes atomic.Pointer[[]*Lane]
+	// spinners counts calls that go from lane to lane, and have found nothing so far.
+	spinners atomic.Int32
 
 	memoryOnly atomic.Bool // no link has a descriptor
 	tellOnce   atomic.Bool // a link that others feed has none
@@ -82,9 +77,6 @@ func (d *Driver) Init(host Host, clock Clock, spin time.Duration) {
 	d.sleepers.pool.New = newSleeper
 	d.Timers.init(d.WakeSleepers)
 }
-
-// Spin returns the default budget.
-func (d *Driver) Spin() time.Duration { return d.spin }
 
 // Reserve takes the descriptors that sleeping needs now: EMFILE or ENFILE if they are not
 // to be had.
@@ -115,34 +107,12 @@ func (d *Driver) LinksChanged(memoryOnly, tellOnce bool) {
 // Elsewhere counts those who wait in event loops of their own.
 func (d *Driver) Elsewhere(n int32) { d.elsewhere.Add(n) }
 
-// Unlock releases the lock.
-func (d *Driver) Unlock() {
-	led := d.led
-	d.led = false
-	d.Lock.release(led)
-}
-
-// Released has the housekeeper look up, once the lock is released: whoever has led is
+// Released has the housekeeper look up, once a lane's lock is released: whoever has led is
 // leaving.
 func (d *Driver) Released() {
 	if d.housekeeper.parked.Load() {
 		d.housekeeper.unpark()
 	}
-}
-
-// Asked counts a look at the links, and now and then runs the timers that are due. Whoever
-// asks them calls it first. The lock is held.
-func (d *Driver) Asked() {
-	d.led = true
-	if d.rounds++; d.rounds%ClockEvery == 0 {
-		d.RunTimers(d.clock.Now())
-	}
-}
-
-// RunTimers runs the timers that are due. The lock is held.
-func (d *Driver) RunTimers(now int64) {
-	d.now = now
-	d.host.RunTimers(now)
 }
 
 // WakeSleepers makes whoever sleeps on the links look again: a frame came by a

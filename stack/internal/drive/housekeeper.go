@@ -88,7 +88,7 @@ func (d *Driver) keepHouse() {
 
 // leadership is who led at a moment, to compare with another moment.
 type leadership struct {
-	word   uint64 // the lock's
+	word   uint64 // the locks'
 	turn   uint64 // of the sleeper on the descriptors
 	asleep bool   // there is one
 }
@@ -99,7 +99,7 @@ func (l leadership) led() bool { return l.asleep || l.word&Held != 0 }
 func (d *Driver) lookLead() leadership {
 	d.sleepers.mu.Lock()
 	defer d.sleepers.mu.Unlock()
-	return leadership{d.Lock.word.Load(), d.sleepers.turn, d.sleepers.onFD != nil}
+	return leadership{d.word(), d.sleepers.turn, d.sleepers.onFD != nil}
 }
 
 // Asleep reports whether a call sleeps on the links' descriptors.
@@ -131,13 +131,11 @@ func (d *Driver) houseLead() bool {
 		default:
 		}
 		d.host.Chores()
-		if !d.Lock.Try(Held) {
+		led, full := d.houseTurn()
+		if !led {
 			return true
 		}
-		d.RunTimers(d.clock.Now())
-		found := d.host.Pump()
-		d.host.Release()
-		if found&Full != 0 {
+		if full {
 			continue
 		}
 		before := d.lookLead()
@@ -152,4 +150,19 @@ func (d *Driver) houseLead() bool {
 			return true
 		}
 	}
+}
+
+// houseTurn takes a batch by each lane that nobody leads. It reports whether there was
+// one, and whether a link has more.
+func (d *Driver) houseTurn() (led, full bool) {
+	for _, l := range *d.lanes.Load() {
+		if !l.Lock.Try(Held) {
+			continue
+		}
+		led = true
+		l.RunTimers(d.clock.Now())
+		full = l.work.Pump()&Full != 0 || full
+		l.work.Release()
+	}
+	return led, full
 }

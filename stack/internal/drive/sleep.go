@@ -95,7 +95,7 @@ func (d *Driver) enter(w *sleeper, pol *link.Poller) bool {
 	p := &d.sleepers
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.onFD == nil && !d.Lock.Spinning() {
+	if p.onFD == nil && !d.spinning() {
 		p.onFD = w
 		p.turn++
 		w.pol.Store(pol)
@@ -213,21 +213,26 @@ func (d *Driver) lookAgain() bool {
 	if !d.tellOnce.Load() {
 		return false
 	}
-	d.Lock.Take()
-	full := true
-	for n := 0; full && n < maxBacklog; n++ {
-		full = d.host.Pump()&Full != 0
+	left := false
+	for _, l := range *d.lanes.Load() {
+		l.Lock.Take()
+		full := true
+		for n := 0; full && n < maxBacklog; n++ {
+			full = l.work.Pump()&Full != 0
+		}
+		l.work.Release()
+		left = left || full
 	}
-	d.host.Release()
-	return full
+	return left
 }
 
 // runDueTimers runs the timers if they are due after a sleep.
 func (d *Driver) runDueTimers() {
 	if now := d.clock.Now(); now >= d.Timers.next.Load() {
-		d.Lock.Take()
-		d.RunTimers(now)
-		d.host.Release()
+		l := (*d.lanes.Load())[0]
+		l.Lock.Take()
+		l.RunTimers(now)
+		l.work.Release()
 	}
 }
 

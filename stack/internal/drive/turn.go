@@ -12,9 +12,9 @@ type Goal struct {
 	State  *atomic.Uint32
 	Bits   uint32
 	Ready  func() bool
-	// Pump is called in place of the host's, for one who has something delivered to
+	// Pump is called in place of a lane's, for one who has something delivered to
 	// itself: Done says that it was. It may be nil.
-	Pump func() Outcome
+	Pump func(p Pumper) Outcome
 }
 
 // A Verdict is how a wait, or a turn at the links, ended.
@@ -68,15 +68,24 @@ func (d *Driver) Finish(c *Call) {
 	}
 }
 
-// Poll drives the links once, if nobody else does.
+// Poll drives the links once, where nobody else does.
 func (d *Driver) Poll(g *Goal) {
 	c := Call{Deadline: Never, Once: true}
-	for d.Lock.Try(Held) {
-		if d.lead(g, &c) != again {
-			return
+	all := *d.lanes.Load()
+	for _, l := range all {
+		for l.Lock.Try(Held) {
+			if v, more := l.lead(g, &c, len(all) == 1); v != again {
+				return
+			} else if !more && len(all) > 1 {
+				break
+			}
 		}
 	}
 }
+
+// othersEvery is of how many rounds a call makes one at the lanes that bring others
+// theirs: who bound to a device knows by which lane its datagrams come, as a rule.
+const othersEvery = 16
 
 // spinFor looks for what the call waits for until it is there or the budget is spent.
 func (d *Driver) spinFor(g *Goal, c *Call) Verdict {
@@ -84,20 +93,56 @@ func (d *Driver) spinFor(g *Goal, c *Call) Verdict {
 	if c.Budget > 0 {
 		flags |= Spinning
 	}
-	for {
-		if d.mayLead(c) && d.Lock.Try(flags) {
-			if v := d.lead(g, c); v != again {
-				return v
-			}
-			d.makeWay(c)
+	counted := false
+	v := again
+	for v == again {
+		all := *d.lanes.Load()
+		more := false
+		if v, more = d.turns(all, g, c, flags); v != again {
+			break
 		}
 		if g.met() || c.timeForSources() && c.Sources.ready() {
-			return Ready
+			v = Ready
+			break
 		}
-		if v := d.idle(c, false); v != again {
-			return v
+		if more && len(all) > 1 {
+			continue
+		}
+		if v = d.idle(c, nil); v == again && !counted && len(all) > 1 {
+			counted = true // now that it has found nothing: others are not to pay for those that have
+			d.spinners.Add(1)
 		}
 	}
+	if counted {
+		d.spinners.Add(-1)
+	}
+	return v
+}
+
+// turns leads each lane that nobody else leads: one lane for as long as the call lasts,
+// several by turns. more says that a link has more.
+func (d *Driver) turns(all []*Lane, g *Goal, c *Call, flags uint64) (v Verdict, more bool) {
+	home := min(c.Lane, len(all)-1)
+	for at := range all {
+		if at > 0 && c.Bound && c.Budget > 0 && c.rounds%othersEvery != othersEvery-1 {
+			break
+		}
+		n := home + at
+		if n >= len(all) {
+			n -= len(all)
+		}
+		l := all[n]
+		if !l.mayLead(c) || !l.Lock.Try(flags) {
+			continue
+		}
+		v, full := l.lead(g, c, len(all) == 1)
+		if v != again {
+			return v, false
+		}
+		more = more || full
+		l.makeWay(c)
+	}
+	return again, more
 }
 
 // timeForSources says when to ask the sources, which take a system call.
@@ -107,15 +152,15 @@ func (c *Call) timeForSources() bool {
 
 // lead polls the links with the lock held, and releases it. What a batch leaves to do, of
 // which somebody may be told that the call waits for, is done after the release, so it
-// ends the turn.
-func (d *Driver) lead(g *Goal, c *Call) Verdict {
-	v := again
+// ends the turn. It is one turn only unless the lane is alone. full says that a link has
+// more.
+func (l *Lane) lead(g *Goal, c *Call, alone bool) (v Verdict, full bool) {
 	for v == again {
 		var found Outcome
 		if g.Pump != nil {
-			found = g.Pump()
+			found = g.Pump(l.work)
 		} else {
-			found = d.host.Pump()
+			found = l.work.Pump()
 		}
 		if found&Done != 0 {
 			v = Delivered
@@ -125,17 +170,23 @@ func (d *Driver) lead(g *Goal, c *Call) Verdict {
 			v = Ready
 			break
 		}
-		v = d.turned(c, found&Full != 0)
+		if full = found&Full != 0; !alone {
+			if full {
+				v = l.d.turned(c, l, true)
+			}
+			break
+		}
+		v = l.d.turned(c, l, full)
 		if found&Pending != 0 {
 			if v == Spent {
 				v = again
 			}
 			break
 		}
-		if d.Lock.Wanted() || c.rounds%makeWayEvery == 0 || c.timeForSources() {
+		if l.Lock.Wanted() || c.rounds%makeWayEvery == 0 || c.timeForSources() {
 			break
 		}
 	}
-	d.host.Release()
-	return v
+	l.work.Release()
+	return v, full
 }
