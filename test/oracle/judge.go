@@ -39,6 +39,9 @@ func (c *Case) within(name string) bool {
 // A Stage is a world to run scripts in.
 type Stage struct {
 	World World
+	// Careful has every Sync wait for what hosts themselves answer, which takes four
+	// times as long.
+	Careful bool
 	// markers are sockets of each host for Sync, at a port that scripts leave
 	// alone.
 	markers [2]*sockapi.Socket
@@ -116,7 +119,7 @@ func (s *Stage) Play(top Topology, script func(*Run)) []string {
 	r := &Run{World: s.World, Top: top, stage: s, ports: make(map[uint16]string)}
 	defer func() {
 		r.end()
-		s.sync(top, false)
+		s.sync(top, s.Careful)
 		if top.Name == Own.Name {
 			s.sync(Wire, false) // what went to everybody has come to the other host too
 		}
@@ -156,7 +159,8 @@ func line(log []string, i int) string {
 type Judge struct {
 	Linux, Ours *Stage
 	Calls       int // that were compared
-	Unsteady    int // differences that did not come again
+	// Unsteady are the differences that did not come again: the case and what was seen.
+	Unsteady []string
 }
 
 // repeats is how often a script that differs is run again before it counts: a
@@ -172,16 +176,30 @@ func (j *Judge) Compare(top Topology, script func(*Run), surprise bool) string {
 			break
 		}
 		linux, ours := j.Linux.Play(top, script), j.Ours.Play(top, script)
-		if diff = Diff(linux, ours); diff == "" {
+		d := Diff(linux, ours)
+		if d == "" {
 			j.Calls += len(linux)
 			if i > 0 {
-				j.Unsteady++
+				j.Unsteady = append(j.Unsteady, top.Name+":\n"+diff)
 			}
 			return ""
 		}
+		diff = d
 		time.Sleep(time.Duration(i) * 5 * time.Millisecond)
 	}
 	return fmt.Sprintf("%s, %s:\n%s", j.Ours.World.Name(), top.Name, diff)
+}
+
+// Steady fails the test if what was compared latest, a case of that name, differed and
+// then did not, unless Unsteady says why it may.
+func (j *Judge) Steady(t testing.TB, c *Case) {
+	t.Helper()
+	if find(Unsteady, c) < 0 {
+		for _, d := range j.Unsteady {
+			t.Errorf("%s differed at first, and not again, by %s", c.Name, d)
+		}
+	}
+	j.Unsteady = nil
 }
 
 // Case compares a case in all its topologies; surprise is Compare's.

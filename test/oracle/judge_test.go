@@ -86,8 +86,8 @@ func TestJudgeNotices(t *testing.T) {
 			t.Errorf("%s: the difference is told as\n%s", top.Name, diff)
 		}
 	}
-	if j.Unsteady != 0 || j.Calls != 6 {
-		t.Errorf("%d calls, %d unsteady", j.Calls, j.Unsteady)
+	if len(j.Unsteady) != 0 || j.Calls != 6 {
+		t.Errorf("%d calls, unsteady: %q", j.Calls, j.Unsteady)
 	}
 }
 

@@ -328,6 +328,7 @@ func otherKindCases() (cases []Case) {
 		own := r.raw("own", Near, unix.IPPROTO_UDP)
 		s.Sendto([]byte("one"), 0, groupPort(groupA))
 		s.Sendto([]byte("nobody"), 0, groupPort(groupB))
+		r.Sync()
 		k.DrainIP()
 		other.DrainIP()
 		own.DrainIP()

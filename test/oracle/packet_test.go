@@ -105,7 +105,7 @@ func packetCases() []Case {
 			a, b := r.packet("a", Near, unix.SOCK_RAW, 0), r.packet("b", Near, unix.SOCK_RAW, localExperimental)
 			p := append(make([]byte, 12), "\x88\xb5frame"...)
 			a.Sendto(p, 0, r.to(localExperimental, everybody))
-			r.Sync()
+			r.SyncAnswers()
 			for _, f := range []int{unix.MSG_OOB, unix.MSG_WAITALL, unix.MSG_NOSIGNAL, unix.MSG_MORE, unix.MSG_CMSG_CLOEXEC, unix.MSG_ERRQUEUE,
 				unix.MSG_WAITFORONE, unix.MSG_PEEK, unix.MSG_PEEK | unix.MSG_TRUNC} {
 				b.Recv(5, f|unix.MSG_DONTWAIT)
@@ -116,7 +116,7 @@ func packetCases() []Case {
 			})
 			b.Recvmsg(0, unix.MSG_DONTWAIT, 3, 4)
 			a.Sendto(p, 0, r.to(localExperimental, everybody))
-			r.Sync()
+			r.SyncAnswers()
 			b.Recvmmsg(2, 100, unix.MSG_WAITFORONE, -1)
 		}},
 		{Name: "packet/frames", Run: func(r *Run) {
@@ -132,7 +132,7 @@ func packetCases() []Case {
 					p := append(append(append([]byte(nil), d[:]...), src[:]...), "\x88\xb5experiment"...)
 					a.Sendto(p, 0, r.to(localExperimental, [6]byte{}))
 				}
-				r.Sync()
+				r.SyncAnswers()
 				for _, k := range []*Sock{b, c, all, ip, none} {
 					k.DrainFrames(typ == unix.SOCK_DGRAM, "experiment")
 				}
@@ -145,7 +145,7 @@ func packetCases() []Case {
 				p := append(append(append([]byte(nil), everybody[:]...), 2, 0, 0, 0, 0, 9), s...)
 				a.Sendto(p, 0, r.to(0, everybody))
 			}
-			r.Sync()
+			r.SyncAnswers()
 			b.DrainFrames(false, "experiment")
 			novell.DrainFrames(false, "experiment")
 			all.DrainFrames(true, "experiment")
@@ -159,10 +159,10 @@ func packetCases() []Case {
 			a.Sendto([]byte("experiment three"), 0, r.to(0, everybody))
 			a.Send([]byte("experiment four"), 0)
 			a.Sendmsg([][]byte{[]byte("experi"), []byte("ment five")}, nil, 0, r.to(localExperimental, everybody))
-			r.Sync()
+			r.SyncAnswers()
 			b.DrainFrames(false, "experiment")
 			a.Sendmmsg(0, r.to(localExperimental, everybody), []byte("experiment 6"), []byte("experiment 7"))
-			r.Sync()
+			r.SyncAnswers()
 			c.DrainFrames(true, "experiment")
 		}},
 		{Name: "packet/sniff", Run: func(r *Run) {
@@ -194,7 +194,7 @@ func packetCases() []Case {
 			a.Sendto(p, 0, r.to(0x1234, everybody))
 			a.Sendto(p, 0, r.to(0, everybody))
 			a.Sendto(p, 0, r.to(unix.ETH_P_ALL, everybody))
-			r.Sync()
+			r.SyncAnswers()
 			a.DrainFrames(false, "experiment")
 			b.DrainFrames(false, "experiment")
 		}},
@@ -202,7 +202,7 @@ func packetCases() []Case {
 			a, b := r.packet("a", Near, unix.SOCK_DGRAM, 0), r.packet("b", Far, unix.SOCK_DGRAM, 0)
 			send := func(s string) {
 				a.Sendto([]byte(s), 0, r.to(localExperimental, everybody))
-				r.Sync()
+				r.SyncAnswers()
 				b.DrainFrames(true, "experiment")
 			}
 			send("experiment 1")
@@ -241,7 +241,7 @@ func packetCases() []Case {
 			for range 3 {
 				a.Sendto([]byte("experiment"), 0, r.to(localExperimental, everybody))
 			}
-			r.Sync()
+			r.SyncAnswers()
 			b.Get(unix.SOL_PACKET, unix.PACKET_STATISTICS, 8)
 			b.Get(unix.SOL_PACKET, unix.PACKET_STATISTICS, 8)
 			b.Get(unix.SOL_PACKET, unix.PACKET_STATISTICS, 28)
@@ -249,7 +249,7 @@ func packetCases() []Case {
 			for range 20 {
 				a.Sendto([]byte("experiment"), 0, r.to(localExperimental, everybody))
 			}
-			r.Sync()
+			r.SyncAnswers()
 			b.do("statistics", func() string {
 				v := make([]byte, 8)
 				_, err := b.s.Getsockopt(unix.SOL_PACKET, unix.PACKET_STATISTICS, v)

@@ -101,7 +101,7 @@ func (r *Run) Sync() {
 		r.aside()
 		return
 	}
-	r.stage.sync(r.Top, false)
+	r.stage.sync(r.Top, r.stage.Careful)
 }
 
 // SyncAnswers is Sync for what hosts themselves answer, too: echo replies and ICMP
