@@ -43,15 +43,3 @@ func wallOf(c Clock) func() time.Time {
 // WallTime returns the time of day in nanoseconds since the Unix epoch, as the stack
 // stamps with it: Config.Clock's if that is a WallClock.
 func (s *Stack) WallTime() int64 { return s.wall().UnixNano() }
-
-// until returns how long it is from now to the deadline: -1 for never.
-func until(now, deadline int64) time.Duration {
-	switch {
-	case deadline == never:
-		return -1
-	case deadline <= now:
-		return 0
-	default:
-		return time.Duration(deadline - now)
-	}
-}

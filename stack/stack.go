@@ -126,10 +126,9 @@ type Stack struct {
 	maxMemberships, maxSources int
 
 	// mu guards the configuration, as the package comment says.
-	mu        sync.Mutex
-	closed    bool
-	lastIndex int
-	sockets   map[*Endpoint]struct{}
+	mu      sync.Mutex
+	closed  bool
+	sockets map[*Endpoint]struct{}
 }
 
 // New makes a stack with a loopback interface "lo" that has 127.0.0.1/8. Close
