@@ -21,6 +21,9 @@ import (
 	"time"
 )
 
+// enough is how many mutants make a part of them worth a judgement.
+const enough = 10
+
 func main() {
 	log.SetFlags(0)
 	var (
@@ -28,7 +31,7 @@ func main() {
 		seed    = flag.Uint64("seed", 1, "which mutants are chosen")
 		only    = flag.String("only", "", "classes to try: guard, limit, wake, other (all)")
 		changed = flag.String("changed", "", "try lines only that have changed since this revision")
-		least   = flag.Float64("least", 0, "fail if a smaller part dies, in percent")
+		least   = flag.Float64("least", 0, "fail if a smaller part dies, in percent, of ten or more")
 		bound   = flag.Duration("for", 0, "stop after this time (none)")
 		list    = flag.Bool("list", false, "list the mutants, run nothing")
 	)
@@ -57,7 +60,7 @@ func main() {
 		log.Fatal(err)
 	}
 	c.print(os.Stdout)
-	if c.tried() > 0 && c.percent() < *least {
+	if c.tried() >= enough && c.percent() < *least {
 		fmt.Printf("mutants: fewer than %.0f %% died\n", *least)
 		os.Exit(1)
 	}
