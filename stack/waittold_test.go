@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/outband/outband/arp"
 	"github.com/outband/outband/link/pipe"
 	"github.com/outband/outband/stack/internal/drive"
 	"golang.org/x/sys/unix"
@@ -353,5 +354,109 @@ func TestArmTimers(t *testing.T) {
 	}
 	if s.drive.Asleep() {
 		t.Error("the loop is still on the links")
+	}
+}
+
+// follow has somebody sleep on the links of a stack, so that the others that wait are
+// followers, whom only a wake-up of their own ends.
+func follow(t *testing.T, s *Stack, addr string) {
+	k := udpSocket(t, s, addr)
+	go k.Recv(make([]byte, 1), 0, NoDeadline)
+	synctest.Wait()
+}
+
+// after has wake called in a second, and returns how long call took and what it said.
+func after(wake func(), call func() error) (time.Duration, error) {
+	start := time.Now()
+	time.AfterFunc(time.Second, wake)
+	err := call()
+	return time.Since(start), err
+}
+
+// TestFollowersAreWoken: each thing that a call may wait for wakes it, though nothing comes
+// by a link that would.
+func TestFollowersAreWoken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, Config{}, pipe.Options{})
+		follow(t, p.near, "10.9.0.1:1")
+		nobody := netip.MustParseAddr("10.9.0.77")
+		k := udpSocket(t, p.near, "")
+		k.SetTransmitTimes(true)
+		lo := udpSocket(t, p.near, "127.0.0.1:9")
+		times := func() error {
+			_, _, err := k.TransmitTimes(make([]IOTimes, 1), 0, p.near.Deadline(time.Hour))
+			return err
+		}
+		solicit := func() error { return k.Solicit(nobody, time.Hour, 0) }
+		for _, tt := range []struct {
+			name string
+			wake func()
+			call func() error
+			want error
+		}{
+			{"a record", func() { k.SendTo([]byte("x"), 0, NoDeadline, lo.LocalAddr()) }, times, nil},
+			{"no more records", func() { k.SetTransmitTimes(false) }, times, unix.EINVAL},
+			{"a neighbour", func() { p.nearIfc.SetNeighbour(nobody, farMAC, arp.Permanent) }, solicit, nil},
+			{"a closed socket", func() { k.Close() }, func() error {
+				return k.Solicit(netip.MustParseAddr("10.9.0.78"), time.Hour, 0)
+			}, unix.EBADF},
+		} {
+			if d, err := after(tt.wake, tt.call); d != time.Second || err != tt.want {
+				t.Errorf("%s: %v after %v, want %v after a second", tt.name, err, d, tt.want)
+			}
+		}
+		p.near.Close()
+		p.far.Close()
+	})
+}
+
+// TestLeadIsPassedOn: a call or an event loop that leaves the links gives its place to
+// one that sleeps, at once and not when the housekeeper comes by.
+func TestLeadIsPassedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, Config{}, pipe.Options{})
+		s := p.far
+		first := udpSocket(t, s, "10.9.0.2:1")
+		second := udpSocket(t, s, "10.9.0.2:2")
+		receive := func(k *UDPSocket) { k.Recv(make([]byte, 1), 0, NoDeadline) }
+		go receive(first)
+		synctest.Wait()
+		go receive(second)
+		synctest.Wait()
+		turn := s.lanes.first.drive.Turns()
+		first.SetReadDeadline(1) // it leaves
+		synctest.Wait()
+		if !s.lanes.first.drive.Asleep() || s.lanes.first.drive.Turns() != turn+1 {
+			t.Error("nobody took the place of a receiver")
+		}
+		second.Close()
+		synctest.Wait()
+		g := s.NewWaiter(func() bool { return false })
+		_, _, err := g.Arm(NoDeadline, nil)
+		check(t, err)
+		third := udpSocket(t, s, "10.9.0.2:3")
+		go receive(third)
+		synctest.Wait()
+		turn = s.lanes.first.drive.Turns()
+		g.Disarm()
+		synctest.Wait()
+		if !s.lanes.first.drive.Asleep() || s.lanes.first.drive.Turns() != turn+1 {
+			t.Error("nobody took the place of an event loop")
+		}
+		g.Close()
+		p.near.Close()
+		p.far.Close()
+	})
+}
+
+// TestQueuedErrorIsTold: those who watch hear of an entry in the error queue that is no
+// pending error.
+func TestQueuedErrorIsTold(t *testing.T) {
+	k := udpSocket(t, newStack(t, Config{}), "127.0.0.1:9")
+	var told uint32
+	check(t, k.Watch(&Watch{Notify: func(events uint32) bool { told |= events; return false }}))
+	k.queueError(QueuedError{Errno: unix.ENOMSG, Origin: unix.SO_EE_ORIGIN_TIMESTAMPING})
+	if told != unix.EPOLLERR || k.Events()&unix.EPOLLERR == 0 {
+		t.Errorf("told %#x, events %#x", told, k.Events())
 	}
 }

@@ -105,6 +105,9 @@ func (d *Driver) lookLead() leadership {
 // Asleep reports whether a call sleeps on the links' descriptors.
 func (d *Driver) Asleep() bool { return d.lookLead().asleep }
 
+// Turns returns how many calls have slept on the links' descriptors.
+func (d *Driver) Turns() uint64 { return d.lookLead().turn }
+
 // housePark waits until the leader seen has left. It returns false when the
 // stack closes.
 func (d *Driver) housePark(seen leadership) bool {
