@@ -372,3 +372,41 @@ func TestPollerWithoutEventFD(t *testing.T) {
 	p.Wake()
 	mustEnd(t, done, "Wake with an eventfd again")
 }
+
+// TestPollerArm: a Wake makes the descriptor readable that somebody else sleeps on, one of
+// before Arm too, and Disarm consumes it.
+func TestPollerArm(t *testing.T) {
+	p := newPoller(t)
+	readable := func(fd int) bool {
+		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n == 1
+	}
+	for _, tt := range []struct {
+		name          string
+		before, after bool // when it is woken
+	}{{"never", false, false}, {"before", true, false}, {"after", false, true}, {"both", true, true}} {
+		for range 2 {
+			if tt.before {
+				p.Wake()
+			}
+			fd, err := p.Arm()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.after {
+				p.Wake()
+			}
+			if got := readable(fd); got != (tt.before || tt.after) {
+				t.Errorf("%s: readable %t", tt.name, got)
+			}
+			p.Disarm()
+			if readable(fd) {
+				t.Errorf("%s: readable after Disarm", tt.name)
+			}
+		}
+	}
+	p.Close()
+	if _, err := p.Arm(); err != unix.EBADF {
+		t.Errorf("closed: %v", err)
+	}
+}

@@ -460,3 +460,41 @@ func TestQueuedErrorIsTold(t *testing.T) {
 		t.Errorf("told %#x, events %#x", told, k.Events())
 	}
 }
+
+// TestRoomWakesAFollower: a send that waits for room in a device that has no descriptor.
+func TestRoomWakesAFollower(t *testing.T) {
+	slowBubble(t, func(t *testing.T, w *slowWire) {
+		w.company()
+		reader := w.socket("10.9.0.1:9", "")
+		go reader.Recv(nil, 0, NoDeadline)
+		k := w.sender("10.9.0.1:1")
+		n := w.number(k, 0, 100)
+		d, err := after(func() { w.l.free(n) }, func() error { return k.Send([]byte{0, 0}, 0, NoDeadline) })
+		if err != nil || d != time.Second {
+			t.Errorf("%v after %v, want a second", err, d)
+		}
+		reader.Close()
+	})
+}
+
+// TestOutgoingFrameWakesAFollower: a packet socket gets what others send.
+func TestOutgoingFrameWakesAFollower(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, Config{}, pipe.Options{})
+		time.Sleep(10 * time.Second) // the addresses are announced
+		follow(t, p.near, "10.9.0.1:1")
+		k := packetSocketOf(t, p.near, true, unix.ETH_P_ALL)
+		check(t, k.BindLink(p.nearIfc.Index(), unix.ETH_P_ALL))
+		from := packetSocketOf(t, p.near, true, 0)
+		to := &LinkAddr{Interface: p.nearIfc.Index(), EtherType: testEtherType, Addr: farMAC}
+		d, err := after(func() { from.SendLink([]byte("x"), 0, NoDeadline, to) }, func() error {
+			_, _, err := k.Recv(make([]byte, 10), 0, p.near.Deadline(time.Hour))
+			return err
+		})
+		if err != nil || d != time.Second {
+			t.Errorf("%v after %v, want a second", err, d)
+		}
+		p.near.Close()
+		p.far.Close()
+	})
+}
