@@ -423,10 +423,10 @@ func TestLeadIsPassedOn(t *testing.T) {
 		synctest.Wait()
 		go receive(second)
 		synctest.Wait()
-		turn := s.lanes.first.drive.Turns()
+		turn := s.drive.Turns()
 		first.SetReadDeadline(1) // it leaves
 		synctest.Wait()
-		if !s.lanes.first.drive.Asleep() || s.lanes.first.drive.Turns() != turn+1 {
+		if !s.drive.Asleep() || s.drive.Turns() != turn+1 {
 			t.Error("nobody took the place of a receiver")
 		}
 		second.Close()
@@ -437,10 +437,10 @@ func TestLeadIsPassedOn(t *testing.T) {
 		third := udpSocket(t, s, "10.9.0.2:3")
 		go receive(third)
 		synctest.Wait()
-		turn = s.lanes.first.drive.Turns()
+		turn = s.drive.Turns()
 		g.Disarm()
 		synctest.Wait()
-		if !s.lanes.first.drive.Asleep() || s.lanes.first.drive.Turns() != turn+1 {
+		if !s.drive.Asleep() || s.drive.Turns() != turn+1 {
 			t.Error("nobody took the place of an event loop")
 		}
 		g.Close()

@@ -10,11 +10,14 @@ import (
 )
 
 // idleHost is a host whose links bring nothing.
-type idleHost struct{ d *Driver }
+type idleHost struct {
+	d *Driver
+	l *Lane
+}
 
 func (idleHost) Pump() Outcome          { return 0 }
 func (h idleHost) RunTimers(now int64)  { h.d.Timers.Run(now) }
-func (h idleHost) Release()             { h.d.Unlock(); h.d.Released() }
+func (h idleHost) Release()             { h.l.Unlock(); h.d.Released() }
 func (idleHost) Links() []link.Pollable { return nil }
 func (idleHost) Chores()                {}
 
@@ -22,9 +25,11 @@ func (idleHost) Chores()                {}
 func (idleHost) Now() int64 { return time.Now().UnixNano() }
 
 func newDriver() *Driver {
-	d := new(Driver)
-	d.Init(idleHost{d}, idleHost{d}, SpinNever)
-	return d
+	h := idleHost{new(Driver), new(Lane)}
+	h.d.Init(h, h, SpinNever)
+	h.l.Init(h.d, h, true)
+	h.d.SetLanes([]*Lane{h.l})
+	return h.d
 }
 
 // TestLastLook: what comes between a call's last look and its place in the list of those
