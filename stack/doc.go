@@ -4,12 +4,12 @@
 // # The way of a datagram in
 //
 //  1. A thread that wants a datagram takes the lock of a lane (lane.go) and becomes
-//     its leader (drive.go). It asks each link for a batch of frames.
+//     its leader (internal/drive). It asks each link for a batch of frames.
 //  2. input checks the Ethernet header, ipv4Input the IP header; fragments
 //     take the way over the reassembler (input.go).
 //  3. The protocol finds the socket (udp.Table) and delivers: straight into
 //     the buffer of the leader if the socket is its own and nothing is queued,
-//     else into the socket's queue (deliver.go, queue.go).
+//     else into the socket's queue (input.go, internal/queue).
 //  4. The slots go back to the link. The leader unlocks; only then are
 //     replies sent and sleepers woken, once a batch.
 //
