@@ -2,15 +2,13 @@ package stack
 
 import (
 	"bytes"
-	"container/heap"
-	"github.com/outband/outband/stack/internal/drive"
 	"math"
-	"slices"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/outband/outband/internal/heap"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/drive"
+	"golang.org/x/sys/unix"
 )
 
 // Scheduled sending (SO_TXTIME). A datagram with a time of its own is built at
@@ -98,7 +96,6 @@ func (s *Stack) timeOf(clock int32, t int64) int64 {
 // scheduled is a frame that waits for its time.
 type scheduled struct {
 	waitingFrame
-	seq   uint64 // the order of those with one time
 	ifc   *Interface
 	frame []byte // the pool's
 }
@@ -107,9 +104,8 @@ type scheduled struct {
 type schedule struct {
 	timer *drive.Timer
 
-	mu   sync.Mutex // held while the timer is set, so that it is set to the earliest
-	heap scheduleHeap
-	seq  uint64
+	mu     sync.Mutex // held while the timer is set, so that it is set to the earliest
+	frames heap.Queue[*scheduled]
 	// purged counts frames that went with their socket; guarded by mu.
 	purged uint64
 }
@@ -131,18 +127,16 @@ func (s *Stack) scheduleFrame(tx *txbuf, ifc *Interface, w waitingFrame, frame [
 	q := &s.schedule
 	q.mu.Lock()
 	k := f.socket
-	if len(q.heap) >= s.limits.Scheduled || k.scheduled >= s.limits.ScheduledPerSocket || k.closed() && f.late(s.clock.Now()) {
+	if q.frames.Len() >= s.limits.Scheduled || k.scheduled >= s.limits.ScheduledPerSocket || k.closed() && f.late(s.clock.Now()) {
 		q.mu.Unlock()
 		tx.count[counter.DropTxTimeFull].Add(1)
 		s.pool.Put(frame)
 		return unix.ENOBUFS
 	}
-	f.seq = q.seq
-	q.seq++
 	k.scheduled++
 	k.chargeSend(len(frame))
-	heap.Push(&q.heap, f)
-	s.timers.Set(q.timer, q.heap[0].later.due)
+	q.frames.Push(f.later.due, f)
+	s.timers.Set(q.timer, q.frames.Next())
 	q.mu.Unlock()
 	tx.count[counter.TxTimeScheduled].Add(1)
 	return 0
@@ -175,7 +169,7 @@ func (k *sender) unschedule() {
 		return
 	}
 	now := s.clock.Now()
-	q.heap = slices.DeleteFunc(q.heap, func(f *scheduled) bool {
+	q.frames.DeleteFunc(func(f *scheduled) bool {
 		if f.socket != k || !f.late(now) {
 			return false
 		}
@@ -185,12 +179,7 @@ func (k *sender) unschedule() {
 		s.pool.Put(f.frame)
 		return true
 	})
-	heap.Init(&q.heap)
-	next := int64(never)
-	if len(q.heap) > 0 {
-		next = q.heap[0].later.due
-	}
-	s.timers.Set(q.timer, next)
+	s.timers.Set(q.timer, q.frames.Next())
 }
 
 // scheduleTimer moves the frames that are due to the outbox. The receive lock is
@@ -199,18 +188,14 @@ func (s *Stack) scheduleTimer(now int64) {
 	q, o := &s.schedule, &s.outbox
 	q.mu.Lock()
 	o.mu.Lock()
-	for n := 0; n < scheduledBatch && len(q.heap) > 0 && q.heap[0].later.due <= now; n++ {
-		f := heap.Pop(&q.heap).(*scheduled)
+	for n := 0; n < scheduledBatch && q.frames.Next() <= now; n++ {
+		f := q.frames.Pop()
 		f.socket.scheduled--
 		o.scheduled = append(o.scheduled, f)
 	}
 	o.waiting.Store(true)
 	o.mu.Unlock()
-	next := int64(never)
-	if len(q.heap) > 0 {
-		next = max(q.heap[0].later.due, now+1) // not in this turn
-	}
-	s.timers.Set(q.timer, next)
+	s.timers.Set(q.timer, max(q.frames.Next(), now+1)) // not in this turn
 	q.mu.Unlock()
 	s.lanes.first.pending.posted = true
 }
@@ -235,26 +220,5 @@ func (s *Stack) sendScheduled(frames []*scheduled) {
 func (s *Stack) Scheduled() int {
 	s.schedule.mu.Lock()
 	defer s.schedule.mu.Unlock()
-	return len(s.schedule.heap)
-}
-
-// scheduleHeap is a container/heap of frames, the earliest first.
-type scheduleHeap []*scheduled
-
-func (h scheduleHeap) Len() int { return len(h) }
-func (h scheduleHeap) Less(i, j int) bool {
-	return h[i].later.due < h[j].later.due || h[i].later.due == h[j].later.due && h[i].seq < h[j].seq
-}
-func (h scheduleHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-
-// Push is heap.Interface's.
-func (h *scheduleHeap) Push(x any) { *h = append(*h, x.(*scheduled)) }
-
-// Pop is heap.Interface's.
-func (h *scheduleHeap) Pop() any {
-	last := len(*h) - 1
-	f := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	return f
+	return s.schedule.frames.Len()
 }

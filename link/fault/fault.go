@@ -125,10 +125,10 @@ func (w *wire) count() Counters {
 // Held returns how many frames of each direction are on their way.
 func (l *Link) Held() (tx, rx int) {
 	l.tx.mu.Lock()
-	tx = len(l.tx.heap)
+	tx = l.tx.frames.Len()
 	l.tx.mu.Unlock()
 	l.rx.mu.Lock()
-	rx = len(l.rx.heap)
+	rx = l.rx.frames.Len()
 	l.rx.mu.Unlock()
 	return tx, rx
 }

@@ -80,7 +80,7 @@ func (l *Link) pull(now int64) bool {
 func (r *receiver) room(now int64) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	room := r.faults.Limit - len(r.heap)
+	room := r.faults.Limit - r.frames.Len()
 	if room <= 0 && r.nextLocked() > now {
 		room = len(r.pulled)
 	}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outband/outband/internal/heap"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/internal/memory"
 )
@@ -18,7 +19,7 @@ const never = math.MaxInt64
 // A held frame is one on its way: a copy, and when it arrives.
 type held struct {
 	due int64
-	seq uint64 // order among frames that are due at the same time
+	seq uint64 // how many frames the wire had held before
 	link.Frame
 	csumStart, csumOffset uint16 // of a frame to send whose checksum is partial
 	priority, mark        uint32 // of a frame to send
@@ -35,7 +36,7 @@ type wire struct {
 	bad      bool  // the channel is in its bad state (Burst)
 	free     int64 // when the wire has sent all that it took (Rate)
 	seq      uint64
-	heap     []held // a binary heap, the earliest due first
+	frames   heap.Queue[held]
 	pool     memory.Pool
 	segments []byte // scratch: a datagram of a GSO packet
 	counters Counters
@@ -69,7 +70,7 @@ func (w *wire) seed(seed, stream uint64) {
 }
 
 func (w *wire) updateBusyLocked() {
-	w.busy.Store(w.faults.active() || len(w.heap) > 0 || w.draining)
+	w.busy.Store(w.faults.active() || w.frames.Len() > 0 || w.draining)
 }
 
 // chance draws whether something of probability p happens. Nothing is drawn for
@@ -136,7 +137,7 @@ func (w *wire) lostLocked() bool {
 func (w *wire) holdLocked(f *held, now int64) {
 	corrupt, truncate := w.chance(w.faults.Corrupt), w.chance(w.faults.Truncate)
 	due, ok := w.dueLocked(len(f.Data), now)
-	if !ok || len(w.heap) >= w.faults.Limit {
+	if !ok || w.frames.Len() >= w.faults.Limit {
 		w.counters.Overflow++
 		return
 	}
@@ -161,7 +162,7 @@ func (w *wire) holdLocked(f *held, now int64) {
 			h.Time += due - now // the wire was that much longer
 		}
 	}
-	w.pushLocked(h)
+	w.frames.Push(due, h)
 }
 
 // dueLocked returns when a frame of n bytes that starts now arrives, or false if
@@ -176,7 +177,7 @@ func (w *wire) dueLocked(n int, now int64) (int64, bool) {
 			return 0, false
 		}
 		due = later(start, scale(8*uint64(n), uint64(time.Second), f.Rate))
-		if len(w.heap) < f.Limit {
+		if w.frames.Len() < f.Limit {
 			w.free = due
 		}
 	}
