@@ -18,15 +18,19 @@ func TestLife(t *testing.T) {
 	f := newFake()
 	f.caps = link.CapMark
 	f.open(t, near, "near0", link.Promiscuous)
+	f.mu.Lock()
 	if f.let[Frames{Kind: All}] != 1 || len(f.passes) != 0 {
 		t.Errorf("lets in %v, passes %v", f.let, f.passes)
 	}
+	f.mu.Unlock()
 	d, err := near.Device("near0")
 	must(t, err)
 	want := link.Info{Name: "near0", Index: d.Index, MTU: d.MTU, HardwareAddr: d.HardwareAddr, State: link.Up, Caps: link.CapMark}
+	f.mu.Lock()
 	if got := f.dev.Info(); got != want || f.index != d.Index || f.name != "near0" {
 		t.Errorf("%+v, held by index %d as %q", got, f.index, f.name)
 	}
+	f.mu.Unlock()
 
 	must(t, near.SetDown("near0"))
 	f.untilState(t, link.Down)
@@ -49,8 +53,11 @@ func TestLife(t *testing.T) {
 	}
 	join(t, near, far)
 	f.untilState(t, link.Up)
-	if n := f.dev.Reopened(); n != 1 || f.let[Frames{Kind: All}] != 1 {
-		t.Errorf("reopened %d times, lets in %v", n, f.let)
+	f.mu.Lock()
+	let := f.let[Frames{Kind: All}]
+	f.mu.Unlock()
+	if n := f.dev.Reopened(); n != 1 || let != 1 {
+		t.Errorf("reopened %d times, lets in %d", n, let)
 	}
 
 	// Moved away and back, it may have the index that it had.
