@@ -130,7 +130,7 @@ func TestOneGoroutineManySockets(t *testing.T) {
 }
 
 // TestNoWakeUpIsLost plays ping-pong by sleeping receivers while others take the
-// receive lock for reasons of their own. One lost wake-up and it stands still.
+// lane's lock for reasons of their own. One lost wake-up and it stands still.
 func TestNoWakeUpIsLost(t *testing.T) {
 	const rounds = 3000
 	p := newPair(t, Config{Spin: SpinNever}, pipe.Options{})
@@ -229,7 +229,7 @@ func TestFollowersGetTheirs(t *testing.T) {
 }
 
 // TestFrameThatComesWhileTheLockIsHeld wakes a reader who cannot look at the
-// links, since somebody else has the receive lock and does not look either.
+// links, since somebody else has the lane's lock and does not look either.
 func TestFrameThatComesWhileTheLockIsHeld(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		k := w.socket("10.9.0.1:9", "")

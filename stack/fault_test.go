@@ -86,8 +86,10 @@ func TestFaultOfAFrame(t *testing.T) {
 		for _, f := range [][]byte{udpFrame(9, []byte("before")), bad, udpFrame(9, []byte("after")), bad} {
 			check(t, w.far.Send(f))
 		}
-		w.s.lanes.first.pump()
-		w.s.unlockLanes()
+		func() {
+			defer w.s.unlockLanes()
+			w.s.lanes.first.pump()
+		}()
 		w.got(k, "before")
 		w.got(k, "after")
 		w.grew("OutbandDropFault", 2)

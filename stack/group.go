@@ -58,7 +58,7 @@ type groupKey struct {
 }
 
 // groupSet is the memberships of a socket, latest first. Stack.groupMu is held to
-// change it, and the receive lock too; one of the two to read it.
+// change it, and the locks of all lanes too; it or one of theirs to read it.
 type groupSet struct {
 	latest *groupMembership
 	n      int
@@ -123,7 +123,7 @@ func (g *groupSet) remove(m *groupMembership) {
 }
 
 // admits reports whether a datagram from src to a group that came by an interface is
-// for the socket (Linux' ip_mc_sf_allow). The receive lock is held.
+// for the socket (Linux' ip_mc_sf_allow). A lane's lock is held.
 func (o *Multicast) admits(group ipv4.Addr, index int32, src ipv4.Addr) bool {
 	if o.groups.latest == nil {
 		return !o.membersOnly.Load()

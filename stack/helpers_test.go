@@ -95,7 +95,7 @@ type handClock struct{ now atomic.Int64 }
 
 func (c *handClock) Now() int64 { return c.now.Load() }
 
-// inputFrame processes one frame. The receive lock is held.
+// inputFrame processes one frame. The first lane's lock is held.
 func (s *Stack) inputFrame(i *Interface, frame []byte) {
 	s.lanes.first.input(i, &link.Frame{Data: frame, Meta: link.Meta{WireLen: len(frame)}})
 }

@@ -60,7 +60,7 @@ type kind interface {
 	makeWarmup(gen uint32) *warmup
 
 	// rebindLocked takes in that the socket is bound to another device. Endpoint.mu
-	// and the receive lock are held.
+	// and the locks of all lanes are held.
 	rebindLocked() unix.Errno
 	// preferCPU is SetIncomingCPU's part.
 	preferCPU(cpu int32)
@@ -85,7 +85,7 @@ type transport interface {
 	takePortLocked(addr ipv4.Addr, port uint16) unix.Errno
 	portedLocked() bool
 	// connectLocked and disconnectLocked have the socket receive from its peer only,
-	// and from all again. Endpoint.mu is held, and for the former the receive lock.
+	// and from all again. Endpoint.mu is held, and for the former the locks of all lanes.
 	// release, unless it is nil, is to be called once no lock is held.
 	connectLocked(src, dst ipv4.Addr, port uint16) unix.Errno
 	disconnectLocked() (release func())

@@ -16,7 +16,7 @@ import (
 // nothing, but those over the stack's counters do, where each frame is counted once.
 
 // lossAccount is what a socket knows of the frames that links have lost. It is changed
-// with the receive lock held.
+// with the locks of all lanes held.
 type lossAccount struct {
 	from atomic.Pointer[route.Device] // nil: all interfaces
 	base atomic.Uint64                // what does not count, modulo 2^64
@@ -43,7 +43,8 @@ func (k *Endpoint) lost() uint32 {
 }
 
 // loseFromLocked makes the losses of the interface of that index, or of all, the
-// socket's from now on. What was lost before stays as it is. The receive lock is held.
+// socket's from now on. What was lost before stays as it is. The locks
+// of all lanes are held.
 func (k *Endpoint) loseFromLocked(index int32) {
 	before := k.lost()
 	d := k.s.routes.Net().ByIndex(index)
@@ -57,7 +58,7 @@ func (k *Endpoint) loseFromLocked(index int32) {
 func (k *Endpoint) Drops() uint32 { return k.queue.Drops.Load() + k.lost() }
 
 // storeNetworkLocked makes n the configuration. What the links of interfaces that are
-// not in it have lost stays counted. The receive lock is held.
+// not in it have lost stays counted. The locks of all lanes are held.
 func (s *Stack) storeNetworkLocked(n *route.Network) {
 	for _, d := range s.routes.Net().Devices {
 		if n.ByIndex(d.Index) != d {

@@ -13,7 +13,7 @@ import (
 )
 
 // The groups of interfaces: which multicasts are taken, and what IGMP says of it. An
-// interface's igmp.Host is guarded by the receive lock.
+// interface's igmp.Host is guarded by its lane's lock.
 
 // igmpTOS is the type of service of IGMP messages: internetwork control (RFC 3376,
 // section 4).
@@ -138,7 +138,7 @@ func (i *Interface) sendIGMP(l *lane, t *igmp.Transmit) {
 var routerAlert = ipv4.AppendRouterAlert(nil)
 
 // inGroup reports whether somebody on the interface wants what src sends to a group.
-// The receive lock is held.
+// The lock of the interface's lane is held.
 func (i *Interface) inGroup(group, src ipv4.Addr) bool {
 	if g := i.groups.host.Lookup(group); g != nil {
 		return g.Accepts(src)

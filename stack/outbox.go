@@ -61,7 +61,7 @@ func (i *Interface) postEventsLocked() bool {
 }
 
 // postPackets moves packets of the receive side to the outbox, and returns how
-// many found no room. The receive lock is held: it keeps them in order.
+// many found no room. The lane's lock is held: it keeps them in order.
 func (s *Stack) postPackets(out []outPacket) (dropped int) {
 	o := &s.outbox
 	o.mu.Lock()

@@ -330,7 +330,7 @@ func (l *lane) deliverFrame(k *PacketSocket, data []byte, in *Info) {
 	}
 }
 
-// queueFrame is deliverFrame for who does not hold the receive lock.
+// queueFrame is deliverFrame for senders, which hold no lane's lock.
 func (tx *txbuf) queueFrame(k *PacketSocket, data []byte, in *Info) {
 	if k.recvExtras.times.Load() {
 		in.Delivered = tx.s.Monotonic()

@@ -9,7 +9,7 @@ import (
 )
 
 // A place is where a socket of type K stands in the table of its protocol: its port,
-// or its ident. What is in the table is guarded by the receive lock, the rest by
+// or its ident. What is in the table is guarded by the lanes' locks, the rest by
 // Endpoint.mu.
 type place[K any] struct {
 	k     *IPSocket
@@ -101,7 +101,7 @@ func (p *place[K]) portedLocked() bool {
 
 // disconnectLocked has the socket receive from everybody again, by all devices, and
 // gives a port up that the system chose: what it returns, unless it is nil, is to be
-// called once no lock is held. Endpoint.mu and the receive lock are held.
+// called once no lock is held. Endpoint.mu and the locks of all lanes are held.
 func (p *place[K]) disconnectLocked() (release func()) {
 	k := p.k
 	k.loseFromLocked(0)

@@ -37,14 +37,14 @@ type RawSocket struct {
 	match rawMatch
 }
 
-// rawMatch is which datagrams a raw socket gets. It is guarded by the receive lock.
+// rawMatch is which datagrams a raw socket gets. It is guarded by the lanes' locks.
 type rawMatch struct {
 	local, peer ipv4.Addr // zero: any
 	device      int32     // 0: any
 	entered     bool      // the socket is in the table
 }
 
-// rawTable holds the raw sockets by protocol. It is guarded by the receive lock.
+// rawTable holds the raw sockets by protocol. It is guarded by the lanes' locks.
 type rawTable struct {
 	n       int
 	sockets [maxWireProtocol + 1][]*RawSocket
@@ -78,7 +78,7 @@ func (s *Stack) NewRawSocket(proto int) (*RawSocket, error) {
 	return k, nil
 }
 
-// enterRawLocked lets a raw socket receive. The receive lock is held.
+// enterRawLocked lets a raw socket receive. The locks of all lanes are held.
 func (s *Stack) enterRawLocked(k *RawSocket) {
 	if k.protocol > maxWireProtocol {
 		return
@@ -92,7 +92,7 @@ func (s *Stack) enterRawLocked(k *RawSocket) {
 	k.match.entered = true
 }
 
-// leaveRawLocked undoes enterRawLocked. The receive lock is held.
+// leaveRawLocked undoes enterRawLocked. The locks of all lanes are held.
 func (s *Stack) leaveRawLocked(k *RawSocket) {
 	if !k.match.entered {
 		return
@@ -250,7 +250,7 @@ func (k *RawSocket) ICMPFilter() (uint32, error) {
 }
 
 // matches reports whether a datagram from a peer to an address of ours, by a
-// device, is the socket's. The receive lock is held.
+// device, is the socket's. A lane's lock is held.
 func (w *rawMatch) matches(local, peer ipv4.Addr, device int32) bool {
 	return (w.local.IsUnspecified() || w.local == local) && (w.peer.IsUnspecified() || w.peer == peer) &&
 		(w.device == 0 || w.device == device)

@@ -60,7 +60,7 @@ func (p *place[K]) attach(program []bpf.Instruction, done func([]*udp.Binding[K]
 }
 
 // steeredLocked has datagrams for the socket looked at by its group's program, if
-// there is one. The receive lock is held.
+// there is one. The locks of all lanes are held.
 func (k *UDPSocket) steeredLocked() {
 	if k.claim.Binding.Steered() {
 		k.recvExtras.steered.Store(true)

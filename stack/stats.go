@@ -31,8 +31,8 @@ func (s Stats) Get(name string) uint64 {
 	return 0
 }
 
-// Stats returns the counters as they are now. It waits for the leader to let
-// the receive lock go, about a microsecond, and costs the datagrams nothing.
+// Stats returns the counters as they are now. It waits for each leader to let
+// its lane go, about a microsecond, and costs the datagrams nothing.
 func (s *Stack) Stats() Stats {
 	s.lockLanes()
 	var sum counter.Set
@@ -93,7 +93,7 @@ func (s *Stack) arpCounters() []Counter {
 }
 
 // igmpCounters returns how many IGMP messages ended in each cause, on all interfaces
-// together: "OutbandIgmpChecksum" and so on. The receive lock is held.
+// together: "OutbandIgmpChecksum" and so on. The locks of all lanes are held.
 func (s *Stack) igmpCounters() []Counter {
 	var sum [igmp.NumCauses]uint64
 	for _, i := range s.Interfaces() {

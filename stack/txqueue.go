@@ -96,7 +96,7 @@ func (o *ownQueues) of(i *Interface) *txQueue {
 
 // ownQueue returns the socket's own way out of an interface, which it gets if it has
 // none: what is sent from now on goes by it. It is the interface's own if there is no
-// other to be had. It takes system calls, and must not be called with the receive lock
+// other to be had. It takes system calls, and must not be called with a lane's lock
 // held.
 func (s *sender) ownQueue(i *Interface) *txQueue {
 	o := &s.own

@@ -182,8 +182,8 @@ func (k *sender) unschedule() {
 	s.timers.Set(q.timer, q.frames.Next())
 }
 
-// scheduleTimer moves the frames that are due to the outbox. The receive lock is
-// held.
+// scheduleTimer moves the frames that are due to the outbox. The first lane's
+// lock is held.
 func (s *Stack) scheduleTimer(now int64) {
 	q, o := &s.schedule, &s.outbox
 	q.mu.Lock()

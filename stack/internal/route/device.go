@@ -24,7 +24,7 @@ type Device struct {
 	Loopback bool
 	Link     link.Link
 	// Primary is the first address, for whoever takes in frames: it is guarded by the
-	// receive lock. Network.Primary is the same for all others.
+	// lanes' locks. Network.Primary is the same for all others.
 	Primary ipv4.Addr
 	// Owner is what the device belongs to. Nothing here looks at it.
 	Owner any
