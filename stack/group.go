@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/outband/outband/igmp"
+	"github.com/outband/outband/internal/list"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
@@ -48,7 +49,7 @@ type groupMembership struct {
 	sources []ipv4.Addr
 	listed  bool
 
-	older, newer *groupMembership
+	node list.Node[groupMembership] // in groupSet.order
 }
 
 // groupKey names a membership within a socket.
@@ -60,9 +61,8 @@ type groupKey struct {
 // groupSet is the memberships of a socket, latest first. Stack.groupMu is held to
 // change it, and the locks of all lanes too; it or one of theirs to read it.
 type groupSet struct {
-	latest *groupMembership
-	n      int
-	index  map[groupKey]*groupMembership // nil for few
+	order list.List[groupMembership]
+	index map[groupKey]*groupMembership // nil for few
 }
 
 // Multicast is what a socket has of multicasts: the groups that it is a member of, with
@@ -86,7 +86,7 @@ func (g *groupSet) get(group ipv4.Addr, index int32) *groupMembership {
 	if g.index != nil {
 		return g.index[groupKey{group, index}]
 	}
-	for m := g.latest; m != nil; m = m.older {
+	for m := g.order.Newest(); m != nil; m = m.node.Older() {
 		if m.group == group && m.ifc.dev.Index == index {
 			return m
 		}
@@ -95,13 +95,10 @@ func (g *groupSet) get(group ipv4.Addr, index int32) *groupMembership {
 }
 
 func (g *groupSet) add(m *groupMembership) {
-	if m.older = g.latest; m.older != nil {
-		m.older.newer = m
-	}
-	g.latest = m
-	if g.n++; g.n == indexFrom {
+	g.order.Append(&m.node, m)
+	if g.order.Len() == indexFrom {
 		g.index = make(map[groupKey]*groupMembership)
-		for o := g.latest; o != nil; o = o.older {
+		for o := g.order.Newest(); o != nil; o = o.node.Older() {
 			g.index[groupKey{o.group, o.ifc.dev.Index}] = o
 		}
 	} else if g.index != nil {
@@ -110,22 +107,14 @@ func (g *groupSet) add(m *groupMembership) {
 }
 
 func (g *groupSet) remove(m *groupMembership) {
-	if m.older != nil {
-		m.older.newer = m.newer
-	}
-	if m.newer != nil {
-		m.newer.older = m.older
-	} else {
-		g.latest = m.older
-	}
-	g.n--
+	g.order.Remove(&m.node)
 	delete(g.index, groupKey{m.group, m.ifc.dev.Index})
 }
 
 // admits reports whether a datagram from src to a group that came by an interface is
 // for the socket (Linux' ip_mc_sf_allow). A lane's lock is held.
 func (o *Multicast) admits(group ipv4.Addr, index int32, src ipv4.Addr) bool {
-	if o.groups.latest == nil {
+	if o.groups.order.Len() == 0 {
 		return !o.membersOnly.Load()
 	}
 	m := o.groups.get(group, index)
@@ -207,7 +196,7 @@ func (o *Multicast) joinGroup(r GroupRequest, mode igmp.Mode) error {
 	if g.get(r.Group, ifc.dev.Index) != nil {
 		return unix.EADDRINUSE
 	}
-	if g.n >= s.maxMemberships {
+	if g.order.Len() >= s.maxMemberships {
 		return unix.ENOBUFS
 	}
 	if o.k.Closed() {
@@ -240,7 +229,7 @@ func (o *Multicast) leaveGroupLocked(r GroupRequest) error {
 	case r.Interface == 0 && r.Address.IsUnspecified():
 		return unix.ENODEV
 	}
-	for m := o.groups.latest; m != nil; m = m.older {
+	for m := o.groups.order.Newest(); m != nil; m = m.node.Older() {
 		if m.group == r.Group && r.names(m) {
 			o.dropMembership(m)
 			return nil
@@ -269,7 +258,7 @@ func (o *Multicast) dropMembership(m *groupMembership) {
 func (o *Multicast) dropGroups() {
 	o.k.s.groupMu.Lock()
 	defer o.k.s.groupMu.Unlock()
-	for m := o.groups.latest; m != nil; m = m.older {
+	for m := o.groups.order.Newest(); m != nil; m = o.groups.order.Newest() {
 		o.dropMembership(m)
 	}
 }

@@ -68,9 +68,9 @@ func (i *Interface) exitGroup(group ipv4.Addr) {
 func (s *Stack) changeGroup(g *groupSet, m *groupMembership, old, new igmp.Filter, apply func()) {
 	i := m.ifc
 	s.lockLanes()
-	before := g.n
+	before := g.order.Len()
 	apply()
-	s.membersChanged(g.n - before)
+	s.membersChanged(g.order.Len() - before)
 	now := s.clock.Now()
 	i.groups.host.Update(now, m.group, old, new)
 	i.afterGroups(i.lane)

@@ -220,7 +220,7 @@ func TestFilterCalls(t *testing.T) {
 				t.Errorf("leaving group %d: %v", n, err)
 			}
 		}
-		if len(w.near.Groups()) != 0 || k.kind.ip().multicast.groups.latest != nil {
+		if len(w.near.Groups()) != 0 || k.kind.ip().multicast.groups.order.Len() != 0 {
 			t.Errorf("left over: %v", w.near.Groups())
 		}
 	})
