@@ -36,7 +36,7 @@
 // An entry is made because somebody wants to send, and by nothing else: not by
 // a request for our address, not by an unsolicited reply, not by a gratuitous
 // announcement. Those only update an entry that exists. So a flood of ARP
-// packets cannot grow the table. (Linux also makes an entry for who asks for
+// packets cannot grow the table. (Linux also makes an entry for a host that asks for
 // its address; this table does not.)
 //
 // # How a sender uses the table, and how rarely
@@ -63,7 +63,7 @@
 //
 // Version changes when
 //   - a MAC becomes known, or becomes another;
-//   - REACHABLE ends by time (STALE), since the table wants to know who still cares;
+//   - REACHABLE ends by time (STALE), since the table wants to know which neighbours are still in use;
 //   - the neighbour has failed;
 //   - the entry leaves the table (deleted, evicted, collected, link down);
 //   - the entry is set by hand, or our own hardware address changes.

@@ -22,7 +22,7 @@ func (t *Table) Input(now int64, packet []byte, ethSrc ether.MAC) Cause {
 	return t.count(t.input(t.clock(now), m, ethSrc, m.TargetMAC() == t.mac))
 }
 
-// InputTo is Input for who knows the frame's destination, ethDst, too.
+// InputTo is Input where the frame's destination, ethDst, is known too.
 func (t *Table) InputTo(now int64, packet []byte, ethSrc, ethDst ether.MAC) Cause {
 	if ethDst != t.mac && !ethDst.IsGroup() {
 		return t.count(CauseOtherHost)

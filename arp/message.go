@@ -67,14 +67,14 @@ func (m Message) ProtocolType() uint16 { return binary.BigEndian.Uint16(m[2:4]) 
 // Op returns the operation: [OpRequest] or [OpReply] (RFC 826, ar$op).
 func (m Message) Op() uint16 { return binary.BigEndian.Uint16(m[6:8]) }
 
-// SenderMAC returns the hardware address of who sent the packet (RFC 826, ar$sha).
+// SenderMAC returns the hardware address of the packet's sender (RFC 826, ar$sha).
 func (m Message) SenderMAC() ether.MAC { return ether.MAC(m[8:14]) }
 
-// SenderIP returns the address of who sent the packet (RFC 826, ar$spa); 0.0.0.0
+// SenderIP returns the address of the packet's sender (RFC 826, ar$spa); 0.0.0.0
 // in an ARP probe (RFC 5227 section 1.1).
 func (m Message) SenderIP() ipv4.Addr { return ipv4.Addr(m[14:18]) }
 
-// TargetMAC returns the hardware address of whom the packet is for (RFC 826,
+// TargetMAC returns the hardware address of the host that the packet is for (RFC 826,
 // ar$tha). It means nothing in a request.
 func (m Message) TargetMAC() ether.MAC { return ether.MAC(m[18:24]) }
 

@@ -132,7 +132,7 @@ func (t *Table) fail(now int64, e *Entry) {
 	t.answer(ResolveFailed, e)
 }
 
-// answer tells who called Solicit, if anybody did.
+// answer tells the callers of Solicit, if there were any.
 func (t *Table) answer(kind EventKind, e *Entry) {
 	if e.waiting {
 		e.waiting = false
@@ -177,7 +177,7 @@ func (t *Table) learn(now int64, e *Entry, mac ether.MAC, confirms, override boo
 }
 
 // confirm makes an entry REACHABLE whose MAC has proved right. Its Version stays:
-// who uses it has asked since it was last REACHABLE.
+// its users have asked since it was last REACHABLE.
 func (t *Table) confirm(now int64, e *Entry) {
 	e.confirmed = now
 	t.enter(now, e, Reachable)

@@ -73,7 +73,7 @@ func (q *queue) pop() Pending {
 // Enqueue lets a datagram wait for the MAC of e, whose [Entry.MAC] was not ok. It
 // comes out of Next as Flush when the MAC is known, as Unreachable when the
 // neighbour has failed (RFC 1122 section 2.3.2.2), or as Purged when the link has
-// taken e along. If e is not INCOMPLETE any more, that happens at once.
+// removed e. If e is not INCOMPLETE any more, that happens at once.
 //
 // full says that there was no room. As on Linux, the oldest waiting datagram
 // gives way, and is returned in dropped; but if even without it there is no

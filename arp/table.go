@@ -14,7 +14,7 @@ import (
 // It is not safe for concurrent use.
 //
 // The times that its methods take are nanoseconds of one monotonic clock, not
-// negative. A time that is before an earlier one is taken for that one.
+// negative. A time that is before an earlier one counts as that one.
 type Table struct {
 	cfg Config
 	mac ether.MAC

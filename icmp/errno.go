@@ -4,7 +4,7 @@ import "golang.org/x/sys/unix"
 
 // unreach is Linux' icmp_err_convert: what each code of DestinationUnreachable
 // means, and whether it is hard. RFC 1122, 3.2.2.1: net and host unreachable and
-// a failed source route may pass, and must not be taken for proof.
+// a failed source route may pass, and is no proof.
 var unreach = [numDestinationUnreachs]struct {
 	errno unix.Errno
 	hard  bool

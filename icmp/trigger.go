@@ -16,7 +16,7 @@ type Trigger struct {
 // MayAnswer returns CauseNone if an error may be sent about a datagram, or why
 // not (RFC 1122, 3.2.2 and RFC 1812, 4.3.2.7).
 //
-// The RFCs also forbid errors to loopback addresses. Those are for who drops
+// The RFCs also forbid errors to loopback addresses. Those are for the code that drops
 // them from the wire: on a loopback link they are right, and Linux answers.
 func MayAnswer(t Trigger) Cause {
 	switch {

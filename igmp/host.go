@@ -13,7 +13,7 @@ import (
 // not safe for concurrent use.
 //
 // The times that its methods take are nanoseconds of one monotonic clock, not
-// negative. A time that is before an earlier one is taken for that one.
+// negative. A time that is before an earlier one counts as that one.
 type Host struct {
 	cfg  Config
 	rnd  func() uint64
@@ -36,7 +36,7 @@ type Host struct {
 	timers                 heap.Heap[*Group]
 
 	version          int   // compatibility mode in force
-	v1Until, v2Until int64 // how long queriers of these versions are taken to be there
+	v1Until, v2Until int64 // how long queriers of these versions count as present
 	robustness       int
 	interval         time.Duration // between general queries
 	querier          querier
@@ -51,7 +51,7 @@ type Host struct {
 	order   []*Group  // scratch
 }
 
-// A querier is who sent the last query.
+// A querier is the router that sent the last query.
 type querier struct {
 	addr        ipv4.Addr
 	version     int
@@ -82,7 +82,7 @@ func (h *Host) Lookup(group ipv4.Addr) *Group { return h.groups.Get(group.Uint32
 func (h *Host) Len() int { return h.groups.Len() }
 
 // SetMTU says how long an IPv4 datagram on the link may be, in bytes. Reports made
-// from now on are no longer. A value that IPv4 does not allow is taken for the nearest.
+// from now on are no longer. A value that IPv4 does not allow counts as the nearest.
 func (h *Host) SetMTU(mtu int) {
 	h.room = min(max(mtu, minMTU), 65535) - headerLen
 }

@@ -72,12 +72,12 @@ type Status struct {
 	Address    ipv4.Addr
 	Robustness int // in force: the querier's, or the configured one
 
-	Querier        ipv4.Addr     // who sent the last query; 0.0.0.0 if none did, or a switch
+	Querier        ipv4.Addr     // the source of the last query; 0.0.0.0 if there was none, or a switch
 	QuerierVersion int           // of that query; 0 if there was none
 	QuerierHeard   int64         // when that was
 	MaxResponse    time.Duration // that it allowed
 	QueryInterval  time.Duration // between general queries: as told by version 3 queriers, or 125 s
-	V1Until        int64         // until when a version 1 querier is taken to be there
+	V1Until        int64         // until when a version 1 querier counts as present
 	V2Until        int64         // the same for version 2
 
 	GeneralTimer int64 // when the response to a general query is due

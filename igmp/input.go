@@ -195,7 +195,7 @@ func (h *Host) forgetAsked(g *Group) {
 }
 
 // report handles the report of another host: in versions 1 and 2 ours is needless
-// then, and not we are the last who reported the group (RFC 2236 section 3). In
+// then, and ours is not the latest report of the group (RFC 2236 section 3). In
 // version 3 every host reports for itself.
 func (h *Host) report(m Message, p Packet) Cause {
 	group := m.Group()

@@ -2,10 +2,6 @@ package ipv4
 
 import "net/netip"
 
-// LoopbackNet is the addresses of the host itself, which no wire ever sees
-// (RFC 1122, section 3.2.1.3, case g).
-var LoopbackNet = netip.PrefixFrom(netip.AddrFrom4(Addr{127, 0, 0, 0}), 8)
-
 // An Address is one that an interface has.
 type Address struct {
 	// Prefix is the address with its host bits, and the length of its

@@ -66,7 +66,7 @@ func TestNewAddress(t *testing.T) {
 	equal(t, "other mask", NewAddress(prefix("10.0.0.2/25"), 1, there).Secondary, false)
 	equal(t, "other subnet", NewAddress(prefix("10.0.1.2/24"), 1, there).Secondary, false)
 	equal(t, "other interface", NewAddress(prefix("10.0.0.2/24"), 2, there).Secondary, false)
-	equal(t, "loopback", NewAddress(netip.PrefixFrom(netip.AddrFrom4(Addr{127, 0, 0, 1}), LoopbackNet.Bits()), 1, nil).Scope, ScopeHost)
+	equal(t, "loopback", NewAddress(netip.PrefixFrom(netip.AddrFrom4(Addr{127, 0, 0, 1}), 8), 1, nil).Scope, ScopeHost)
 	equal(t, "link-local", NewAddress(prefix("169.254.3.4/16"), 1, nil).Scope, ScopeLink)
 }
 

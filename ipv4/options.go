@@ -24,7 +24,7 @@ const (
 // its fourth byte. The upper half counts the hosts that found no room.
 const (
 	TimestampOnly      = 0 // times without addresses
-	TimestampAddress   = 1 // each time behind the address of who entered it
+	TimestampAddress   = 1 // each time behind the address of the host that entered it
 	TimestampPrespec   = 3 // times of the hosts whose addresses are there already
 	timestampOverflow  = 15
 	timestampFlagsMask = 0x0f

@@ -12,15 +12,13 @@ const (
 	// believed: 552, Linux' min_pmtu. Less would only serve an attacker; a
 	// path that is really narrower gets datagrams without DF instead.
 	MinPathMTU = 552
-	// MinMTU is what every link must carry, in bytes (RFC 791, section 3.2).
-	MinMTU = 68
 	// pathMTUTimeout is how long a path MTU is believed: 600 s, Linux'
 	// mtu_expires. RFC 1191, section 6.3 wants at least 5, better 10 minutes.
 	pathMTUTimeout = int64(600 * time.Second)
 )
 
 // A Path is the way that datagrams for a destination take: an interface and the
-// neighbour that they are handed to, who is the destination itself if it is on the
+// neighbour that they are handed to, which is the destination itself if it is on the
 // link. The same destination by another way has a path MTU of its own.
 type Path struct {
 	Dst, Next Addr
@@ -62,16 +60,9 @@ func NewPathMTU(max int) *PathMTU {
 
 // Lookup returns the MTU of a path in bytes; ok is false if nothing is known, and
 // the link's MTU counts. The caller takes the less of both, as a link's MTU can have
-// changed.
-func (p *PathMTU) Lookup(now int64, path Path) (mtu int, ok bool) {
-	mtu, _, ok = p.LookupLocked(now, path)
-	return mtu, ok
-}
-
-// LookupLocked is Lookup; locked says that the path is narrower than MinPathMTU,
-// so that datagrams must go without DF for a router to fragment them further,
-// as Linux does then.
-func (p *PathMTU) LookupLocked(now int64, path Path) (mtu int, locked, ok bool) {
+// changed. locked says that the path is narrower than MinPathMTU, so that datagrams must
+// go without DF for a router to fragment them further, as Linux does then.
+func (p *PathMTU) Lookup(now int64, path Path) (mtu int, locked, ok bool) {
 	e := p.entries[path]
 	if e == nil || e.expires <= now {
 		return 0, false, false

@@ -40,12 +40,12 @@ func TestPathMTUUpdate(t *testing.T) {
 			p := NewPathMTU(10)
 			for i, s := range tt.steps {
 				equal(t, "changed", p.Update(int64(i), pathTo(far), s.mtu, s.link), s.changed)
-				mtu, locked, ok := p.LookupLocked(int64(i), pathTo(far))
+				mtu, locked, ok := p.Lookup(int64(i), pathTo(far))
 				equal(t, "known", ok, s.want != 0)
 				equal(t, "MTU", mtu, s.want)
 				equal(t, "locked", locked, s.locked)
 			}
-			_, ok := p.Lookup(0, pathTo(near))
+			_, _, ok := p.Lookup(0, pathTo(near))
 			equal(t, "others", ok, false)
 		})
 	}
@@ -59,10 +59,10 @@ func TestPathMTUExpires(t *testing.T) {
 	p.Update(20, pathTo(far), 1400, 1500) // believed from now on
 	end := int64(600 * time.Second)
 	equal(t, "Deadline", p.Deadline(), end+10)
-	if _, ok := p.Lookup(end+9, pathTo(near)); !ok {
+	if _, _, ok := p.Lookup(end+9, pathTo(near)); !ok {
 		t.Error("forgotten too early")
 	}
-	if _, ok := p.Lookup(end+10, pathTo(near)); ok {
+	if _, _, ok := p.Lookup(end+10, pathTo(near)); ok {
 		t.Error("believed too long")
 	}
 	equal(t, "expired", p.Advance(end+10), 1)
@@ -80,11 +80,11 @@ func TestPathMTUBounded(t *testing.T) {
 		p.Update(int64(i), pathTo(far), 1400, 1500)
 	}
 	equal(t, "Len", p.Len(), 100)
-	_, ok := p.Lookup(1000, pathTo(far))
+	_, _, ok := p.Lookup(1000, pathTo(far))
 	equal(t, "the one in use stays", ok, true)
-	_, ok = p.Lookup(1000, pathTo(Addr{10, 0, 3, 0xe7}))
+	_, _, ok = p.Lookup(1000, pathTo(Addr{10, 0, 3, 0xe7}))
 	equal(t, "the newest stays", ok, true)
-	_, ok = p.Lookup(1000, pathTo(Addr{10, 0, 0, 0}))
+	_, _, ok = p.Lookup(1000, pathTo(Addr{10, 0, 0, 0}))
 	equal(t, "the oldest went", ok, false)
 	equal(t, "at least one", NewPathMTU(0).Update(0, pathTo(far), 1400, 1500), true)
 }
@@ -96,9 +96,9 @@ func TestPathMTUForget(t *testing.T) {
 	}
 	p.Forget(func(path Path) bool { return path.Dst == far })
 	equal(t, "Len", p.Len(), 2)
-	_, ok := p.Lookup(0, pathTo(far))
+	_, _, ok := p.Lookup(0, pathTo(far))
 	equal(t, "forgotten", ok, false)
-	_, ok = p.Lookup(0, pathTo(near))
+	_, _, ok = p.Lookup(0, pathTo(near))
 	equal(t, "another", ok, true)
 	p.Forget(func(Path) bool { return true })
 	equal(t, "Len", p.Len(), 0)
@@ -112,10 +112,10 @@ func TestPathMTUOfPath(t *testing.T) {
 	by := Path{Dst: far, Next: near, Iface: 2}
 	p.Update(0, by, 1400, 1500)
 	for _, another := range []Path{{Dst: far, Next: far, Iface: 2}, {Dst: far, Next: near, Iface: 3}, {Dst: other, Next: near, Iface: 2}} {
-		_, ok := p.Lookup(0, another)
+		_, _, ok := p.Lookup(0, another)
 		equal(t, "another path", ok, false)
 	}
-	mtu, ok := p.Lookup(0, by)
+	mtu, _, ok := p.Lookup(0, by)
 	equal(t, "known", ok, true)
 	equal(t, "MTU", mtu, 1400)
 }
@@ -133,7 +133,7 @@ func BenchmarkPathMTULookup(b *testing.B) {
 	p := NewPathMTU(1000)
 	p.Update(0, pathTo(far), 1400, 1500)
 	for b.Loop() {
-		mtu, _ := p.Lookup(1, pathTo(far))
+		mtu, _, _ := p.Lookup(1, pathTo(far))
 		sink += mtu
 	}
 }

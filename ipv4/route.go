@@ -145,7 +145,7 @@ func (t *RouteTable) Lookup(dst Addr, iface int) (r Route, ok bool) {
 }
 
 // LookupOnLink is Lookup among the routes of scope link or host alone, which lead to
-// who is on the link (MSG_DONTROUTE in send(2)).
+// hosts on the link (MSG_DONTROUTE in send(2)).
 func (t *RouteTable) LookupOnLink(dst Addr, iface int) (r Route, ok bool) {
 	if p := t.root.lookup(dst, wanted{iface, ScopeLink}); p != nil {
 		return *p, true

@@ -3,7 +3,7 @@ package ipv4
 import "math/bits"
 
 // siphash is SipHash-2-4 of a message of 16 bytes, given as two little-endian
-// words (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012): who
+// words (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012): whoever
 // does not know the key cannot tell its results from random numbers.
 func siphash(key [2]uint64, m0, m1 uint64) uint64 {
 	v0 := key[0] ^ 0x736f6d6570736575

@@ -262,7 +262,7 @@ func (k *RawSocket) wants(m []byte) bool {
 	if len(m) < icmp.HeaderLen {
 		return false
 	}
-	return m[0] >= 32 || k.filter.Load()>>m[0]&1 == 0
+	return !icmp.ICMPFilter(k.filter.Load()).Blocks(m[0])
 }
 
 // rawInput gives a datagram to all raw sockets that it is for, each its own copy,

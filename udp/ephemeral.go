@@ -38,7 +38,7 @@ func (t *Table[T]) SetReserved(port uint16, reserved bool) {
 
 // randomTries is how many ports are drawn before the search goes port by port.
 // Drawing leaves every free port the same chance; searching on favours the one
-// behind a run of taken ones (RFC 6056, 3.3.1 and 3.3.2).
+// behind a run of ports in use (RFC 6056, 3.3.1 and 3.3.2).
 const randomTries = 16
 
 // ephemeral chooses a port for b: one that nobody has, or else one that others

@@ -142,7 +142,7 @@ func (t *Table[T]) SetCPU(b *Binding[T], cpu int32) {
 
 // Attach sets the program of b's group, in place of another, and returns the
 // group's members. It may be attached before b is bound: then b founds a group
-// with it, and cannot share a port by SO_REUSEPORT with who is there. EINVAL: b was bound
+// with it, and cannot share a port by SO_REUSEPORT with sockets that are bound already. EINVAL: b was bound
 // without SO_REUSEPORT, or is not bound and has not got it.
 func (t *Table[T]) Attach(b *Binding[T], p Program) ([]*Binding[T], unix.Errno) {
 	if b.group == nil {
@@ -171,7 +171,7 @@ func (t *Table[T]) Detach(b *Binding[T]) unix.Errno {
 // Steered reports whether a program chooses in b's group.
 func (b *Binding[T]) Steered() bool { return b.group != nil && b.group.program != nil }
 
-// Steer returns whom a unicast datagram is for that Lookup chose b for: the
+// Steer returns the owner of the socket that a unicast datagram is for that Lookup chose b for: the
 // choice of the group's program, if there is one and it makes one, or else b's
 // owner. A connected binding keeps what its peer sends.
 func (t *Table[T]) Steer(b *Binding[T], v *bpf.View) T {

@@ -87,7 +87,7 @@ func TestProgramBeforeBind(t *testing.T) {
 	}
 	b := bindMember(t, table, 2)
 	if !b.Steered() || table.Steer(a, &bpf.View{Data: []byte{1}}) != 2 {
-		t.Error("who joins is not chosen by the founder's program")
+		t.Error("a socket that joins is not chosen by the founder's program")
 	}
 	c := &Binding[int]{Owner: 3, Local: groupAddr, LocalPort: 7, ReusePort: true}
 	if _, e := table.Attach(c, firstByte); e != 0 {
@@ -106,7 +106,7 @@ func TestProgramBeforeBind(t *testing.T) {
 	}
 }
 
-// A datagram goes to who prefers the CPU that it is looked up on.
+// A datagram goes to the socket that prefers the CPU that it is looked up on.
 func TestIncomingCPU(t *testing.T) {
 	table, m := groupOf(t, 4)
 	cpu := int32(2)

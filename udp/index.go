@@ -30,7 +30,7 @@ func (s *secret) hash(k key) uint64 {
 	return hi ^ lo
 }
 
-// even is hash with all its bits stirred, for who divides flows among several: ports
+// even is hash with all its bits stirred, to divide flows among several: ports
 // in a row come to all of them.
 func (s *secret) even(k key) uint32 {
 	h := s.hash(k)

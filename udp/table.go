@@ -28,7 +28,7 @@ type Table[T any] struct {
 	peers    index[Binding[T]] // whole peers -> latest connected, linked by inReady
 	locals   index[chain[T]]   // local addresses other than 0.0.0.0
 	used     portSet           // ports with a slot
-	reserved portSet           // not to be taken as ephemeral ports
+	reserved portSet           // not to be chosen as ephemeral ports
 	lo, hi   uint16
 	n        int
 	changes  uint64 // of what Each goes by

@@ -1,4 +1,4 @@
-// Package clock adds times of a clock of nanoseconds, for those who keep deadlines.
+// Package clock adds times of a clock of nanoseconds, for code that keeps deadlines.
 package clock
 
 import "math"

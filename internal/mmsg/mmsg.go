@@ -15,7 +15,7 @@ type Header struct {
 	N   uint32 // bytes of the message that were sent or received; the kernel sets it
 }
 
-// Send sends messages by sendmmsg(2), and returns how many were taken. It is announced to
+// Send sends messages by sendmmsg(2), and returns how many the kernel has accepted. It is announced to
 // the scheduler, since it may wait.
 func Send(fd int, msgs []Header, flags int) (int, syscall.Errno) {
 	n, _, errno := syscall.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(msgs))),

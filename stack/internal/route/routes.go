@@ -47,7 +47,7 @@ func (m *pathMTUs) lookup(now func() int64, p ipv4.Path) (mtu int, locked, ok bo
 	if m.all.Len() == 0 {
 		return 0, false, false
 	}
-	return m.all.LookupLocked(now(), p)
+	return m.all.Lookup(now(), p)
 }
 
 // LearnMTU takes in that the path of a flow has a smaller MTU (RFC 1191).
