@@ -13,29 +13,61 @@ const eventsReceive = EventsIn | drive.More | unix.EPOLLERR | unix.EPOLLHUP | un
 const eventsSend = EventsOut | drive.Room | unix.EPOLLERR | unix.EPOLLHUP
 
 // glance has a look for a datagram of k's, if nobody leads the lane that brings it, before
-// anything is made ready to wait: under load there is one.
-func (s *Stack) glance(k *Endpoint, t *queue.Target) bool {
-	l := &s.lanes.first
+// anything is made ready to wait: under load there is one. It returns empty if there is
+// nothing more to find either, in any lane.
+func (s *Stack) glance(k *Endpoint, t *queue.Target) (done, empty bool) {
+	l, lanes := &s.lanes.first, *s.lanes.all.Load()
 	if n := k.lane.Load(); n > 1 {
-		l = (*s.lanes.all.Load())[n-1]
+		l = lanes[n-1]
 	}
 	if l.drive.Lock.Wanted() || !l.drive.Lock.Try(drive.Held) {
-		return false
+		return false, false
 	}
 	cold := false
 	found := l.pumpFor(k, t, &cold)
 	l.end()
-	return found&drive.Done != 0
+	if found&drive.Done != 0 {
+		return true, false
+	}
+	return false, found&drive.Full == 0 && len(lanes) == 1 && !k.ready()
 }
 
-// receive waits until deadline for a datagram for k and stores it in t. Who drives the
-// links meanwhile is package drive's.
+// takeQueued takes what is queued, or looks at it. It returns false if nothing is.
+func (k *Endpoint) takeQueued(t *queue.Target, peek bool) bool {
+	ok, left := k.queue.Take(&k.s.pool, t, peek)
+	if left {
+		k.watches.Tell(drive.More)
+	}
+	if ok {
+		k.drained()
+	}
+	return ok
+}
+
+// receive waits until deadline for a datagram for k and stores it in t.
 func (s *Stack) receive(k *Endpoint, t *queue.Target, flags int, deadline int64, h *Handle) unix.Errno {
 	peek := flags&unix.MSG_PEEK != 0
-	if !peek && k.state.Load() == 0 && k.queue.N.Load() == 0 && s.glance(k, t) {
-		return 0
+	switch {
+	case k.state.Load() != 0:
+	case k.queue.N.Load() > 0:
+		if k.takeQueued(t, peek) {
+			return 0
+		}
+	case !peek:
+		switch done, empty := s.glance(k, t); {
+		case done:
+			return 0
+		case empty && flags&unix.MSG_DONTWAIT != 0:
+			return unix.EAGAIN
+		}
 	}
-	blocking := flags&unix.MSG_DONTWAIT == 0
+	return s.receiveSlow(k, t, flags, deadline, h)
+}
+
+// receiveSlow is receive for a call that has to wait, and for sockets whose state matters.
+// Who drives the links meanwhile is package drive's.
+func (s *Stack) receiveSlow(k *Endpoint, t *queue.Target, flags int, deadline int64, h *Handle) unix.Errno {
+	peek, blocking := flags&unix.MSG_PEEK != 0, flags&unix.MSG_DONTWAIT == 0
 	c := drive.Call{Spin: &k.spin, Deadline: deadline, Until: &k.readBy, Handle: h, Once: !blocking,
 		List: &k.watches, Events: eventsReceive, Exclusive: true}
 	if lane := k.lane.Load(); lane != 0 {
@@ -61,15 +93,9 @@ func (s *Stack) receive(k *Endpoint, t *queue.Target, flags int, deadline int64,
 				return e
 			}
 		}
-		if k.queue.N.Load() > 0 {
-			if ok, left := k.queue.Take(&s.pool, t, peek); ok {
-				if left {
-					k.watches.Tell(drive.More)
-				}
-				k.drained()
-				s.drive.Finish(&c)
-				return 0
-			}
+		if k.queue.N.Load() > 0 && k.takeQueued(t, peek) {
+			s.drive.Finish(&c)
+			return 0
 		}
 		if !blocking && !first {
 			return unix.EAGAIN

@@ -13,8 +13,8 @@ import (
 // A PingSocket sends ICMP echo requests and receives the replies to them (icmp(7)). Its
 // port is the ident in them.
 type PingSocket struct {
+	place[*PingSocket] // which a datagram finds the socket by: beside what it touches next
 	IPSocket
-	place[*PingSocket]
 }
 
 // NewPingSocket opens a ping socket. ENFILE: there are too many (Config.Limits).

@@ -16,30 +16,29 @@ import (
 // An Endpoint is what every Socket has, whatever its kind: queues, a pending error, those
 // who watch it, a spin budget, buffers, the options of socket(7).
 type Endpoint struct {
-	sender
-
 	s    *Stack
 	kind kind
 	id   uint64 // never used twice
 
+	// What each datagram touches stands together.
 	state      atomic.Uint32 // see below
 	err        atomic.Int32  // the pending error, an errno, if stateError
-	queue      queue.Datagrams
-	errors     queue.Errors
+	lane       atomic.Int32  // the number, plus one, of the lane of the device that it is bound to
+	hasPeer    atomic.Bool   // connected, readable without mu
+	broadcast  atomic.Bool
 	recvExtras receiveExtras
-	sendExtras sendExtras
+	queue      queue.Datagrams
+	watches    drive.List // who is told of its events, calls that wait among them
 	spin       drive.Spinner
+	warmup     atomic.Pointer[warmup]
 	path       atomic.Pointer[path] // where Send without an address goes; nil on packet sockets
 	pathKey    atomic.Uint64        // names the socket, as it is set, in txbuf.paths
-	warmup     atomic.Pointer[warmup]
-	watches    drive.List // who is told of its events, calls that wait among them
-	readBy     drive.Deadline
-	meta       metadataOptions
-	losses     lossAccount
 
-	lane         atomic.Int32 // the number, plus one, of the lane of the device that it is bound to
-	hasPeer      atomic.Bool  // connected, readable without mu
-	broadcast    atomic.Bool
+	sendExtras   sendExtras
+	errors       queue.Errors
+	readBy       drive.Deadline
+	meta         metadataOptions
+	losses       lossAccount
 	recvErr      atomic.Bool
 	selectErrors atomic.Bool // see SetSelectErrors
 
@@ -48,6 +47,8 @@ type Endpoint struct {
 	mu        sync.Mutex
 	device    int32 // bound to it; 0: to none
 	elsewhere bool  // see WaitElsewhere
+
+	sender
 }
 
 // Bits of Endpoint.state.

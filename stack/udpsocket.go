@@ -10,8 +10,8 @@ import (
 
 // A UDPSocket sends and receives UDP datagrams (udp(7)).
 type UDPSocket struct {
+	place[*UDPSocket] // which a datagram finds the socket by: beside what it touches next
 	IPSocket
-	place[*UDPSocket]
 }
 
 // NewUDPSocket opens a UDP socket. ENFILE: there are too many (Config.Limits).
