@@ -42,7 +42,7 @@ func (i *Interface) AddAddress(p netip.Prefix) error {
 	if !p.IsValid() || !p.Addr().Is4() {
 		return unix.EINVAL
 	}
-	err := i.s.configure(func(n *route.Network) error { return n.AddAddress(&i.dev, p) })
+	err := i.s.configure(func(n *route.Network) error { return n.AddAddress(&i.dev.Device, p) })
 	if err != nil {
 		return err
 	}
@@ -62,16 +62,13 @@ func (i *Interface) announce(ip ipv4.Addr) arp.Cause {
 	if i.dev.Loopback {
 		return arp.CauseNone
 	}
-	i.neighMu.Lock()
-	c := i.neigh.AddAddress(i.s.clock.Now(), ip)
-	if i.dev.Info().State != link.Up {
-		i.neigh.LinkDown() // probes would not leave: they wait for the link
-	}
-	i.postEventsLocked()
-	deadline := i.neigh.Deadline()
-	i.neighMu.Unlock()
-	i.s.timers.Set(i.neighTimer, deadline)
-	i.s.sendOutbox()
+	var c arp.Cause
+	i.dev.neighbours.change(func(t *arp.Table, now int64) {
+		c = t.AddAddress(now, ip)
+		if i.dev.Info().State != link.Up {
+			t.LinkDown() // probes would not leave: they wait for the link
+		}
+	})
 	return c
 }
 
@@ -79,7 +76,7 @@ func (i *Interface) announce(ip ipv4.Addr) arp.Cause {
 // not got it. Another one of the same subnet takes over what it brought. ENODEV: the
 // interface was removed.
 func (i *Interface) RemoveAddress(p netip.Prefix) error {
-	err := i.s.configure(func(n *route.Network) error { return n.RemoveAddress(&i.dev, p) })
+	err := i.s.configure(func(n *route.Network) error { return n.RemoveAddress(&i.dev.Device, p) })
 	if err != nil {
 		return err
 	}
@@ -89,9 +86,7 @@ func (i *Interface) RemoveAddress(p netip.Prefix) error {
 
 // forsake tells the neighbour table that an address is not the interface's any more.
 func (i *Interface) forsake(ip ipv4.Addr) {
-	i.neighMu.Lock()
-	i.neigh.RemoveAddress(ip)
-	i.neighMu.Unlock()
+	i.dev.neighbours.change(func(t *arp.Table, _ int64) { t.RemoveAddress(ip) })
 }
 
 // Addresses returns the interface's addresses that are in use.
@@ -99,7 +94,7 @@ func (i *Interface) Addresses() []netip.Prefix {
 	if i.removed() != nil {
 		return nil
 	}
-	return i.s.routes.Net().Addresses(&i.dev)
+	return i.s.routes.Net().Addresses(&i.dev.Device)
 }
 
 // AddressState returns the state of an address that AddAddress was called with.
@@ -107,7 +102,7 @@ func (i *Interface) AddressState(p netip.Prefix) AddressState {
 	if i.removed() != nil {
 		return AddressAbsent
 	}
-	return i.s.routes.Net().State(&i.dev, p)
+	return i.s.routes.Net().State(&i.dev.Device, p)
 }
 
 // AwaitAddress waits until an address that was added is in use, which with
@@ -142,7 +137,7 @@ func (i *Interface) AwaitAddress(ctx context.Context, p netip.Prefix) error {
 func (i *Interface) probed(ip ipv4.Addr, free bool, mac link.MAC) bool {
 	var all []netip.Prefix
 	i.s.configure(func(n *route.Network) error {
-		if all = n.Probed(&i.dev, ip, free); len(all) == 0 {
+		if all = n.Probed(&i.dev.Device, ip, free); len(all) == 0 {
 			return unix.EALREADY
 		}
 		return nil

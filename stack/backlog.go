@@ -44,7 +44,7 @@ func (s *sender) caughtUp() bool {
 	}
 	b := &s.backlog
 	b.mu.Lock()
-	loss, freed := b.sendLocked(s.isClosing)
+	loss, freed := b.sendLocked(s.transmitter.host.isClosing)
 	behind := len(b.frames) > 0
 	if !behind {
 		s.state.And(^uint32(stateSendBehind))

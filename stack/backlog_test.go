@@ -22,14 +22,14 @@ func TestBehindTheBacklog(t *testing.T) {
 				k := w.socket("10.9.0.1:9", "10.9.0.2:7")
 				w.send(k, []byte("first of all"))
 				first := w.sentIP()[0].data
-				k.keep(w.ifc.queue, []link.TxFrame{{Data: first}})
+				k.out.keep(w.ifc.dev.queue, []link.TxFrame{{Data: first}})
 				check(t, send(k))
 				f := w.sentIP()
 				if len(f) != 2 || string(f[0].data[headersLen:]) != "first of all" || string(f[1].data[headersLen:]) != "later" {
 					t.Errorf("%d frames, in another order", len(f))
 				}
-				if n := k.SendQueued(); n != 0 || k.behindOn() != nil {
-					t.Errorf("%d bytes charged, backlog on %v", n, k.behindOn())
+				if n := k.SendQueued(); n != 0 || k.out.behindOn() != nil {
+					t.Errorf("%d bytes charged, backlog on %v", n, k.out.behindOn())
 				}
 			})
 		})

@@ -30,7 +30,7 @@ func TestWallClock(t *testing.T) {
 	if got := s.WallTime(); got != c.wall.UnixNano() {
 		t.Errorf("time of day %d, want %d", got, c.wall.UnixNano())
 	}
-	if got := s.timeOfDay(); got != 4005 {
+	if got := s.out.timeOfDay(); got != 4005 {
 		t.Errorf("%d ms since midnight, want 4005", got)
 	}
 	k, to := udpSocket(t, s, ""), udpSocket(t, s, "127.0.0.1:9")

@@ -56,13 +56,14 @@
 //   - lane.drive.Lock, those of several lanes in the order of Stack.lanes: links' Receive,
 //     demultiplexing tables, receive counters. Never held across a transmit or a sleep.
 //   - reassembly.mu: fragments. Held while what they make whole is delivered.
-//   - Interface.neighMu: the neighbour table. A sender takes it only when its
+//   - Interface.stateMu: the state of an interface's link, while it is taken in.
+//   - neighbours.mu: the neighbour table. A sender takes it only when its
 //     path has no valid neighbour.
 //   - queue.Datagrams.mu, queue.Errors.mu, txTimes.mu: one socket's queues. Consumers take nothing
 //     else. schedule.mu: frames that wait for their time. rooms.mu: who waits for room.
 //     drive.List.mu: who is to be told of something, held while they are.
 //   - drive.Timers.mu, drive.Sources.mu, sleepers.mu, outbox.mu, queue.Pool.mu, route.Gateways.mu, subscriptions.mu,
-//     errorLimiter.mu, faults.mu, Stack.tapMu, transmitter.txMu, Stack.goneMu,
+//     errorLimiter.mu, faults.mu, solicitors.mu, Stack.tapMu, transmitter.txMu, Stack.goneMu,
 //     route.pathMTUs.mu, Stack.randMu: leaves.
 //
 // TestLocksAreListed keeps the list complete.

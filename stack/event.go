@@ -158,11 +158,7 @@ func (s *Stack) reportNeighbours() {
 	}
 }
 
-func (i *Interface) reportNeighbours() {
-	i.neighMu.Lock()
-	i.neigh.SetReport(i.s.wantsNeighbours())
-	i.neighMu.Unlock()
-}
+func (i *Interface) reportNeighbours() { i.dev.neighbours.setReport(i.s.wantsNeighbours()) }
 
 // shutDown ends all subscriptions: the stack is closed.
 func (l *subscriptions) shutDown() {
@@ -200,8 +196,8 @@ var stateEvents = map[link.State]EventKind{link.Up: LinkUp, link.Down: LinkDown,
 // tellStates tells of the changes of the link's state, in their order. By now they
 // count: who hears of one finds the routes as they are with it.
 func (i *Interface) tellStates() {
-	i.neighMu.Lock()
-	defer i.neighMu.Unlock()
+	i.stateMu.Lock()
+	defer i.stateMu.Unlock()
 	for _, k := range i.untold {
 		i.tell(Event{Kind: k})
 	}

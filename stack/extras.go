@@ -359,5 +359,5 @@ type MemInfo struct {
 func (k *Endpoint) MemInfo() MemInfo {
 	charged := k.queue.Charged()
 	return MemInfo{Receive: int(charged), ReceiveLimit: k.ReceiveBuffer(),
-		Send: k.sendQueued(), SendLimit: k.SendBuffer(), Drops: k.Drops()}
+		Send: k.out.sendQueued(), SendLimit: k.SendBuffer(), Drops: k.Drops()}
 }

@@ -101,16 +101,7 @@ func (l *lane) containTimer(now int64) {
 	}
 }
 
-// contain, deferred, ends a panic over what is sent from the outbox. What is built in tx
-// and not yet sent goes with it.
-func (tx *txbuf) contain() {
-	f := &tx.s.faults
-	if f.through {
-		return
-	}
-	if v := recover(); v != nil {
-		tx.empty()
-		tx.failed, tx.midway = 0, false
-		f.keep(Fault{At: tx.s.Monotonic(), Work: "outbox"}, v, nil)
-	}
+// contained implements transmitHost.
+func (s *Stack) contained(value any) {
+	s.faults.keep(Fault{At: s.Monotonic(), Work: "outbox"}, value, nil)
 }

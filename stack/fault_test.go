@@ -2,12 +2,13 @@ package stack
 
 import (
 	"bytes"
-	"github.com/outband/outband/stack/internal/drive"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/outband/outband/stack/internal/drive"
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/icmp"
@@ -39,7 +40,7 @@ func (w *wire) sound() {
 		TryLock() bool
 		Unlock()
 	}{
-		"neighMu": &w.ifc.neighMu, "reassembly.mu": &w.s.reasm.mu, "errorLimiter.mu": &w.s.limiter.mu, "outbox.mu": &w.s.outbox.mu,
+		"neighMu": &w.ifc.dev.neighbours.mu, "reassembly.mu": &w.s.reasm.mu, "errorLimiter.mu": &w.s.limiter.mu, "outbox.mu": &w.s.out.outbox.mu,
 		"Stack.groupMu": &w.s.groupMu, "Stack.mu": &w.s.mu,
 	} {
 		if !try.TryLock() {
@@ -117,9 +118,9 @@ func TestFaultUnderLocks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			faultyBubble(t, func(t *testing.T, w *wire) {
-				w.ifc.neighMu.Lock()
-				w.ifc.neigh.SetHost(faultyHost{})
-				w.ifc.neighMu.Unlock()
+				w.ifc.dev.neighbours.mu.Lock()
+				w.ifc.dev.neighbours.table.SetHost(faultyHost{})
+				w.ifc.dev.neighbours.mu.Unlock()
 				w.feed(frames...)
 				w.fault("frame")
 				w.sound()
@@ -161,14 +162,14 @@ func TestFaultOfATimer(t *testing.T) {
 func TestFaultOfTheOutbox(t *testing.T) {
 	faultyBubble(t, func(t *testing.T, w *wire) {
 		w.sent()
-		o := &w.s.outbox
+		o := &w.s.out.outbox
 		o.mu.Lock()
 		o.events = append(o.events, neighbourEvent{nil, arp.Event{Kind: arp.Transmit}}, // of no interface
-			neighbourEvent{w.ifc, arp.Event{Kind: arp.Transmit, Dst: farMAC}})
+			neighbourEvent{&w.ifc.dev.neighbours, arp.Event{Kind: arp.Transmit, Dst: farMAC}})
 		o.packets = append(o.packets, outPacket{src: near4, dst: far4, packet: packet{proto: faulty, ttl: 1, payload: w.s.pool.Get(8)}})
 		o.waiting.Store(true)
 		o.mu.Unlock()
-		w.s.sendOutbox()
+		w.s.out.sendOutbox()
 		w.fault("outbox")
 		if n := len(w.sent()); n != 2 {
 			t.Errorf("%d frames sent, want 2", n)

@@ -272,9 +272,9 @@ func (z *fuzzed) feed(b []byte, flags byte) {
 
 // bounded fails if anything has outgrown its limit.
 func (z *fuzzed) bounded() {
-	z.ifc.neighMu.Lock()
-	n := z.ifc.neigh.Len()
-	z.ifc.neighMu.Unlock()
+	z.ifc.dev.neighbours.mu.Lock()
+	n := z.ifc.dev.neighbours.table.Len()
+	z.ifc.dev.neighbours.mu.Unlock()
 	if n > fuzzNeighbours {
 		z.t.Fatalf("%d neighbours", n)
 	}

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"github.com/outband/outband/arp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/route"
 )
@@ -40,18 +39,9 @@ func (s *Stack) retryGateways(now int64) {
 			continue
 		}
 		next = now + gatewayRetry
-		if i.askFor(now, at.Addr, n.Source(at.Addr, at.Index)) {
+		if i.dev.neighbours.askFor(now, at.Addr, n.Source(at.Addr, at.Index)) {
 			i.gatewayChanged(at.Addr, false)
 		}
 	}
 	s.timers.Set(s.gatewayTimer, next)
-}
-
-// askFor asks for a neighbour, and reports whether it is known to be there.
-func (i *Interface) askFor(now int64, addr, src ipv4.Addr) bool {
-	i.neighMu.Lock()
-	defer i.neighMu.Unlock()
-	e := i.neigh.Solicit(now, addr, src)
-	i.afterReceiveLocked(&i.s.lanes.first)
-	return e != nil && e.State() == arp.Reachable
 }

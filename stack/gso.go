@@ -33,8 +33,8 @@ func (k *Endpoint) gsoRun(tx *txbuf, msgs []OutMessage) (int, *path) {
 		return 0, nil
 	}
 	p := k.cachedPath(tx, &first)
-	if p == nil || !p.holds(k.s) || first.n > p.maxFast || p.slow ||
-		p.ifc.dev.Info().Caps&link.CapGSO == 0 {
+	if p == nil || !p.holds() || first.n > p.maxFast || p.slow ||
+		p.dev.Info().Caps&link.CapGSO == 0 {
 		return 0, nil
 	}
 	run, total := 1, first.n
@@ -82,7 +82,7 @@ func (k *Endpoint) sendGSO(tx *txbuf, p *path, msgs []OutMessage, base int) unix
 func (k *Endpoint) addGSO(tx *txbuf, p *path, b []byte, size, message int) {
 	total := len(b) - headersLen
 	n := (total + size - 1) / size
-	p.putGSO(k.s, b, total, n)
+	p.putGSO(b, total, n)
 	tx.addGSO(b, size, message)
 	if p.described() {
 		tx.describeLast(p.metadata)
@@ -101,8 +101,8 @@ func (k *UDPSocket) sendSegmentsWhole(tx *txbuf, p *path, spec *pathSpec, o *out
 	if e != 0 || !ok {
 		return false, e
 	}
-	if k.sendFull() {
-		return false, k.noSpace()
+	if k.out.sendFull() {
+		return false, k.out.noSpace()
 	}
 	b, e := tx.room(p.queue, headersLen+o.n)
 	if e != 0 {
@@ -121,18 +121,18 @@ func (k *UDPSocket) sendSegmentsWhole(tx *txbuf, p *path, spec *pathSpec, o *out
 func (k *UDPSocket) staysWhole(p *path, spec *pathSpec, o *outgoing) bool {
 	x := &k.sendExtras
 	stamped := x.stamps.flags.Load()&txStampRecord != 0 || o.opts != nil && o.opts.Timestamping != 0
-	return p.ifc.dev.Info().Caps&link.CapGSO != 0 && !p.slow && p.later == nil &&
+	return p.dev.Info().Caps&link.CapGSO != 0 && !p.slow && p.later == nil &&
 		spec.options == nil && !x.times.on.Load() && !stamped
 }
 
 // putGSO writes the headers of a GSO packet of n datagrams with total bytes of
 // payload, whose checksums the link fills in.
-func (p *path) putGSO(s *Stack, b []byte, total, n int) {
+func (p *path) putGSO(b []byte, total, n int) {
 	*(*[headersLen]byte)(b) = p.header
 	length := uint16(ipv4.MinHeaderLen + udp.HeaderLen + total)
 	var id uint16
 	if !p.df {
-		id = s.ident.Next(s.clock.Now(), p.hop.Src, p.dst, ipv4.ProtocolUDP, n)
+		id = p.dev.t.ident.Next(p.dev.t.clock.Now(), p.hop.Src, p.dst, ipv4.ProtocolUDP, n)
 	}
 	ipv4.Patch(b[ipOffset:udpOffset], p.ipSum, length, id)
 	binary.BigEndian.PutUint16(b[udpOffset+4:], uint16(udp.HeaderLen+total))

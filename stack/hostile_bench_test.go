@@ -82,7 +82,7 @@ func pathPair(t testing.TB) (_, _ func(int)) {
 			icmp.AppendError(nil, icmp.DestinationUnreachable, icmp.CodeFragmentation, icmp.FragmentationRest(mtu), quoted))
 	}
 	s.take(i, errs[1])
-	if victim.path.Load().holds(s) {
+	if victim.path.Load().holds() {
 		t.Fatal("the error changed nothing")
 	}
 	send := func() {

@@ -3,8 +3,6 @@ package stack
 import (
 	"sync"
 
-	"time"
-
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
@@ -92,14 +90,8 @@ func (l *lane) timestamp(a *arrival, m icmp.Message) {
 	if !ok {
 		return
 	}
-	b := icmp.AppendTimestampReply(l.s.pool.Get(icmp.TimestampLen)[:0], m, l.s.timeOfDay())
+	b := icmp.AppendTimestampReply(l.s.pool.Get(icmp.TimestampLen)[:0], m, l.s.out.timeOfDay())
 	l.reply(a, b, a.h.TOS(), options, counter.ICMPOutTimestampReps)
-}
-
-// timeOfDay returns milliseconds since midnight UT (RFC 792, "Timestamp").
-func (s *Stack) timeOfDay() uint32 {
-	now := s.wall().UTC()
-	return uint32(now.Sub(now.Truncate(24 * time.Hour)).Milliseconds())
 }
 
 // replyOptions returns the IP options of an answer to a request that has some
@@ -115,7 +107,7 @@ func (s *Stack) replyOptions(a *arrival) (options []byte, ok bool) {
 	if c != ipv4.CauseNone {
 		return nil, false
 	}
-	set.StampSent(a.h, a.dst, s.timeOfDay())
+	set.StampSent(a.h, a.dst, s.out.timeOfDay())
 	options, _ = ipv4.AppendReplyOptions(nil, a.h, set)
 	return options, true
 }

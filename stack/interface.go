@@ -1,10 +1,8 @@
 package stack
 
 import (
-	"github.com/outband/outband/stack/internal/drive"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/igmp"
@@ -38,22 +36,15 @@ type InterfaceConfig struct {
 
 // An Interface is a link with addresses and neighbours.
 type Interface struct {
-	s       *Stack
-	lane    *lane // that takes its frames in
-	dev     route.Device
-	policy  Policy
-	queue   *txQueue     // that all may use
-	sharers atomic.Int32 // how many sockets do
+	s      *Stack
+	lane   *lane // that takes its frames in
+	dev    device
+	policy Policy
 
-	neighTimer *drive.Timer
-	// neighMu guards the neighbour table, who waits for it, untold, and how many datagrams
-	// that waited for a neighbour are in the outbox.
-	neighMu    sync.Mutex
-	flushing   int
-	flushed    sync.Cond // flushing is 0 again
-	neigh      *arp.Table
-	solicitors map[ipv4.Addr][]*solicitation
-	untold     []EventKind // changes of the link's state that nobody has been told of
+	solicitors solicitors
+	// stateMu guards untold, and is held while the link's state is taken in.
+	stateMu sync.Mutex
+	untold  []EventKind // changes of the link's state that nobody has been told of
 
 	groups groupState
 }
@@ -63,7 +54,7 @@ func interfaceOf(d *route.Device) *Interface {
 	if d == nil {
 		return nil
 	}
-	return d.Owner.(*Interface)
+	return deviceOf(d).host.(*Interface)
 }
 
 // interfacesOf returns all interfaces of a configuration.
@@ -121,10 +112,7 @@ func (s *Stack) configureLocked(change func(n *route.Network) error) error {
 	s.drive.WakeSleepers()
 	for _, i := range interfacesOf(n) {
 		i.renewGroups()
-		i.neighMu.Lock()
-		i.neigh.SetHost(arpHost{n, i.dev.Index})
-		i.neigh.SetReport(s.wantsNeighbours())
-		i.neighMu.Unlock()
+		i.dev.neighbours.configure(n, s.wantsNeighbours())
 	}
 	n.Claim()
 	return nil
@@ -138,13 +126,9 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 		return nil, unix.EINVAL
 	}
 	i := &Interface{s: s, lane: &s.lanes.first, policy: cfg.Policy}
-	i.dev.Init(l, route.DeviceConfig{Probes: cfg.ARP.Probe && cfg.Policy.ARP != arp.AnswerNone,
-		Shares: cfg.ShareAddresses, KeepsHost: cfg.Policy.KeepHost}, i)
-	i.queue = newTxQueue(i)
-	i.neigh = arp.New(cfg.ARP, i.dev.Info().HardwareAddr, s.random)
-	i.neigh.SetAnswers(cfg.Policy.ARP)
-	i.neighTimer = drive.NewTimer(i.neighTimers)
-	i.flushed.L = &i.neighMu
+	i.dev.init(&s.out, i, l, route.DeviceConfig{Probes: cfg.ARP.Probe && cfg.Policy.ARP != arp.AnswerNone,
+		Shares: cfg.ShareAddresses, KeepsHost: cfg.Policy.KeepHost}, cfg.ARP)
+	i.dev.neighbours.table.SetAnswers(cfg.Policy.ARP)
 	if cfg.IGMP == (igmp.Config{}) {
 		cfg.IGMP = igmp.DefaultConfig()
 	}
@@ -153,12 +137,12 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 		if !i.dev.Loopback {
 			i.lane = s.laneAt(cfg.Lane)
 		}
-		return n.Add(&i.dev, cfg.Index)
+		return n.Add(&i.dev.Device, cfg.Index)
 	}); err != nil {
 		return nil, err
 	}
 	if err := i.hostAnswers(); err != nil {
-		s.configure(func(n *route.Network) error { n.Remove(&i.dev); return nil })
+		s.configure(func(n *route.Network) error { n.Remove(&i.dev.Device); return nil })
 		return nil, err
 	}
 	i.reportNeighbours()
@@ -192,19 +176,15 @@ func (s *Stack) retire(i *Interface) {
 	}
 	i.dev.Link.SetNotify(nil, nil)
 	i.leaveGroups()
-	i.neighMu.Lock()
-	i.neigh.LinkDown()
-	i.postEventsLocked()
-	i.neighMu.Unlock()
-	s.timers.Set(i.neighTimer, never)
+	i.dev.neighbours.end()
 	s.timers.Set(i.groups.timer, never)
-	i.s.sendOutbox()
+	s.out.sendOutbox()
 	s.tapsDown(i, true)
 	i.lane.begin()
 	i.dev.Link.Close()
 	i.lane.end()
 	s.keepCounters(i)
-	s.rooms.look()
+	s.out.rooms.look()
 }
 
 // removed returns what there is to say of an interface that was removed, ENODEV, or
@@ -213,7 +193,7 @@ func (i *Interface) removed() error {
 	switch {
 	case i.s.Closed():
 		return unix.ENETDOWN
-	case i.s.routes.Net().ByIndex(i.dev.Index) != &i.dev:
+	case i.s.routes.Net().ByIndex(i.dev.Index) != &i.dev.Device:
 		return unix.ENODEV
 	default:
 		return nil

@@ -68,7 +68,7 @@ func (k *IPSocket) sendable(p *path) unix.Errno {
 	if k.state.Load()&stateShutWrite != 0 {
 		return unix.EPIPE
 	}
-	if !p.ifc.dev.Info().State.Enabled() {
+	if !p.dev.Info().State.Enabled() {
 		return unix.ENETDOWN
 	}
 	return 0

@@ -158,7 +158,7 @@ func (l *lane) release() *flush {
 	f := l.pending
 	l.pending = l.s.flushes.Get().(*flush)
 	if len(f.out) > 0 {
-		l.count[counter.IPOutDiscards] += uint64(l.s.postPackets(f.out))
+		l.count[counter.IPOutDiscards] += uint64(l.s.out.postPackets(f.out))
 		clear(f.out)
 		f.out, f.posted = f.out[:0], true
 	}
@@ -191,7 +191,7 @@ func (s *Stack) runFlush(f *flush) {
 	f.wake = f.wake[:0]
 	if f.posted {
 		f.posted = false
-		s.sendOutbox()
+		s.out.sendOutbox()
 	}
 	s.flushes.Put(f)
 }
@@ -241,8 +241,8 @@ func (h driveHost) Links() []link.Pollable { return h.s.routes.Net().Links }
 
 // Chores implements drive.Host: it sends what waits for somebody to send it.
 func (h driveHost) Chores() {
-	if h.s.outbox.waiting.Load() {
-		h.s.sendOutbox()
+	if h.s.out.outbox.waiting.Load() {
+		h.s.out.sendOutbox()
 	}
 }
 

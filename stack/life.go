@@ -15,7 +15,7 @@ func (k *IPSocket) lostDevice() unix.Errno {
 // linkChanged takes in the link's new properties. It is called by the link.
 func (i *Interface) linkChanged() {
 	s := i.s
-	i.neighMu.Lock()
+	i.stateMu.Lock()
 	old := i.dev.Info()
 	info := i.dev.Link.Info()
 	if info.State != link.Up {
@@ -25,20 +25,8 @@ func (i *Interface) linkChanged() {
 	if k := stateEvents[info.State]; k != stateEvents[old.State] {
 		i.untold = append(i.untold, k)
 	}
-	now := s.clock.Now()
-	if info.HardwareAddr != old.HardwareAddr {
-		i.neigh.SetHardwareAddr(info.HardwareAddr)
-	}
-	switch {
-	case info.State == link.Up && old.State != link.Up:
-		i.neigh.LinkUp(now)
-	case info.State != link.Up && old.State == link.Up:
-		i.neigh.LinkDown()
-	}
-	i.postEventsLocked()
-	deadline := i.neigh.Deadline()
-	i.neighMu.Unlock()
-	s.timers.Set(i.neighTimer, deadline)
+	i.dev.neighbours.linkChanged(old, &info)
+	i.stateMu.Unlock()
 	if info.State != old.State {
 		_ = s.configure(func(*route.Network) error { return nil }) // a stack that is closed has none
 	}
@@ -46,8 +34,8 @@ func (i *Interface) linkChanged() {
 	s.routes.Generations.Changed()
 	i.tellStates()
 	s.drive.WakeSleepers()
-	s.rooms.look()
-	i.s.sendOutbox()
+	s.out.rooms.look()
+	s.out.sendOutbox()
 	if !info.State.Enabled() && old.State.Enabled() {
 		s.tapsDown(i, false)
 	}

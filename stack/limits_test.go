@@ -293,16 +293,16 @@ func floodPathMTUs(t *testing.T, w *wire) {
 }
 
 func floodTxBuffers(t *testing.T, w *wire) {
-	before := len(w.s.txAll)
+	before := len(w.s.out.txAll)
 	var all []*txbuf
 	for i := range uint64(100) {
-		all = append(all, w.s.acquireTx(i))
+		all = append(all, w.s.out.acquireTx(i))
 	}
 	for i, tx := range all {
 		tx.count[counter.UDPOutDatagrams].Add(1)
-		w.s.releaseTx(tx, uint64(i))
+		w.s.out.releaseTx(tx, uint64(i))
 	}
-	if n := len(w.s.txAll); n > before+txSlots+small.TxBuffers {
+	if n := len(w.s.out.txAll); n > before+txSlots+small.TxBuffers {
 		t.Errorf("%d transmit buffers are kept", n)
 	}
 	w.grew("UdpOutDatagrams", 100)

@@ -6,13 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// metadata is what goes along with a frame, for what is below the link to look at
-// (link.TxFrame).
-type metadata struct {
-	priority, mark uint32
-	byLoopback     bool
-}
-
 // metadataOptions are the metadata of what a socket sends (SO_PRIORITY, SO_MARK).
 type metadataOptions struct{ priority, mark atomic.Uint32 }
 
@@ -67,44 +60,6 @@ var tosPriorities = [4]uint32{prioBestEffort, prioBulk, prioInteractive, prioInt
 // TOSPriority returns the priority that Linux gives to datagrams with a
 // type-of-service octet (rt_tos2priority).
 func TOSPriority(tos uint8) uint32 { return tosPriorities[tos&tosMask>>3] }
-
-// described reports whether the path's frames have metadata.
-func (p *path) described() bool { return p.metadata != metadata{} }
-
-// describeLast gives the frame that was added last metadata.
-func (tx *txbuf) describeLast(t metadata) {
-	f := &tx.batch[len(tx.batch)-1]
-	f.Priority, f.Mark, f.ByLoopback = t.priority, t.mark, t.byLoopback
-	tx.special = true
-}
-
-// addAlong is add for a frame of a socket's that goes along a path, with what goes
-// with it. One that has a time of its own is scheduled instead.
-func (tx *txbuf) addAlong(p *path, frame []byte, pkt *packet, message int) unix.Errno {
-	if p.later != nil {
-		pkt.queued = true
-		return tx.addLater(p.ifc, frame, pkt.waiting(p.metadata, p.later), message)
-	}
-	tx.add(frame, message)
-	if p.described() {
-		tx.describeLast(p.metadata)
-	}
-	return 0
-}
-
-// addLater schedules a copy of a frame.
-func (tx *txbuf) addLater(ifc *Interface, frame []byte, w waitingFrame, message int) unix.Errno {
-	copied := tx.s.pool.Get(len(frame))
-	copy(copied, frame)
-	e := tx.s.scheduleFrame(tx, ifc, w, copied, true)
-	if !w.socket.host.RecvErr() {
-		e = 0 // as Linux' udp_send_skb: a datagram may be lost
-	}
-	if e == 0 && message >= 0 {
-		tx.sent = message + 1
-	}
-	return e
-}
 
 // sendBeside is sendFast for paths that are not like most.
 func (k *Endpoint) sendBeside(tx *txbuf, p *path, o *outgoing, flags int) unix.Errno {

@@ -1,8 +1,9 @@
 package stack
 
 import (
-	"github.com/outband/outband/stack/internal/drive"
 	"sync/atomic"
+
+	"github.com/outband/outband/stack/internal/drive"
 
 	"github.com/outband/outband/ether"
 	"github.com/outband/outband/igmp"
@@ -131,7 +132,7 @@ func (i *Interface) sendIGMP(l *lane, t *igmp.Transmit) {
 	n := link.HeaderLen + f.Put(b[link.HeaderLen:], len(t.Message))
 	copy(b[n:], t.Message)
 	l.count[counter.IGMPOutMsgs]++
-	l.pending.out = append(l.pending.out, outPacket{ifc: i, frame: b})
+	l.pending.out = append(l.pending.out, outPacket{dev: &i.dev, frame: b})
 }
 
 // routerAlert is the IP option with which IGMP messages are sent (RFC 2113).

@@ -135,8 +135,8 @@ func TestNothingOvertakesQueuedDatagrams(t *testing.T) {
 				t.Errorf("frame %d holds datagram %d", i, f.data[headersLen])
 			}
 		}
-		if w.ifc.flushing != 0 {
-			t.Errorf("%d datagrams are still to leave", w.ifc.flushing)
+		if w.ifc.dev.neighbours.flushing != 0 {
+			t.Errorf("%d datagrams are still to leave", w.ifc.dev.neighbours.flushing)
 		}
 	})
 }
@@ -148,17 +148,17 @@ func TestOutboxIsBounded(t *testing.T) {
 		time.Sleep(3 * time.Second) // the address is announced
 		w.resolved().sent()
 		w.mark()
-		w.s.outbox.mu.Lock()
-		w.s.outbox.busy = true // somebody empties it, slowly
-		w.s.outbox.mu.Unlock()
+		w.s.out.outbox.mu.Lock()
+		w.s.out.outbox.busy = true // somebody empties it, slowly
+		w.s.out.outbox.mu.Unlock()
 		for i := range w.s.limits.Outbox + 6 {
 			w.feed(ip(ipv4.Fields{Protocol: ipv4.ProtocolICMP}, icmp.AppendEcho(nil, icmp.Echo, 1, uint16(i), nil)))
 		}
 		w.grew("IpOutDiscards", 6)
-		w.s.outbox.mu.Lock()
-		w.s.outbox.busy = false
-		w.s.outbox.mu.Unlock()
-		w.s.sendOutbox()
+		w.s.out.outbox.mu.Lock()
+		w.s.out.outbox.busy = false
+		w.s.out.outbox.mu.Unlock()
+		w.s.out.sendOutbox()
 		got := w.sentIP()
 		if len(got) != w.s.limits.Outbox {
 			t.Fatalf("%d answers, want %d", len(got), w.s.limits.Outbox)

@@ -27,9 +27,9 @@ type outbox struct {
 	spareFrames  []*scheduled
 }
 
-// neighbourEvent is an event of one interface's neighbour table.
+// neighbourEvent is an event of one neighbour table.
 type neighbourEvent struct {
-	ifc *Interface
+	of *neighbours
 	arp.Event
 }
 
@@ -39,46 +39,25 @@ const (
 	outboxRounds = 16
 )
 
-// postEventsLocked moves what came out of the interface's neighbour table to the
-// outbox, and reports whether there was anything. neighMu is held: it keeps
-// the events in order.
-func (i *Interface) postEventsLocked() bool {
-	ev, ok := i.neigh.Next()
-	if !ok {
-		return false
-	}
-	o := &i.s.outbox
-	o.mu.Lock()
-	for ; ok; ev, ok = i.neigh.Next() {
-		if ev.Kind == arp.Flush {
-			i.flushing++
-		}
-		o.events = append(o.events, neighbourEvent{i, ev})
-	}
-	o.waiting.Store(true)
-	o.mu.Unlock()
-	return true
-}
-
 // postPackets moves packets of the receive side to the outbox, and returns how
 // many found no room. The lane's lock is held: it keeps them in order.
-func (s *Stack) postPackets(out []outPacket) (dropped int) {
-	o := &s.outbox
+func (t *transmitter) postPackets(out []outPacket) (dropped int) {
+	o := &t.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n := min(len(out), max(s.limits.Outbox-len(o.packets), 0))
+	n := min(len(out), max(t.limits.outbox-len(o.packets), 0))
 	o.packets = append(o.packets, out[:n]...)
 	o.waiting.Store(true)
 	for i := range out[n:] {
-		out[n+i].giveBack(&s.pool)
+		out[n+i].giveBack(t.pool)
 	}
 	return len(out) - n
 }
 
 // sendOutbox sends what is in the outbox, unless somebody else is at it. No lock
 // is held.
-func (s *Stack) sendOutbox() {
-	o := &s.outbox
+func (t *transmitter) sendOutbox() {
+	o := &t.outbox
 	for round := 0; ; round++ {
 		o.mu.Lock()
 		if round == 0 && o.busy {
@@ -92,7 +71,7 @@ func (s *Stack) sendOutbox() {
 			o.waiting.Store(left)
 			o.mu.Unlock()
 			if left {
-				s.drive.Hurry()
+				t.drive.Hurry()
 			}
 			return
 		}
@@ -101,11 +80,11 @@ func (s *Stack) sendOutbox() {
 		o.mu.Unlock()
 
 		if len(frames) > 0 {
-			s.sendScheduled(frames)
+			t.sendScheduled(frames)
 		}
-		s.settle(events)
+		t.settle(events)
 		if len(packets) > 0 {
-			s.sendAll(packets)
+			t.sendAll(packets)
 		}
 		clear(events)
 		clear(packets)
@@ -117,23 +96,17 @@ func (s *Stack) sendOutbox() {
 }
 
 // settle acts on what came out of neighbour tables. No lock is held.
-func (s *Stack) settle(events []neighbourEvent) {
+func (t *transmitter) settle(events []neighbourEvent) {
 	if len(events) == 0 {
 		return
 	}
-	tx := s.beginOwned()
+	tx := t.beginOwned()
 	for n := 0; n < len(events); {
 		n = settleFrom(tx, events, n)
 	}
-	s.endOwned(tx)
+	t.endOwned(tx)
 	for n := range events {
-		if i := events[n].ifc; events[n].Kind == arp.Flush {
-			i.neighMu.Lock()
-			if i.flushing--; i.flushing == 0 {
-				i.flushed.Broadcast()
-			}
-			i.neighMu.Unlock()
-		}
+		events[n].of.settled(&events[n].Event)
 	}
 }
 
@@ -144,7 +117,7 @@ func settleFrom(tx *txbuf, events []neighbourEvent, n int) (done int) {
 	for done = n; done < len(events); {
 		e := &events[done]
 		done++
-		e.ifc.settleOne(tx, &e.Event)
+		e.of.settle(tx, &e.Event)
 	}
 	return done
 }

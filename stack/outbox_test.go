@@ -37,7 +37,7 @@ func TestOutboxOverflows(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *wire) {
 				w.resolved()
-				o := &w.s.outbox
+				o := &w.s.out.outbox
 				o.mu.Lock()
 				o.busy = true // somebody is at it, and the device holds him up
 				o.mu.Unlock()
@@ -51,7 +51,7 @@ func TestOutboxOverflows(t *testing.T) {
 				o.mu.Lock()
 				o.busy = false
 				o.mu.Unlock()
-				w.s.sendOutbox()
+				w.s.out.sendOutbox()
 				w.sent()
 				worksStill(t, w)
 			})

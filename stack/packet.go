@@ -2,7 +2,6 @@ package stack
 
 import (
 	"github.com/outband/outband/arp"
-	"github.com/outband/outband/ether"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
@@ -31,7 +30,7 @@ type packet struct {
 // outPacket is a packet that the receive side has to send, once its lock is
 // released.
 type outPacket struct {
-	ifc      *Interface   // for frame
+	dev      *device      // for frame
 	frame    []byte       // a whole frame, the pool's; or
 	src, dst ipv4.Addr    // an ICMP message, whose bytes are the pool's,
 	counter  counter.Kind // and what it counts as
@@ -55,21 +54,21 @@ func (o *outPacket) giveBack(pool *queue.Pool) {
 // sendPacket builds the frames of pkt in tx, cut into fragments if it is longer
 // than the path's MTU. If the neighbour is not known yet, they wait for it in
 // its table. A path that does not hold has its neighbour resolved on the way.
-func (s *Stack) sendPacket(tx *txbuf, p *path, pkt *packet) unix.Errno {
+func (t *transmitter) sendPacket(tx *txbuf, p *path, pkt *packet) unix.Errno {
 	f := ipv4.Fields{TOS: pkt.tos, TTL: pkt.ttl, Protocol: pkt.proto, DontFragment: pkt.df,
 		Src: p.hop.Src, Dst: p.dst, Options: pkt.options}
 	if !pkt.df {
-		f.ID = s.ident.Next(s.clock.Now(), f.Src, f.Dst, pkt.proto, 1)
+		f.ID = t.ident.Next(t.clock.Now(), f.Src, f.Dst, pkt.proto, 1)
 	}
-	return s.sendFields(tx, p, &f, pkt)
+	return t.sendFields(tx, p, &f, pkt)
 }
 
 // sendFields is sendPacket for a header that is complete.
-func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, pkt *packet) unix.Errno {
+func (t *transmitter) sendFields(tx *txbuf, p *path, f *ipv4.Fields, pkt *packet) unix.Errno {
 	payload, message := pkt.payload, pkt.message
 	if p.staysInside(f.TTL) {
 		if p.heard {
-			s.hearOwn(p, f, payload)
+			t.hearOwn(p, f, payload)
 		}
 		tx.sent = message + 1
 		return 0
@@ -105,7 +104,7 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, pkt *packet) unix
 		}
 		switch {
 		case !ok:
-			s.await(tx, p, entry, frame, pkt)
+			t.await(tx, p, entry, frame, pkt)
 		case more:
 			e = tx.addAlong(p, frame, pkt, -1)
 		default:
@@ -126,73 +125,62 @@ func (s *Stack) sendFields(tx *txbuf, p *path, f *ipv4.Fields, pkt *packet) unix
 		if e := tx.finish(); e != 0 {
 			return e
 		}
-		s.hearOwn(p, f, payload)
+		t.hearOwn(p, f, payload)
 	}
 	return 0
 }
 
 // await queues a copy of frame for an unresolved neighbour, and sends the ARP
 // requests that this brings about.
-func (s *Stack) await(tx *txbuf, p *path, entry *arp.Entry, frame []byte, pkt *packet) {
-	copied := s.pool.Get(len(frame))
+func (t *transmitter) await(tx *txbuf, p *path, entry *arp.Entry, frame []byte, pkt *packet) {
+	copied := t.pool.Get(len(frame))
 	copy(copied, frame)
 	pending := arp.Pending{Frame: copied, Dst: p.dst, Answer: pkt.owner == nil}
 	if owner := pkt.owner; owner != nil {
 		pending.Owner = pkt.ownerFor(p)
 		owner.chargeSend(len(frame))
 	}
-	p.ifc.enqueue(tx, entry, pending)
+	p.dev.neighbours.enqueue(tx, entry, pending)
 }
 
 // hearOwn gives a broadcast or multicast that we sent to our own sockets too, as the
 // device would: Linux loops its own back.
-func (s *Stack) hearOwn(p *path, f *ipv4.Fields, payload []byte) {
-	b := s.pool.Get(ipv4.MinHeaderLen + len(payload))
+func (t *transmitter) hearOwn(p *path, f *ipv4.Fields, payload []byte) {
+	b := t.pool.Get(ipv4.MinHeaderLen + len(payload))
 	f.Put(b, len(payload))
 	copy(b[ipv4.MinHeaderLen:], payload)
-	s.hearDatagram(p, b)
-	s.pool.Put(b)
+	p.hearDatagram(b)
+	t.pool.Put(b)
 }
 
 // hearDatagram is hearOwn for a datagram that is complete.
-func (s *Stack) hearDatagram(p *path, b []byte) {
+func (p *path) hearDatagram(b []byte) {
 	kind := link.Broadcast
 	if p.hop.Kind == route.Multicast {
 		kind = link.Multicast
 	}
-	l := p.ifc.lane
-	l.begin()
-	l.hear(p.ifc, b, kind)
-	l.end()
-}
-
-// hear takes in a datagram of ours to a group, or a broadcast.
-func (l *lane) hear(ifc *Interface, b []byte, kind link.PacketType) {
-	defer l.containFrame(ifc, b)
-	l.stampTaken()
-	l.heard = link.Meta{Type: kind, Checksum: link.ChecksumValid, WireLen: len(b)}
-	l.ipv4Input(ifc, b, &l.heard, true)
+	p.dev.host.hear(b, kind)
 }
 
 // sendAll sends what the receive side left. No lock is held.
-func (s *Stack) sendAll(out []outPacket) {
-	tx := s.beginOwned()
+func (t *transmitter) sendAll(out []outPacket) {
+	tx := t.beginOwned()
 	tx.own = true
 	for n := 0; n < len(out); {
-		n = s.sendFrom(tx, out, n)
+		n = t.sendFrom(tx, out, n)
 	}
 	tx.flush()
 	local := tx.local
 	tx.local, tx.own = false, false
-	s.releaseTx(tx, 0)
+	t.releaseTx(tx, 0)
 	if local {
-		s.pumpLocal()
+		t.host.pumpLocal()
 	}
 }
 
 // sendFrom sends packets from the n-th on, and returns how many are done. It may return
 // before the last.
-func (s *Stack) sendFrom(tx *txbuf, out []outPacket, n int) (done int) {
+func (t *transmitter) sendFrom(tx *txbuf, out []outPacket, n int) (done int) {
 	defer tx.contain()
 	for done = n; done < len(out); {
 		o := &out[done]
@@ -201,27 +189,27 @@ func (s *Stack) sendFrom(tx *txbuf, out []outPacket, n int) (done int) {
 			tx.flushOwned(nil)
 		}
 		if o.frame != nil {
-			o.ifc.addOwned(tx, nil, o.frame, metadata{})
-		} else if e := s.sendReply(tx, o); e != 0 {
+			o.dev.addOwned(tx, nil, o.frame, metadata{})
+		} else if e := t.sendReply(tx, o); e != 0 {
 			tx.count[counter.IPOutDiscards].Add(1)
 			if e == unix.ENETUNREACH {
 				tx.count[counter.IPOutNoRoutes].Add(1)
 			}
 		}
-		o.giveBack(&s.pool)
+		o.giveBack(t.pool)
 	}
 	return done
 }
 
 // sendReply sends an ICMP message of the stack's own.
-func (s *Stack) sendReply(tx *txbuf, o *outPacket) unix.Errno {
+func (t *transmitter) sendReply(tx *txbuf, o *outPacket) unix.Errno {
 	spec := pathSpec{Flow: route.Flow{Src: o.src, Dst: o.dst}, proto: o.proto, tos: o.tos, ttl: int32(o.ttl),
 		mtuRule: unix.IP_PMTUDISC_DONT}
 	slot := &tx.paths[pathSlot(replyID, o.dst, uint16(o.tos))]
 	p := &slot.path
-	if slot.socket != replyID || !p.holds(s) || p.dst != o.dst || p.hop.Src != o.src || p.header[ipOffset+1] != o.tos {
+	if slot.socket != replyID || !p.holds() || p.dst != o.dst || p.hop.Src != o.src || p.header[ipOffset+1] != o.tos {
 		slot.socket = replyID
-		if e := s.makePath(p, &spec); e != 0 {
+		if e := t.makePath(p, &spec); e != 0 {
 			p.resolved = false
 			return e
 		}
@@ -233,35 +221,8 @@ func (s *Stack) sendReply(tx *txbuf, o *outPacket) unix.Errno {
 	tx.count[counter.IPOutRequests].Add(1)
 	tx.count[counter.ICMPOutMsgs].Add(1)
 	tx.count[o.counter].Add(1)
-	return s.sendPacket(tx, p, &o.packet)
+	return t.sendPacket(tx, p, &o.packet)
 }
 
 // replyID stands for the stack itself among the sockets in txbuf.paths.
 const replyID = ^uint64(0)
-
-// pumpLocal receives what was sent over loopback, so that it is there when the
-// send call returns, as in Linux.
-func (s *Stack) pumpLocal() {
-	for range localBatches {
-		l := &s.lanes.first
-		l.begin()
-		more := l.pump()
-		l.end()
-		if !more {
-			return
-		}
-	}
-	s.drive.WakeSleepers() // somebody floods us: others may do the rest
-}
-
-// localBatches bounds how much a sender over loopback receives for others.
-const localBatches = 16
-
-// arpFrame returns the Ethernet frame of an ARP packet, in the pool's memory.
-func (s *Stack) arpFrame(ifc *Interface, dst link.MAC, packet []byte) []byte {
-	b := s.pool.Get(link.HeaderLen + len(packet))
-	mac := ifc.dev.Info().HardwareAddr
-	ether.Put(b, dst, mac, ether.TypeARP)
-	copy(b[link.HeaderLen:], packet)
-	return b
-}

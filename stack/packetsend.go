@@ -53,7 +53,7 @@ func (k *PacketSocket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 			return e
 		}
 	}
-	b, e := tx.room(k.wayOut(ifc), n)
+	b, e := tx.room(k.out.wayOut(&ifc.dev), n)
 	if e != 0 {
 		return e
 	}
@@ -68,14 +68,14 @@ func (k *PacketSocket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 	}
 	tx.from, tx.proto = k.id, proto
 	l := k.later(o)
-	if l != nil && k.sendFull() {
-		return k.noSpace()
+	if l != nil && k.out.sendFull() {
+		return k.out.noSpace()
 	}
-	pkt := packet{owner: &k.sender, message: o.message, stamp: k.beginStamp(o)}
+	pkt := packet{owner: &k.out, message: o.message, stamp: k.beginStamp(o)}
 	pkt.stamp.keep(b)
 	if l != nil {
 		pkt.queued = true
-		if e := tx.addLater(ifc, b, pkt.waiting(k.meta.of(o), l), o.message); e != 0 {
+		if e := tx.addLater(&ifc.dev, b, pkt.waiting(k.meta.of(o), l), o.message); e != 0 {
 			return e
 		}
 		return k.stampSent(tx, o, &pkt)

@@ -163,6 +163,7 @@ func (k *PacketSocket) retapLocked() {
 		t = nil
 	}
 	s.taps.Store(t)
+	s.out.tapped.Store(t != nil && t.outgoing)
 }
 
 func (t *tapTable) add(o tap) {
@@ -244,12 +245,12 @@ func (l *lane) tapInput(t *tapTable, ifc *Interface, f *link.Frame) {
 
 // tap gives the frames that are about to be sent to the packet sockets that want
 // them, all but the one that sends them.
-func (tx *txbuf) tap(t *tapTable) {
-	ifc := tx.to.ifc
-	if !ifc.dev.Info().State.Enabled() {
+func (s *Stack) tap(tx *txbuf) {
+	t, ifc := s.taps.Load(), interfaceOf(&tx.to.dev.Device)
+	if t == nil || !ifc.dev.Info().State.Enabled() {
 		return
 	}
-	meta := link.Meta{Type: link.Outgoing, Clock: link.ClockSoftware, Time: tx.s.WallTime()}
+	meta := link.Meta{Type: link.Outgoing, Clock: link.ClockSoftware, Time: s.WallTime()}
 	fresh := tx.batch[tx.tapped:] // the others were tried before
 	tx.tapped = len(tx.batch)
 	for n := range fresh {
@@ -270,7 +271,7 @@ func (tx *txbuf) tap(t *tapTable) {
 				continue
 			}
 			if data, in, ok := o.socket.frameInfo(ifc, f.Data, proto, &meta); ok {
-				tx.queueFrame(o.socket, data, &in)
+				s.queueFrame(tx, o.socket, data, &in)
 			}
 		}
 	}
@@ -331,12 +332,12 @@ func (l *lane) deliverFrame(k *PacketSocket, data []byte, in *Info) {
 }
 
 // queueFrame is deliverFrame for senders, which hold no lane's lock.
-func (tx *txbuf) queueFrame(k *PacketSocket, data []byte, in *Info) {
+func (s *Stack) queueFrame(tx *txbuf, k *PacketSocket, data []byte, in *Info) {
 	if k.recvExtras.times.Load() {
-		in.Delivered = tx.s.Monotonic()
+		in.Delivered = s.Monotonic()
 		in.Taken = in.Delivered
 	}
-	ok := k.queue.Push(&tx.s.pool, data, in)
+	ok := k.queue.Push(&s.pool, data, in)
 	if !ok {
 		tx.count[counter.PacketRcvbufErrors].Add(1)
 		return

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"sync/atomic"
 
 	"github.com/outband/outband/arp"
@@ -42,7 +43,7 @@ type path struct {
 	maxData int    // payload bytes that go in one unfragmented datagram
 	df      bool
 
-	ifc      *Interface
+	dev      *device
 	next     ipv4.Addr
 	hop      route.Hop
 	metadata metadata
@@ -58,7 +59,7 @@ type path struct {
 }
 
 // holds reports whether the path may be used as it is.
-func (p *path) holds(s *Stack) bool {
+func (p *path) holds() bool {
 	return p.resolved && p.gen == p.genAt.Load() &&
 		(p.neigh == nil || p.neigh.Version() == p.version)
 }
@@ -77,26 +78,17 @@ type pathSpec struct {
 	final            ipv4.Addr         // where a source route ends; dst is where it begins
 }
 
-// makePath fills in p for the spec, all but the neighbour, with the socket's way out.
-func (k *IPSocket) makePath(p *path, spec *pathSpec) unix.Errno {
-	e := k.s.makePath(p, spec)
-	if e == 0 {
-		p.queue = k.wayOut(p.ifc)
-	}
-	return e
-}
-
 // makePath fills in p for the spec, all but the neighbour, with the way out that all
 // may use.
-func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
-	genAt := s.routes.Generations.Of(spec.Dst)
+func (t *transmitter) makePath(p *path, spec *pathSpec) unix.Errno {
+	genAt := t.routes.Generations.Of(spec.Dst)
 	gen := genAt.Load()
-	h, e := s.routes.Find(spec.Flow)
+	h, e := t.routes.Find(spec.Flow)
 	if e != 0 {
 		return e
 	}
-	ifc := interfaceOf(h.Device)
-	*p = path{gen: gen, genAt: genAt, queue: ifc.queue, ifc: ifc, next: h.Next, hop: h,
+	d := deviceOf(h.Device)
+	*p = path{gen: gen, genAt: genAt, queue: d.queue, dev: d, next: h.Next, hop: h,
 		dst: spec.Dst, dstPort: spec.dstPort, mtuRule: spec.mtuRule, metadata: spec.metadata, later: spec.later}
 	p.metadata.byLoopback = h.ByLoopback
 	ttl := spec.ttl
@@ -106,7 +98,7 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 		}
 	}
 	if h.Kind != route.Unicast && !h.Device.Loopback { // where all comes back anyway
-		p.heard = h.Kind == route.Broadcast || !spec.quiet && ifc.hearsOwn(spec.Dst, h.Src)
+		p.heard = h.Kind == route.Broadcast || !spec.quiet && d.host.hearsOwn(spec.Dst, h.Src)
 		p.slow = p.heard || p.staysInside(uint8(ttl))
 	}
 	p.beside = p.slow || p.described()
@@ -135,7 +127,7 @@ func (s *Stack) makePath(p *path, spec *pathSpec) unix.Errno {
 // staysInside reports whether a datagram with that time to live must not leave the
 // host: a multicast with 0 (RFC 1112, section 6.1).
 func (p *path) staysInside(ttl uint8) bool {
-	return ttl == 0 && p.hop.Kind == route.Multicast && !p.ifc.dev.Loopback
+	return ttl == 0 && p.hop.Kind == route.Multicast && !p.dev.Loopback
 }
 
 // mtu returns the size in bytes above which the path's datagrams are
@@ -144,7 +136,7 @@ func (p *path) staysInside(ttl uint8) bool {
 func (p *path) mtu() int {
 	switch p.mtuRule {
 	case unix.IP_PMTUDISC_PROBE, unix.IP_PMTUDISC_INTERFACE, unix.IP_PMTUDISC_OMIT:
-		return min(p.ifc.dev.Info().MTU, ipv4.MaxLen)
+		return min(p.dev.Info().MTU, ipv4.MaxLen)
 	default:
 		return p.hop.PathMTU
 	}
@@ -163,7 +155,7 @@ func (p *path) mayFragment() bool {
 // ready has the neighbour resolved, as resolve does, if the path does not hold. It
 // returns the path to take: others' is not changed, but copied.
 func (p *path) ready(tx *txbuf) (q *path, entry *arp.Entry, ok bool, e unix.Errno) {
-	if p.holds(tx.s) {
+	if p.holds() {
 		return p, nil, true, 0
 	}
 	if p.shared { // it has ceased to hold since the sender looked
@@ -180,14 +172,14 @@ func (p *path) ready(tx *txbuf) (q *path, entry *arp.Entry, ok bool, e unix.Errn
 // queued there.
 func (p *path) resolve(blocking bool) (entry *arp.Entry, ok bool, e unix.Errno) {
 	switch {
-	case p.ifc.dev.Loopback:
-	case p.hop.Kind == route.Broadcast || p.ifc.s.routes.Net().IsBroadcast(p.next): // another device's, by this one
+	case p.dev.Loopback:
+	case p.hop.Kind == route.Broadcast || p.dev.t.routes.Net().IsBroadcast(p.next): // another device's, by this one
 		copy(p.header[:6], ether.Broadcast[:])
 	case p.hop.Kind == route.Multicast:
 		m := p.dst.MulticastMAC()
 		copy(p.header[:6], m[:])
 	default:
-		entry, mac, version, e := p.ifc.neighbour(p.next, p.hop.Src, blocking)
+		entry, mac, version, e := p.dev.neighbours.find(p.next, p.hop.Src, blocking)
 		if e != 0 {
 			return nil, false, e
 		}
@@ -212,4 +204,48 @@ func (p *path) putUDP(b []byte, n int, id uint16, sum uint16) {
 	binary.BigEndian.PutUint16(b[ipOffset+10:], ipv4.FinishChecksum(p.ipSum, total, id))
 	binary.BigEndian.PutUint16(b[udpOffset+4:], uint16(udp.HeaderLen+n))
 	binary.BigEndian.PutUint16(b[udpOffset+6:], udp.FinishChecksum(p.udpSum, udp.HeaderLen+n, sum))
+}
+
+// pathSlot returns the place in txbuf.paths for a destination. The secret keeps a
+// stranger from choosing whose path his own pushes out.
+func pathSlot(id uint64, dst ipv4.Addr, port uint16) int {
+	h := id*0x9e3779b97f4a7c15 + uint64(binary.LittleEndian.Uint32(dst[:]))<<16 + uint64(port)
+	return int(h * pathSecret >> (64 - pathBits))
+}
+
+// pathSecret is a random odd number.
+var pathSecret = rand.Uint64() | 1
+
+// routeBySource makes a datagram's path one to the first hop of its options'
+// source route, if they have one. EINVAL: it has no destination else.
+func (spec *pathSpec) routeBySource() unix.Errno {
+	if spec.options == nil {
+		return 0
+	}
+	hop, ok := spec.options.FirstHop()
+	if !ok {
+		return 0
+	}
+	if spec.Dst.IsUnspecified() {
+		return unix.EINVAL
+	}
+	spec.Dst, spec.final = hop, spec.Dst
+	return 0
+}
+
+// putOptions writes a datagram's options to b, and returns them.
+func (spec *pathSpec) putOptions(b *[ipv4.MaxOptionsLen]byte, p *path) []byte {
+	if spec.options == nil {
+		return nil
+	}
+	spec.options.Put(b[:], p.hop.Src, spec.final, p.dev.t.timeOfDay())
+	return b[:spec.options.Len()]
+}
+
+// optionsLen returns the length of a datagram's options.
+func (spec *pathSpec) optionsLen() int {
+	if spec.options == nil {
+		return 0
+	}
+	return spec.options.Len()
 }

@@ -181,7 +181,7 @@ func (k *RawSocket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 		return k.sendWithHeader(tx, p, spec, o)
 	}
 	// Linux' raw_sendmsg asks neither for a pending error nor for a shutdown.
-	if !p.ifc.dev.Info().State.Enabled() {
+	if !p.dev.Info().State.Enabled() {
 		return unix.ENETDOWN
 	}
 	return k.sendDatagram(tx, p, spec, o)
@@ -332,14 +332,14 @@ func (k *RawSocket) quoted(e QueuedError, datagram []byte) QueuedError {
 // sendWithHeader sends a datagram whose IP header is the caller's (raw_send_hdrinc
 // in Linux). It goes where the address says, whatever the header does.
 func (k *RawSocket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
-	switch mtu := p.ifc.dev.Info().MTU; {
+	switch mtu := p.dev.Info().MTU; {
 	case o.n > mtu:
 		k.localError(unix.EMSGSIZE, spec.Dst, spec.dstPort, mtu)
 		return unix.EMSGSIZE
 	case o.n < ipv4.MinHeaderLen || spec.options != nil:
 		return unix.EINVAL
-	case k.sendFull():
-		return k.noSpace()
+	case k.out.sendFull():
+		return k.out.noSpace()
 	}
 	b := k.s.pool.Get(o.n)
 	defer k.s.pool.Put(b)
@@ -349,7 +349,7 @@ func (k *RawSocket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoi
 		return unix.EINVAL
 	}
 	k.completeHeader(p, b, hlen)
-	pkt := packet{owner: &k.sender, message: o.message, stamp: k.beginStamp(o)}
+	pkt := packet{owner: &k.out, message: o.message, stamp: k.beginStamp(o)}
 	if e := k.s.sendDatagramOf(tx, p, b, &pkt); e != 0 {
 		k.dropStamp(&pkt.stamp, o)
 		return e
@@ -364,7 +364,7 @@ func (k *RawSocket) completeHeader(p *path, b []byte, hlen int) {
 	}
 	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
 	if df := b[6]&0x40 != 0; b[4]|b[5] == 0 && !df {
-		id := k.s.ident.Next(k.s.clock.Now(), ipv4.Addr(b[12:]), ipv4.Addr(b[16:]), b[9], 1)
+		id := k.s.out.ident.Next(k.s.clock.Now(), ipv4.Addr(b[12:]), ipv4.Addr(b[16:]), b[9], 1)
 		binary.BigEndian.PutUint16(b[4:], id)
 	}
 	b[10], b[11] = 0, 0
@@ -383,11 +383,11 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, pkt *packet) unix.E
 		}
 		f := h.Fields()
 		pkt.payload = payload
-		return s.sendFields(tx, p, &f, pkt)
+		return s.out.sendFields(tx, p, &f, pkt)
 	}
 	if p.staysInside(b[8]) {
 		if p.heard {
-			s.hearDatagram(p, b)
+			p.hearDatagram(b)
 		}
 		tx.sent = pkt.message + 1
 		return 0
@@ -409,7 +409,7 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, pkt *packet) unix.E
 	copy(frame, p.header[:link.HeaderLen])
 	copy(frame[link.HeaderLen:], b)
 	if !ok {
-		s.await(tx, p, entry, frame, pkt)
+		s.out.await(tx, p, entry, frame, pkt)
 		tx.sent = pkt.message + 1
 		return 0
 	}
@@ -421,7 +421,7 @@ func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, pkt *packet) unix.E
 		if e := tx.finish(); e != 0 {
 			return e
 		}
-		s.hearDatagram(p, b)
+		p.hearDatagram(b)
 	}
 	return 0
 }

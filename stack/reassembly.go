@@ -1,8 +1,9 @@
 package stack
 
 import (
-	"github.com/outband/outband/stack/internal/drive"
 	"sync"
+
+	"github.com/outband/outband/stack/internal/drive"
 
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"

@@ -85,11 +85,11 @@ func (s *sender) stuckOn() *txQueue {
 		}
 	}
 	if list := s.own.shares.Load(); list != nil {
-		for _, i := range *list {
+		for _, d := range *list {
 			// Where others send too it does not matter: see moveAside.
-			if i.sharers.Load() < 2 && !i.queue.hasRoom() {
-				s.full.Store(i.queue)
-				return i.queue
+			if d.sharers.Load() < 2 && !d.queue.hasRoom() {
+				s.full.Store(d.queue)
+				return d.queue
 			}
 		}
 	}
@@ -111,14 +111,6 @@ func (s *sender) missing() {
 	}
 	if to != nil && s.host.watched() {
 		s.rooms.arm(s, to)
-	}
-}
-
-// sent tells those who watch the socket that a datagram has left: as on Linux, where
-// its memory is free then, that is an edge for EPOLLOUT. Hot.
-func (k *Endpoint) sent() {
-	if k.watched() {
-		k.sender.tellSent()
 	}
 }
 
@@ -155,22 +147,6 @@ func (s *sender) pause(flags int, deadline int64) bool {
 	}
 	s.wait(func() bool { return !s.sendFull() || s.state.Load()&stateSendEnds != 0 }, nil, deadline)
 	return true
-}
-
-// whyNot returns what a send says that ended without having sent anything, and
-// without waiting or while it did.
-func (k *Endpoint) whyNot() unix.Errno {
-	switch st := k.state.Load(); {
-	case st&stateClosed != 0:
-		return unix.EBADF
-	case st&stateError != 0:
-		if e := k.TakeError(); e != 0 {
-			return e
-		}
-	case st&stateShutWrite != 0:
-		return unix.EPIPE
-	}
-	return unix.EAGAIN
 }
 
 // wait waits until ready, until there is room in what sources tell of, or until

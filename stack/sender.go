@@ -107,8 +107,8 @@ func (s *sender) SendBuffer() int { return int(s.limit.Load()) }
 func (s *sender) SendQueued() int {
 	n := s.sendQueued()
 	if list := s.own.shares.Load(); list != nil {
-		for _, i := range *list {
-			if i.sharers.Load() > 1 {
+		for _, d := range *list {
+			if d.sharers.Load() > 1 {
 				s.separate()
 			}
 		}
@@ -123,11 +123,11 @@ func (s *sender) sendQueued() int {
 		n += q.room.Queued()
 	}
 	if list := s.own.shares.Load(); list != nil {
-		for _, i := range *list {
-			if i.queue.room != nil && s.own.of(i) == nil {
-				n += i.queue.room.Queued()
+		for _, d := range *list {
+			if d.queue.room != nil && s.own.of(d) == nil {
+				n += d.queue.room.Queued()
 			}
-			s.own.leave(i)
+			s.own.leave(d)
 		}
 	}
 	return n

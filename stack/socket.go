@@ -48,7 +48,7 @@ type Endpoint struct {
 	device    int32 // bound to it; 0: to none
 	elsewhere bool  // see WaitElsewhere
 
-	sender
+	out sender
 }
 
 // Bits of Endpoint.state.
@@ -81,8 +81,8 @@ func (s *Stack) open(k *Endpoint, as kind) error {
 	k.recvExtras.cpu.Store(-1)
 	k.queue.Limit.Store(defaultRcvbuf)
 	k.queue.Memory, k.errors.Memory = &s.receiveMemory, &s.receiveMemory
-	k.sender.init(&s.transmitter, k, as, k.id, &k.state)
-	k.sender.watches = &k.watches
+	k.out.init(&s.out, k, as, k.id, &k.state)
+	k.out.watches = &k.watches
 	k.spin.Init(&s.drive)
 	k.losses.base.Store(s.lost(nil))
 	s.mu.Lock()
@@ -110,7 +110,7 @@ func (k *Endpoint) ready() bool {
 func (k *Endpoint) setState(bits, events uint32) {
 	k.state.Or(bits)
 	if bits&stateClosed != 0 {
-		k.endWaits()
+		k.out.endWaits()
 	}
 	k.changed(events)
 }
@@ -210,8 +210,8 @@ func (k *Endpoint) Close() error {
 	k.dropPaths()
 	k.queue.Purge(&k.s.pool)
 	k.errors.Close()
-	k.unschedule()
-	k.own.close(&k.sender)
+	k.out.unschedule()
+	k.out.own.close(&k.out)
 	k.s.mu.Lock()
 	delete(k.s.sockets, k)
 	k.s.mu.Unlock()

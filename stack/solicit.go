@@ -3,6 +3,7 @@ package stack
 import (
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -10,7 +11,6 @@ import (
 	"github.com/outband/outband/stack/internal/route"
 
 	"github.com/outband/outband/arp"
-	"github.com/outband/outband/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -84,32 +84,61 @@ const (
 
 func (a *solicitation) over() bool { return a.answer.Load() != unanswered || a.k != nil && a.k.ended() }
 
-func without(list []*solicitation, a *solicitation) []*solicitation {
-	if i := slices.Index(list, a); i >= 0 {
-		return slices.Delete(list, i, i+1)
+// solicitors are those who wait for neighbours of an interface.
+type solicitors struct {
+	mu  sync.Mutex // a leaf
+	all map[ipv4.Addr][]*solicitation
+}
+
+// add enters a solicitation. It is to be added before the neighbour is asked for.
+func (l *solicitors) add(a *solicitation) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all == nil {
+		l.all = make(map[ipv4.Addr][]*solicitation)
 	}
-	return list
+	l.all[a.next] = append(l.all[a.next], a)
+}
+
+// remove takes out a solicitation that ends without an answer.
+func (l *solicitors) remove(a *solicitation) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := l.all[a.next]
+	if at := slices.Index(list, a); at >= 0 {
+		list = slices.Delete(list, at, at+1)
+	}
+	if l.all[a.next] = list; len(list) == 0 {
+		delete(l.all, a.next)
+	}
+}
+
+// tell ends the waits for one neighbour.
+func (l *solicitors) tell(addr ipv4.Addr, ok bool) {
+	l.mu.Lock()
+	list := l.all[addr]
+	delete(l.all, addr)
+	l.mu.Unlock()
+	answer := noAnswer
+	if ok {
+		answer = answered
+	}
+	for _, a := range list {
+		a.answer.Store(answer)
+		a.waiter.WakeAll()
+	}
 }
 
 // solicit waits for one neighbour. Who waits drives the links, as any receiver.
 func (i *Interface) solicit(a *solicitation, src ipv4.Addr, deadline int64, flags SolicitFlags) error {
-	i.neighMu.Lock()
-	if i.neigh.Solicit(i.s.clock.Now(), a.next, src) == nil {
-		i.neighMu.Unlock()
+	i.solicitors.add(a)
+	if !i.dev.neighbours.solicit(a.next, src) {
+		i.solicitors.remove(a)
 		return unix.ENOBUFS
 	}
-	if i.solicitors == nil {
-		i.solicitors = make(map[ipv4.Addr][]*solicitation)
-	}
-	i.solicitors[a.next] = append(i.solicitors[a.next], a)
-	i.postEventsLocked()
-	next := i.neigh.Deadline()
-	i.neighMu.Unlock()
-	i.s.timers.Set(i.neighTimer, next)
-	i.s.sendOutbox()
 	a.waiter.Wait(deadline)
 	if a.answer.Load() == unanswered {
-		i.forget(a)
+		i.solicitors.remove(a)
 	}
 	switch {
 	case a.answer.Load() == answered && flags&SolicitPermanent != 0:
@@ -127,44 +156,11 @@ func (i *Interface) solicit(a *solicitation, src ipv4.Addr, deadline int64, flag
 	}
 }
 
-// forget takes out a solicitation that ends without an answer.
-func (i *Interface) forget(a *solicitation) {
-	i.neighMu.Lock()
-	defer i.neighMu.Unlock()
-	if list := without(i.solicitors[a.next], a); len(list) > 0 {
-		i.solicitors[a.next] = list
-	} else {
-		delete(i.solicitors, a.next)
-	}
-}
-
 // makePermanent makes a resolved entry permanent.
 func (i *Interface) makePermanent(addr ipv4.Addr) error {
-	i.neighMu.Lock()
-	var mac link.MAC
-	ok := false
-	if e := i.neigh.Lookup(addr); e != nil {
-		mac, ok = e.MAC()
-	}
-	i.neighMu.Unlock()
+	mac, ok := i.dev.neighbours.mac(addr)
 	if !ok {
 		return unix.EHOSTUNREACH
 	}
 	return i.SetNeighbour(netip.AddrFrom4(addr), mac, arp.Permanent)
-}
-
-// tellSolicitors ends the waits for one neighbour.
-func (i *Interface) tellSolicitors(addr ipv4.Addr, ok bool) {
-	i.neighMu.Lock()
-	list := i.solicitors[addr]
-	delete(i.solicitors, addr)
-	i.neighMu.Unlock()
-	answer := noAnswer
-	if ok {
-		answer = answered
-	}
-	for _, a := range list {
-		a.answer.Store(answer)
-		a.waiter.WakeAll()
-	}
 }

@@ -3,12 +3,13 @@ package stack
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"github.com/outband/outband/stack/internal/drive"
 	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/outband/outband/stack/internal/drive"
 
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
@@ -62,8 +63,6 @@ type PortRequest = port.Request
 // Stack is one host: interfaces, addresses, routes, sockets. All methods may be
 // called by any goroutines at once.
 type Stack struct {
-	transmitter
-
 	clock  Clock
 	wall   func() time.Time // the time of day
 	limits Limits
@@ -94,15 +93,11 @@ type Stack struct {
 	routes route.Routes
 	timers *drive.Timers // the first lane's
 	// gatewayTimer asks for gateways that have failed.
-	gatewayTimer *drive.Timer
-	schedule     schedule
-	// txTimeSlack is Config's, in nanoseconds.
-	txTimeSlack   int64
+	gatewayTimer  *drive.Timer
 	pool          queue.Pool
 	receiveMemory queue.Memory
 	flushes       sync.Pool
-	outbox        outbox
-	ident         *ipv4.Identifier
+	out           transmitter
 	recent        recentDestinations
 	socketIDs     atomic.Uint64
 
@@ -149,14 +144,10 @@ func New(cfg Config) (*Stack, error) {
 		s.clock = systemClock{time.Now()}
 	}
 	s.wall = wallOf(s.clock)
-	s.transmitter.init(s)
 	s.monotonicBase = monotonicBase(s.clock)
 	s.randAt = len(s.rand)
 	s.recent.secret = s.random()
 	s.routes.Init(s.clock.Now, s.random, s.limits.PathMTUs)
-	var key [16]byte
-	rand.Read(key[:])
-	s.ident = ipv4.NewIdentifier(key)
 	s.udp = udp.NewTable[*UDPSocket](s.random)
 	s.pings = udp.NewTable[*PingSocket](s.random)
 	s.udpPorts = port.New(s.udp, allLanes{s}, ipv4.ProtocolUDP, cfg.Ports)
@@ -174,13 +165,14 @@ func New(cfg Config) (*Stack, error) {
 	}
 	s.protocols.init()
 	s.timers = &s.drive.Timers
+	var key [16]byte
+	rand.Read(key[:])
+	s.out.init(transmitConfig{host: s, clock: s.clock, wall: s.wall, random: s.random, pool: &s.pool, drive: &s.drive,
+		timers: s.timers, routes: &s.routes, ident: ipv4.NewIdentifier(key), panics: cfg.Panics, slack: int64(cfg.TxTimeSlack),
+		limits: transmitLimits{s.limits.TxBuffers, s.limits.Outbox, s.limits.Scheduled, s.limits.ScheduledPerSocket}})
 	s.reasm.r = ipv4.NewReassembler(cfg.Reassembly)
 	s.reasm.timer = drive.NewTimer(s.lanes.first.reassemblyTimers)
 	s.gatewayTimer = drive.NewTimer(s.retryGateways)
-	s.schedule.timer = drive.NewTimer(s.scheduleTimer)
-	if s.txTimeSlack = int64(cfg.TxTimeSlack); s.txTimeSlack == 0 {
-		s.txTimeSlack = defaultTxTimeSlack
-	}
 	if s.maxMemberships = cfg.MaxMemberships; s.maxMemberships <= 0 {
 		s.maxMemberships = defaultMaxMemberships
 	}
@@ -241,14 +233,14 @@ func (s *Stack) Close() error {
 	s.storeNetworkLocked(empty)
 	s.unlockLanes()
 	s.routes.Generations.Changed()
-	s.rooms.close()
+	s.out.rooms.close()
 	s.over.Store(true)
 	s.drive.End()
 	for _, f := range s.closers() {
 		f()
 	}
 	s.drive.Ended()
-	s.sendOutbox()
+	s.out.sendOutbox()
 	for _, i := range slices.Backward(interfacesOf(n)) {
 		s.retire(i)
 	}

@@ -44,14 +44,11 @@ func (s *Stack) Stats() Stats {
 	s.addReassembly(&sum)
 	igmps := s.igmpCounters()
 	s.unlockLanes()
-	s.addTransmitCounters(&sum)
+	s.out.addTransmitCounters(&sum)
 	sum[counter.Faults] = s.faults.n.Load()
 	sum[counter.EventsLost] = s.subscriptions.lost.Load()
 	sum[counter.ErrorsLost] = s.errorsLost.Load()
 	sum[counter.ReceiveMemoryFull] = s.receiveMemory.Refused.Load()
-	s.schedule.mu.Lock()
-	sum[counter.DropTxTimeClosed] = s.schedule.purged
-	s.schedule.mu.Unlock()
 	out := make([]Counter, counter.Num, int(counter.Num)+int(arp.NumCauses))
 	for i := range out {
 		out[i] = Counter{counter.Names[i], sum[i]}
@@ -78,9 +75,7 @@ func (s *Stack) addReassembly(sum *counter.Set) {
 func (s *Stack) arpCounters() []Counter {
 	var sum [arp.NumCauses]uint64
 	for _, i := range s.Interfaces() {
-		i.neighMu.Lock()
-		st := i.neigh.Stats()
-		i.neighMu.Unlock()
+		st := i.dev.neighbours.stats()
 		for c, n := range st.Causes {
 			sum[c] += n
 		}

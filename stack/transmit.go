@@ -1,8 +1,6 @@
 package stack
 
 import (
-	"encoding/binary"
-	"math/rand/v2"
 	"net/netip"
 
 	"github.com/outband/outband/internal/checksum"
@@ -64,7 +62,7 @@ func (k *Endpoint) SendTo(p []byte, flags int, deadline int64, to netip.AddrPort
 }
 
 func (k *Endpoint) sendOne(o *outgoing, flags int, deadline int64) error {
-	tx := k.s.acquireTx(k.id)
+	tx := k.s.out.acquireTx(k.id)
 	tx.deadline = deadline
 	e := k.send(tx, o, flags)
 	if e == 0 {
@@ -73,7 +71,7 @@ func (k *Endpoint) sendOne(o *outgoing, flags int, deadline int64) error {
 	if e != 0 || tx.local {
 		e = k.sentSlow(tx, o, e, flags, deadline)
 	}
-	k.s.releaseTx(tx, k.id)
+	k.s.out.releaseTx(tx, k.id)
 	if e != 0 {
 		return k.orClosed(e)
 	}
@@ -86,10 +84,10 @@ func (k *Endpoint) sendOne(o *outgoing, flags int, deadline int64) error {
 func (k *Endpoint) sentSlow(tx *txbuf, o *outgoing, e unix.Errno, flags int, deadline int64) unix.Errno {
 	for {
 		if tx.failed != 0 { // it was built
-			e = k.finish(tx, flags, deadline)
+			e = k.out.finish(tx, flags, deadline)
 			break
 		}
-		if e != unix.EAGAIN || !k.pause(flags, deadline) {
+		if e != unix.EAGAIN || !k.out.pause(flags, deadline) {
 			break
 		}
 		if e = k.send(tx, o, flags); e == 0 {
@@ -102,7 +100,7 @@ func (k *Endpoint) sentSlow(tx *txbuf, o *outgoing, e unix.Errno, flags int, dea
 // endSend leaves tx as it found it, and returns what the call does.
 func (k *Endpoint) endSend(tx *txbuf, e unix.Errno) unix.Errno {
 	if len(tx.batch) > 0 {
-		k.takeBack(tx) // part of a message that could not be built
+		k.out.takeBack(tx) // part of a message that could not be built
 	}
 	tx.midway, tx.owner = false, nil
 	if tx.local {
@@ -125,19 +123,43 @@ func (k *Endpoint) SendMessages(msgs []OutMessage, flags int, deadline int64) (i
 	if k.Closed() {
 		return 0, unix.EBADF
 	}
-	tx := k.s.acquireTx(k.id)
+	tx := k.s.out.acquireTx(k.id)
 	tx.sent, tx.deadline = 0, deadline
 	e := k.sendMessages(tx, msgs, flags, deadline)
 	if e != 0 || tx.local {
 		e = k.endSend(tx, e)
 	}
 	sent := tx.sent
-	k.s.releaseTx(tx, k.id)
+	k.s.out.releaseTx(tx, k.id)
 	if sent > 0 || e == 0 {
 		k.sent()
 		return sent, nil
 	}
 	return 0, k.orClosed(e)
+}
+
+// sent tells those who watch the socket that a datagram has left: as on Linux, where
+// its memory is free then, that is an edge for EPOLLOUT. Hot.
+func (k *Endpoint) sent() {
+	if k.watched() {
+		k.out.tellSent()
+	}
+}
+
+// whyNot returns what a send says that ended without having sent anything, and
+// without waiting or while it did.
+func (k *Endpoint) whyNot() unix.Errno {
+	switch st := k.state.Load(); {
+	case st&stateClosed != 0:
+		return unix.EBADF
+	case st&stateError != 0:
+		if e := k.TakeError(); e != 0 {
+			return e
+		}
+	case st&stateShutWrite != 0:
+		return unix.EPIPE
+	}
+	return unix.EAGAIN
 }
 
 // orClosed returns EBADF if the socket was closed meanwhile, whatever else that has
@@ -155,24 +177,24 @@ func (k *Endpoint) sendMessages(tx *txbuf, msgs []OutMessage, flags int, deadlin
 		n, e := k.build(tx, msgs[i:], i, flags)
 		switch {
 		case tx.failed != 0:
-			if e := k.finish(tx, flags, deadline); e != 0 {
+			if e := k.out.finish(tx, flags, deadline); e != 0 {
 				return e
 			}
 			if e != 0 {
 				continue // another way out was stuck: it was not begun
 			}
 		case e != 0:
-			if e := k.finish(tx, flags, deadline); e != 0 {
+			if e := k.out.finish(tx, flags, deadline); e != 0 {
 				return e
 			}
-			if e != unix.EAGAIN || !k.pause(flags, deadline) {
+			if e != unix.EAGAIN || !k.out.pause(flags, deadline) {
 				return e
 			}
 			continue
 		}
 		i += n
 	}
-	return k.finish(tx, flags, deadline)
+	return k.out.finish(tx, flags, deadline)
 }
 
 // build builds the frames of the first of msgs, or of as many as go in one
@@ -214,7 +236,7 @@ func (k *Endpoint) send(tx *txbuf, o *outgoing, flags int) unix.Errno {
 		return k.sendSlow(tx, o, flags)
 	}
 	p := k.cachedPath(tx, o)
-	if p == nil || !p.holds(k.s) || k.state.Load()&stateSend != 0 ||
+	if p == nil || !p.holds() || k.state.Load()&stateSend != 0 ||
 		o.n > p.maxFast {
 		return k.sendSlow(tx, o, flags)
 	}
@@ -247,7 +269,7 @@ func (k *Endpoint) sendFast(tx *txbuf, p *path, o *outgoing) unix.Errno {
 	}
 	var id uint16
 	if !p.df {
-		id = k.s.ident.Next(k.s.clock.Now(), p.hop.Src, p.dst, ipv4.ProtocolUDP, 1)
+		id = k.s.out.ident.Next(k.s.clock.Now(), p.hop.Src, p.dst, ipv4.ProtocolUDP, 1)
 	}
 	p.putUDP(b, o.n, id, o.copySum(b[headersLen:]))
 	tx.add(b, o.message)
@@ -282,34 +304,33 @@ func (o *outgoing) copyTo(dst []byte) {
 	}
 }
 
-// pathSlot returns the place in txbuf.paths for a destination. The secret keeps a
-// stranger from choosing whose path his own pushes out.
-func pathSlot(id uint64, dst ipv4.Addr, port uint16) int {
-	h := id*0x9e3779b97f4a7c15 + uint64(binary.LittleEndian.Uint32(dst[:]))<<16 + uint64(port)
-	return int(h * pathSecret >> (64 - pathBits))
-}
-
-// pathSecret is a random odd number.
-var pathSecret = rand.Uint64() | 1
-
 // sendSlow sends what the fast way cannot: the first datagram to a destination,
 // fragments, broadcasts, pings, what has options of its own, and all errors.
 func (k *Endpoint) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if k.state.Load()&stateClosed != 0 {
 		return unix.EBADF
 	}
-	tx.owner, tx.flags = &k.sender, flags
-	if !k.caughtUp() {
-		return k.noSpace()
+	tx.owner, tx.flags = &k.out, flags
+	if !k.out.caughtUp() {
+		return k.out.noSpace()
 	}
 	return k.buildSlow(tx, o, flags)
+}
+
+// makePath fills in p for the spec, all but the neighbour, with the socket's way out.
+func (k *IPSocket) makePath(p *path, spec *pathSpec) unix.Errno {
+	e := k.s.out.makePath(p, spec)
+	if e == 0 {
+		p.queue = k.out.wayOut(p.dev)
+	}
+	return e
 }
 
 // sendToPeer sends along the socket's own path, which is made anew if it does
 // not hold. key is the socket's before spec was made.
 func (k *IPSocket) sendToPeer(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix.Errno {
 	p := k.path.Load()
-	if p != nil && p.holds(k.s) {
+	if p != nil && p.holds() {
 		return k.sendAlong(tx, p, spec, o)
 	}
 	p = new(path)
@@ -331,7 +352,7 @@ func (k *IPSocket) sendToPeer(tx *txbuf, o *outgoing, spec *pathSpec, key uint64
 func (k *IPSocket) sendTo(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix.Errno {
 	c := &tx.paths[pathSlot(key, spec.Dst, spec.dstPort)]
 	p := &c.path
-	if c.socket != key || p.dst != spec.Dst || p.dstPort != spec.dstPort || !p.holds(k.s) {
+	if c.socket != key || p.dst != spec.Dst || p.dstPort != spec.dstPort || !p.holds() {
 		c.socket = key
 		if e := k.makePath(p, spec); e != 0 {
 			p.resolved = false
@@ -350,8 +371,8 @@ func (k *IPSocket) sendAside(tx *txbuf, o *outgoing, spec *pathSpec, flags int) 
 	if o.opts != nil && o.opts.Direct && p.next != p.dst {
 		return unix.EMULTIHOP
 	}
-	if flags&unix.MSG_CONFIRM != 0 && !p.ifc.dev.Loopback {
-		p.ifc.confirm(p.next)
+	if flags&unix.MSG_CONFIRM != 0 && !p.dev.Loopback {
+		p.dev.neighbours.confirm(p.next)
 	}
 	return k.sendAlong(tx, &p, spec, o)
 }
@@ -415,8 +436,8 @@ func (k *IPSocket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing)
 	if e := k.checkLength(p, spec, o); e != 0 {
 		return e
 	}
-	if k.sendFull() && !o.segment { // a message that was begun goes on
-		return k.noSpace()
+	if k.out.sendFull() && !o.segment { // a message that was begun goes on
+		return k.out.noSpace()
 	}
 	payload, e := k.payload(p, spec, o)
 	if e != 0 {
@@ -425,13 +446,13 @@ func (k *IPSocket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing)
 	defer k.s.pool.Put(payload)
 	options := spec.putOptions(&tx.options, p)
 	pkt := packet{proto: k.proto, tos: spec.tos, ttl: p.header[ipOffset+8], df: p.df && o.n+len(options) <= p.maxData,
-		options: options, payload: payload, owner: &k.sender, message: o.message, begun: o.segment}
+		options: options, payload: payload, owner: &k.out, message: o.message, begun: o.segment}
 	pkt.stamp = k.beginStamp(o)
-	if e := k.s.sendPacket(tx, p, &pkt); e != 0 {
+	if e := k.s.out.sendPacket(tx, p, &pkt); e != 0 {
 		k.dropStamp(&pkt.stamp, o)
 		return e
 	}
-	k.count(tx, pkt.queued)
+	k.out.count(tx, pkt.queued)
 	return k.stampSent(tx, o, &pkt)
 }
 
@@ -451,40 +472,6 @@ func (k *Endpoint) stampSent(tx *txbuf, o *outgoing, pkt *packet) unix.Errno {
 		k.dropStamp(&pkt.stamp, o)
 	}
 	return e
-}
-
-// routeBySource makes a datagram's path one to the first hop of its options'
-// source route, if they have one. EINVAL: it has no destination else.
-func (spec *pathSpec) routeBySource() unix.Errno {
-	if spec.options == nil {
-		return 0
-	}
-	hop, ok := spec.options.FirstHop()
-	if !ok {
-		return 0
-	}
-	if spec.Dst.IsUnspecified() {
-		return unix.EINVAL
-	}
-	spec.Dst, spec.final = hop, spec.Dst
-	return 0
-}
-
-// putOptions writes a datagram's options to b, and returns them.
-func (spec *pathSpec) putOptions(b *[ipv4.MaxOptionsLen]byte, p *path) []byte {
-	if spec.options == nil {
-		return nil
-	}
-	spec.options.Put(b[:], p.hop.Src, spec.final, p.ifc.s.timeOfDay())
-	return b[:spec.options.Len()]
-}
-
-// optionsLen returns the length of a datagram's options.
-func (spec *pathSpec) optionsLen() int {
-	if spec.options == nil {
-		return 0
-	}
-	return spec.options.Len()
 }
 
 // segment returns the size of the datagrams that a payload is cut into, 0 if it
@@ -529,3 +516,21 @@ func (k *UDPSocket) sendSegments(tx *txbuf, p *path, spec *pathSpec, o *outgoing
 	}
 	return 0
 }
+
+// SetSendBuffer sets how much may wait to be sent, in the bytes that Linux would
+// charge: about twice the payload's (SO_SNDBUF).
+func (k *Endpoint) SetSendBuffer(n int) { k.out.SetSendBuffer(n) }
+
+// SendBuffer returns what SetSendBuffer set.
+func (k *Endpoint) SendBuffer() int { return k.out.SendBuffer() }
+
+// SendQueued returns how much is charged for what waits to be sent, in the stack and in
+// the device (SIOCOUTQ in udp(7)). Of what the socket has sent by a way out that others
+// use too it knows no more than what all have there, and nothing once it has its own:
+// that it gets with the first call.
+func (k *Endpoint) SendQueued() int { return k.out.SendQueued() }
+
+// TakeMissed reports whether somebody has wanted to send, or asked if it is
+// possible, and could not, since it was last called: who is told of space by a
+// signal is told then only (SOCKWQ_ASYNC_NOSPACE in Linux).
+func (k *Endpoint) TakeMissed() bool { return k.out.TakeMissed() }

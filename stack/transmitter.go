@@ -3,21 +3,22 @@ package stack
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/stack/internal/drive"
 	"github.com/outband/outband/stack/internal/queue"
+	"github.com/outband/outband/stack/internal/route"
 )
 
 // A transmitter is the transmit side of a stack: what its senders share.
 type transmitter struct {
-	stack     *Stack
-	clock     Clock
-	limits    *Limits
-	pool      *queue.Pool
-	drive     *drive.Driver
-	isClosing func() bool
-	rooms     rooms
+	transmitConfig
+	rooms    rooms
+	outbox   outbox
+	schedule schedule
+	tapped   atomic.Bool // host.tap wants what is sent
 
 	tx     [txSlots]atomic.Pointer[txbuf]
 	txMu   sync.Mutex // a leaf
@@ -26,11 +27,59 @@ type transmitter struct {
 	txGone counter.Set // of the txbufs that were given up
 }
 
-// init makes the transmitter that of a stack.
-func (t *transmitter) init(s *Stack) {
-	t.stack, t.clock, t.limits, t.pool = s, s.clock, &s.limits, &s.pool
-	t.drive, t.isClosing = &s.drive, s.isClosing
+// A transmitConfig is what a transmitter has of the stack, which is set before it is used.
+type transmitConfig struct {
+	host   transmitHost
+	clock  drive.Clock
+	wall   func() time.Time // the time of day
+	random func() uint64
+	pool   *queue.Pool
+	drive  *drive.Driver
+	timers *drive.Timers
+	routes *route.Routes
+	ident  *ipv4.Identifier
+	// panics lets a panic over what is in the outbox go on (Config.Panics).
+	panics bool
+	limits transmitLimits
+	// slack is Config.TxTimeSlack, in nanoseconds.
+	slack int64
+}
+
+// transmitLimits are those of Limits that a transmitter keeps to.
+type transmitLimits struct{ txBuffers, outbox, scheduled, scheduledPerSocket int }
+
+// A transmitHost is the stack that a transmitter is of.
+type transmitHost interface {
+	// isClosing reports whether the stack is to be closed.
+	isClosing() bool
+	// pumpLocal takes in what was sent over loopback. No lock is held.
+	pumpLocal()
+	// posted says that something is in the outbox, for whoever has the first lane's lock,
+	// which is held.
+	posted()
+	// tap is given frames that are about to be sent, if transmitter.tapped.
+	tap(tx *txbuf)
+	// contained takes in that a panic over what is in the outbox was contained.
+	contained(value any)
+}
+
+// init makes t ready for use.
+func (t *transmitter) init(cfg transmitConfig) {
+	t.transmitConfig = cfg
 	t.rooms.init()
+	t.schedule.timer = drive.NewTimer(t.scheduleTimer)
+	if t.slack == 0 {
+		t.slack = defaultTxTimeSlack
+	}
+}
+
+// wallTime returns the time of day in nanoseconds since the Unix epoch.
+func (t *transmitter) wallTime() int64 { return t.wall().UnixNano() }
+
+// timeOfDay returns milliseconds since midnight UT (RFC 792, "Timestamp").
+func (t *transmitter) timeOfDay() uint32 {
+	now := t.wall().UTC()
+	return uint32(now.Sub(now.Truncate(24 * time.Hour)).Milliseconds())
 }
 
 // acquireTx returns a txbuf for the caller alone. The same socket gets the same
@@ -48,7 +97,7 @@ func (t *transmitter) acquireTx(id uint64) *txbuf {
 		t.txFree = t.txFree[:n-1]
 		return tx
 	}
-	tx := &txbuf{s: t.stack, arena: make([]byte, txFirst), at: len(t.txAll)}
+	tx := &txbuf{t: t, arena: make([]byte, txFirst), at: len(t.txAll)}
 	t.txAll = append(t.txAll, tx)
 	return tx
 }
@@ -65,7 +114,7 @@ func (t *transmitter) releaseTx(tx *txbuf, id uint64) {
 	}
 	t.txMu.Lock()
 	defer t.txMu.Unlock()
-	if len(t.txFree) < t.limits.TxBuffers {
+	if len(t.txFree) < t.limits.txBuffers {
 		t.txFree = append(t.txFree, tx)
 		return
 	}
@@ -93,4 +142,20 @@ func (t *transmitter) addTransmitCounters(sum *counter.Set) {
 		}
 	}
 	sum[counter.IPOutRequests] += sum[counter.UDPOutDatagrams]
+	t.schedule.mu.Lock()
+	defer t.schedule.mu.Unlock()
+	sum[counter.DropTxTimeClosed] = t.schedule.purged
+}
+
+// contain, deferred, ends a panic over what is sent from the outbox. What is built in tx
+// and not yet sent goes with it.
+func (tx *txbuf) contain() {
+	if tx.t.panics {
+		return
+	}
+	if v := recover(); v != nil {
+		tx.empty()
+		tx.failed, tx.midway = 0, false
+		tx.t.host.contained(v)
+	}
 }

@@ -13,7 +13,7 @@ import (
 // paths it has lately sent along, and its own counters, so that senders share
 // nothing on their way out.
 type txbuf struct {
-	s     *Stack
+	t     *transmitter
 	arena []byte         // where frames are built, back to back
 	used  int            // bytes of arena
 	batch []link.TxFrame // built and not yet sent, all for one way out
@@ -85,7 +85,7 @@ func (tx *txbuf) room(q *txQueue, n int) ([]byte, unix.Errno) {
 
 // makeRoom is room when there is none, and returns the way out that the frame takes.
 func (tx *txbuf) makeRoom(q *txQueue, n int) (*txQueue, unix.Errno) {
-	if tx.to.ifc == q.ifc {
+	if tx.to.dev == q.dev {
 		q = tx.to // the socket has got its own in the middle of its call
 	}
 	if len(tx.arena) < txArena && tx.to == q && len(tx.batch) < txBatch {
@@ -119,8 +119,8 @@ func (tx *txbuf) flush() unix.Errno {
 	if len(tx.batch) == 0 || tx.failed != 0 {
 		return tx.failed
 	}
-	if t := tx.s.taps.Load(); t != nil && t.outgoing {
-		tx.tap(t)
+	if tx.t.tapped.Load() {
+		tx.t.host.tap(tx)
 	}
 	if len(tx.batch) == 1 && !tx.special {
 		if err := tx.to.out.Send(tx.batch[0].Data); err != nil {
@@ -141,7 +141,7 @@ func (tx *txbuf) flush() unix.Errno {
 
 // empty forgets what was built: it has left, or never will.
 func (tx *txbuf) empty() {
-	if tx.to.ifc.dev.Loopback {
+	if tx.to.dev.Loopback {
 		tx.local = true
 	}
 	tx.batch, tx.ends, tx.used, tx.special, tx.tapped, tx.from = tx.batch[:0], tx.ends[:0], 0, false, 0, 0

@@ -11,7 +11,7 @@ import (
 
 // A txQueue is a way out of an interface. There are two kinds:
 //
-//   - the link's own (Interface.queue), the quickest, by which every socket sends
+//   - the link's own (device.queue), the quickest, by which every socket sends
 //     until it matters that others do too: a send finds it full, or somebody asks how
 //     much has not left yet; or until SO_SNDBUF is set;
 //   - one socket's alone (link.Queuer.OpenQueue), from then on: as on Linux the socket
@@ -19,7 +19,7 @@ import (
 //
 // Where the link has no more of the second kind, the socket stays with the first.
 type txQueue struct {
-	ifc *Interface
+	dev *device
 	out frameSender
 	// room tells when there is room again; nil: the link cannot tell.
 	room link.TxQueue
@@ -36,11 +36,11 @@ type frameSender interface {
 const busyPause = 50 * time.Microsecond
 
 // newTxQueue returns the way out that the link itself is.
-func newTxQueue(i *Interface) *txQueue {
-	q := &txQueue{ifc: i, out: i.dev.Link}
-	if l, ok := i.dev.Link.(link.Queuer); ok {
+func newTxQueue(d *device) *txQueue {
+	q := &txQueue{dev: d, out: d.Link}
+	if l, ok := d.Link.(link.Queuer); ok {
 		if q.room = l.Queue(); q.room != nil {
-			q.room.SetRoom(i.s.rooms.look)
+			q.room.SetRoom(d.t.rooms.look)
 		}
 	}
 	return q
@@ -74,20 +74,20 @@ type ownQueues struct {
 	// list has the ways out, shares the interfaces by whose own way the socket sends,
 	// or has sent. They are never changed, only replaced.
 	list   atomic.Pointer[[]*txQueue]
-	shares atomic.Pointer[[]*Interface]
+	shares atomic.Pointer[[]*device]
 
 	mu     sync.Mutex // of those who replace them; taken before locks of the link
 	closed bool
 }
 
 // of returns the socket's own way out of an interface, nil if it has none.
-func (o *ownQueues) of(i *Interface) *txQueue {
+func (o *ownQueues) of(d *device) *txQueue {
 	list := o.list.Load()
 	if list == nil {
 		return nil
 	}
 	for _, q := range *list {
-		if q.ifc == i {
+		if q.dev == d {
 			return q
 		}
 	}
@@ -98,87 +98,87 @@ func (o *ownQueues) of(i *Interface) *txQueue {
 // none: what is sent from now on goes by it. It is the interface's own if there is no
 // other to be had. It takes system calls, and must not be called with a lane's lock
 // held.
-func (s *sender) ownQueue(i *Interface) *txQueue {
+func (s *sender) ownQueue(d *device) *txQueue {
 	o := &s.own
-	if q := o.of(i); q != nil {
+	if q := o.of(d); q != nil {
 		return q
 	}
-	l, ok := i.dev.Link.(link.Queuer)
+	l, ok := d.Link.(link.Queuer)
 	if !ok {
-		return i.queue
+		return d.queue
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if q := o.of(i); q != nil || o.closed {
+	if q := o.of(d); q != nil || o.closed {
 		if q == nil {
-			q = i.queue
+			q = d.queue
 		}
 		return q
 	}
-	q := i.queue // and nobody asks again
+	q := d.queue // and nobody asks again
 	if own, err := l.OpenQueue(s.SendBuffer()); err == nil {
 		own.SetRoom(s.rooms.look)
-		q = &txQueue{ifc: i, out: own, room: own}
+		q = &txQueue{dev: d, out: own, room: own}
 	}
 	o.addLocked(q)
-	o.leaveLocked(i)
+	o.leaveLocked(d)
 	s.host.dropPaths()
 	return q
 }
 
 // share notes that the socket sends by an interface's own way out.
-func (o *ownQueues) share(i *Interface) {
-	if list := o.shares.Load(); list != nil && slices.Contains(*list, i) {
+func (o *ownQueues) share(d *device) {
+	if list := o.shares.Load(); list != nil && slices.Contains(*list, d) {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	list := []*Interface{i}
+	list := []*device{d}
 	if old := o.shares.Load(); old != nil {
-		if slices.Contains(*old, i) {
+		if slices.Contains(*old, d) {
 			return
 		}
 		for _, other := range *old {
-			if other.removed() == nil {
+			if other.host.removed() == nil {
 				list = append(list, other)
 			}
 		}
 	}
 	if !o.closed {
-		i.sharers.Add(1)
+		d.sharers.Add(1)
 		o.shares.Store(&list)
 	}
 }
 
 // leaveLocked is for a socket that has its own way out of an interface: it shares the
 // other as long as there may be frames of its in it, so that nobody takes them for his.
-func (o *ownQueues) leaveLocked(i *Interface) {
-	if q := o.of(i); q != nil && q != i.queue && i.queue.hasNothing() {
-		o.unshareLocked(i)
+func (o *ownQueues) leaveLocked(d *device) {
+	if q := o.of(d); q != nil && q != d.queue && d.queue.hasNothing() {
+		o.unshareLocked(d)
 	}
 }
 
 // leave is leaveLocked.
-func (o *ownQueues) leave(i *Interface) {
-	if o.of(i) == nil {
+func (o *ownQueues) leave(d *device) {
+	if o.of(d) == nil {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.leaveLocked(i)
+	o.leaveLocked(d)
 }
 
 // hasNothing reports whether no frame is in the device.
 func (q *txQueue) hasNothing() bool { return q.room == nil || q.room.Queued() == 0 }
 
 // unshareLocked is for a socket that does so no more.
-func (o *ownQueues) unshareLocked(i *Interface) {
+func (o *ownQueues) unshareLocked(d *device) {
 	list := o.shares.Load()
-	if list == nil || !slices.Contains(*list, i) {
+	if list == nil || !slices.Contains(*list, d) {
 		return
 	}
-	i.sharers.Add(-1)
-	left := slices.DeleteFunc(slices.Clone(*list), func(other *Interface) bool { return other == i })
+	d.sharers.Add(-1)
+	left := slices.DeleteFunc(slices.Clone(*list), func(other *device) bool { return other == d })
 	o.shares.Store(&left)
 }
 
@@ -187,7 +187,7 @@ func (o *ownQueues) addLocked(q *txQueue) {
 	list := []*txQueue{q}
 	if old := o.list.Load(); old != nil {
 		for _, other := range *old {
-			if other.ifc.removed() == nil {
+			if other.dev.host.removed() == nil {
 				list = append(list, other)
 			}
 		}
@@ -202,7 +202,7 @@ func (o *ownQueues) all(yield func(*txQueue) bool) {
 		return
 	}
 	for _, q := range *list {
-		if q != q.ifc.queue && !yield(q) {
+		if q != q.dev.queue && !yield(q) {
 			return
 		}
 	}
@@ -215,7 +215,7 @@ func (o *ownQueues) hold(s *sender, to *txQueue) *txQueue {
 	defer o.mu.Unlock()
 	s.state.Or(stateSendBehind)
 	if o.closed {
-		return to.ifc.queue
+		return to.dev.queue
 	}
 	return to
 }
@@ -234,8 +234,8 @@ func (o *ownQueues) close(s *sender) {
 	}
 	o.list.Store(nil)
 	if list := o.shares.Load(); list != nil {
-		for _, i := range *list {
-			o.unshareLocked(i)
+		for _, d := range *list {
+			o.unshareLocked(d)
 		}
 	}
 }
@@ -249,24 +249,24 @@ func (s *sender) separate() {
 }
 
 // wayOut returns the socket's way out of an interface.
-func (s *sender) wayOut(i *Interface) *txQueue {
+func (s *sender) wayOut(d *device) *txQueue {
 	if s.apart.Load() {
-		return s.ownQueue(i)
+		return s.ownQueue(d)
 	}
-	if q := s.own.of(i); q != nil {
+	if q := s.own.of(d); q != nil {
 		return q
 	}
-	s.own.share(i)
-	return i.queue
+	s.own.share(d)
+	return d.queue
 }
 
 // moveAside is for a send that has found a way out full: if that was one which others
 // use too, the socket gets its own, and true says that what is left may go by that.
 func (s *sender) moveAside(tx *txbuf) bool {
-	if s == nil || len(tx.batch) == 0 || tx.to != tx.to.ifc.queue || tx.to.ifc.sharers.Load() < 2 {
+	if s == nil || len(tx.batch) == 0 || tx.to != tx.to.dev.queue || tx.to.dev.sharers.Load() < 2 {
 		return false
 	}
-	to := s.ownQueue(tx.to.ifc)
+	to := s.ownQueue(tx.to.dev)
 	if to == tx.to {
 		return false
 	}

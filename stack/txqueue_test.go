@@ -265,7 +265,7 @@ func TestWhatIsLeftBehind(t *testing.T) {
 		if a, b := bulk.SendQueued(), other.SendQueued(); a != 0 || b != 0 {
 			t.Errorf("%d and %d bytes queued at the end", a, b)
 		}
-		if n := w.ifc.sharers.Load(); n != 0 {
+		if n := w.ifc.dev.sharers.Load(); n != 0 {
 			t.Errorf("%d sockets share what none uses", n)
 		}
 	})
@@ -291,7 +291,7 @@ func TestWaysOutCostNothing(t *testing.T) {
 			check(t, w.s.RemoveLink(i.Index()))
 			b.Close()
 		}
-		if n := len(*u.own.shares.Load()); n != 1 {
+		if n := len(*u.out.own.shares.Load()); n != 1 {
 			t.Errorf("%d interfaces are remembered", n)
 		}
 		w.l.free(-1)

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"bytes"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -13,13 +12,6 @@ type txStamps struct {
 	flags atomic.Uint32 // SOF_TIMESTAMPING_*
 	key   atomic.Uint32 // the next datagram's number (OPT_ID)
 }
-
-// txStampFlags are those of SOF_TIMESTAMPING_* that sending looks at, and
-// txStampRecord all that ask for the stamp of a datagram, which numbers it.
-const (
-	txStampFlags  = unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_TX_SCHED
-	txStampRecord = txStampFlags | unix.SOF_TIMESTAMPING_TX_HARDWARE
-)
 
 // SetTimestamping sets which time stamps of sent datagrams go to the error queue,
 // as SOF_TIMESTAMPING_* flags: TX_SCHED when a datagram is handed to the device,
@@ -33,13 +25,6 @@ func (k *Endpoint) SetTimestamping(flags uint32) {
 		x.key.Store(0)
 	}
 	k.markSendExtras()
-}
-
-// A sentStamp is the stamp of one datagram on its way out. It is none without
-// flags.
-type sentStamp struct {
-	flags, key uint32
-	frame      []byte // with the flags that want it
 }
 
 // beginStamp finds out if a datagram is to be stamped, and numbers it. dropStamp
@@ -70,13 +55,6 @@ func (k *Endpoint) dropStamp(st *sentStamp, o *outgoing) {
 	}
 }
 
-// keep keeps the first frame of a datagram for its stamp.
-func (st *sentStamp) keep(frame []byte) {
-	if st.flags != 0 && st.frame == nil && st.flags&unix.SOF_TIMESTAMPING_OPT_TSONLY == 0 {
-		st.frame = bytes.Clone(frame)
-	}
-}
-
 // sendStamped sends what is built in tx, and stamps the datagram in it if that is
 // wanted.
 func (k *Endpoint) sendStamped(tx *txbuf, st *sentStamp) unix.Errno {
@@ -87,20 +65,6 @@ func (k *Endpoint) sendStamped(tx *txbuf, st *sentStamp) unix.Errno {
 	if errno := tx.finish(); errno != 0 {
 		return errno
 	}
-	k.tellStamp(st, before, k.s.WallTime())
+	k.out.tellStamp(st, before, k.s.WallTime())
 	return 0
-}
-
-// tellStamp puts the time stamps of a datagram into the error queue: when it was
-// handed to the device, and when that had taken it.
-func (s *sender) tellStamp(st *sentStamp, before, after int64) {
-	e := QueuedError{Errno: unix.ENOMSG, Origin: unix.SO_EE_ORIGIN_TIMESTAMPING, Data: st.key, Payload: st.frame}
-	if st.flags&unix.SOF_TIMESTAMPING_TX_SCHED != 0 {
-		e.Info, e.Time = unix.SCM_TSTAMP_SCHED, before
-		s.host.queueError(e)
-	}
-	if st.flags&unix.SOF_TIMESTAMPING_TX_SOFTWARE != 0 {
-		e.Info, e.Time = unix.SCM_TSTAMP_SND, after
-		s.host.queueError(e)
-	}
 }

@@ -46,8 +46,8 @@ func TestWaitingDatagramsAreStamped(t *testing.T) {
 		if e, ok := k.TakeQueuedError(); ok {
 			t.Errorf("one stamp too many: %+v", e)
 		}
-		if k.charged.Load() != 0 {
-			t.Errorf("%d bytes of the send buffer are still charged", k.charged.Load())
+		if k.out.charged.Load() != 0 {
+			t.Errorf("%d bytes of the send buffer are still charged", k.out.charged.Load())
 		}
 	})
 }
@@ -69,8 +69,8 @@ func TestWaitingDatagramsAreLost(t *testing.T) {
 		if e, ok := k.TakeQueuedError(); ok {
 			t.Errorf("a stamp of what never left: %+v", e)
 		}
-		if k.charged.Load() != 0 {
-			t.Errorf("%d bytes of the send buffer are still charged", k.charged.Load())
+		if k.out.charged.Load() != 0 {
+			t.Errorf("%d bytes of the send buffer are still charged", k.out.charged.Load())
 		}
 	})
 }

@@ -1,34 +1,9 @@
 package stack
 
 import (
-	"bytes"
 	"math"
-	"sync"
 
-	"github.com/outband/outband/internal/heap"
-	"github.com/outband/outband/stack/internal/counter"
-	"github.com/outband/outband/stack/internal/drive"
 	"golang.org/x/sys/unix"
-)
-
-// Scheduled sending (SO_TXTIME). A datagram with a time of its own is built at
-// once and waits in the stack: Linux leaves that to a queueing discipline, and the
-// rules are those of etf(8), tc-etf(8).
-//
-//  1. The sender builds the frames, as of any datagram, and enters them here. What
-//     is late already is dropped.
-//  2. A timer of the stack's is set to the earliest. Whoever leads when it is due
-//     posts the frames to the outbox: within some microseconds if he spins, as
-//     soon as the kernel wakes him if he sleeps. Without a leader the housekeeper
-//     takes over within half a millisecond, and is one who sleeps.
-//  3. The frames that are due leave together. What is later than Config.TxTimeSlack
-//     by then has missed its time, and is dropped.
-
-const (
-	// scheduledBatch is how many leave in one turn of the timers.
-	scheduledBatch = 256
-	// defaultTxTimeSlack is Config.TxTimeSlack's default, in nanoseconds.
-	defaultTxTimeSlack = 10e6
 )
 
 // TxTime is how the datagrams of a socket are scheduled (struct sock_txtime of
@@ -53,13 +28,6 @@ func (k *Endpoint) TxTime() (t TxTime, ok bool) {
 		return *p, true
 	}
 	return TxTime{}, false
-}
-
-// later is when a datagram is to leave.
-type later struct {
-	due    int64  // by the stack's clock
-	time   uint64 // by the socket's, as the caller said
-	report bool
 }
 
 // later returns when a datagram is to leave; nil: now.
@@ -93,132 +61,7 @@ func (s *Stack) timeOf(clock int32, t int64) int64 {
 	return due
 }
 
-// scheduled is a frame that waits for its time.
-type scheduled struct {
-	waitingFrame
-	ifc   *Interface
-	frame []byte // the pool's
-}
-
-// schedule holds the frames that wait for their time.
-type schedule struct {
-	timer *drive.Timer
-
-	mu     sync.Mutex // held while the timer is set, so that it is set to the earliest
-	frames heap.Queue[*scheduled]
-	// purged counts frames that went with their socket; guarded by mu.
-	purged uint64
-}
-
-// scheduleFrame has a frame of the pool's leave by an interface when its time
-// comes, or drops it. fresh says that the call that sends it is under way.
-func (s *Stack) scheduleFrame(tx *txbuf, ifc *Interface, w waitingFrame, frame []byte, fresh bool) unix.Errno {
-	f := &scheduled{waitingFrame: w, ifc: ifc, frame: frame}
-	if f.later.due < s.clock.Now() {
-		if fresh {
-			tx.count[counter.DropTxTimeInvalid].Add(1)
-			f.drop(unix.EINVAL, unix.SO_EE_CODE_TXTIME_INVALID_PARAM)
-		} else {
-			tx.count[counter.DropTxTimeMissed].Add(1)
-			f.drop(unix.ECANCELED, unix.SO_EE_CODE_TXTIME_MISSED)
-		}
-		return unix.ENOBUFS
-	}
-	q := &s.schedule
-	q.mu.Lock()
-	k := f.socket
-	if q.frames.Len() >= s.limits.Scheduled || k.scheduled >= s.limits.ScheduledPerSocket || k.closed() && f.late(s.clock.Now()) {
-		q.mu.Unlock()
-		tx.count[counter.DropTxTimeFull].Add(1)
-		s.pool.Put(frame)
-		return unix.ENOBUFS
-	}
-	k.scheduled++
-	k.chargeSend(len(frame))
-	q.frames.Push(f.later.due, f)
-	s.timers.Set(q.timer, q.frames.Next())
-	q.mu.Unlock()
-	tx.count[counter.TxTimeScheduled].Add(1)
-	return 0
-}
-
-// drop gives a frame up, and tells the socket why if it wants to know
-// (report_sock_error in Linux' sch_etf.c).
-func (f *scheduled) drop(e unix.Errno, code uint8) {
-	if f.later.report {
-		f.socket.host.queueError(QueuedError{Errno: e, Origin: unix.SO_EE_ORIGIN_TXTIME, Code: code,
-			Info: uint32(f.later.time), Data: uint32(f.later.time >> 32), Payload: bytes.Clone(f.frame)})
-	}
-	f.ifc.s.pool.Put(f.frame)
-}
-
-// lingerTime is how far ahead datagrams of a closed socket may have their time, in
-// nanoseconds: those leave still, as on Linux. Others would be nobody's in the queue.
-const lingerTime = 1e9
-
-// late reports whether the frame's time is so far ahead that it goes with its socket.
-func (f *scheduled) late(now int64) bool { return f.later.due > now+lingerTime }
-
-// unschedule drops what a socket that was closed has scheduled for long after.
-func (k *sender) unschedule() {
-	s := k.stack
-	q := &s.schedule
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if k.scheduled == 0 {
-		return
-	}
-	now := s.clock.Now()
-	q.frames.DeleteFunc(func(f *scheduled) bool {
-		if f.socket != k || !f.late(now) {
-			return false
-		}
-		k.scheduled--
-		q.purged++
-		k.unchargeSend(len(f.frame))
-		s.pool.Put(f.frame)
-		return true
-	})
-	s.timers.Set(q.timer, q.frames.Next())
-}
-
-// scheduleTimer moves the frames that are due to the outbox. The first lane's
-// lock is held.
-func (s *Stack) scheduleTimer(now int64) {
-	q, o := &s.schedule, &s.outbox
-	q.mu.Lock()
-	o.mu.Lock()
-	for n := 0; n < scheduledBatch && q.frames.Next() <= now; n++ {
-		f := q.frames.Pop()
-		f.socket.scheduled--
-		o.scheduled = append(o.scheduled, f)
-	}
-	o.waiting.Store(true)
-	o.mu.Unlock()
-	s.timers.Set(q.timer, max(q.frames.Next(), now+1)) // not in this turn
-	q.mu.Unlock()
-	s.lanes.first.pending.posted = true
-}
-
-// sendScheduled sends frames whose time has come. No lock is held.
-func (s *Stack) sendScheduled(frames []*scheduled) {
-	tx := s.beginOwned()
-	latest := s.clock.Now() - s.txTimeSlack
-	for _, f := range frames {
-		f.socket.unchargeSend(len(f.frame))
-		if f.later.due < latest {
-			tx.count[counter.DropTxTimeMissed].Add(1)
-			f.drop(unix.ECANCELED, unix.SO_EE_CODE_TXTIME_MISSED)
-			continue
-		}
-		f.ifc.sendStampedFrame(tx, &f.waitingFrame, f.frame)
-	}
-	s.endOwned(tx)
-}
-
 // Scheduled returns how many frames wait for their time (SO_TXTIME).
 func (s *Stack) Scheduled() int {
-	s.schedule.mu.Lock()
-	defer s.schedule.mu.Unlock()
-	return s.schedule.frames.Len()
+	return s.out.scheduledFrames()
 }

@@ -47,49 +47,49 @@ func ownerOf(p *arp.Pending) *sender {
 
 // sendWaited sends a frame that has waited for its neighbour, or has it wait for
 // its time too.
-func (i *Interface) sendWaited(tx *txbuf, p *arp.Pending) {
+func (d *device) sendWaited(tx *txbuf, p *arp.Pending) {
 	o, ok := p.Owner.(*waitingFrame)
 	switch {
 	case !ok:
-		i.sendFrame(tx, ownerOf(p), p.Frame, metadata{})
+		d.sendFrame(tx, ownerOf(p), p.Frame, metadata{})
 	case o.later != nil:
-		i.s.scheduleFrame(tx, i, *o, p.Frame, false)
+		d.t.scheduleFrame(tx, d, *o, p.Frame, false)
 	default:
-		i.sendStampedFrame(tx, o, p.Frame)
+		d.sendStampedFrame(tx, o, p.Frame)
 	}
 }
 
 // sendStampedFrame sends a frame that has waited, and stamps it if that is wanted.
-func (i *Interface) sendStampedFrame(tx *txbuf, o *waitingFrame, frame []byte) {
+func (d *device) sendStampedFrame(tx *txbuf, o *waitingFrame, frame []byte) {
 	if o.stamp.flags&txStampFlags == 0 {
-		i.sendFrame(tx, o.socket, frame, o.metadata)
+		d.sendFrame(tx, o.socket, frame, o.metadata)
 		return
 	}
 	if o.stamp.flags&unix.SOF_TIMESTAMPING_OPT_TSONLY == 0 {
 		o.stamp.frame = bytes.Clone(frame)
 	}
-	i.sendFrame(tx, o.socket, frame, o.metadata)
-	before := i.s.WallTime()
+	d.sendFrame(tx, o.socket, frame, o.metadata)
+	before := d.t.wallTime()
 	tx.flushOwned(o.socket)
-	o.socket.tellStamp(&o.stamp, before, i.s.WallTime())
+	o.socket.tellStamp(&o.stamp, before, d.t.wallTime())
 }
 
 // sendFrame is addOwned for a frame of the pool's, which it gives back.
-func (i *Interface) sendFrame(tx *txbuf, k *sender, frame []byte, t metadata) {
-	i.addOwned(tx, k, frame, t)
-	i.s.pool.Put(frame)
+func (d *device) sendFrame(tx *txbuf, k *sender, frame []byte, t metadata) {
+	d.addOwned(tx, k, frame, t)
+	d.t.pool.Put(frame)
 }
 
 // addOwned sends a copy of a frame for a socket, nil for the stack itself. What
 // begins with beginOwned ends with endOwned.
-func (i *Interface) addOwned(tx *txbuf, k *sender, frame []byte, t metadata) {
+func (d *device) addOwned(tx *txbuf, k *sender, frame []byte, t metadata) {
 	if tx.owner != k {
 		tx.flushOwned(tx.owner)
 		tx.owner = k
 	}
-	to := i.queue
+	to := d.queue
 	if k != nil {
-		to = k.wayOut(i)
+		to = k.wayOut(d)
 	}
 	b, e := tx.room(to, len(frame))
 	if e != 0 {
@@ -104,19 +104,19 @@ func (i *Interface) addOwned(tx *txbuf, k *sender, frame []byte, t metadata) {
 }
 
 // beginOwned returns a txbuf for frames of several sockets and of the stack itself.
-func (s *Stack) beginOwned() *txbuf {
-	tx := s.acquireTx(0)
+func (t *transmitter) beginOwned() *txbuf {
+	tx := t.acquireTx(0)
 	tx.owner = nil
 	return tx
 }
 
 // endOwned sends what is built, and gives tx back.
-func (s *Stack) endOwned(tx *txbuf) {
+func (t *transmitter) endOwned(tx *txbuf) {
 	tx.flushOwned(tx.owner)
 	local := tx.local
 	tx.local, tx.owner = false, nil
-	s.releaseTx(tx, 0)
+	t.releaseTx(tx, 0)
 	if local {
-		s.pumpLocal()
+		t.host.pumpLocal()
 	}
 }

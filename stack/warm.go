@@ -42,7 +42,7 @@ func (k *UDPSocket) makeWarmup(gen uint32) *warmup {
 	w := &warmup{gen: gen, ifc: interfaceOf(k.s.routes.Net().Toward(local))}
 	if w.ifc != nil && port != 0 {
 		if local.IsUnspecified() {
-			local = k.s.routes.Net().Primary(&w.ifc.dev)
+			local = k.s.routes.Net().Primary(&w.ifc.dev.Device)
 		}
 		if peer.IsUnspecified() {
 			peer, peerPort = local, discardPort

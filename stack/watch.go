@@ -76,11 +76,11 @@ func (k *Endpoint) EventsOf(want uint32) uint32 {
 		ev |= EventsIn
 	}
 	switch {
-	case want&EventsOut == 0 && k.writableHere():
-	case k.writable():
+	case want&EventsOut == 0 && k.out.writableHere():
+	case k.out.writable():
 		ev |= EventsOut
 	default:
-		k.missing()
+		k.out.missing()
 	}
 	return ev
 }
