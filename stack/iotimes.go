@@ -7,10 +7,9 @@ import (
 	"time"
 
 	"github.com/outband/outband/ipv4"
-	"github.com/outband/outband/stack/internal/route"
-
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
 

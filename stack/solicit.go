@@ -7,10 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outband/outband/arp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/route"
-
-	"github.com/outband/outband/arp"
 	"golang.org/x/sys/unix"
 )
 

@@ -15,6 +15,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/loopback"
+	"github.com/outband/outband/stack/internal/drive"
 	"github.com/outband/outband/stack/internal/port"
 	"github.com/outband/outband/stack/internal/queue"
 	"github.com/outband/outband/stack/internal/route"

@@ -4,9 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/outband/outband/ipv4"
-
 	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/ipv4"
 	"golang.org/x/sys/unix"
 )
 

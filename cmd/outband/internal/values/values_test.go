@@ -1,11 +1,12 @@
 package values
 
 import (
-	"github.com/outband/outband/stack"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/outband/outband/stack"
 )
 
 func TestParseSize(t *testing.T) {
