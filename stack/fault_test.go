@@ -14,7 +14,6 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
-	"github.com/outband/outband/stack/internal/drive"
 )
 
 // faulty is a protocol whose handler panics.

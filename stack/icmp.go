@@ -90,7 +90,7 @@ func (l *lane) timestamp(a *arrival, m icmp.Message) {
 	if !ok {
 		return
 	}
-	b := icmp.AppendTimestampReply(l.s.pool.Get(icmp.TimestampLen)[:0], m, l.s.out.timeOfDay())
+	b := icmp.AppendTimestampReply(l.s.pool.Get(icmp.TimestampLen)[:0], m, l.s.clock.OfDay())
 	l.reply(a, b, a.h.TOS(), options, counter.ICMPOutTimestampReps)
 }
 
@@ -107,7 +107,7 @@ func (s *Stack) replyOptions(a *arrival) (options []byte, ok bool) {
 	if c != ipv4.CauseNone {
 		return nil, false
 	}
-	set.StampSent(a.h, a.dst, s.out.timeOfDay())
+	set.StampSent(a.h, a.dst, s.clock.OfDay())
 	options, _ = ipv4.AppendReplyOptions(nil, a.h, set)
 	return options, true
 }

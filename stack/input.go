@@ -253,7 +253,7 @@ func (l *lane) optionsAcceptable(a *arrival) bool {
 		return false
 	}
 	if set.RecordRoute|set.Timestamp != 0 {
-		set.Stamp(a.h, l.s.LocalFor(a.ifc.dev.Index, a.src, a.dst), l.s.out.timeOfDay())
+		set.Stamp(a.h, l.s.LocalFor(a.ifc.dev.Index, a.src, a.dst), l.s.clock.OfDay())
 	}
 	return true
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/outband/outband/igmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
-	"github.com/outband/outband/stack/internal/drive"
 	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )

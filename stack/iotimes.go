@@ -21,29 +21,6 @@ import (
 // call began.
 type IOTimes struct{ Device, Queuing, Delivery int64 }
 
-// monotonicBase returns what to add to the clock's time to get CLOCK_MONOTONIC's.
-func monotonicBase(c Clock) int64 {
-	var ts unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) != nil {
-		return 0
-	}
-	return ts.Nano() - c.Now()
-}
-
-// Monotonic returns the time in nanoseconds of CLOCK_MONOTONIC, as the stack's
-// clock has it.
-func (s *Stack) Monotonic() int64 { return s.clock.Now() + s.monotonicBase }
-
-// DeadlineAt returns the deadline, for the calls that take one, at a time of
-// CLOCK_MONOTONIC.
-func (s *Stack) DeadlineAt(monotonic int64) int64 {
-	d := monotonic - s.monotonicBase
-	if s.monotonicBase < 0 && d < monotonic {
-		return never // beyond what the clock can tell
-	}
-	return d
-}
-
 // SetReceiveTimes says whether Info.Taken and Info.Delivered are wanted.
 func (k *Endpoint) SetReceiveTimes(on bool) {
 	k.mu.Lock()
@@ -75,29 +52,9 @@ func (l *lane) stampTaken() {
 func (s *Stack) ReceiveTimes(in *Info) IOTimes {
 	t := IOTimes{Queuing: in.Taken, Delivery: in.Delivered}
 	if in.Clock == link.ClockSoftware {
-		t.Device = in.Time - s.wallOffset()
+		t.Device = in.Time - s.clock.WallOffset()
 	}
 	return t
-}
-
-// wallOffset returns what the wall clock is ahead of CLOCK_MONOTONIC. A thread that loses
-// its CPU between two clocks would shift it, and the device's time beyond that of the
-// receiver: such a reading is made again.
-func (s *Stack) wallOffset() (offset int64) {
-	const near = int64(2 * time.Microsecond)
-	best := int64(never)
-	for range 4 {
-		before := s.Monotonic()
-		wall := s.WallTime()
-		took := s.Monotonic() - before
-		if took < best {
-			best, offset = took, wall-before-took/2
-		}
-		if best <= near {
-			break
-		}
-	}
-	return offset
 }
 
 // maxTransmitTimes is how many records a socket keeps.

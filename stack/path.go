@@ -238,7 +238,7 @@ func (spec *pathSpec) putOptions(b *[ipv4.MaxOptionsLen]byte, p *path) []byte {
 	if spec.options == nil {
 		return nil
 	}
-	spec.options.Put(b[:], p.hop.Src, spec.final, p.dev.t.timeOfDay())
+	spec.options.Put(b[:], p.hop.Src, spec.final, p.dev.t.clock.OfDay())
 	return b[:spec.options.Len()]
 }
 

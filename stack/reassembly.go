@@ -8,7 +8,6 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
-	"github.com/outband/outband/stack/internal/drive"
 	"github.com/outband/outband/stack/internal/route"
 )
 

@@ -15,10 +15,10 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/loopback"
-	"github.com/outband/outband/stack/internal/drive"
 	"github.com/outband/outband/stack/internal/port"
 	"github.com/outband/outband/stack/internal/queue"
 	"github.com/outband/outband/stack/internal/route"
+	"github.com/outband/outband/stack/internal/times"
 	"github.com/outband/outband/udp"
 )
 
@@ -64,11 +64,8 @@ type PortRequest = port.Request
 // Stack is one host: interfaces, addresses, routes, sockets. All methods may be
 // called by any goroutines at once.
 type Stack struct {
-	clock  Clock
-	wall   func() time.Time // the time of day
+	clock  times.Times
 	limits Limits
-	// monotonicBase makes the clock's time CLOCK_MONOTONIC's.
-	monotonicBase int64
 
 	drive     drive.Driver // who leads, and where the others sleep
 	lanes     lanes
@@ -132,7 +129,7 @@ type Stack struct {
 // they are not to be had.
 func New(cfg Config) (*Stack, error) {
 	s := &Stack{
-		clock:   cfg.Clock,
+		clock:   times.Of(cfg.Clock),
 		closing: make(chan struct{}),
 		given:   make(chan struct{}),
 		sockets: make(map[*Endpoint]struct{}),
@@ -141,11 +138,6 @@ func New(cfg Config) (*Stack, error) {
 	s.faults.through = cfg.Panics
 	s.receiveMemory.Limit = int64(s.limits.ReceiveBytes)
 	s.pool.Max = s.limits.PoolBytes
-	if s.clock == nil {
-		s.clock = systemClock{time.Now()}
-	}
-	s.wall = wallOf(s.clock)
-	s.monotonicBase = monotonicBase(s.clock)
 	s.randAt = len(s.rand)
 	s.recent.secret = s.random()
 	s.routes.Init(s.clock.Now, s.random, s.limits.PathMTUs)
@@ -159,7 +151,7 @@ func New(cfg Config) (*Stack, error) {
 	}
 	s.limiter.l = icmp.NewLimiter(cfg.ICMP, s.random)
 	s.flushes.New = func() any { return new(flush) }
-	s.drive.Init(driveHost{s}, s.clock, cfg.Spin)
+	s.drive.Init(driveHost{s}, s.clock.Clock, cfg.Spin)
 	s.lanes.init(s)
 	if err := s.drive.Reserve(); err != nil {
 		return nil, err
@@ -168,7 +160,7 @@ func New(cfg Config) (*Stack, error) {
 	s.timers = &s.drive.Timers
 	var key [16]byte
 	rand.Read(key[:])
-	s.out.init(transmitConfig{host: s, clock: s.clock, wall: s.wall, random: s.random, pool: &s.pool, drive: &s.drive,
+	s.out.init(transmitConfig{host: s, clock: s.clock, random: s.random, pool: &s.pool, drive: &s.drive,
 		timers: s.timers, routes: &s.routes, ident: ipv4.NewIdentifier(key), panics: cfg.Panics, slack: int64(cfg.TxTimeSlack),
 		limits: transmitLimits{s.limits.TxBuffers, s.limits.Outbox, s.limits.Scheduled, s.limits.ScheduledPerSocket}})
 	s.reasm.r = ipv4.NewReassembler(cfg.Reassembly)

@@ -3,13 +3,13 @@ package stack
 import (
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/stack/internal/drive"
 	"github.com/outband/outband/stack/internal/queue"
 	"github.com/outband/outband/stack/internal/route"
+	"github.com/outband/outband/stack/internal/times"
 )
 
 // A transmitter is the transmit side of a stack: what its senders share.
@@ -30,8 +30,7 @@ type transmitter struct {
 // A transmitConfig is what a transmitter has of the stack, which is set before it is used.
 type transmitConfig struct {
 	host   transmitHost
-	clock  drive.Clock
-	wall   func() time.Time // the time of day
+	clock  times.Times
 	random func() uint64
 	pool   *queue.Pool
 	drive  *drive.Driver
@@ -71,15 +70,6 @@ func (t *transmitter) init(cfg transmitConfig) {
 	if t.slack == 0 {
 		t.slack = defaultTxTimeSlack
 	}
-}
-
-// wallTime returns the time of day in nanoseconds since the Unix epoch.
-func (t *transmitter) wallTime() int64 { return t.wall().UnixNano() }
-
-// timeOfDay returns milliseconds since midnight UT (RFC 792, "Timestamp").
-func (t *transmitter) timeOfDay() uint32 {
-	now := t.wall().UTC()
-	return uint32(now.Sub(now.Truncate(24 * time.Hour)).Milliseconds())
 }
 
 // acquireTx returns a txbuf for the caller alone. The same socket gets the same

@@ -46,7 +46,7 @@ func (k *Endpoint) later(o *outgoing) *later {
 
 // timeOf returns a time of one of the kernel's clocks by the stack's clock.
 func (s *Stack) timeOf(clock int32, t int64) int64 {
-	from := s.monotonicBase // of the clock's time at 0
+	from := s.clock.Base() // of the clock's time at 0
 	if clock != unix.CLOCK_MONOTONIC {
 		var now unix.Timespec
 		if unix.ClockGettime(clock, &now) != nil {

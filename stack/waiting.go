@@ -69,9 +69,9 @@ func (d *device) sendStampedFrame(tx *txbuf, o *waitingFrame, frame []byte) {
 		o.stamp.frame = bytes.Clone(frame)
 	}
 	d.sendFrame(tx, o.socket, frame, o.metadata)
-	before := d.t.wallTime()
+	before := d.t.clock.Wall()
 	tx.flushOwned(o.socket)
-	o.socket.tellStamp(&o.stamp, before, d.t.wallTime())
+	o.socket.tellStamp(&o.stamp, before, d.t.clock.Wall())
 }
 
 // sendFrame is addOwned for a frame of the pool's, which it gives back.
