@@ -25,7 +25,7 @@ func (l *lane) errorInput(a *arrival, m icmp.Message) {
 		return
 	}
 	k, ok := l.quotedSocket(a, &q)
-	ok = ok && l.s.recent.has(k.id, q.Dst)
+	ok = ok && l.s.recent.Has(k.id, q.Dst)
 	raw := l.s.raws != nil && l.rawErrors(a, m, &q, ok)
 	if ok {
 		l.socketError(a, m, &q, k)

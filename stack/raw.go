@@ -297,7 +297,7 @@ func (l *lane) rawInput(a *arrival, payload []byte) (taken bool) {
 func (l *lane) rawErrors(a *arrival, m icmp.Message, q *icmp.Quote, known bool) (told bool) {
 	errno, hard, ok := icmp.Errno(m.Type(), m.Code())
 	for _, k := range l.s.raws.sockets[q.Protocol] {
-		if !k.match.matches(q.Src, q.Dst, a.ifc.dev.Index) || !known && !l.s.recent.has(k.id, q.Dst) {
+		if !k.match.matches(q.Src, q.Dst, a.ifc.dev.Index) || !known && !l.s.recent.Has(k.id, q.Dst) {
 			continue
 		}
 		told = true

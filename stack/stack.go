@@ -17,6 +17,7 @@ import (
 	"github.com/outband/outband/link/loopback"
 	"github.com/outband/outband/stack/internal/port"
 	"github.com/outband/outband/stack/internal/queue"
+	"github.com/outband/outband/stack/internal/recent"
 	"github.com/outband/outband/stack/internal/route"
 	"github.com/outband/outband/stack/internal/times"
 	"github.com/outband/outband/udp"
@@ -96,7 +97,7 @@ type Stack struct {
 	receiveMemory queue.Memory
 	flushes       sync.Pool
 	out           transmitter
-	recent        recentDestinations
+	recent        recent.Destinations
 	socketIDs     atomic.Uint64
 
 	closing chan struct{}
@@ -139,7 +140,7 @@ func New(cfg Config) (*Stack, error) {
 	s.receiveMemory.Limit = int64(s.limits.ReceiveBytes)
 	s.pool.Max = s.limits.PoolBytes
 	s.randAt = len(s.rand)
-	s.recent.secret = s.random()
+	s.recent.Init(s.random())
 	s.routes.Init(s.clock.Now, s.random, s.limits.PathMTUs)
 	s.udp = udp.NewTable[*UDPSocket](s.random)
 	s.pings = udp.NewTable[*PingSocket](s.random)

@@ -410,7 +410,7 @@ func (k *IPSocket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, 
 	}
 	k.multicast.apply(&spec.Flow)
 	k.s.routes.Net().ThisHost(&spec.Flow)
-	k.s.recent.add(k.id, spec.Dst)
+	k.s.recent.Add(k.id, spec.Dst)
 	k.sendsBy.add(spec.Device)
 	return spec, !o.explicit, 0
 }
