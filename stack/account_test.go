@@ -49,7 +49,7 @@ func TestNothingIsLostUnaccounted(t *testing.T) {
 			prepare: func(w *wire, k Socket) { k.Base().SetReceiveBuffer(8192) }},
 		{name: "filter", n: 40, counter: "OutbandDropFilter", lose: func(w *wire) { w.far.Send(udpFrom(7, 9, "bad")) },
 			prepare: func(w *wire, k Socket) {
-				check(w.t, k.Base().SetFilter([]bpf.Instruction{ // the payload's first byte is a g
+				check(w.t, k.Base().Receiving().SetFilter([]bpf.Instruction{ // the payload's first byte is a g
 					{Op: 0x30, K: 8}, {Op: 0x15, K: 'g', Jt: 0, Jf: 1}, {Op: 0x06, K: 65535}, {Op: 0x06}}))
 			}},
 		{name: "UDP checksum", n: 40, counter: "UdpInCsumErrors", lose: func(w *wire) { w.far.Send(with(good, len(good)-1, 'x')) }},
@@ -227,11 +227,11 @@ func TestNothingIsSentUnaccounted(t *testing.T) {
 func TestLossesInTheRingAreTold(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		before := w.socket("10.9.0.1:9", "")
-		before.SetKeepDrops(true)
+		before.Receiving().SetKeepDrops(true)
 		before.SetReceiveBuffer(4 << 20)
 		silent := w.socket("10.9.0.1:10", "")
 		other := w.socket("10.9.0.1:11", "")
-		other.SetKeepDrops(true)
+		other.Receiving().SetKeepDrops(true)
 		check(t, other.SetDevice(1))
 		flood := func(n int) {
 			w.s.lockLanes() // nobody takes frames out of the ring meanwhile
@@ -257,7 +257,7 @@ func TestLossesInTheRingAreTold(t *testing.T) {
 		}
 		check(t, other.SetDevice(w.ifc.Index()))
 		after := w.socket("10.9.0.1:12", "")
-		after.SetKeepDrops(true)
+		after.Receiving().SetKeepDrops(true)
 		flood(pipe.DefaultQueue + 5)
 		w.feed(udpFrom(7, 9, "a"), udpFrom(7, 11, "b"), udpFrom(7, 12, "c"))
 		told(before, 35)

@@ -113,6 +113,7 @@ func TestClosedSocketsSaySo(t *testing.T) {
 				}
 				k.Close()
 				mustSay(t, k, unix.EBADF)
+				mustSay(t, k.Base().Receiving(), unix.EBADF)
 				if ip := k.Base().kind.ip(); ip != nil {
 					mustSay(t, ip.Multicast(), unix.EBADF)
 				}

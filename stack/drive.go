@@ -2,6 +2,7 @@ package stack
 
 import (
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/queue"
 	"golang.org/x/sys/unix"
 )
@@ -85,7 +86,7 @@ func (s *Stack) receiveSlow(k *Endpoint, t *queue.Target, flags int, deadline in
 	}
 	for first := true; ; first = false {
 		if st := k.state.Load(); st != 0 {
-			if st&stateRecvExtras != 0 && flags&recvPlain == 0 && k.recvExtras.peeksAtOffset() {
+			if st&stateRecvExtras != 0 && flags&recvPlain == 0 && k.recvExtras.Has(option.PeeksAtOffset) {
 				return s.receiveAtOffset(k, t, flags, deadline, h)
 			}
 			if e, done := k.interrupted(t, blocking); done {

@@ -8,6 +8,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -16,20 +17,6 @@ import (
 // stateRecvExtras, and every datagram for it takes the way through accept; one
 // that wants any of it on send has stateSendExtras, and never takes the fast
 // way out. The others pay nothing.
-
-// receiveExtras are the settings that receiving has to look at.
-type receiveExtras struct {
-	options  atomic.Bool // keep IP options for IP_RECVOPTS and IP_RETOPTS
-	drops    atomic.Bool // tell the drop count (SO_RXQ_OVFL)
-	metadata atomic.Bool // tell what it was sent with (SO_RCVMARK, SO_RCVPRIORITY)
-	gro      atomic.Bool // take GSO packets whole (UDP_GRO)
-	filter   atomic.Pointer[bpf.Program]
-	times    atomic.Bool // stamp Info.Taken and Info.Delivered
-	steered  atomic.Bool // the socket's SO_REUSEPORT group has a program
-	noteCPU  atomic.Bool // keep the CPU that a datagram was taken in on
-	cpu      atomic.Int32
-	peek     atomic.Int64 // SO_PEEK_OFF and 1
-}
 
 // sendExtras are the settings that sending has to look at.
 type sendExtras struct {
@@ -47,19 +34,6 @@ type sendExtras struct {
 // markExtras sets or clears a bit of state by whether anything needs it.
 func (k *Endpoint) markExtras(bit uint32, needed bool) { markState(&k.state, bit, needed) }
 
-func (k *Endpoint) markReceiveExtras() {
-	x := &k.recvExtras
-	k.markExtras(stateRecvExtras, x.any())
-	if x.any() { // somebody else may have asked for something meanwhile
-		k.state.Or(stateRecvExtras)
-	}
-}
-
-func (x *receiveExtras) any() bool {
-	return x.options.Load() || x.drops.Load() || x.metadata.Load() || x.gro.Load() || x.filter.Load() != nil || x.times.Load() ||
-		x.steered.Load() || x.noteCPU.Load() || x.peeksAtOffset()
-}
-
 func (k *Endpoint) markSendExtras() {
 	x := &k.sendExtras
 	k.markExtras(stateSendExtras, x.segment.Load() > 0 || x.noCheck.Load() || x.options.Load() != nil ||
@@ -67,46 +41,21 @@ func (k *Endpoint) markSendExtras() {
 		x.stamps.flags.Load()&txStampRecord != 0)
 }
 
+// Receiving are the options of what a socket receives, whatever its kind.
+type Receiving = option.Receiving
+
+// Receiving returns the options of what the socket receives.
+func (k *Endpoint) Receiving() *Receiving { return &k.receiving }
+
 // SetKeepOptions says whether Extra.Options is wanted.
-func (k *IPSocket) SetKeepOptions(on bool) { k.recvExtras.options.Store(on); k.markReceiveExtras() }
-
-// SetKeepMetadata says whether Extra.Priority and Extra.Mark are wanted.
-func (k *Endpoint) SetKeepMetadata(on bool) { k.recvExtras.metadata.Store(on); k.markReceiveExtras() }
-
-// SetKeepDrops says whether Info.Drops is wanted.
-func (k *Endpoint) SetKeepDrops(on bool) { k.recvExtras.drops.Store(on); k.markReceiveExtras() }
+func (k *IPSocket) SetKeepOptions(on bool) { k.recvExtras.Put(option.KeepOptions, on) }
 
 // SetGRO says whether the socket takes datagrams that were joined into one by
 // their sender or the device, with Info.SegmentSize (UDP_GRO in udp(7)).
-func (k *UDPSocket) SetGRO(on bool) { k.recvExtras.gro.Store(on); k.markReceiveExtras() }
+func (k *UDPSocket) SetGRO(on bool) { k.recvExtras.Put(option.GRO, on) }
 
 // GRO returns what SetGRO set.
-func (k *UDPSocket) GRO() bool { return k.recvExtras.gro.Load() }
-
-// SetFilter attaches a classic BPF program that sees each datagram from its
-// transport header on: it returns how many bytes of it to keep, 0 to drop it
-// (SO_ATTACH_FILTER in socket(7)). An empty program takes the filter away.
-// EINVAL: not a valid program.
-func (k *Endpoint) SetFilter(program []bpf.Instruction) error {
-	if k.Closed() {
-		return unix.EBADF
-	}
-	if len(program) == 0 {
-		k.recvExtras.filter.Store(nil)
-		k.markReceiveExtras()
-		return nil
-	}
-	p, ok := bpf.New(program)
-	if !ok {
-		return unix.EINVAL
-	}
-	k.recvExtras.filter.Store(p)
-	k.markReceiveExtras()
-	return nil
-}
-
-// Filtered reports whether a filter is attached.
-func (k *Endpoint) Filtered() bool { return k.recvExtras.filter.Load() != nil }
+func (k *UDPSocket) GRO() bool { return k.recvExtras.Has(option.GRO) }
 
 // accept looks at a datagram for a socket with receive extras: it returns whom
 // it is for, which may be another of the socket's group, and what of the data to
@@ -125,22 +74,22 @@ func (l *lane) accept(a *arrival, k *Endpoint, data []byte, in *Info) (to *Endpo
 // acceptExtras is accept when it is known whom the datagram is for.
 func (l *lane) acceptExtras(a *arrival, k *Endpoint, data []byte, in *Info) ([]byte, bool) {
 	x := &k.recvExtras
-	if x.noteCPU.Load() && k.hasPeer.Load() {
-		x.cpu.Store(link.CPU())
+	if x.Has(option.NoteCPU) && k.hasPeer.Load() {
+		k.cpu.Store(link.CPU())
 	}
-	if x.options.Load() && len(a.h) > ipv4.MinHeaderLen {
+	if x.Has(option.KeepOptions) && len(a.h) > ipv4.MinHeaderLen {
 		in.NeedExtra().Options = append([]byte(nil), a.h.Options()...)
 	}
-	if m := a.metadata(); m != (metadata{}) && x.metadata.Load() {
+	if m := a.metadata(); m != (metadata{}) && x.Has(option.KeepMetadata) {
 		in.SetMetadata(m.priority, m.mark)
 	}
-	if x.drops.Load() {
+	if x.Has(option.KeepDrops) {
 		in.Drops = k.Drops()
 	}
-	if x.times.Load() {
+	if x.Has(option.ReceiveTimes) {
 		in.Taken, in.Delivered = l.taken, l.s.Monotonic()
 	}
-	if f := x.filter.Load(); f != nil {
+	if f := k.receiving.Filter(); f != nil {
 		return l.filterDatagram(a, k, f, data, in)
 	}
 	return data, true

@@ -25,7 +25,7 @@ func assemble(t testing.TB, program ...bpf.Instruction) []bpf.RawInstruction {
 func TestFilterSeesTag(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
 	k := packetSocketOf(t, p.far, false, 0) // nothing until it has its filter
-	check(t, k.SetFilter(assemble(t,
+	check(t, k.Receiving().SetFilter(assemble(t,
 		bpf.LoadExtension{Num: bpf.ExtVLANTagPresent},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 1, SkipFalse: 3},
 		bpf.LoadExtension{Num: bpf.ExtVLANTag},

@@ -9,6 +9,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
@@ -25,17 +26,16 @@ type IOTimes struct{ Device, Queuing, Delivery int64 }
 func (k *Endpoint) SetReceiveTimes(on bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if on == k.recvExtras.times.Load() || on && k.Closed() {
+	if on == k.recvExtras.Has(option.ReceiveTimes) || on && k.Closed() {
 		return
 	}
 	k.s.lockLanes()
-	if k.recvExtras.times.Store(on); on {
+	if k.recvExtras.Put(option.ReceiveTimes, on); on {
 		k.s.timed++
 	} else {
 		k.s.timed--
 	}
 	k.s.unlockLanes()
-	k.markReceiveExtras()
 }
 
 // stampTaken remembers when frames were taken from a link, if any socket wants to

@@ -224,8 +224,8 @@ func TestTagsReceived(t *testing.T) {
 	rx, quiet := udpSocket(t, s, "127.0.0.1:7"), udpSocket(t, s, "127.0.0.1:8")
 	packets := packetSocketOf(t, s, false, unix.ETH_P_IP)
 	tx := udpSocket(t, s, "127.0.0.1:9")
-	rx.SetKeepMetadata(true)
-	packets.SetKeepMetadata(true)
+	rx.Receiving().SetKeepMetadata(true)
+	packets.Receiving().SetKeepMetadata(true)
 	want := metadata{priority: 5, mark: 7}
 	for _, tt := range []metadata{{}, want, {priority: 0, mark: 1}, {}} {
 		tx.SetPriority(tt.priority)

@@ -7,6 +7,7 @@ import (
 	"github.com/outband/outband/ether"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/option"
 	"golang.org/x/sys/unix"
 )
 
@@ -289,7 +290,7 @@ func (k *PacketSocket) frameInfo(ifc *Interface, frame []byte, proto uint16, met
 	if k.Closed() {
 		return nil, in, false
 	}
-	if f := k.recvExtras.filter.Load(); f != nil {
+	if f := k.receiving.Filter(); f != nil {
 		v := bpf.View{Host: bpfHost{k.s}, Data: data, Network: frame[link.HeaderLen:], PacketType: uint8(meta.Type),
 			Interface: ifc.dev.Index, EtherType: proto, Frame: bpfFrame(frame, meta), Found: true}
 		if !k.cooked {
@@ -301,10 +302,10 @@ func (k *PacketSocket) frameInfo(ifc *Interface, frame []byte, proto uint16, met
 		}
 		data = data[:keep]
 	}
-	if k.recvExtras.drops.Load() {
+	if k.recvExtras.Has(option.KeepDrops) {
 		in.Drops = k.Drops()
 	}
-	if t := (metadata{priority: meta.Priority, mark: meta.Mark}); t != (metadata{}) && k.recvExtras.metadata.Load() {
+	if t := (metadata{priority: meta.Priority, mark: meta.Mark}); t != (metadata{}) && k.recvExtras.Has(option.KeepMetadata) {
 		in.SetMetadata(t.priority, t.mark)
 	}
 	in.Len = len(data)
@@ -314,7 +315,7 @@ func (k *PacketSocket) frameInfo(ifc *Interface, frame []byte, proto uint16, met
 
 // deliverFrame is deliver for a packet socket, which has nothing to accept.
 func (l *lane) deliverFrame(k *PacketSocket, data []byte, in *Info) {
-	if k.recvExtras.times.Load() {
+	if k.recvExtras.Has(option.ReceiveTimes) {
 		in.Taken, in.Delivered = l.taken, l.s.Monotonic()
 	}
 	if l.sinkSocket == &k.Endpoint && k.queue.N.Load() == 0 && !l.sink.Full() {
@@ -333,7 +334,7 @@ func (l *lane) deliverFrame(k *PacketSocket, data []byte, in *Info) {
 
 // queueFrame is deliverFrame for senders, which hold no lane's lock.
 func (s *Stack) queueFrame(tx *txbuf, k *PacketSocket, data []byte, in *Info) {
-	if k.recvExtras.times.Load() {
+	if k.recvExtras.Has(option.ReceiveTimes) {
 		in.Delivered = s.Monotonic()
 		in.Taken = in.Delivered
 	}

@@ -144,7 +144,7 @@ func TestPacketFilter(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
 	k := packetSocketOf(t, p.far, false, 0) // nothing until it has its filter
 
-	check(t, k.SetFilter(assemble(t, // the first 20 bytes of frames of the type
+	check(t, k.Receiving().SetFilter(assemble(t, // the first 20 bytes of frames of the type
 		bpf.LoadAbsolute{Off: 12, Size: 2},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: testEtherType, SkipFalse: 1},
 		bpf.RetConstant{Val: 20}, bpf.RetConstant{Val: 0})))

@@ -15,37 +15,12 @@ import (
 // does not matter to this call.
 const recvPlain = 1 << 30
 
-// SetPeekOffset has MSG_PEEK begin at an offset in bytes into what is queued,
-// datagram after datagram, which each such call moves on by what it returns; a
-// call that takes datagrams moves it back, to 0 at least. Negative: MSG_PEEK looks
-// at the beginning, as ever.
-func (k *Endpoint) SetPeekOffset(off int32) {
-	k.recvExtras.peek.Store(int64(off) + 1)
-	k.markReceiveExtras()
-}
-
-// PeekOffset returns where MSG_PEEK begins; -1 if SetPeekOffset was never called.
-func (k *Endpoint) PeekOffset() int32 { return int32(k.recvExtras.peek.Load() - 1) }
-
-// peeksAtOffset reports whether receive calls have to look at the offset.
-func (x *receiveExtras) peeksAtOffset() bool { return x.peek.Load() > 0 }
-
-// movePeek adds n bytes to the offset, as Linux' sk_peek_offset_bwd does.
-func (k *Endpoint) movePeek(n int) {
-	for {
-		was := k.recvExtras.peek.Load()
-		if was <= 0 || k.recvExtras.peek.CompareAndSwap(was, 1+int64(max(int32(was-1+int64(n)), 0))) {
-			return
-		}
-	}
-}
-
 // receiveAtOffset is receive for a socket with a peek offset.
 func (s *Stack) receiveAtOffset(k *Endpoint, t *queue.Target, flags int, deadline int64, h *Handle) unix.Errno {
 	if flags&unix.MSG_PEEK == 0 {
 		e := s.receive(k, t, flags|recvPlain, deadline, h)
 		if e == 0 {
-			k.movePeek(-t.Returned(flags))
+			k.receiving.MovePeek(-t.Returned(flags))
 		}
 		return e
 	}
@@ -87,9 +62,9 @@ func (k *Endpoint) peekOnce(t *queue.Target, flags int) (e unix.Errno, done bool
 	if e := k.TakeError(); e != 0 {
 		return e, true
 	}
-	if !k.queue.PeekAt(t, max(int(k.PeekOffset()), 0)) {
+	if !k.queue.PeekAt(t, max(int(k.receiving.PeekOffset()), 0)) {
 		return 0, false
 	}
-	k.movePeek(t.Returned(flags))
+	k.receiving.MovePeek(t.Returned(flags))
 	return 0, true
 }

@@ -21,7 +21,7 @@ func TestPeekAtOffsetWaits(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		far.SetPeekOffset(6)
+		far.Receiving().SetPeekOffset(6)
 		send("first")
 		type result struct {
 			s   string
@@ -59,10 +59,10 @@ func TestPeekAtOffsetWaits(t *testing.T) {
 func TestPeekOffsetMoves(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
 	near, far := udpSocket(t, p.near, "10.9.0.1:7"), udpSocket(t, p.far, "10.9.0.2:7")
-	if off := far.PeekOffset(); off != -1 {
+	if off := far.Receiving().PeekOffset(); off != -1 {
 		t.Errorf("offset %d at first", off)
 	}
-	far.SetPeekOffset(0)
+	far.Receiving().SetPeekOffset(0)
 	for _, s := range []string{"abc", "defgh"} {
 		if err := near.SendTo([]byte(s), 0, NoDeadline, netip.MustParseAddrPort("10.9.0.2:7")); err != nil {
 			t.Fatal(err)
@@ -84,11 +84,11 @@ func TestPeekOffsetMoves(t *testing.T) {
 	} {
 		b := make([]byte, tt.room)
 		n, _, err := far.Recv(b, tt.flags, deadline)
-		if err != nil || string(b[:n]) != tt.want || far.PeekOffset() != tt.off {
-			t.Fatalf("%+v: %q, %v, offset %d", tt, b[:n], err, far.PeekOffset())
+		if err != nil || string(b[:n]) != tt.want || far.Receiving().PeekOffset() != tt.off {
+			t.Fatalf("%+v: %q, %v, offset %d", tt, b[:n], err, far.Receiving().PeekOffset())
 		}
 	}
-	far.SetPeekOffset(-1)
+	far.Receiving().SetPeekOffset(-1)
 	if far.state.Load()&stateRecvExtras != 0 {
 		t.Error("a socket without an offset is looked at")
 	}

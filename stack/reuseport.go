@@ -2,6 +2,7 @@ package stack
 
 import (
 	"github.com/outband/outband/bpf"
+	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -63,19 +64,17 @@ func (p *place[K]) attach(program []bpf.Instruction, done func([]*udp.Binding[K]
 // there is one. The locks of all lanes are held.
 func (k *UDPSocket) steeredLocked() {
 	if k.claim.Binding.Steered() {
-		k.recvExtras.steered.Store(true)
-		k.markReceiveExtras()
+		k.recvExtras.Put(option.Steered, true)
 	}
 }
 
 // steer returns whom a datagram is for that was found to be for k.
 func (l *lane) steer(a *arrival, k *UDPSocket, data []byte, in *Info) *UDPSocket {
-	if a.chosen || !k.recvExtras.steered.Load() {
+	if a.chosen || !k.recvExtras.Has(option.Steered) {
 		return k
 	}
 	if !k.claim.Binding.Steered() { // not any more
-		k.recvExtras.steered.Store(false)
-		k.markReceiveExtras()
+		k.recvExtras.Put(option.Steered, false)
 		return k
 	}
 	l.view = bpf.View{Host: laneHost{l}, Data: data, Network: a.h.Datagram(), Offset: -len(a.h) - udp.HeaderLen,
@@ -90,7 +89,7 @@ func (l *lane) steer(a *arrival, k *UDPSocket, data []byte, in *Info) *UDPSocket
 // that is whoever drives the stack then, a receiver or the housekeeper. A negative
 // number prefers none.
 func (k *Endpoint) SetIncomingCPU(cpu int32) {
-	k.recvExtras.cpu.Store(cpu)
+	k.cpu.Store(cpu)
 	k.kind.preferCPU(cpu)
 }
 
@@ -99,10 +98,8 @@ func (k *Endpoint) SetIncomingCPU(cpu int32) {
 // others the question, datagrams are looked at for it only from the first call
 // on.
 func (k *Endpoint) IncomingCPU() int32 {
-	x := &k.recvExtras
-	if k.hasPeer.Load() && !x.noteCPU.Load() {
-		x.noteCPU.Store(true)
-		k.markReceiveExtras()
+	if k.hasPeer.Load() {
+		k.recvExtras.Put(option.NoteCPU, true)
 	}
-	return x.cpu.Load()
+	return k.cpu.Load()
 }

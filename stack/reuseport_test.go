@@ -54,7 +54,7 @@ func TestSteeredGroupHasExtras(t *testing.T) {
 			t.Errorf("the datagram for %d went to %d", i, got)
 		}
 	}
-	g[1].SetKeepDrops(true)
+	g[1].Receiving().SetKeepDrops(true)
 	check(t, g[2].DetachReusePort())
 	for port := range 64 { // until the hash has come to each
 		r.frame, r.ready = udpFrame(9, []byte{0}), 1

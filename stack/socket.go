@@ -9,6 +9,7 @@ import (
 	"github.com/outband/outband/internal/clock"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/queue"
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +27,9 @@ type Endpoint struct {
 	lane       atomic.Int32  // the number, plus one, of the lane of the device that it is bound to
 	hasPeer    atomic.Bool   // connected, readable without mu
 	broadcast  atomic.Bool
-	recvExtras receiveExtras
+	cpu        atomic.Int32 // see IncomingCPU
+	recvExtras option.Extras
+	receiving  option.Receiving
 	queue      queue.Datagrams
 	watches    drive.List // who is told of its events, calls that wait among them
 	spin       drive.Spinner
@@ -78,7 +81,9 @@ const (
 func (s *Stack) open(k *Endpoint, as kind) error {
 	k.s, k.kind, k.id = s, as, s.socketIDs.Add(1)
 	k.pathKey.Store(k.id)
-	k.recvExtras.cpu.Store(-1)
+	k.recvExtras.Init(&k.state, stateRecvExtras, stateClosed)
+	k.receiving = option.MakeReceiving(&k.recvExtras)
+	k.cpu.Store(-1)
 	k.queue.Limit.Store(defaultRcvbuf)
 	k.queue.Memory, k.errors.Memory = &s.receiveMemory, &s.receiveMemory
 	k.out.init(&s.out, k, as, k.id, &k.state)

@@ -75,7 +75,7 @@ func TestReadDeadline(t *testing.T) {
 			b := make([]byte, 10)
 			recv := func(deadline int64) error { _, _, err := k.Recv(b, 0, deadline); return err }
 			moveDeadlines(t, p.far, k.SetReadDeadline, recv)
-			k.SetPeekOffset(1)
+			k.Receiving().SetPeekOffset(1)
 			moveDeadlines(t, p.far, k.SetReadDeadline, func(deadline int64) error {
 				_, _, err := k.Recv(b, unix.MSG_PEEK, deadline)
 				return err
@@ -174,7 +174,7 @@ func TestHandle(t *testing.T) {
 			"Recv":   func(h *Handle) bool { _, _, err := k.RecvWith(h, b, 0, NoDeadline); return err == unix.EINTR },
 			"Waiter": func(h *Handle) bool { return g.WaitFor(Call{Deadline: NoDeadline, Handle: h}) == WaitCut },
 			"peek": func(h *Handle) bool {
-				k.SetPeekOffset(0)
+				k.Receiving().SetPeekOffset(0)
 				_, _, err := k.RecvWith(h, b, unix.MSG_PEEK, NoDeadline)
 				return err == unix.EINTR
 			},

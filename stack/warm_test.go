@@ -41,7 +41,7 @@ func TestWarmingLeavesNoTrace(t *testing.T) {
 				}
 			}
 		}, true},
-		{"with a filter for what is received", func(_ *testing.T, _ *Stack, k Socket) { k.Base().SetKeepDrops(true) }, false},
+		{"with a filter for what is received", func(_ *testing.T, _ *Stack, k Socket) { k.Base().Receiving().SetKeepDrops(true) }, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

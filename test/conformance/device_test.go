@@ -256,7 +256,7 @@ func TestRingOverflow(t *testing.T) {
 		link: tpacket.Options{Slots: 8, SlotSize: 2048, BlockSize: 4096}})
 	k, peer := w.udp(7), w.far.UDP(t, 7)
 	k.SetReceiveBuffer(1 << 20)
-	k.SetKeepDrops(true)
+	k.Receiving().SetKeepDrops(true)
 	w.echoOnce(k, peer, []byte("resolve"))
 	before, counted := w.dev.Stats(), w.stat("LinkRxRingFull")
 	const burst = 100

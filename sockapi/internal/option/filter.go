@@ -13,10 +13,10 @@ func detachFilter(s *State, _ []byte) error {
 	switch {
 	case s.filterLocked.Load():
 		return unix.EPERM
-	case !s.K.Filtered():
+	case s.K.Receiving().Filter() == nil:
 		return unix.ENOENT
 	}
-	return s.K.SetFilter(nil)
+	return s.K.Receiving().SetFilter(nil)
 }
 
 // AttachFilter is SO_ATTACH_FILTER.
@@ -27,7 +27,7 @@ func (s *State) AttachFilter(program []bpf.RawInstruction) error {
 	case s.filterLocked.Load():
 		return unix.EPERM
 	}
-	if err := s.K.SetFilter(program); err != nil {
+	if err := s.K.Receiving().SetFilter(program); err != nil {
 		return err
 	}
 	program = slices.Clone(program)
@@ -39,7 +39,7 @@ func (s *State) AttachFilter(program []bpf.RawInstruction) error {
 // the program, if value has room for it, or with no value its length only.
 func getFilter(s *State, value []byte) (int, error) {
 	program := s.filter.Load()
-	if program == nil || !s.K.Filtered() {
+	if program == nil || s.K.Receiving().Filter() == nil {
 		return 0, nil
 	}
 	if len(value) > 0 && len(value) < unix.SizeofSockFilter*len(*program) {

@@ -42,7 +42,7 @@ var (
 )
 
 func keepMetadata(s *State, _ bool) {
-	s.K.SetKeepMetadata(s.Wants.Load()&(WantMark|WantPriority) != 0)
+	s.K.Receiving().SetKeepMetadata(s.Wants.Load()&(WantMark|WantPriority) != 0)
 }
 
 func (s *State) setPriority(p int) error {

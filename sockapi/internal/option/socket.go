@@ -110,7 +110,7 @@ var socketOptions = map[optionKey]option{
 	{unix.SOL_SOCKET, unix.SO_DONTROUTE}: boolean(
 		func(s *State) bool { return s.K.DontRoute() },
 		func(s *State, on bool) { s.K.SetDontRoute(on) }),
-	{unix.SOL_SOCKET, unix.SO_RXQ_OVFL}:        wanted(WantDrops, func(s *State, on bool) { s.K.SetKeepDrops(on) }),
+	{unix.SOL_SOCKET, unix.SO_RXQ_OVFL}:        wanted(WantDrops, func(s *State, on bool) { s.K.Receiving().SetKeepDrops(on) }),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMP}:       timestampOption(WantTimestamp, 0),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS}:     timestampOption(WantTimestampNS, 0),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMP_NEW}:   timestampOption(WantTimestamp, WantTimestampNew),
@@ -126,14 +126,14 @@ var peekOffOption = option{size: 4,
 		if !s.IsUDP() {
 			return unix.EOPNOTSUPP
 		}
-		binary.NativeEndian.PutUint32(b, uint32(s.K.PeekOffset()))
+		binary.NativeEndian.PutUint32(b, uint32(s.K.Receiving().PeekOffset()))
 		return nil
 	},
 	set: func(s *State, b []byte) error {
 		if !s.IsUDP() {
 			return unix.EOPNOTSUPP
 		}
-		s.K.SetPeekOffset(int32(binary.NativeEndian.Uint32(b)))
+		s.K.Receiving().SetPeekOffset(int32(binary.NativeEndian.Uint32(b)))
 		return nil
 	}}
 

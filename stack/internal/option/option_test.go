@@ -1,0 +1,111 @@
+package option
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/outband/outband/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// Bits of a socket's state in these tests.
+const (
+	stateExtras = 1 << iota
+	stateClosed
+	stateOther
+)
+
+// The bit of the state is set while anything is asked for, and no other bit changes.
+func TestExtrasMarkTheState(t *testing.T) {
+	var state atomic.Uint32
+	state.Store(stateOther)
+	var x Extras
+	x.Init(&state, stateExtras, stateClosed)
+	for i, step := range []struct {
+		extra uint32
+		on    bool
+		want  uint32
+	}{
+		{KeepDrops, true, stateExtras | stateOther},
+		{GRO, true, stateExtras | stateOther},
+		{KeepDrops, false, stateExtras | stateOther},
+		{KeepDrops, false, stateExtras | stateOther},
+		{GRO, false, stateOther},
+	} {
+		x.Put(step.extra, step.on)
+		if got := state.Load(); got != step.want || x.Has(step.extra) != step.on {
+			t.Errorf("step %d: state %#x, has it: %t; want %#x", i, got, x.Has(step.extra), step.want)
+		}
+	}
+}
+
+// Whatever goroutines ask for at the same time, the state says in the end what is asked
+// for.
+func TestExtrasTogether(t *testing.T) {
+	for range 200 {
+		var state atomic.Uint32
+		var x Extras
+		x.Init(&state, stateExtras, stateClosed)
+		x.Put(KeepDrops, true)
+		var wg sync.WaitGroup
+		wg.Go(func() { x.Put(KeepDrops, false) })
+		wg.Go(func() { x.Put(GRO, true) })
+		wg.Wait()
+		if state.Load() != stateExtras {
+			t.Fatalf("state %#x with GRO on", state.Load())
+		}
+	}
+}
+
+func TestPeekOffset(t *testing.T) {
+	var state atomic.Uint32
+	var x Extras
+	x.Init(&state, stateExtras, stateClosed)
+	o := MakeReceiving(&x)
+	for i, step := range []struct {
+		do   func()
+		want int32
+		at   bool // receive calls look at the offset
+	}{
+		{func() {}, -1, false},
+		{func() { o.MovePeek(5) }, -1, false},
+		{func() { o.SetPeekOffset(0) }, 0, true},
+		{func() { o.MovePeek(5) }, 5, true},
+		{func() { o.MovePeek(-2) }, 3, true},
+		{func() { o.MovePeek(-7) }, 0, true},
+		{func() { o.SetPeekOffset(-1) }, -1, false},
+	} {
+		step.do()
+		if got := o.PeekOffset(); got != step.want || x.Has(PeeksAtOffset) != step.at {
+			t.Errorf("step %d: offset %d, looked at: %t; want %d, %t", i, got, x.Has(PeeksAtOffset), step.want, step.at)
+		}
+	}
+}
+
+func TestFilter(t *testing.T) {
+	var state atomic.Uint32
+	var x Extras
+	x.Init(&state, stateExtras, stateClosed)
+	o := MakeReceiving(&x)
+	all := []bpf.Instruction{{Op: unix.BPF_RET | unix.BPF_K, K: 1 << 16}}
+	for i, step := range []struct {
+		program  []bpf.Instruction
+		err      error
+		attached bool
+	}{
+		{[]bpf.Instruction{{Op: unix.BPF_LD}}, unix.EINVAL, false},
+		{all, nil, true},
+		{[]bpf.Instruction{{Op: unix.BPF_LD}}, unix.EINVAL, true},
+		{nil, nil, false},
+	} {
+		err := o.SetFilter(step.program)
+		if err != step.err || (o.Filter() != nil) != step.attached || x.Has(Filtered) != step.attached {
+			t.Errorf("step %d: %v, attached: %t, %t", i, err, o.Filter() != nil, x.Has(Filtered))
+		}
+	}
+	state.Or(stateClosed)
+	if err := o.SetFilter(all); err != unix.EBADF {
+		t.Errorf("closed: %v", err)
+	}
+}
