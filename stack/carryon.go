@@ -1,7 +1,6 @@
 package stack
 
 import (
-
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
 	"golang.org/x/sys/unix"

@@ -35,7 +35,7 @@
 // microsecond. The first lane runs the timers of all: it may take the lock of another one
 // with its own held, never the other way round.
 //
-// A panic over a frame or a timer is contained (fault.go).
+// A panic over a frame or a timer is contained (internal/fault).
 //
 // # Who looks on
 //
@@ -63,7 +63,7 @@
 //     else. schedule.mu: frames that wait for their time. rooms.mu: who waits for room.
 //     drive.List.mu: who is to be told of something, held while they are.
 //   - drive.Timers.mu, drive.Sources.mu, sleepers.mu, outbox.mu, queue.Pool.mu, route.Gateways.mu, subscriptions.mu,
-//     errorLimiter.mu, faults.mu, solicitors.mu, Stack.tapMu, transmitter.txMu, Stack.goneMu,
+//     errorLimiter.mu, fault.Log.mu, solicitors.mu, Stack.tapMu, transmitter.txMu, Stack.goneMu,
 //     route.pathMTUs.mu, Stack.randMu: leaves.
 //
 // TestLocksAreListed keeps the list complete.

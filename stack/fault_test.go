@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/fault"
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/icmp"
@@ -200,13 +201,13 @@ func TestFaultWhileWarming(t *testing.T) {
 func TestFaultsAreBounded(t *testing.T) {
 	faultyBubble(t, func(t *testing.T, w *wire) {
 		w.mark()
-		for n := range 3 * maxFaults {
+		for n := range 3 * fault.Max {
 			w.feed(ip(ipv4.Fields{Protocol: faulty}, payload(n)))
 		}
-		w.grew("OutbandFaults", 3*maxFaults)
+		w.grew("OutbandFaults", 3*fault.Max)
 		all := w.s.Faults()
-		if len(all) != maxFaults || all[maxFaults-1].Len != link.HeaderLen+ipv4.MinHeaderLen+3*maxFaults-1 {
-			t.Errorf("%d reports, want the latest %d", len(all), maxFaults)
+		if len(all) != fault.Max || all[fault.Max-1].Len != link.HeaderLen+ipv4.MinHeaderLen+3*fault.Max-1 {
+			t.Errorf("%d reports, want the latest %d", len(all), fault.Max)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package stack
 import (
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/outband/outband/bpf"
 	"github.com/outband/outband/link"
@@ -284,4 +285,38 @@ func (l *lane) pumpFor(k *Endpoint, t *queue.Target, cold *bool) drive.Outcome {
 		found |= drive.Done
 	}
 	return found
+}
+
+// timerRetry is after what time a timer is called again that has panicked.
+const timerRetry = int64(time.Second)
+
+// containFrame, deferred, ends a panic over a frame, nil for the one of the batch at hand.
+// What runs under a lock that is not a lane's, and is not of this package, has that
+// released by a deferred call.
+func (l *lane) containFrame(ifc *Interface, frame []byte) {
+	if l.s.panics {
+		return
+	}
+	v := recover()
+	if v == nil {
+		return
+	}
+	if frame == nil && l.at > 0 {
+		frame = l.batch[l.at-1].Data
+	}
+	l.count[counter.DropFault]++
+	l.forgetMatch()
+	l.arrival, l.view.Data = arrival{}, nil
+	l.s.faults.Keep(Fault{At: l.s.Monotonic(), Work: "frame", Interface: ifc.Index()}, v, frame)
+}
+
+// containTimer, deferred, ends a panic of a timer, which is called again later.
+func (l *lane) containTimer(now int64) {
+	if l.s.panics {
+		return
+	}
+	if v := recover(); v != nil {
+		l.s.timers.Again(now + timerRetry)
+		l.s.faults.Keep(Fault{At: l.s.Monotonic(), Work: "timer"}, v, nil)
+	}
 }

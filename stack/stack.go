@@ -15,6 +15,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/loopback"
+	"github.com/outband/outband/stack/internal/fault"
 	"github.com/outband/outband/stack/internal/port"
 	"github.com/outband/outband/stack/internal/queue"
 	"github.com/outband/outband/stack/internal/recent"
@@ -83,7 +84,8 @@ type Stack struct {
 	reasm   reassembly
 	limiter errorLimiter
 
-	faults faults
+	panics bool // Config.Panics
+	faults fault.Log
 
 	subscriptions subscriptions
 
@@ -136,7 +138,7 @@ func New(cfg Config) (*Stack, error) {
 		sockets: make(map[*Endpoint]struct{}),
 	}
 	s.limits = cfg.Limits.complete()
-	s.faults.through = cfg.Panics
+	s.panics = cfg.Panics
 	s.receiveMemory.Limit = int64(s.limits.ReceiveBytes)
 	s.pool.Max = s.limits.PoolBytes
 	s.randAt = len(s.rand)

@@ -6,6 +6,7 @@ import (
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/igmp"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/fault"
 )
 
 // A Counter is one line of the statistics.
@@ -45,7 +46,7 @@ func (s *Stack) Stats() Stats {
 	igmps := s.igmpCounters()
 	s.unlockLanes()
 	s.out.addTransmitCounters(&sum)
-	sum[counter.Faults] = s.faults.n.Load()
+	sum[counter.Faults] = s.faults.Count()
 	sum[counter.EventsLost] = s.subscriptions.lost.Load()
 	sum[counter.ErrorsLost] = s.errorsLost.Load()
 	sum[counter.ReceiveMemoryFull] = s.receiveMemory.Refused.Load()
@@ -111,4 +112,17 @@ func camel(words string) string {
 		b.WriteString(strings.ToUpper(w[:1]) + w[1:])
 	}
 	return b.String()
+}
+
+// A Fault is the report of a panic that was contained (see Config.Panics).
+type Fault = fault.Report
+
+// Faults returns the reports of the latest panics that were contained, oldest first. The
+// counter OutbandFaults has how many there were. Each is a mistake in the stack: please
+// report it.
+func (s *Stack) Faults() []Fault { return s.faults.Reports() }
+
+// contained implements transmitHost.
+func (s *Stack) contained(value any) {
+	s.faults.Keep(Fault{At: s.Monotonic(), Work: "outbox"}, value, nil)
 }
