@@ -11,6 +11,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -53,7 +54,7 @@ func TestNothingIsLostUnaccounted(t *testing.T) {
 					{Op: 0x30, K: 8}, {Op: 0x15, K: 'g', Jt: 0, Jf: 1}, {Op: 0x06, K: 65535}, {Op: 0x06}}))
 			}},
 		{name: "UDP checksum", n: 40, counter: "UdpInCsumErrors", lose: func(w *wire) { w.far.Send(with(good, len(good)-1, 'x')) }},
-		{name: "IP checksum", n: 40, counter: "IpExtInCsumErrors", lose: func(w *wire) { w.far.Send(with(good, ipOffset+8, 3)) }},
+		{name: "IP checksum", n: 40, counter: "IpExtInCsumErrors", lose: func(w *wire) { w.far.Send(with(good, output.IPOffset+8, 3)) }},
 		{name: "cut", n: 40, counter: "IpExtInTruncatedPkts", lose: func(w *wire) { w.far.Send(good[:len(good)-2]) }},
 		{name: "reassembly, time over", n: 40, counter: "IpReasmFails", lose: loseFragment(whole)},
 		{name: "reassembly, no memory", n: 1200, counter: "IpReasmFails", lose: loseFragment(datagram(far4, near4, 7, 9, payload(60000)))},

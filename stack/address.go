@@ -63,7 +63,7 @@ func (i *Interface) announce(ip ipv4.Addr) arp.Cause {
 		return arp.CauseNone
 	}
 	var c arp.Cause
-	i.dev.neighbours.change(func(t *arp.Table, now int64) {
+	i.dev.Neighbours.Change(func(t *arp.Table, now int64) {
 		c = t.AddAddress(now, ip)
 		if i.dev.Info().State != link.Up {
 			t.LinkDown() // probes would not leave: they wait for the link
@@ -86,7 +86,7 @@ func (i *Interface) RemoveAddress(p netip.Prefix) error {
 
 // forsake tells the neighbour table that an address is not the interface's any more.
 func (i *Interface) forsake(ip ipv4.Addr) {
-	i.dev.neighbours.change(func(t *arp.Table, _ int64) { t.RemoveAddress(ip) })
+	i.dev.Neighbours.Change(func(t *arp.Table, _ int64) { t.RemoveAddress(ip) })
 }
 
 // Addresses returns the interface's addresses that are in use.

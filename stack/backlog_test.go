@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/output"
 )
 
 // TestBehindTheBacklog has a socket send while frames of an earlier call of its wait for
@@ -22,14 +23,14 @@ func TestBehindTheBacklog(t *testing.T) {
 				k := w.socket("10.9.0.1:9", "10.9.0.2:7")
 				w.send(k, []byte("first of all"))
 				first := w.sentIP()[0].data
-				k.out.keep(w.ifc.dev.queue, []link.TxFrame{{Data: first}})
+				k.out.Keep(w.ifc.dev.Queue, []link.TxFrame{{Data: first}})
 				check(t, send(k))
 				f := w.sentIP()
-				if len(f) != 2 || string(f[0].data[headersLen:]) != "first of all" || string(f[1].data[headersLen:]) != "later" {
+				if len(f) != 2 || string(f[0].data[output.HeadersLen:]) != "first of all" || string(f[1].data[output.HeadersLen:]) != "later" {
 					t.Errorf("%d frames, in another order", len(f))
 				}
-				if n := k.SendQueued(); n != 0 || k.out.behindOn() != nil {
-					t.Errorf("%d bytes charged, backlog on %v", n, k.out.behindOn())
+				if n := k.SendQueued(); n != 0 || k.out.BehindOn() != nil {
+					t.Errorf("%d bytes charged, backlog on %v", n, k.out.BehindOn())
 				}
 			})
 		})

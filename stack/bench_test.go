@@ -8,6 +8,7 @@ import (
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 )
 
@@ -71,14 +72,14 @@ func (r *replay) Close() error              { return nil }
 // udpFrame returns the frame of a datagram from 10.9.0.2:7 to 10.9.0.1:port.
 func udpFrame(port uint16, data []byte) []byte {
 	src, dst := ipv4.Addr{10, 9, 0, 2}, ipv4.Addr{10, 9, 0, 1}
-	b := make([]byte, headersLen+len(data))
+	b := make([]byte, output.HeadersLen+len(data))
 	copy(b, nearMAC[:])
 	copy(b[6:], farMAC[:])
 	b[12], b[13] = 8, 0
 	f := ipv4.Fields{TTL: 64, Protocol: ipv4.ProtocolUDP, Src: src, Dst: dst, DontFragment: true}
-	f.Put(b[ipOffset:], udp.HeaderLen+len(data))
-	copy(b[headersLen:], data)
-	udp.Put(b[udpOffset:], src, dst, 7, port, len(data))
+	f.Put(b[output.IPOffset:], udp.HeaderLen+len(data))
+	copy(b[output.HeadersLen:], data)
+	udp.Put(b[output.UDPOffset:], src, dst, 7, port, len(data))
 	return b
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link/pipe"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -180,7 +181,7 @@ func TestFragmentationNeededUnasked(t *testing.T) {
 			k := w.socket("", "10.9.0.2:7")
 			k.SetMTUDiscover(mode)
 			w.send(k, payload(1000))
-			sent := w.sentIP()[0].data[ipOffset:]
+			sent := w.sentIP()[0].data[output.IPOffset:]
 			w.feed(icmpError(icmp.DestinationUnreachable, icmp.CodeFragmentation, 600, sent))
 			want := unix.Errno(0)
 			if mode == unix.IP_PMTUDISC_WANT {

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -86,7 +87,7 @@ func (k *IPSocket) corkTarget(o *outgoing, flags int) (to outgoing, e unix.Errno
 	if e := k.TakeError(); e != 0 {
 		return outgoing{}, e
 	}
-	if k.state.Load()&stateShutWrite != 0 {
+	if k.state.Load()&output.StateShutWrite != 0 {
 		return outgoing{}, unix.EPIPE
 	}
 	to = *o
@@ -95,6 +96,6 @@ func (k *IPSocket) corkTarget(o *outgoing, flags int) (to outgoing, e unix.Errno
 		opts := *o.opts
 		to.opts = &opts
 	}
-	to.dst, to.port, to.explicit = spec.Dst, spec.dstPort, true
+	to.dst, to.port, to.explicit = spec.Dst, spec.DstPort, true
 	return to, 0
 }

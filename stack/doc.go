@@ -42,7 +42,7 @@
 // Raw sockets (raw.go) get a copy of each datagram of their protocol after
 // reassembly and before the protocol itself. Packet sockets (packetsock.go) get
 // a copy of each frame before anybody looks at it and, if they ask for all, of
-// each that is sent, in txbuf.flush. While there are none, that costs the others
+// each that is sent, in output.Buffer.Flush. While there are none, that costs the others
 // one comparison with nil.
 //
 // # Locks, in the order in which they may be taken
@@ -57,13 +57,13 @@
 //     demultiplexing tables, receive counters. Never held across a transmit or a sleep.
 //   - reassembly.mu: fragments. Held while what they make whole is delivered.
 //   - Interface.stateMu: the state of an interface's link, while it is taken in.
-//   - neighbours.mu: the neighbour table. A sender takes it only when its
+//   - neighbours.Mu: the neighbour table. A sender takes it only when its
 //     path has no valid neighbour.
 //   - queue.Datagrams.mu, queue.Errors.mu, txTimes.mu: one socket's queues. Consumers take nothing
 //     else. schedule.mu: frames that wait for their time. rooms.mu: who waits for room.
 //     drive.List.mu: who is to be told of something, held while they are.
-//   - drive.Timers.mu, drive.Sources.mu, sleepers.mu, outbox.mu, queue.Pool.mu, route.Gateways.mu, subscriptions.mu,
-//     errorLimiter.mu, fault.Log.mu, solicitors.mu, Stack.tapMu, transmitter.txMu, Stack.goneMu,
+//   - drive.Timers.mu, drive.Sources.mu, sleepers.mu, outbox.Mu, queue.Pool.mu, route.Gateways.mu, subscriptions.mu,
+//     errorLimiter.mu, fault.Log.mu, solicitors.mu, Stack.tapMu, Transmitter.txMu, Stack.goneMu,
 //     route.pathMTUs.mu, Stack.randMu: leaves.
 //
 // TestLocksAreListed keeps the list complete.

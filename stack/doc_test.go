@@ -21,7 +21,7 @@ func TestLocksAreListed(t *testing.T) {
 		t.Fatal("doc.go has no list of locks")
 	}
 	listed := make(map[string]bool)
-	for _, name := range regexp.MustCompile(`\b[A-Za-z]+\.(mu|[a-z]+Mu)\b`).FindAllString(list, -1) {
+	for _, name := range regexp.MustCompile(`\b[A-Za-z]+\.(mu|Mu|[a-z]+Mu)\b`).FindAllString(list, -1) {
 		listed[name] = false
 	}
 	files, err := filepath.Glob("*.go")

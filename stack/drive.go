@@ -3,15 +3,13 @@ package stack
 import (
 	"github.com/outband/outband/stack/internal/drive"
 	"github.com/outband/outband/stack/internal/option"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/queue"
 	"golang.org/x/sys/unix"
 )
 
 // eventsReceive is what wakes a call that waits for a datagram.
 const eventsReceive = EventsIn | drive.More | unix.EPOLLERR | unix.EPOLLHUP | unix.EPOLLRDHUP
-
-// eventsSend is what wakes a call that waits for space to send.
-const eventsSend = EventsOut | drive.Room | unix.EPOLLERR | unix.EPOLLHUP
 
 // glance has a look for a datagram of k's, if nobody leads the lane that brings it, before
 // anything is made ready to wait: under load there is one. It returns empty if there is
@@ -79,14 +77,14 @@ func (s *Stack) receiveSlow(k *Endpoint, t *queue.Target, flags int, deadline in
 			k.prepareWarmup()
 		}
 	}
-	g := drive.Goal{Queued: &k.queue.N, State: &k.state, Bits: stateReceive}
+	g := drive.Goal{Queued: &k.queue.N, State: &k.state, Bits: output.StateReceive}
 	cold := c.Budget > 0
 	if !peek {
 		g.Pump = func(l drive.Pumper) drive.Outcome { return l.(*lane).pumpFor(k, t, &cold) }
 	}
 	for first := true; ; first = false {
 		if st := k.state.Load(); st != 0 {
-			if st&stateRecvExtras != 0 && flags&recvPlain == 0 && k.recvExtras.Has(option.PeeksAtOffset) {
+			if st&output.StateRecvExtras != 0 && flags&recvPlain == 0 && k.recvExtras.Has(option.PeeksAtOffset) {
 				return s.receiveAtOffset(k, t, flags, deadline, h)
 			}
 			if e, done := k.interrupted(t, blocking); done {

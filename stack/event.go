@@ -158,7 +158,7 @@ func (s *Stack) reportNeighbours() {
 	}
 }
 
-func (i *Interface) reportNeighbours() { i.dev.neighbours.setReport(i.s.wantsNeighbours()) }
+func (i *Interface) reportNeighbours() { i.dev.Neighbours.SetReport(i.s.wantsNeighbours()) }
 
 // shutDown ends all subscriptions: the stack is closed.
 func (l *subscriptions) shutDown() {

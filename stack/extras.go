@@ -9,13 +9,14 @@ import (
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/stack/internal/option"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
 
 // What few sockets ask for. A socket that wants any of it on receive has
-// stateRecvExtras, and every datagram for it takes the way through accept; one
-// that wants any of it on send has stateSendExtras, and never takes the fast
+// output.StateRecvExtras, and every datagram for it takes the way through accept; one
+// that wants any of it on send has output.StateSendExtras, and never takes the fast
 // way out. The others pay nothing.
 
 // sendExtras are the settings that sending has to look at.
@@ -32,13 +33,13 @@ type sendExtras struct {
 }
 
 // markExtras sets or clears a bit of state by whether anything needs it.
-func (k *Endpoint) markExtras(bit uint32, needed bool) { markState(&k.state, bit, needed) }
+func (k *Endpoint) markExtras(bit uint32, needed bool) { output.MarkState(&k.state, bit, needed) }
 
 func (k *Endpoint) markSendExtras() {
 	x := &k.sendExtras
-	k.markExtras(stateSendExtras, x.segment.Load() > 0 || x.noCheck.Load() || x.options.Load() != nil ||
+	k.markExtras(output.StateSendExtras, x.segment.Load() > 0 || x.noCheck.Load() || x.options.Load() != nil ||
 		x.cork.Load() || x.onLink.Load() || x.held.Load() || x.times.on.Load() ||
-		x.stamps.flags.Load()&txStampRecord != 0)
+		x.stamps.flags.Load()&output.StampRecord != 0)
 }
 
 // Receiving are the options of what a socket receives, whatever its kind.
@@ -63,7 +64,7 @@ func (k *UDPSocket) GRO() bool { return k.recvExtras.Has(option.GRO) }
 func (l *lane) accept(a *arrival, k *Endpoint, data []byte, in *Info) (to *Endpoint, keep []byte, ok bool) {
 	to = k
 	if u, ok := k.kind.(*UDPSocket); ok {
-		if to = &l.steer(a, u, data, in).Endpoint; to != k && to.state.Load()&stateRecvExtras == 0 {
+		if to = &l.steer(a, u, data, in).Endpoint; to != k && to.state.Load()&output.StateRecvExtras == 0 {
 			return to, data, true
 		}
 	}
@@ -80,8 +81,8 @@ func (l *lane) acceptExtras(a *arrival, k *Endpoint, data []byte, in *Info) ([]b
 	if x.Has(option.KeepOptions) && len(a.h) > ipv4.MinHeaderLen {
 		in.NeedExtra().Options = append([]byte(nil), a.h.Options()...)
 	}
-	if m := a.metadata(); m != (metadata{}) && x.Has(option.KeepMetadata) {
-		in.SetMetadata(m.priority, m.mark)
+	if m := a.metadata(); m != (output.Metadata{}) && x.Has(option.KeepMetadata) {
+		in.SetMetadata(m.Priority, m.Mark)
 	}
 	if x.Has(option.KeepDrops) {
 		in.Drops = k.Drops()
@@ -279,12 +280,12 @@ type SendOptions struct {
 }
 
 // apply changes a path's specification.
-func (o *SendOptions) apply(spec *pathSpec) {
+func (o *SendOptions) apply(spec *output.Spec) {
 	if o.TTL > 0 {
-		spec.ttl = int32(o.TTL)
+		spec.TTL = int32(o.TTL)
 	}
 	if o.HasTOS {
-		spec.tos = uint8(o.TOS)
+		spec.TOS = uint8(o.TOS)
 	}
 	if !o.Source.IsUnspecified() || o.AnySource {
 		spec.Src = o.Source
@@ -293,7 +294,7 @@ func (o *SendOptions) apply(spec *pathSpec) {
 		spec.Device = int32(o.Device)
 	}
 	if o.HasOptions {
-		spec.options = &o.Options
+		spec.Options = &o.Options
 	}
 }
 
@@ -308,5 +309,5 @@ type MemInfo struct {
 func (k *Endpoint) MemInfo() MemInfo {
 	charged := k.queue.Charged()
 	return MemInfo{Receive: int(charged), ReceiveLimit: k.ReceiveBuffer(),
-		Send: k.out.sendQueued(), SendLimit: k.SendBuffer(), Drops: k.Drops()}
+		Send: k.out.Queued(), SendLimit: k.SendBuffer(), Drops: k.Drops()}
 }

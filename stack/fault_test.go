@@ -15,6 +15,7 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/output"
 )
 
 // faulty is a protocol whose handler panics.
@@ -41,7 +42,7 @@ func (w *wire) sound() {
 		TryLock() bool
 		Unlock()
 	}{
-		"neighMu": &w.ifc.dev.neighbours.mu, "reassembly.mu": &w.s.reasm.mu, "errorLimiter.mu": &w.s.limiter.mu, "outbox.mu": &w.s.out.outbox.mu,
+		"neighMu": &w.ifc.dev.Neighbours.Mu, "reassembly.mu": &w.s.reasm.mu, "errorLimiter.mu": &w.s.limiter.mu, "outbox.mu": &w.s.out.Outbox.Mu,
 		"Stack.groupMu": &w.s.groupMu, "Stack.mu": &w.s.mu,
 	} {
 		if !try.TryLock() {
@@ -119,9 +120,9 @@ func TestFaultUnderLocks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			faultyBubble(t, func(t *testing.T, w *wire) {
-				w.ifc.dev.neighbours.mu.Lock()
-				w.ifc.dev.neighbours.table.SetHost(faultyHost{})
-				w.ifc.dev.neighbours.mu.Unlock()
+				w.ifc.dev.Neighbours.Mu.Lock()
+				w.ifc.dev.Neighbours.Table.SetHost(faultyHost{})
+				w.ifc.dev.Neighbours.Mu.Unlock()
 				w.feed(frames...)
 				w.fault("frame")
 				w.sound()
@@ -163,14 +164,14 @@ func TestFaultOfATimer(t *testing.T) {
 func TestFaultOfTheOutbox(t *testing.T) {
 	faultyBubble(t, func(t *testing.T, w *wire) {
 		w.sent()
-		o := &w.s.out.outbox
-		o.mu.Lock()
-		o.events = append(o.events, neighbourEvent{nil, arp.Event{Kind: arp.Transmit}}, // of no interface
-			neighbourEvent{&w.ifc.dev.neighbours, arp.Event{Kind: arp.Transmit, Dst: farMAC}})
-		o.packets = append(o.packets, outPacket{src: near4, dst: far4, packet: packet{proto: faulty, ttl: 1, payload: w.s.pool.Get(8)}})
-		o.waiting.Store(true)
-		o.mu.Unlock()
-		w.s.out.sendOutbox()
+		o := &w.s.out.Outbox
+		o.Mu.Lock()
+		o.Events = append(o.Events, output.NeighbourEvent{Event: arp.Event{Kind: arp.Transmit}}, // of no interface
+			output.NeighbourEvent{Of: &w.ifc.dev.Neighbours, Event: arp.Event{Kind: arp.Transmit, Dst: farMAC}})
+		o.Packets = append(o.Packets, output.OutPacket{Src: near4, Dst: far4, Packet: output.Packet{Proto: faulty, TTL: 1, Payload: w.s.pool.Get(8)}})
+		o.Waiting.Store(true)
+		o.Mu.Unlock()
+		w.s.out.SendOutbox()
 		w.fault("outbox")
 		if n := len(w.sent()); n != 2 {
 			t.Errorf("%d frames sent, want 2", n)

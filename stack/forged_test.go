@@ -6,6 +6,7 @@ import (
 
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/queue"
 	"golang.org/x/sys/unix"
 )
@@ -69,7 +70,7 @@ func TestForgedErrorsUnconnected(t *testing.T) {
 				defer k.Close()
 				k.Base().SetRecvErr(true)
 				check(t, k.SendTo(b, 0, NoDeadline, netip.AddrPortFrom(farAddr, 7)))
-				sent := w.sentIP()[0].data[ipOffset:]
+				sent := w.sentIP()[0].data[output.IPOffset:]
 				w.portUnreachable(with(sent, 16, 10, 9, 0, 99))
 				w.believed(k.Base(), 0)
 				w.grew("OutbandDropICMPUnvalidated", 1)
@@ -89,7 +90,7 @@ func TestErrorQueueIsBounded(t *testing.T) {
 		k := w.socket("10.9.0.1:9", "10.9.0.2:7")
 		k.SetRecvErr(true)
 		w.send(k, payload(20))
-		sent := w.sentIP()[0].data[ipOffset:]
+		sent := w.sentIP()[0].data[output.IPOffset:]
 		k.SetReceiveBuffer(int(room * queue.Charge(20)))
 		for range room + 3 {
 			w.portUnreachable(sent)

@@ -13,6 +13,7 @@ import (
 	"github.com/outband/outband/link/fault"
 	"github.com/outband/outband/link/pipe"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/output"
 )
 
 func TestReassemblyTimesOut(t *testing.T) {
@@ -46,12 +47,12 @@ func TestReassemblyTimesOut(t *testing.T) {
 				if d := got[0].at - start; !about(d, 30*time.Second) {
 					t.Errorf("time exceeded after %v, want 30 s", d)
 				}
-				_, p, _ := ipv4.Parse(got[0].data[ipOffset:])
+				_, p, _ := ipv4.Parse(got[0].data[output.IPOffset:])
 				m, cause := icmp.Parse(p)
 				if cause != icmp.CauseNone || m.Type() != icmp.TimeExceeded || m.Code() != icmp.CodeReassembly {
 					t.Fatalf("message %x (%v), want time exceeded in reassembly", p[:8], cause)
 				}
-				first := c.frags[len(c.frags)-1][ipOffset:]
+				first := c.frags[len(c.frags)-1][output.IPOffset:]
 				if q := m.Data(); len(q) != icmp.MaxQuote || !bytes.HasPrefix(first, q) {
 					t.Errorf("quotes %d bytes that are not the first fragment's", len(q))
 				}
@@ -75,7 +76,7 @@ func TestReassemblyExpiryIsSeenByTheNextFragment(t *testing.T) {
 	s.inputFrame(i, ip(ipv4.Fields{ID: 2, FragmentOffset: 8}, nil)) // malformed: no data
 	out := slices.Clone(s.lanes.first.pending.out)
 	s.unlockLanes()
-	if len(out) != 1 || out[0].counter != counter.ICMPOutTimeExcds {
+	if len(out) != 1 || out[0].Counter != counter.ICMPOutTimeExcds {
 		t.Fatalf("%d messages, want one of time exceeded", len(out))
 	}
 }

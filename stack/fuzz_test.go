@@ -272,9 +272,9 @@ func (z *fuzzed) feed(b []byte, flags byte) {
 
 // bounded fails if anything has outgrown its limit.
 func (z *fuzzed) bounded() {
-	z.ifc.dev.neighbours.mu.Lock()
-	n := z.ifc.dev.neighbours.table.Len()
-	z.ifc.dev.neighbours.mu.Unlock()
+	z.ifc.dev.Neighbours.Mu.Lock()
+	n := z.ifc.dev.Neighbours.Table.Len()
+	z.ifc.dev.Neighbours.Mu.Unlock()
 	if n > fuzzNeighbours {
 		z.t.Fatalf("%d neighbours", n)
 	}

@@ -39,7 +39,7 @@ func (s *Stack) retryGateways(now int64) {
 			continue
 		}
 		next = now + gatewayRetry
-		if i.dev.neighbours.askFor(now, at.Addr, n.Source(at.Addr, at.Index)) {
+		if i.dev.Neighbours.AskFor(now, at.Addr, n.Source(at.Addr, at.Index)) {
 			i.gatewayChanged(at.Addr, false)
 		}
 	}

@@ -26,7 +26,7 @@ func TestErrorsCostOneDestination(t *testing.T) {
 		quoted := w.sentIP()[0].data[link.HeaderLen:]
 		holding := func() (n int) {
 			for _, k := range sockets {
-				if p := k.path.Load(); p != nil && p.holds() {
+				if p := k.path.Load(); p != nil && p.Holds() {
 					n++
 				}
 			}
@@ -37,7 +37,7 @@ func TestErrorsCostOneDestination(t *testing.T) {
 		}
 		w.feed(icmpError(icmp.DestinationUnreachable, icmp.CodeFragmentation, 100, quoted),
 			icmpError(icmp.DestinationUnreachable, icmp.CodeFragmentation, 552, quoted))
-		if sockets[0].path.Load().holds() {
+		if sockets[0].path.Load().Holds() {
 			t.Error("the path whose MTU has changed holds")
 		}
 		if got := holding(); got < n-8 {

@@ -1,11 +1,9 @@
 package stack
 
 import (
-	"encoding/binary"
-
-	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -24,8 +22,8 @@ const (
 
 // gsoRun returns how many of msgs, from the first on, can go in one
 // GSO packet, and along which path.
-func (k *Endpoint) gsoRun(tx *txbuf, msgs []OutMessage) (int, *path) {
-	if len(msgs) < minGSO || k.state.Load()&stateSend != 0 {
+func (k *Endpoint) gsoRun(tx *output.Buffer, msgs []OutMessage) (int, *output.Path) {
+	if len(msgs) < minGSO || k.state.Load()&output.StateSend != 0 {
 		return 0, nil
 	}
 	first := outgoing{}
@@ -33,8 +31,8 @@ func (k *Endpoint) gsoRun(tx *txbuf, msgs []OutMessage) (int, *path) {
 		return 0, nil
 	}
 	p := k.cachedPath(tx, &first)
-	if p == nil || !p.holds() || first.n > p.maxFast || p.slow ||
-		p.dev.Info().Caps&link.CapGSO == 0 {
+	if p == nil || !p.Holds() || first.n > p.MaxFast || p.Slow ||
+		p.Dev.Info().Caps&link.CapGSO == 0 {
 		return 0, nil
 	}
 	run, total := 1, first.n
@@ -58,16 +56,16 @@ func (k *Endpoint) gsoRun(tx *txbuf, msgs []OutMessage) (int, *path) {
 
 // sendGSO builds the GSO packet of msgs, all of them. base is the index of
 // the first in its call.
-func (k *Endpoint) sendGSO(tx *txbuf, p *path, msgs []OutMessage, base int) unix.Errno {
+func (k *Endpoint) sendGSO(tx *output.Buffer, p *output.Path, msgs []OutMessage, base int) unix.Errno {
 	total := 0
 	for i := range msgs {
 		total += msgs[i].len()
 	}
-	b, e := tx.room(p.queue, headersLen+total)
+	b, e := tx.Room(p.Queue, output.HeadersLen+total)
 	if e != 0 {
 		return e
 	}
-	at := headersLen
+	at := output.HeadersLen
 	for i := range msgs {
 		for _, piece := range msgs[i].Buffers {
 			at += copy(b[at:], piece)
@@ -77,38 +75,38 @@ func (k *Endpoint) sendGSO(tx *txbuf, p *path, msgs []OutMessage, base int) unix
 	return 0
 }
 
-// addGSO queues the GSO packet that b has the payload of, to be cut into datagrams
+// AddGSO queues the GSO packet that b has the payload of, to be cut into datagrams
 // of size bytes. message is the last that it completes.
-func (k *Endpoint) addGSO(tx *txbuf, p *path, b []byte, size, message int) {
-	total := len(b) - headersLen
+func (k *Endpoint) addGSO(tx *output.Buffer, p *output.Path, b []byte, size, message int) {
+	total := len(b) - output.HeadersLen
 	n := (total + size - 1) / size
-	p.putGSO(b, total, n)
-	tx.addGSO(b, size, message)
-	if p.described() {
-		tx.describeLast(p.metadata)
+	p.PutGSO(b, total, n)
+	tx.AddGSO(b, size, message)
+	if p.Described() {
+		tx.DescribeLast(p.Metadata)
 	}
-	tx.ends[len(tx.ends)-1].datagrams = int32(n)
-	tx.count[counter.UDPOutDatagrams].Add(uint64(n))
+	tx.Ends[len(tx.Ends)-1].Datagrams = int32(n)
+	tx.Count[counter.UDPOutDatagrams].Add(uint64(n))
 }
 
 // sendSegmentsWhole sends a payload that UDP_SEGMENT cuts as one GSO packet. It
 // reports whether it has; if not, they have to go one by one.
-func (k *UDPSocket) sendSegmentsWhole(tx *txbuf, p *path, spec *pathSpec, o *outgoing, size int) (bool, unix.Errno) {
+func (k *UDPSocket) sendSegmentsWhole(tx *output.Buffer, p *output.Path, spec *output.Spec, o *outgoing, size int) (bool, unix.Errno) {
 	if !k.staysWhole(p, spec, o) {
 		return false, 0
 	}
-	p, _, ok, e := p.ready(tx)
+	p, _, ok, e := p.Ready(tx)
 	if e != 0 || !ok {
 		return false, e
 	}
-	if k.out.sendFull() {
-		return false, k.out.noSpace()
+	if k.out.SendFull() {
+		return false, k.out.NoSpace()
 	}
-	b, e := tx.room(p.queue, headersLen+o.n)
+	b, e := tx.Room(p.Queue, output.HeadersLen+o.n)
 	if e != 0 {
 		return false, e
 	}
-	o.copyTo(b[headersLen:])
+	o.copyTo(b[output.HeadersLen:])
 	k.addGSO(tx, p, b, size, o.message)
 	if o.opts != nil {
 		o.opts.Queued = false
@@ -118,34 +116,11 @@ func (k *UDPSocket) sendSegmentsWhole(tx *txbuf, p *path, spec *pathSpec, o *out
 
 // staysWhole reports whether a payload that UDP_SEGMENT cuts may leave uncut: where
 // plain datagrams may be put together too.
-func (k *UDPSocket) staysWhole(p *path, spec *pathSpec, o *outgoing) bool {
+func (k *UDPSocket) staysWhole(p *output.Path, spec *output.Spec, o *outgoing) bool {
 	x := &k.sendExtras
-	stamped := x.stamps.flags.Load()&txStampRecord != 0 || o.opts != nil && o.opts.Timestamping != 0
-	return p.dev.Info().Caps&link.CapGSO != 0 && !p.slow && p.later == nil &&
-		spec.options == nil && !x.times.on.Load() && !stamped
-}
-
-// putGSO writes the headers of a GSO packet of n datagrams with total bytes of
-// payload, whose checksums the link fills in.
-func (p *path) putGSO(b []byte, total, n int) {
-	*(*[headersLen]byte)(b) = p.header
-	length := uint16(ipv4.MinHeaderLen + udp.HeaderLen + total)
-	var id uint16
-	if !p.df {
-		id = p.dev.t.ident.Next(p.dev.t.clock.Now(), p.hop.Src, p.dst, ipv4.ProtocolUDP, n)
-	}
-	ipv4.Patch(b[ipOffset:udpOffset], p.ipSum, length, id)
-	binary.BigEndian.PutUint16(b[udpOffset+4:], uint16(udp.HeaderLen+total))
-	binary.BigEndian.PutUint16(b[udpOffset+6:], udp.PseudoSum(p.hop.Src, p.dst, udp.HeaderLen+total))
-}
-
-// addGSO queues a GSO packet like add, to be cut into datagrams of size bytes.
-func (tx *txbuf) addGSO(frame []byte, size, message int) {
-	tx.add(frame, message)
-	f := &tx.batch[len(tx.batch)-1]
-	f.PartialChecksum, f.CsumStart, f.CsumOffset = true, udpOffset, 6
-	f.GSOSize = uint16(size)
-	tx.special = true
+	stamped := x.stamps.flags.Load()&output.StampRecord != 0 || o.opts != nil && o.opts.Timestamping != 0
+	return p.Dev.Info().Caps&link.CapGSO != 0 && !p.Slow && p.Later == nil &&
+		spec.Options == nil && !x.times.on.Load() && !stamped
 }
 
 // len returns the length of the message's payload.

@@ -4,7 +4,7 @@ import (
 	"github.com/outband/outband/link"
 )
 
-// hear implements deviceHost.
+// hear takes in a datagram of our own to a group, or a broadcast. No lock is held.
 func (i *Interface) hear(b []byte, kind link.PacketType) {
 	i.lane.begin()
 	i.lane.hear(i, b, kind)
@@ -33,9 +33,6 @@ func (s *Stack) pumpLocal() {
 	}
 	s.drive.WakeSleepers() // somebody floods us: others may do the rest
 }
-
-// posted implements transmitHost.
-func (s *Stack) posted() { s.lanes.first.pending.posted = true }
 
 // localBatches bounds how much a sender over loopback receives for others.
 const localBatches = 16

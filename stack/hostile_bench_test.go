@@ -8,6 +8,7 @@ import (
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 )
 
@@ -77,12 +78,12 @@ func pathPair(t testing.TB) (_, _ func(int)) {
 	var errs [2][]byte
 	for n, mtu := range []int{1000, 600} {
 		quoted := ip(ipv4.Fields{Src: near4, Dst: other.As4(), DontFragment: true},
-			datagram(near4, other.As4(), port, 7, payload(1400)))[ipOffset:]
+			datagram(near4, other.As4(), port, 7, payload(1400)))[output.IPOffset:]
 		errs[n] = ip(ipv4.Fields{Protocol: ipv4.ProtocolICMP, Src: other.As4()},
 			icmp.AppendError(nil, icmp.DestinationUnreachable, icmp.CodeFragmentation, icmp.FragmentationRest(mtu), quoted))
 	}
 	s.take(i, errs[1])
-	if victim.path.Load().holds() {
+	if victim.path.Load().Holds() {
 		t.Fatal("the error changed nothing")
 	}
 	send := func() {
@@ -129,8 +130,8 @@ func groupPair(t testing.TB, setup func(k *UDPSocket, n int, i *Interface), grou
 		frames[n] = groupFrame(group, 9, payload(64))
 		src := ipv4.Addr{198, 18, byte(n >> 8), byte(n)}
 		f := ipv4.Fields{TTL: 1, Protocol: ipv4.ProtocolUDP, Src: src, Dst: group, DontFragment: true}
-		f.Put(frames[n][ipOffset:], udp.HeaderLen+64)
-		udp.Put(frames[n][udpOffset:], src, group, uint16(n*7+1), 9, 64)
+		f.Put(frames[n][output.IPOffset:], udp.HeaderLen+64)
+		udp.Put(frames[n][output.UDPOffset:], src, group, uint16(n*7+1), 9, 64)
 	}
 	honest := groupFrame(groupAddr(0), 9, payload(64))
 	buf := make([]byte, 64)

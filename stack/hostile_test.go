@@ -13,6 +13,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -280,7 +281,7 @@ func lengthFields(frame []byte) []int {
 func goodFrames() map[string][]byte {
 	text := []byte("hello, this is a datagram")
 	d := datagram(far4, near4, 7, 9, text)
-	ours := ip(ipv4.Fields{Src: near4, Dst: far4}, datagram(near4, far4, 9, 7, text))[ipOffset:]
+	ours := ip(ipv4.Fields{Src: near4, Dst: far4}, datagram(near4, far4, 9, 7, text))[output.IPOffset:]
 	return map[string][]byte{
 		"UDP":           ip(ipv4.Fields{}, d),
 		"options":       ip(ipv4.Fields{Options: []byte{7, 11, 4, 0, 0, 0, 0, 0, 0, 0, 0, 68, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, d),

@@ -7,6 +7,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/route"
 )
 
@@ -115,8 +116,8 @@ func (s *Stack) replyOptions(a *arrival) (options []byte, ok bool) {
 // reply leaves an ICMP message, in the pool's memory, to be sent to the source
 // of a datagram, with IP options or nil. It is counted as c once there is a way.
 func (l *lane) reply(a *arrival, b []byte, tos uint8, options []byte, c counter.Kind) {
-	l.pending.out = append(l.pending.out, outPacket{src: a.dst, dst: a.src, counter: c,
-		packet: packet{proto: ipv4.ProtocolICMP, tos: tos, ttl: defaultTTL, options: options, payload: b}})
+	l.pending.out = append(l.pending.out, output.OutPacket{Src: a.dst, Dst: a.src, Counter: c,
+		Packet: output.Packet{Proto: ipv4.ProtocolICMP, TOS: tos, TTL: output.DefaultTTL, Options: options, Payload: b}})
 }
 
 // pingDeliver gives an echo reply to the ping socket whose ident it has.

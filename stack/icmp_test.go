@@ -10,6 +10,7 @@ import (
 	"github.com/outband/outband/ether"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,7 +26,7 @@ func TestEchoIsAnswered(t *testing.T) {
 			w.settle()
 			var got []byte
 			for _, f := range w.sentIP() {
-				h, p, c := ipv4.Parse(f.data[ipOffset:])
+				h, p, c := ipv4.Parse(f.data[output.IPOffset:])
 				if c != ipv4.CauseNone || h.FragmentOffset() != len(got) || h.Src() != near4 || h.Dst() != far4 || h.TOS() != 0x10 {
 					t.Fatalf("%d bytes: bad reply packet %x", n, f.data[:34])
 				}
@@ -105,7 +106,7 @@ func TestUnreachables(t *testing.T) {
 				if cause != icmp.CauseNone || m.Type() != icmp.DestinationUnreachable || int(m.Code()) != c.code || m.Rest() != 0 {
 					t.Fatalf("message %x", p[:8])
 				}
-				if q := m.Data(); len(q) != icmp.MaxQuote || !bytes.HasPrefix(c.frame[ipOffset:], q) {
+				if q := m.Data(); len(q) != icmp.MaxQuote || !bytes.HasPrefix(c.frame[output.IPOffset:], q) {
 					t.Errorf("quotes %d bytes", len(q))
 				}
 				if h.TOS() != 0xc0 || h.Dst() != far4 || h.Src() != near4 || h.TTL() != 64 {
@@ -181,7 +182,7 @@ func TestErrorsToSockets(t *testing.T) {
 						t.Fatal(err)
 					}
 					sent := w.sentIP()[0].data
-					w.feed(icmpError(c.typ, c.code, 0, sent[ipOffset:]))
+					w.feed(icmpError(c.typ, c.code, 0, sent[output.IPOffset:]))
 					want := c.want
 					if !h.recvErr && !(h.connected && c.hard) {
 						want = 0
@@ -219,7 +220,7 @@ func TestForgedErrors(t *testing.T) {
 					k := w.socket("10.9.0.1:9", "10.9.0.2:7")
 					k.SetRecvErr(true)
 					w.send(k, payload(1400))
-					q := w.sentIP()[0].data[ipOffset:]
+					q := w.sentIP()[0].data[output.IPOffset:]
 					w.feed(icmpError(icmp.DestinationUnreachable, code, 600, c.forge(q)[:min(len(c.forge(q)), 548)]))
 					if e := k.TakeError(); e != 0 {
 						t.Errorf("SO_ERROR: %v", e)
@@ -242,7 +243,7 @@ func TestPathMTUDiscovery(t *testing.T) {
 		if len(f) == 0 {
 			t.Fatal("nothing was sent")
 		}
-		q := f[len(f)-1].data[ipOffset:]
+		q := f[len(f)-1].data[output.IPOffset:]
 		if q[6]&0x40 == 0 {
 			t.Fatal("the datagram may be fragmented")
 		}
@@ -370,7 +371,7 @@ func TestUnconnectedServerLearnsPathMTUs(t *testing.T) {
 			}
 		}
 		for _, f := range w.sentIP() {
-			q = append(q, f.data[ipOffset:])
+			q = append(q, f.data[output.IPOffset:])
 		}
 		for _, q := range q {
 			w.feed(icmpError(icmp.DestinationUnreachable, icmp.CodeFragmentation, 1000, q))
@@ -416,7 +417,7 @@ func TestPingSocket(t *testing.T) {
 				t.Errorf("%s: %v, want EINVAL", name, err)
 			}
 		}
-		w.feed(icmpError(icmp.DestinationUnreachable, icmp.CodeHost, 0, ip(ipv4.Fields{Src: near4, Dst: far4, Protocol: 1}, p)[ipOffset:]))
+		w.feed(icmpError(icmp.DestinationUnreachable, icmp.CodeHost, 0, ip(ipv4.Fields{Src: near4, Dst: far4, Protocol: 1}, p)[output.IPOffset:]))
 		if e := k.TakeError(); e != 0 {
 			t.Errorf("SO_ERROR %v without IP_RECVERR", e)
 		}
@@ -459,7 +460,7 @@ func TestErrorsToSeveral(t *testing.T) {
 			check(t, err)
 			check(t, ping.Bind(netip.MustParseAddrPort("0.0.0.0:77")))
 			w.send(k, payload(1400))
-			quoted := w.sentIP()[0].data[ipOffset:]
+			quoted := w.sentIP()[0].data[output.IPOffset:]
 			for _, m := range [][]byte{
 				icmp.AppendError(nil, icmp.DestinationUnreachable, icmp.CodePort, 0, quoted),
 				icmp.AppendError(nil, icmp.DestinationUnreachable, icmp.CodeFragmentation, icmp.FragmentationRest(600), quoted),

@@ -6,6 +6,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/route"
 	"github.com/outband/outband/udp"
 )
@@ -385,7 +386,7 @@ func (l *lane) deliverEach(a *arrival, sockets []*UDPSocket, data []byte, in *In
 	a.chosen = true
 	last := len(sockets) - 1
 	for _, k := range sockets[:last] {
-		if k.state.Load()&stateRecvExtras == 0 {
+		if k.state.Load()&output.StateRecvExtras == 0 {
 			l.deliver(a, &k.Endpoint, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 			continue
 		}
@@ -398,8 +399,8 @@ func (l *lane) deliverEach(a *arrival, sockets []*UDPSocket, data []byte, in *In
 // deliver hands one datagram to a socket: to the leader's own buffer if that is
 // who waits for it, else to the queue. good and full are the counters.
 func (l *lane) deliver(a *arrival, k *Endpoint, data []byte, in *Info, good, full counter.Kind) {
-	if st := k.state.Load(); st&(stateClosed|stateRecvExtras) != 0 {
-		if st&stateClosed != 0 {
+	if st := k.state.Load(); st&(output.StateClosed|output.StateRecvExtras) != 0 {
+		if st&output.StateClosed != 0 {
 			l.count[counter.IPInDiscards]++
 			return
 		}

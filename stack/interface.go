@@ -8,6 +8,7 @@ import (
 	"github.com/outband/outband/igmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
@@ -38,7 +39,7 @@ type InterfaceConfig struct {
 type Interface struct {
 	s      *Stack
 	lane   *lane // that takes its frames in
-	dev    device
+	dev    output.Device
 	policy Policy
 
 	solicitors solicitors
@@ -54,7 +55,7 @@ func interfaceOf(d *route.Device) *Interface {
 	if d == nil {
 		return nil
 	}
-	return deviceOf(d).host.(*Interface)
+	return output.DeviceOf(d).Host.(sendInterface).i
 }
 
 // interfacesOf returns all interfaces of a configuration.
@@ -112,7 +113,7 @@ func (s *Stack) configureLocked(change func(n *route.Network) error) error {
 	s.drive.WakeSleepers()
 	for _, i := range interfacesOf(n) {
 		i.renewGroups()
-		i.dev.neighbours.configure(n, s.wantsNeighbours())
+		i.dev.Neighbours.Configure(n, s.wantsNeighbours())
 	}
 	n.Claim()
 	return nil
@@ -126,9 +127,9 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 		return nil, unix.EINVAL
 	}
 	i := &Interface{s: s, lane: &s.lanes.first, policy: cfg.Policy}
-	i.dev.init(&s.out, i, l, route.DeviceConfig{Probes: cfg.ARP.Probe && cfg.Policy.ARP != arp.AnswerNone,
+	i.dev.Init(&s.out, sendInterface{i}, l, route.DeviceConfig{Probes: cfg.ARP.Probe && cfg.Policy.ARP != arp.AnswerNone,
 		Shares: cfg.ShareAddresses, KeepsHost: cfg.Policy.KeepHost}, cfg.ARP)
-	i.dev.neighbours.table.SetAnswers(cfg.Policy.ARP)
+	i.dev.Neighbours.Table.SetAnswers(cfg.Policy.ARP)
 	if cfg.IGMP == (igmp.Config{}) {
 		cfg.IGMP = igmp.DefaultConfig()
 	}
@@ -176,15 +177,15 @@ func (s *Stack) retire(i *Interface) {
 	}
 	i.dev.Link.SetNotify(nil, nil)
 	i.leaveGroups()
-	i.dev.neighbours.end()
+	i.dev.Neighbours.End()
 	s.timers.Set(i.groups.timer, never)
-	s.out.sendOutbox()
+	s.out.SendOutbox()
 	s.tapsDown(i, true)
 	i.lane.begin()
 	i.dev.Link.Close()
 	i.lane.end()
 	s.keepCounters(i)
-	s.out.rooms.look()
+	s.out.Rooms.Look()
 }
 
 // removed returns what there is to say of an interface that was removed, ENODEV, or

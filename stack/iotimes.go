@@ -10,6 +10,7 @@ import (
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/drive"
 	"github.com/outband/outband/stack/internal/option"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
@@ -118,13 +119,13 @@ func (x *txTimes) pop(times []IOTimes) (n int, lost bool) {
 }
 
 // sendTimed sends what is built in tx, and records when.
-func (k *Endpoint) sendTimed(tx *txbuf, o *outgoing, pkt *packet) unix.Errno {
+func (k *Endpoint) sendTimed(tx *output.Buffer, o *outgoing, pkt *output.Packet) unix.Errno {
 	t := IOTimes{Queuing: k.s.Monotonic(), Delivery: o.began}
-	e := k.sendStamped(tx, &pkt.stamp)
+	e := k.sendStamped(tx, &pkt.Stamp)
 	if e == 0 {
-		e = tx.finish()
+		e = tx.Finish()
 	}
-	if e != 0 || pkt.queued {
+	if e != 0 || pkt.Queued {
 		return e
 	}
 	t.Device = k.s.Monotonic()
@@ -150,7 +151,7 @@ func (k *Endpoint) TransmitTimes(times []IOTimes, flags int, deadline int64) (n 
 			k.drained()
 			return n, lost, nil
 		}
-		if flags&unix.MSG_DONTWAIT == 0 && k.state.Load()&(stateShutRead|stateShutWrite) != 0 {
+		if flags&unix.MSG_DONTWAIT == 0 && k.state.Load()&(output.StateShutRead|output.StateShutWrite) != 0 {
 			return 0, false, nil // there will be no more
 		}
 		if flags&unix.MSG_DONTWAIT != 0 || !k.awaitTimes(deadline) {
@@ -187,7 +188,7 @@ func (k *Endpoint) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitF
 
 // ended reports whether the socket was closed or shut down, whyEnded which.
 func (k *Endpoint) ended() bool {
-	return k.state.Load()&(stateShutRead|stateShutWrite|stateClosed) != 0
+	return k.state.Load()&(output.StateShutRead|output.StateShutWrite|output.StateClosed) != 0
 }
 
 func (k *Endpoint) whyEnded() error {

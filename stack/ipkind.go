@@ -4,6 +4,8 @@ import (
 	"math"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/stack/internal/output"
 )
 
 // What the stack does with sockets of the Internet: see kind.
@@ -19,7 +21,7 @@ func (k *IPSocket) unanswered(e QueuedError, datagram []byte) {
 
 func (k *IPSocket) quoted(e QueuedError, _ []byte) QueuedError { return e }
 
-func (k *IPSocket) build(tx *txbuf, o *outgoing, flags int) unix.Errno {
+func (k *IPSocket) build(tx *output.Buffer, o *outgoing, flags int) unix.Errno {
 	if e := k.autobind(); e != 0 { // first, as on Linux
 		return e
 	}
@@ -38,7 +40,7 @@ func (k *IPSocket) build(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if (flags&unix.MSG_MORE != 0 || k.sendExtras.cork.Load() || k.sendExtras.held.Load()) && k.transport.collects() {
 		if done, e := k.collect(o, flags); e != 0 || !done {
 			if e == 0 {
-				tx.sent = o.message + 1
+				tx.Sent = o.message + 1
 			}
 			return e
 		}
@@ -51,7 +53,7 @@ func (k *IPSocket) build(tx *txbuf, o *outgoing, flags int) unix.Errno {
 	if o.n > longest {
 		return unix.EMSGSIZE
 	}
-	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 || !spec.final.IsUnspecified() || spec.Self {
+	if o.opts != nil || flags&(unix.MSG_DONTROUTE|unix.MSG_CONFIRM) != 0 || !spec.Final.IsUnspecified() || spec.Self {
 		return k.sendAside(tx, o, &spec, flags)
 	}
 	if connected {
@@ -61,14 +63,14 @@ func (k *IPSocket) build(tx *txbuf, o *outgoing, flags int) unix.Errno {
 }
 
 // sendable returns what keeps a datagram from being sent, whatever it is.
-func (k *IPSocket) sendable(p *path) unix.Errno {
+func (k *IPSocket) sendable(p *output.Path) unix.Errno {
 	if e := k.TakeError(); e != 0 {
 		return e
 	}
-	if k.state.Load()&stateShutWrite != 0 {
+	if k.state.Load()&output.StateShutWrite != 0 {
 		return unix.EPIPE
 	}
-	if !p.dev.Info().State.Enabled() {
+	if !p.Dev.Info().State.Enabled() {
 		return unix.ENETDOWN
 	}
 	return 0

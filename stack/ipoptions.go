@@ -2,6 +2,8 @@ package stack
 
 import (
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/stack/internal/output"
 )
 
 // Setters of what the paths go by. They hold for what is sent after they return.
@@ -15,7 +17,7 @@ func (k *IPSocket) TTL() int {
 	if v := k.ttl.Load(); v >= 0 {
 		return int(v)
 	}
-	return defaultTTL
+	return output.DefaultTTL
 }
 
 // SetTOS sets the type-of-service octet (RFC 2474, RFC 3168), and the priority that

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -66,7 +67,7 @@ func (k *IPSocket) Bind(local netip.AddrPort) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.state.Load()&stateClosed != 0 {
+	if k.state.Load()&output.StateClosed != 0 {
 		return unix.EBADF
 	}
 	return errorOf(k.transport.bindLocked(addr, local.Port()))
@@ -92,7 +93,7 @@ func (k *IPSocket) autobindLocked() unix.Errno {
 	if k.transport.portedLocked() {
 		return 0
 	}
-	if k.state.Load()&stateClosed != 0 {
+	if k.state.Load()&output.StateClosed != 0 {
 		return unix.EBADF
 	}
 	switch e := k.transport.takePortLocked(k.addr, 0); e {
@@ -123,7 +124,7 @@ func (k *IPSocket) Connect(peer netip.AddrPort) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.state.Load()&stateClosed != 0 {
+	if k.state.Load()&output.StateClosed != 0 {
 		return unix.EBADF
 	}
 	if e := k.autobindLocked(); e != 0 { // first, as on Linux: a failed connect leaves a port
@@ -171,7 +172,7 @@ func (k *IPSocket) Disconnect() error {
 func (k *IPSocket) disconnect() (release func(), err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.state.Load()&stateClosed != 0 {
+	if k.state.Load()&output.StateClosed != 0 {
 		return nil, unix.EBADF
 	}
 	k.dropPaths()
@@ -223,11 +224,11 @@ func (k *IPSocket) Shutdown(how int) error {
 func shutdownBits(how int) (uint32, error) {
 	switch how {
 	case unix.SHUT_RD:
-		return stateShutRead, nil
+		return output.StateShutRead, nil
 	case unix.SHUT_WR:
-		return stateShutWrite, nil
+		return output.StateShutWrite, nil
 	case unix.SHUT_RDWR:
-		return stateShutRead | stateShutWrite, nil
+		return output.StateShutRead | output.StateShutWrite, nil
 	default:
 		return 0, unix.EINVAL
 	}

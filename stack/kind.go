@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -100,7 +101,7 @@ type transport interface {
 // sender's stack.
 
 // buildSlow builds the frames of one datagram in tx.
-func (k *Endpoint) buildSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
+func (k *Endpoint) buildSlow(tx *output.Buffer, o *outgoing, flags int) unix.Errno {
 	if p, ok := k.kind.(*PacketSocket); ok {
 		return p.sendFrame(tx, o)
 	}
@@ -108,7 +109,7 @@ func (k *Endpoint) buildSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
 }
 
 // address completes what a datagram's path depends on. Endpoint.mu is held.
-func (k *IPSocket) address(spec *pathSpec, o *outgoing) unix.Errno {
+func (k *IPSocket) address(spec *output.Spec, o *outgoing) unix.Errno {
 	switch t := k.transport.(type) {
 	case *UDPSocket:
 		return t.address(spec, o)
@@ -119,7 +120,7 @@ func (k *IPSocket) address(spec *pathSpec, o *outgoing) unix.Errno {
 }
 
 // sendAlong sends a datagram along a path that was just made.
-func (k *IPSocket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+func (k *IPSocket) sendAlong(tx *output.Buffer, p *output.Path, spec *output.Spec, o *outgoing) unix.Errno {
 	switch t := k.transport.(type) {
 	case *UDPSocket:
 		return t.sendAlong(tx, p, spec, o)
@@ -131,7 +132,7 @@ func (k *IPSocket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) un
 }
 
 // payload returns what comes behind the IP header, in a buffer of the pool's.
-func (k *IPSocket) payload(p *path, spec *pathSpec, o *outgoing) ([]byte, unix.Errno) {
+func (k *IPSocket) payload(p *output.Path, spec *output.Spec, o *outgoing) ([]byte, unix.Errno) {
 	switch t := k.transport.(type) {
 	case *UDPSocket:
 		return t.payload(p, spec, o)

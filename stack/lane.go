@@ -9,6 +9,7 @@ import (
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/queue"
 )
 
@@ -159,7 +160,7 @@ func (l *lane) release() *flush {
 	f := l.pending
 	l.pending = l.s.flushes.Get().(*flush)
 	if len(f.out) > 0 {
-		l.count[counter.IPOutDiscards] += uint64(l.s.out.postPackets(f.out))
+		l.count[counter.IPOutDiscards] += uint64(l.s.out.PostPackets(f.out))
 		clear(f.out)
 		f.out, f.posted = f.out[:0], true
 	}
@@ -176,7 +177,7 @@ func (s *Stack) released() {
 // wake and packets to send.
 type flush struct {
 	wake   []*Endpoint
-	out    []outPacket
+	out    []output.OutPacket
 	posted bool // something is in the outbox
 	next   *flush
 }
@@ -192,7 +193,7 @@ func (s *Stack) runFlush(f *flush) {
 	f.wake = f.wake[:0]
 	if f.posted {
 		f.posted = false
-		s.out.sendOutbox()
+		s.out.SendOutbox()
 	}
 	s.flushes.Put(f)
 }
@@ -242,8 +243,8 @@ func (h driveHost) Links() []link.Pollable { return h.s.routes.Net().Links }
 
 // Chores implements drive.Host: it sends what waits for somebody to send it.
 func (h driveHost) Chores() {
-	if h.s.out.outbox.waiting.Load() {
-		h.s.out.sendOutbox()
+	if h.s.out.Outbox.Waiting.Load() {
+		h.s.out.SendOutbox()
 	}
 }
 

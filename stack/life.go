@@ -12,7 +12,7 @@ func (k *IPSocket) lostDevice() unix.Errno {
 	return k.s.routes.Net().LostDevice(int32(k.Device()))
 }
 
-// linkChanged takes in the link's new properties. It is called by the link.
+// LinkChanged takes in the link's new properties. It is called by the link.
 func (i *Interface) linkChanged() {
 	s := i.s
 	i.stateMu.Lock()
@@ -25,7 +25,7 @@ func (i *Interface) linkChanged() {
 	if k := stateEvents[info.State]; k != stateEvents[old.State] {
 		i.untold = append(i.untold, k)
 	}
-	i.dev.neighbours.linkChanged(old, &info)
+	i.dev.Neighbours.LinkChanged(old, &info)
 	i.stateMu.Unlock()
 	if info.State != old.State {
 		_ = s.configure(func(*route.Network) error { return nil }) // a stack that is closed has none
@@ -34,8 +34,8 @@ func (i *Interface) linkChanged() {
 	s.routes.Generations.Changed()
 	i.tellStates()
 	s.drive.WakeSleepers()
-	s.out.rooms.look()
-	s.out.sendOutbox()
+	s.out.Rooms.Look()
+	s.out.SendOutbox()
 	if !info.State.Enabled() && old.State.Enabled() {
 		s.tapsDown(i, false)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -48,7 +49,7 @@ func TestLinkDownAndUp(t *testing.T) {
 		}
 		w.send(k, []byte("again"))
 		w.feed(arpReply(farMAC))
-		if f := w.sentIP(); len(f) != 1 || string(f[0].data[headersLen:]) != "again" {
+		if f := w.sentIP(); len(f) != 1 || string(f[0].data[output.HeadersLen:]) != "again" {
 			t.Errorf("%d datagrams left when up again", len(f))
 		}
 		w.feed(udpFrom(7, 9, "hello"))

@@ -15,6 +15,7 @@ import (
 	"github.com/outband/outband/igmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -281,7 +282,7 @@ func floodPathMTUs(t *testing.T, w *wire) {
 		k := w.socket("", netip.AddrPortFrom(netip.AddrFrom4(ipv4.Addr{198, 51, 100, byte(1 + i)}), 7).String())
 		w.send(k, payload(1400))
 		f := w.sentIP()
-		w.feed(icmpError(icmp.DestinationUnreachable, icmp.CodeFragmentation, icmp.FragmentationRest(600), f[len(f)-1].data[ipOffset:]))
+		w.feed(icmpError(icmp.DestinationUnreachable, icmp.CodeFragmentation, icmp.FragmentationRest(600), f[len(f)-1].data[output.IPOffset:]))
 		if mtu, err := k.PathMTU(); mtu != 600 {
 			t.Errorf("path %d: %d, %v", i, mtu, err)
 		}
@@ -293,16 +294,16 @@ func floodPathMTUs(t *testing.T, w *wire) {
 }
 
 func floodTxBuffers(t *testing.T, w *wire) {
-	before := len(w.s.out.txAll)
-	var all []*txbuf
+	before := len(w.s.out.TxAll)
+	var all []*output.Buffer
 	for i := range uint64(100) {
-		all = append(all, w.s.out.acquireTx(i))
+		all = append(all, w.s.out.Acquire(i))
 	}
 	for i, tx := range all {
-		tx.count[counter.UDPOutDatagrams].Add(1)
-		w.s.out.releaseTx(tx, uint64(i))
+		tx.Count[counter.UDPOutDatagrams].Add(1)
+		w.s.out.Release(tx, uint64(i))
 	}
-	if n := len(w.s.out.txAll); n > before+txSlots+small.TxBuffers {
+	if n := len(w.s.out.TxAll); n > before+output.TxSlots+small.TxBuffers {
 		t.Errorf("%d transmit buffers are kept", n)
 	}
 	w.grew("UdpOutDatagrams", 100)

@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/stack/internal/output"
 )
 
 // metadataOptions are the metadata of what a socket sends (SO_PRIORITY, SO_MARK).
@@ -24,8 +26,8 @@ func (k *Endpoint) SetMark(mark uint32) { k.meta.mark.Store(mark); k.dropPaths()
 func (k *Endpoint) Mark() uint32 { return k.meta.mark.Load() }
 
 // of returns the metadata of a datagram.
-func (m *metadataOptions) of(o *outgoing) metadata {
-	t := metadata{priority: m.priority.Load(), mark: m.mark.Load()}
+func (m *metadataOptions) of(o *outgoing) output.Metadata {
+	t := output.Metadata{Priority: m.priority.Load(), Mark: m.mark.Load()}
 	if o.opts != nil {
 		o.opts.metadata(&t)
 	}
@@ -33,12 +35,12 @@ func (m *metadataOptions) of(o *outgoing) metadata {
 }
 
 // metadata changes metadata as control messages ask for.
-func (o *SendOptions) metadata(t *metadata) {
+func (o *SendOptions) metadata(t *output.Metadata) {
 	if o.HasPriority {
-		t.priority = o.Priority
+		t.Priority = o.Priority
 	}
 	if o.HasMark {
-		t.mark = o.Mark
+		t.Mark = o.Mark
 	}
 }
 
@@ -62,22 +64,22 @@ var tosPriorities = [4]uint32{prioBestEffort, prioBulk, prioInteractive, prioInt
 func TOSPriority(tos uint8) uint32 { return tosPriorities[tos&tosMask>>3] }
 
 // sendBeside is sendFast for paths that are not like most.
-func (k *Endpoint) sendBeside(tx *txbuf, p *path, o *outgoing, flags int) unix.Errno {
-	if p.slow {
+func (k *Endpoint) sendBeside(tx *output.Buffer, p *output.Path, o *outgoing, flags int) unix.Errno {
+	if p.Slow {
 		return k.sendSlow(tx, o, flags)
 	}
 	if e := k.sendFast(tx, p, o); e != 0 {
 		return e
 	}
-	tx.describeLast(p.metadata)
+	tx.DescribeLast(p.Metadata)
 	return 0
 }
 
 // metadata returns what a datagram of this stack's own was sent with, if it came over
 // loopback.
-func (a *arrival) metadata() metadata {
+func (a *arrival) metadata() output.Metadata {
 	if !a.ifc.dev.Loopback {
-		return metadata{}
+		return output.Metadata{}
 	}
-	return metadata{priority: a.meta.Priority, mark: a.meta.Mark}
+	return output.Metadata{Priority: a.meta.Priority, Mark: a.meta.Mark}
 }

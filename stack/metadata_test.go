@@ -10,19 +10,20 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
 // metadataLink remembers the metadata of IPv4 frames, and which came by Send.
 type metadataLink struct {
 	*pipe.Link
-	metadata []metadata
+	metadata []output.Metadata
 	plain    int
 }
 
 func (l *metadataLink) Send(frame []byte) error {
 	if frame[12] == 8 && frame[13] == 0 {
-		l.metadata = append(l.metadata, metadata{})
+		l.metadata = append(l.metadata, output.Metadata{})
 		l.plain++
 	}
 	return l.Link.Send(frame)
@@ -31,13 +32,13 @@ func (l *metadataLink) Send(frame []byte) error {
 func (l *metadataLink) SendBatch(frames []link.TxFrame) (int, error) {
 	for i := range frames {
 		if f := &frames[i]; f.Data[12] == 8 && f.Data[13] == 0 {
-			l.metadata = append(l.metadata, metadata{priority: f.Priority, mark: f.Mark})
+			l.metadata = append(l.metadata, output.Metadata{Priority: f.Priority, Mark: f.Mark})
 		}
 	}
 	return l.Link.SendBatch(frames)
 }
 
-func (l *metadataLink) take() []metadata {
+func (l *metadataLink) take() []output.Metadata {
 	t := l.metadata
 	l.metadata = nil
 	return t
@@ -79,20 +80,20 @@ func TestMetadata(t *testing.T) {
 			t.Fatalf("SendMessages: %d, %v", n, err)
 		}
 	}
-	both := metadata{priority: 5, mark: 9}
+	both := output.Metadata{Priority: 5, Mark: 9}
 	set := func(k Socket) Socket { k.Base().SetPriority(5); k.Base().SetMark(9); return k }
 	for _, tt := range []struct {
 		name string
 		run  func()
-		want []metadata
+		want []output.Metadata
 	}{
-		{"neither", func() { send(udp(), []int{10, 10, 2000}) }, []metadata{{}, {}, {}, {}}},
+		{"neither", func() { send(udp(), []int{10, 10, 2000}) }, []output.Metadata{{}, {}, {}, {}}},
 		{"connected, three times", func() {
 			k := set(connected(udp()))
 			for range 3 {
 				check(t, k.Send(payload(20), 0, NoDeadline))
 			}
-		}, []metadata{both, both, both}},
+		}, []output.Metadata{both, both, both}},
 		{"set between two sends", func() {
 			k := connected(udp())
 			check(t, k.Send(nil, 0, NoDeadline))
@@ -104,34 +105,34 @@ func TestMetadata(t *testing.T) {
 			k.Base().SetPriority(0)
 			check(t, k.Send(nil, 0, NoDeadline))
 			check(t, k.Send(nil, 0, NoDeadline))
-		}, []metadata{{}, {}, both, {priority: 5, mark: 0}, {}, {}}},
-		{"to an address", func() { send(set(udp()), []int{1}); send(set(udp()), []int{1}) }, []metadata{both, both}},
+		}, []output.Metadata{{}, {}, both, {Priority: 5, Mark: 0}, {}, {}}},
+		{"to an address", func() { send(set(udp()), []int{1}); send(set(udp()), []int{1}) }, []output.Metadata{both, both}},
 		{"of the type of service", func() {
 			k := connected(udp())
 			k.(*UDPSocket).SetTOS(0xb8)
 			check(t, k.Send(nil, 0, NoDeadline))
 			k.(*UDPSocket).SetTOS(0)
 			check(t, k.Send(nil, 0, NoDeadline))
-		}, []metadata{{priority: 4, mark: 0}, {}}},
-		{"fragments", func() { send(set(udp()), []int{4000}) }, []metadata{both, both, both}},
-		{"a GSO packet", func() { k := set(udp()); send(k, []int{1}); send(k, []int{100, 100, 100, 100}) }, []metadata{both, both}},
-		{"UDP_SEGMENT", func() { k := set(udp()); k.(*UDPSocket).SetSegment(10); send(k, []int{25}) }, []metadata{both}},
+		}, []output.Metadata{{Priority: 4, Mark: 0}, {}}},
+		{"fragments", func() { send(set(udp()), []int{4000}) }, []output.Metadata{both, both, both}},
+		{"a GSO packet", func() { k := set(udp()); send(k, []int{1}); send(k, []int{100, 100, 100, 100}) }, []output.Metadata{both, both}},
+		{"UDP_SEGMENT", func() { k := set(udp()); k.(*UDPSocket).SetSegment(10); send(k, []int{25}) }, []output.Metadata{both}},
 		{"one of several", func() {
 			send(udp(), []int{30, 20, 10, 5}, nil, &SendOptions{Mark: 7, HasMark: true}, &SendOptions{Priority: 3, HasPriority: true})
-		}, []metadata{{}, {priority: 0, mark: 7}, {priority: 3, mark: 0}, {}}},
+		}, []output.Metadata{{}, {Priority: 0, Mark: 7}, {Priority: 3, Mark: 0}, {}}},
 		{"taken back for one", func() {
 			send(set(udp()), []int{30, 20}, &SendOptions{HasMark: true, HasPriority: true})
-		}, []metadata{{}, both}},
+		}, []output.Metadata{{}, both}},
 		{"corked", func() {
 			k := set(connected(udp()))
 			check(t, k.Send(payload(5), unix.MSG_MORE, NoDeadline))
 			check(t, k.Send(payload(5), 0, NoDeadline))
-		}, []metadata{both}},
+		}, []output.Metadata{both}},
 		{"broadcast", func() {
 			k := set(udp())
 			k.Base().SetBroadcast(true)
 			check(t, k.SendTo(payload(5), 0, NoDeadline, netip.MustParseAddrPort("10.9.0.255:7")))
-		}, []metadata{both}},
+		}, []output.Metadata{both}},
 		{"ping", func() {
 			k, err := s.NewPingSocket()
 			check(t, err)
@@ -139,18 +140,18 @@ func TestMetadata(t *testing.T) {
 			echo := make([]byte, icmp.HeaderLen)
 			echo[0] = icmp.Echo
 			check(t, connected(set(k)).Send(echo, 0, NoDeadline))
-		}, []metadata{both}},
-		{"raw", func() { sendTo(t, set(rawSocketOf(t, s, testProtocol)), payload(9), farAddr) }, []metadata{both}},
+		}, []output.Metadata{both}},
+		{"raw", func() { sendTo(t, set(rawSocketOf(t, s, testProtocol)), payload(9), farAddr) }, []output.Metadata{both}},
 		{"raw, with a header", func() {
 			b := make([]byte, 30)
 			f := ipv4.Fields{TTL: 9, Protocol: testProtocol, Src: ipv4.Addr{10, 9, 0, 1}, Dst: ipv4.Addr{10, 9, 0, 2}}
 			f.Put(b, 10)
 			sendTo(t, set(rawSocketOf(t, s, protocolRaw)), b, farAddr)
-		}, []metadata{both}},
+		}, []output.Metadata{both}},
 		{"packet", func() {
 			k := set(packetSocketOf(t, s, false, 0))
 			check(t, k.(*PacketSocket).SendLink(udpFrame(7, payload(20)), 0, NoDeadline, &LinkAddr{Interface: ifc.Index(), EtherType: unix.ETH_P_IP}))
-		}, []metadata{both}},
+		}, []output.Metadata{both}},
 	} {
 		l.take()
 		tt.run()
@@ -175,9 +176,9 @@ func TestTagsWait(t *testing.T) {
 		check(t, err)
 		check(t, i.AddAddress(netip.MustParsePrefix("10.9.0.1/24")))
 		k := udpSocket(t, s, "")
-		for _, v := range []metadata{{priority: 1, mark: 2}, {}, {priority: 3, mark: 0}} {
-			k.SetPriority(v.priority)
-			k.SetMark(v.mark)
+		for _, v := range []output.Metadata{{Priority: 1, Mark: 2}, {}, {Priority: 3, Mark: 0}} {
+			k.SetPriority(v.Priority)
+			k.SetMark(v.Mark)
 			check(t, k.SendTo(payload(3), 0, NoDeadline, netip.AddrPortFrom(farAddr, 7)))
 		}
 		if got := l.take(); len(got) != 0 {
@@ -185,7 +186,7 @@ func TestTagsWait(t *testing.T) {
 		}
 		check(t, peer.Send(arpReply(farMAC)))
 		w.settle()
-		if got, want := l.take(), []metadata{{priority: 1, mark: 2}, {}, {priority: 3, mark: 0}}; !slices.Equal(got, want) {
+		if got, want := l.take(), []output.Metadata{{Priority: 1, Mark: 2}, {}, {Priority: 3, Mark: 0}}; !slices.Equal(got, want) {
 			t.Errorf("metadata %v, expected %v", got, want)
 		}
 		s.Close()
@@ -226,10 +227,10 @@ func TestTagsReceived(t *testing.T) {
 	tx := udpSocket(t, s, "127.0.0.1:9")
 	rx.Receiving().SetKeepMetadata(true)
 	packets.Receiving().SetKeepMetadata(true)
-	want := metadata{priority: 5, mark: 7}
-	for _, tt := range []metadata{{}, want, {priority: 0, mark: 1}, {}} {
-		tx.SetPriority(tt.priority)
-		tx.SetMark(tt.mark)
+	want := output.Metadata{Priority: 5, Mark: 7}
+	for _, tt := range []output.Metadata{{}, want, {Priority: 0, Mark: 1}, {}} {
+		tx.SetPriority(tt.Priority)
+		tx.SetMark(tt.Mark)
 		check(t, tx.SendTo([]byte("x"), 0, NoDeadline, rx.LocalAddr()))
 		check(t, tx.SendTo([]byte("x"), 0, NoDeadline, quiet.LocalAddr()))
 		if _, in := recv(t, quiet); in.Extra != nil {
@@ -240,7 +241,7 @@ func TestTagsReceived(t *testing.T) {
 			for k == packets && in.Type == link.Outgoing {
 				_, in = recv(t, k)
 			}
-			if got := in.NeedExtra(); got.Priority != tt.priority || got.Mark != tt.mark {
+			if got := in.NeedExtra(); got.Priority != tt.Priority || got.Mark != tt.Mark {
 				t.Errorf("%s: sent with %v, received with %+v", name, tt, got)
 			}
 			if k == packets {

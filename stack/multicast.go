@@ -10,6 +10,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/route"
 )
 
@@ -132,7 +133,7 @@ func (i *Interface) sendIGMP(l *lane, t *igmp.Transmit) {
 	n := link.HeaderLen + f.Put(b[link.HeaderLen:], len(t.Message))
 	copy(b[n:], t.Message)
 	l.count[counter.IGMPOutMsgs]++
-	l.pending.out = append(l.pending.out, outPacket{dev: &i.dev, frame: b})
+	l.pending.out = append(l.pending.out, output.OutPacket{Dev: &i.dev, Frame: b})
 }
 
 // routerAlert is the IP option with which IGMP messages are sent (RFC 2113).

@@ -9,6 +9,7 @@ import (
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 )
 
@@ -25,8 +26,8 @@ func groupFrame(group ipv4.Addr, port uint16, data []byte) []byte {
 	mac := group.MulticastMAC()
 	copy(b, mac[:])
 	f := ipv4.Fields{TTL: 1, Protocol: ipv4.ProtocolUDP, Src: far4, Dst: group, DontFragment: true}
-	f.Put(b[ipOffset:], udp.HeaderLen+len(data))
-	udp.Put(b[udpOffset:], far4, group, 7, port, len(data))
+	f.Put(b[output.IPOffset:], udp.HeaderLen+len(data))
+	udp.Put(b[output.UDPOffset:], far4, group, 7, port, len(data))
 	return b
 }
 

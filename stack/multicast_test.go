@@ -13,6 +13,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -51,7 +52,7 @@ func (w *wire) reports() []igmp.Message {
 	w.t.Helper()
 	var out []igmp.Message
 	for _, f := range w.sentIP() {
-		h, p, c := ipv4.Parse(f.data[ipOffset:])
+		h, p, c := ipv4.Parse(f.data[output.IPOffset:])
 		if c != ipv4.CauseNone || h.Protocol() != ipv4.ProtocolIGMP {
 			continue
 		}
@@ -296,7 +297,7 @@ func TestOwnMulticastIsHeard(t *testing.T) {
 			t.Helper()
 			got := 0
 			for _, f := range w.sentIP() {
-				if h, _, _ := ipv4.Parse(f.data[ipOffset:]); h.Protocol() == ipv4.ProtocolUDP {
+				if h, _, _ := ipv4.Parse(f.data[output.IPOffset:]); h.Protocol() == ipv4.ProtocolUDP {
 					got++
 					if h.Src() != near4 || h.TTL() != 1 || link.MAC(f.data[:6]) != groupA.MulticastMAC() {
 						t.Errorf("wrong headers: %x", f.data[:34])

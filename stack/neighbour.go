@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// neighbourChanged implements deviceHost.
+// neighbourChanged takes in what has become of a neighbour, or of an address of ours. No
+// lock is held.
 func (i *Interface) neighbourChanged(ev *arp.Event) {
 	switch ev.Kind {
 	case arp.Conflict:
@@ -32,7 +33,7 @@ func (i *Interface) neighbourChanged(ev *arp.Event) {
 // arpInput takes in an ARP packet.
 func (l *lane) arpInput(i *Interface, f *link.Frame) {
 	l.count[counter.ARPIn]++
-	if i.dev.neighbours.input(f.Data) {
+	if i.dev.Neighbours.Input(f.Data) {
 		l.pending.posted = true
 	}
 }
@@ -51,7 +52,7 @@ func (s *Stack) Neighbours() []Neighbour {
 		if i.dev.Loopback {
 			continue
 		}
-		for _, n := range i.dev.neighbours.entries() {
+		for _, n := range i.dev.Neighbours.Entries() {
 			out = append(out, Neighbour{i.Name(), int(i.dev.Index), n})
 		}
 	}
@@ -70,7 +71,7 @@ func (i *Interface) SetNeighbour(addr netip.Addr, mac link.MAC, state arp.State)
 		return unix.EAFNOSUPPORT
 	}
 	var c arp.Cause
-	i.dev.neighbours.change(func(t *arp.Table, now int64) { c = t.Set(now, ip, mac, state) })
+	i.dev.Neighbours.Change(func(t *arp.Table, now int64) { c = t.Set(now, ip, mac, state) })
 	switch c {
 	case arp.CauseNone:
 		return nil
@@ -92,7 +93,7 @@ func (i *Interface) DeleteNeighbour(addr netip.Addr) error {
 		return unix.EAFNOSUPPORT
 	}
 	found := false
-	i.dev.neighbours.change(func(t *arp.Table, _ int64) { found = t.Delete(ip) })
+	i.dev.Neighbours.Change(func(t *arp.Table, _ int64) { found = t.Delete(ip) })
 	if !found {
 		return unix.ENOENT
 	}

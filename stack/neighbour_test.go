@@ -11,6 +11,7 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -101,11 +102,11 @@ func TestQueuedDatagramsLeaveInOrder(t *testing.T) {
 			if link.MAC(f.data[:6]) != farMAC {
 				t.Errorf("frame %d went to %x", i, f.data[:6])
 			}
-			if want := byte(i); i < 5 && f.data[headersLen] != want {
-				t.Errorf("frame %d holds datagram %d", i, f.data[headersLen])
+			if want := byte(i); i < 5 && f.data[output.HeadersLen] != want {
+				t.Errorf("frame %d holds datagram %d", i, f.data[output.HeadersLen])
 			}
 		}
-		if got[8].data[headersLen] != 5 {
+		if got[8].data[output.HeadersLen] != 5 {
 			t.Error("a datagram overtook those that were queued")
 		}
 	})
@@ -131,12 +132,12 @@ func TestNothingOvertakesQueuedDatagrams(t *testing.T) {
 			t.Fatalf("%d frames left, want 5", len(got))
 		}
 		for i, f := range got {
-			if f.data[headersLen] != byte(i) {
-				t.Errorf("frame %d holds datagram %d", i, f.data[headersLen])
+			if f.data[output.HeadersLen] != byte(i) {
+				t.Errorf("frame %d holds datagram %d", i, f.data[output.HeadersLen])
 			}
 		}
-		if w.ifc.dev.neighbours.flushing != 0 {
-			t.Errorf("%d datagrams are still to leave", w.ifc.dev.neighbours.flushing)
+		if w.ifc.dev.Neighbours.Flushing != 0 {
+			t.Errorf("%d datagrams are still to leave", w.ifc.dev.Neighbours.Flushing)
 		}
 	})
 }
@@ -148,23 +149,23 @@ func TestOutboxIsBounded(t *testing.T) {
 		time.Sleep(3 * time.Second) // the address is announced
 		w.resolved().sent()
 		w.mark()
-		w.s.out.outbox.mu.Lock()
-		w.s.out.outbox.busy = true // somebody empties it, slowly
-		w.s.out.outbox.mu.Unlock()
+		w.s.out.Outbox.Mu.Lock()
+		w.s.out.Outbox.Busy = true // somebody empties it, slowly
+		w.s.out.Outbox.Mu.Unlock()
 		for i := range w.s.limits.Outbox + 6 {
 			w.feed(ip(ipv4.Fields{Protocol: ipv4.ProtocolICMP}, icmp.AppendEcho(nil, icmp.Echo, 1, uint16(i), nil)))
 		}
 		w.grew("IpOutDiscards", 6)
-		w.s.out.outbox.mu.Lock()
-		w.s.out.outbox.busy = false
-		w.s.out.outbox.mu.Unlock()
-		w.s.out.sendOutbox()
+		w.s.out.Outbox.Mu.Lock()
+		w.s.out.Outbox.Busy = false
+		w.s.out.Outbox.Mu.Unlock()
+		w.s.out.SendOutbox()
 		got := w.sentIP()
 		if len(got) != w.s.limits.Outbox {
 			t.Fatalf("%d answers, want %d", len(got), w.s.limits.Outbox)
 		}
 		for i, f := range got {
-			if seq := binary.BigEndian.Uint16(f.data[headersLen-2:]); seq != uint16(i) {
+			if seq := binary.BigEndian.Uint16(f.data[output.HeadersLen-2:]); seq != uint16(i) {
 				t.Fatalf("answer %d has sequence number %d", i, seq)
 			}
 		}
@@ -180,7 +181,7 @@ func TestNeighbourQueueIsBounded(t *testing.T) {
 		w.grew("OutbandDropNeighbourQueueFull", 150-101)
 		w.feed(arpReply(farMAC))
 		got := w.sentIP()
-		if len(got) != 101 || got[0].data[headersLen] != 49 || got[100].data[headersLen] != 149 {
+		if len(got) != 101 || got[0].data[output.HeadersLen] != 49 || got[100].data[output.HeadersLen] != 149 {
 			t.Fatalf("%d datagrams left, want the last 101", len(got))
 		}
 	})

@@ -37,10 +37,10 @@ func TestOutboxOverflows(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *wire) {
 				w.resolved()
-				o := &w.s.out.outbox
-				o.mu.Lock()
-				o.busy = true // somebody is at it, and the device holds him up
-				o.mu.Unlock()
+				o := &w.s.out.Outbox
+				o.Mu.Lock()
+				o.Busy = true // somebody is at it, and the device holds him up
+				o.Mu.Unlock()
 				w.mark()
 				for range 40 {
 					w.s.lockLanes()
@@ -48,10 +48,10 @@ func TestOutboxOverflows(t *testing.T) {
 					w.s.unlockLanes()
 				}
 				w.grew("IpOutDiscards", uint64(4000-w.s.limits.Outbox))
-				o.mu.Lock()
-				o.busy = false
-				o.mu.Unlock()
-				w.s.out.sendOutbox()
+				o.Mu.Lock()
+				o.Busy = false
+				o.Mu.Unlock()
+				w.s.out.SendOutbox()
 				w.sent()
 				worksStill(t, w)
 			})

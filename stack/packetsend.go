@@ -3,6 +3,7 @@ package stack
 import (
 	"github.com/outband/outband/ether"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,7 +21,7 @@ func (k *PacketSocket) SendLink(p []byte, flags int, deadline int64, to *LinkAdd
 }
 
 // sendFrame sends one frame of a packet socket (packet_snd in Linux).
-func (k *PacketSocket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
+func (k *PacketSocket) sendFrame(tx *output.Buffer, o *outgoing) unix.Errno {
 	ifc, proto := k.frameRoute(o)
 	if ifc == nil {
 		return unix.ENXIO
@@ -48,12 +49,12 @@ func (k *PacketSocket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 	} else if n < link.HeaderLen {
 		return unix.EINVAL
 	}
-	if tx.from != k.id || tx.proto != proto {
-		if e := tx.flush(); e != 0 {
+	if tx.From != k.id || tx.Proto != proto {
+		if e := tx.Flush(); e != 0 {
 			return e
 		}
 	}
-	b, e := tx.room(k.out.wayOut(&ifc.dev), n)
+	b, e := tx.Room(k.out.WayOutOf(&ifc.dev), n)
 	if e != 0 {
 		return e
 	}
@@ -66,23 +67,23 @@ func (k *PacketSocket) sendFrame(tx *txbuf, o *outgoing) unix.Errno {
 	if o.n > longest && (ifc.dev.Loopback || ether.Header(b).Type() != ether.TypeVLAN) {
 		return unix.EMSGSIZE // only a tag in the frame may go beyond
 	}
-	tx.from, tx.proto = k.id, proto
+	tx.From, tx.Proto = k.id, proto
 	l := k.later(o)
-	if l != nil && k.out.sendFull() {
-		return k.out.noSpace()
+	if l != nil && k.out.SendFull() {
+		return k.out.NoSpace()
 	}
-	pkt := packet{owner: &k.out, message: o.message, stamp: k.beginStamp(o)}
-	pkt.stamp.keep(b)
+	pkt := output.Packet{Owner: &k.out, Message: o.message, Stamp: k.beginStamp(o)}
+	pkt.Stamp.Keep(b)
 	if l != nil {
-		pkt.queued = true
-		if e := tx.addLater(&ifc.dev, b, pkt.waiting(k.meta.of(o), l), o.message); e != 0 {
+		pkt.Queued = true
+		if e := tx.AddLater(&ifc.dev, b, pkt.Waiting(k.meta.of(o), l), o.message); e != 0 {
 			return e
 		}
 		return k.stampSent(tx, o, &pkt)
 	}
-	tx.add(b, o.message)
-	if t := k.meta.of(o); t != (metadata{}) {
-		tx.describeLast(t)
+	tx.Add(b, o.message)
+	if t := k.meta.of(o); t != (output.Metadata{}) {
+		tx.DescribeLast(t)
 	}
 	return k.stampSent(tx, o, &pkt)
 }

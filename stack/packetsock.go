@@ -8,6 +8,7 @@ import (
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/stack/internal/option"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -164,7 +165,7 @@ func (k *PacketSocket) retapLocked() {
 		t = nil
 	}
 	s.taps.Store(t)
-	s.out.tapped.Store(t != nil && t.outgoing)
+	s.out.Tapped.Store(t != nil && t.outgoing)
 }
 
 func (t *tapTable) add(o tap) {
@@ -246,19 +247,19 @@ func (l *lane) tapInput(t *tapTable, ifc *Interface, f *link.Frame) {
 
 // tap gives the frames that are about to be sent to the packet sockets that want
 // them, all but the one that sends them.
-func (s *Stack) tap(tx *txbuf) {
-	t, ifc := s.taps.Load(), interfaceOf(&tx.to.dev.Device)
+func (s *Stack) tap(tx *output.Buffer) {
+	t, ifc := s.taps.Load(), interfaceOf(&tx.To.Dev.Device)
 	if t == nil || !ifc.dev.Info().State.Enabled() {
 		return
 	}
 	meta := link.Meta{Type: link.Outgoing, Clock: link.ClockSoftware, Time: s.WallTime()}
-	fresh := tx.batch[tx.tapped:] // the others were tried before
-	tx.tapped = len(tx.batch)
+	fresh := tx.Batch[tx.Tapped:] // the others were tried before
+	tx.Tapped = len(tx.Batch)
 	for n := range fresh {
 		f := &fresh[n]
 		proto := uint16(ether.Header(f.Data).Type())
-		if tx.from != 0 && tx.proto != 0 && tx.proto != unix.ETH_P_ALL {
-			proto = tx.proto
+		if tx.From != 0 && tx.Proto != 0 && tx.Proto != unix.ETH_P_ALL {
+			proto = tx.Proto
 		}
 		meta.WireLen, meta.Checksum = len(f.Data), link.ChecksumUnknown
 		meta.Priority, meta.Mark = f.Priority, f.Mark
@@ -268,7 +269,7 @@ func (s *Stack) tap(tx *txbuf) {
 		for i := range t.taps {
 			o := &t.taps[i]
 			if o.index != 0 && o.index != ifc.dev.Index || o.proto != unix.ETH_P_ALL ||
-				o.socket.IgnoreOutgoing() || o.socket.id == tx.from {
+				o.socket.IgnoreOutgoing() || o.socket.id == tx.From {
 				continue
 			}
 			if data, in, ok := o.socket.frameInfo(ifc, f.Data, proto, &meta); ok {
@@ -305,8 +306,8 @@ func (k *PacketSocket) frameInfo(ifc *Interface, frame []byte, proto uint16, met
 	if k.recvExtras.Has(option.KeepDrops) {
 		in.Drops = k.Drops()
 	}
-	if t := (metadata{priority: meta.Priority, mark: meta.Mark}); t != (metadata{}) && k.recvExtras.Has(option.KeepMetadata) {
-		in.SetMetadata(t.priority, t.mark)
+	if t := (output.Metadata{Priority: meta.Priority, Mark: meta.Mark}); t != (output.Metadata{}) && k.recvExtras.Has(option.KeepMetadata) {
+		in.SetMetadata(t.Priority, t.Mark)
 	}
 	in.Len = len(data)
 	k.frames.Add(1)
@@ -333,14 +334,14 @@ func (l *lane) deliverFrame(k *PacketSocket, data []byte, in *Info) {
 }
 
 // queueFrame is deliverFrame for senders, which hold no lane's lock.
-func (s *Stack) queueFrame(tx *txbuf, k *PacketSocket, data []byte, in *Info) {
+func (s *Stack) queueFrame(tx *output.Buffer, k *PacketSocket, data []byte, in *Info) {
 	if k.recvExtras.Has(option.ReceiveTimes) {
 		in.Delivered = s.Monotonic()
 		in.Taken = in.Delivered
 	}
 	ok := k.queue.Push(&s.pool, data, in)
 	if !ok {
-		tx.count[counter.PacketRcvbufErrors].Add(1)
+		tx.Count[counter.PacketRcvbufErrors].Add(1)
 		return
 	}
 	k.changed(EventsIn)

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/queue"
 	"golang.org/x/sys/unix"
 )
@@ -47,7 +48,7 @@ func (s *Stack) receiveAtOffset(k *Endpoint, t *queue.Target, flags int, deadlin
 			return unix.EINTR
 		case !patient || v != drive.Ready:
 			return unix.EAGAIN
-		case k.state.Load()&stateShutRead != 0:
+		case k.state.Load()&output.StateShutRead != 0:
 			t.Count, t.N, t.Info = 0, 0, Info{}
 			return 0
 		}
@@ -56,7 +57,7 @@ func (s *Stack) receiveAtOffset(k *Endpoint, t *queue.Target, flags int, deadlin
 
 // peekOnce peeks if there is something at the offset, or an error.
 func (k *Endpoint) peekOnce(t *queue.Target, flags int) (e unix.Errno, done bool) {
-	if k.state.Load()&stateClosed != 0 {
+	if k.state.Load()&output.StateClosed != 0 {
 		return unix.EBADF, true
 	}
 	if e := k.TakeError(); e != 0 {

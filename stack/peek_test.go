@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/link/pipe"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -89,7 +90,7 @@ func TestPeekOffsetMoves(t *testing.T) {
 		}
 	}
 	far.Receiving().SetPeekOffset(-1)
-	if far.state.Load()&stateRecvExtras != 0 {
+	if far.state.Load()&output.StateRecvExtras != 0 {
 		t.Error("a socket without an offset is looked at")
 	}
 }

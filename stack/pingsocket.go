@@ -7,6 +7,7 @@ import (
 	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -67,7 +68,7 @@ func (k *PingSocket) counters() []counter.Kind        { return pingCounters }
 
 var pingCounters = []counter.Kind{counter.IPOutRequests, counter.ICMPOutMsgs, counter.ICMPOutEchos}
 
-func (k *PingSocket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+func (k *PingSocket) sendAlong(tx *output.Buffer, p *output.Path, spec *output.Spec, o *outgoing) unix.Errno {
 	if e := k.checkLength(p, spec, o); e != 0 {
 		return e // before all that follows, as on Linux
 	}
@@ -77,7 +78,7 @@ func (k *PingSocket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) 
 	return k.sendDatagram(tx, p, spec, o)
 }
 
-func (k *PingSocket) payload(spec *pathSpec, o *outgoing) ([]byte, unix.Errno) {
+func (k *PingSocket) payload(spec *output.Spec, o *outgoing) ([]byte, unix.Errno) {
 	if o.n < icmp.HeaderLen {
 		return nil, unix.EINVAL
 	}
@@ -87,7 +88,7 @@ func (k *PingSocket) payload(spec *pathSpec, o *outgoing) ([]byte, unix.Errno) {
 		k.s.pool.Put(b)
 		return nil, unix.EINVAL
 	}
-	binary.BigEndian.PutUint16(b[4:], spec.srcPort)
+	binary.BigEndian.PutUint16(b[4:], spec.SrcPort)
 	b[2], b[3] = 0, 0
 	binary.BigEndian.PutUint16(b[2:], ^checksum.Sum(b, 0))
 	return b, 0

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/port"
 	"golang.org/x/sys/unix"
 )
@@ -36,7 +37,7 @@ func (p *place[K]) bindLocked(addr ipv4.Addr, port uint16) unix.Errno {
 	if p.portedLocked() {
 		return unix.EINVAL
 	}
-	if k.state.Load()&stateClosed != 0 { // while another Bind was waited for
+	if k.state.Load()&output.StateClosed != 0 { // while another Bind was waited for
 		return unix.EBADF
 	}
 	k.source = ipv4.Addr{} // of an earlier connect
@@ -79,7 +80,7 @@ func (p *place[K]) askLocked() unix.Errno {
 	k.mu.Unlock()
 	e := p.ports.Agree(&p.claim)
 	k.mu.Lock()
-	if e == 0 && k.state.Load()&stateClosed != 0 {
+	if e == 0 && k.state.Load()&output.StateClosed != 0 {
 		k.mu.Unlock()
 		p.ports.GiveBack(&p.claim)
 		k.mu.Lock()
@@ -93,7 +94,7 @@ func (p *place[K]) askLocked() unix.Errno {
 // portedLocked reports whether the socket has a port, once it is not about to get one.
 // Endpoint.mu is held, but while it waits.
 func (p *place[K]) portedLocked() bool {
-	for p.asking && p.k.state.Load()&stateClosed == 0 {
+	for p.asking && p.k.state.Load()&output.StateClosed == 0 {
 		p.asked.Wait()
 	}
 	return p.k.port != 0

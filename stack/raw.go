@@ -12,6 +12,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
@@ -168,12 +169,12 @@ func (k *RawSocket) preferCPU(int32)                 {}
 var rawCounters = []counter.Kind{counter.IPOutRequests}
 
 // address ignores the port that the call says.
-func (k *RawSocket) address(spec *pathSpec, _ *outgoing) unix.Errno {
-	spec.dstPort = k.peerPort
+func (k *RawSocket) address(spec *output.Spec, _ *outgoing) unix.Errno {
+	spec.DstPort = k.peerPort
 	return 0
 }
 
-func (k *RawSocket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+func (k *RawSocket) sendAlong(tx *output.Buffer, p *output.Path, spec *output.Spec, o *outgoing) unix.Errno {
 	if k.headerIncluded.Load() {
 		if e := k.sendable(p); e != 0 {
 			return e
@@ -181,7 +182,7 @@ func (k *RawSocket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 		return k.sendWithHeader(tx, p, spec, o)
 	}
 	// Linux' raw_sendmsg asks neither for a pending error nor for a shutdown.
-	if !p.dev.Info().State.Enabled() {
+	if !p.Dev.Info().State.Enabled() {
 		return unix.ENETDOWN
 	}
 	return k.sendDatagram(tx, p, spec, o)
@@ -331,15 +332,15 @@ func (k *RawSocket) quoted(e QueuedError, datagram []byte) QueuedError {
 
 // sendWithHeader sends a datagram whose IP header is the caller's (raw_send_hdrinc
 // in Linux). It goes where the address says, whatever the header does.
-func (k *RawSocket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
-	switch mtu := p.dev.Info().MTU; {
+func (k *RawSocket) sendWithHeader(tx *output.Buffer, p *output.Path, spec *output.Spec, o *outgoing) unix.Errno {
+	switch mtu := p.Dev.Info().MTU; {
 	case o.n > mtu:
-		k.localError(unix.EMSGSIZE, spec.Dst, spec.dstPort, mtu)
+		k.localError(unix.EMSGSIZE, spec.Dst, spec.DstPort, mtu)
 		return unix.EMSGSIZE
-	case o.n < ipv4.MinHeaderLen || spec.options != nil:
+	case o.n < ipv4.MinHeaderLen || spec.Options != nil:
 		return unix.EINVAL
-	case k.out.sendFull():
-		return k.out.noSpace()
+	case k.out.SendFull():
+		return k.out.NoSpace()
 	}
 	b := k.s.pool.Get(o.n)
 	defer k.s.pool.Put(b)
@@ -349,22 +350,22 @@ func (k *RawSocket) sendWithHeader(tx *txbuf, p *path, spec *pathSpec, o *outgoi
 		return unix.EINVAL
 	}
 	k.completeHeader(p, b, hlen)
-	pkt := packet{owner: &k.out, message: o.message, stamp: k.beginStamp(o)}
+	pkt := output.Packet{Owner: &k.out, Message: o.message, Stamp: k.beginStamp(o)}
 	if e := k.s.sendDatagramOf(tx, p, b, &pkt); e != 0 {
-		k.dropStamp(&pkt.stamp, o)
+		k.dropStamp(&pkt.Stamp, o)
 		return e
 	}
 	return k.stampSent(tx, o, &pkt) // as in Linux IpOutRequests does not count it
 }
 
 // completeHeader fills in what the caller may leave out of a header of hlen bytes.
-func (k *RawSocket) completeHeader(p *path, b []byte, hlen int) {
+func (k *RawSocket) completeHeader(p *output.Path, b []byte, hlen int) {
 	if ipv4.Addr(b[12:]).IsUnspecified() {
-		copy(b[12:16], p.hop.Src[:])
+		copy(b[12:16], p.Hop.Src[:])
 	}
 	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
 	if df := b[6]&0x40 != 0; b[4]|b[5] == 0 && !df {
-		id := k.s.out.ident.Next(k.s.clock.Now(), ipv4.Addr(b[12:]), ipv4.Addr(b[16:]), b[9], 1)
+		id := k.s.out.Ident.Next(k.s.clock.Now(), ipv4.Addr(b[12:]), ipv4.Addr(b[16:]), b[9], 1)
 		binary.BigEndian.PutUint16(b[4:], id)
 	}
 	b[10], b[11] = 0, 0
@@ -374,54 +375,54 @@ func (k *RawSocket) completeHeader(p *path, b []byte, hlen int) {
 // sendDatagramOf sends an IP datagram as it is along a path, with what else pkt says
 // of it. One that is longer than the path's MTU is cut into fragments if its header
 // permits.
-func (s *Stack) sendDatagramOf(tx *txbuf, p *path, b []byte, pkt *packet) unix.Errno {
-	if len(b) > p.mtu() {
+func (s *Stack) sendDatagramOf(tx *output.Buffer, p *output.Path, b []byte, pkt *output.Packet) unix.Errno {
+	if len(b) > p.MTU() {
 		h, payload, c := ipv4.Parse(b)
 		if c != ipv4.CauseNone || h.DontFragment() {
-			tx.count[counter.IPFragFails].Add(1)
+			tx.Count[counter.IPFragFails].Add(1)
 			return unix.EMSGSIZE
 		}
 		f := h.Fields()
-		pkt.payload = payload
-		return s.out.sendFields(tx, p, &f, pkt)
+		pkt.Payload = payload
+		return s.out.SendFields(tx, p, &f, pkt)
 	}
-	if p.staysInside(b[8]) {
-		if p.heard {
-			p.hearDatagram(b)
+	if p.StaysInside(b[8]) {
+		if p.Heard {
+			p.HearDatagram(b)
 		}
-		tx.sent = pkt.message + 1
+		tx.Sent = pkt.Message + 1
 		return 0
 	}
-	p, entry, ok, e := p.ready(tx)
+	p, entry, ok, e := p.Ready(tx)
 	if e != 0 {
 		return e
 	}
-	pkt.queued = !ok
+	pkt.Queued = !ok
 	if !ok {
-		if e := tx.flush(); e != 0 { // what was sent before stays before
+		if e := tx.Flush(); e != 0 { // what was sent before stays before
 			return e
 		}
 	}
-	frame, e := tx.room(p.queue, link.HeaderLen+len(b))
+	frame, e := tx.Room(p.Queue, link.HeaderLen+len(b))
 	if e != 0 {
 		return e
 	}
-	copy(frame, p.header[:link.HeaderLen])
+	copy(frame, p.Header[:link.HeaderLen])
 	copy(frame[link.HeaderLen:], b)
 	if !ok {
-		s.out.await(tx, p, entry, frame, pkt)
-		tx.sent = pkt.message + 1
+		s.out.Await(tx, p, entry, frame, pkt)
+		tx.Sent = pkt.Message + 1
 		return 0
 	}
-	pkt.stamp.keep(frame)
-	if e := tx.addAlong(p, frame, pkt, pkt.message); e != 0 {
+	pkt.Stamp.Keep(frame)
+	if e := tx.AddAlong(p, frame, pkt, pkt.Message); e != 0 {
 		return e
 	}
-	if p.heard {
-		if e := tx.finish(); e != 0 {
+	if p.Heard {
+		if e := tx.Finish(); e != 0 {
 			return e
 		}
-		p.hearDatagram(b)
+		p.HearDatagram(b)
 	}
 	return 0
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/outband/outband/ipv4"
 
 	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,7 +16,7 @@ func TestErrorWithoutQuote(t *testing.T) {
 		w.resolved()
 		k := w.socket("10.9.0.1:9", "10.9.0.2:7")
 		w.send(k, []byte("sent"))
-		quoted := w.sentIP()[0].data[ipOffset:]
+		quoted := w.sentIP()[0].data[output.IPOffset:]
 		for _, n := range []int{0, 1, 19} {
 			w.mark()
 			w.feed(icmpError(icmp.DestinationUnreachable, icmp.CodePort, 0, quoted[:n]))

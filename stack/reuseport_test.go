@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/stack/internal/output"
 )
 
 // groupSockets binds n sockets to 10.9.0.1:9 with SO_REUSEPORT.
@@ -42,7 +44,7 @@ var byFirstByte = []bpf.Instruction{bpf.LoadAbsolute{Off: 0, Size: 1}, bpf.RetA{
 func TestSteeredGroupHasExtras(t *testing.T) {
 	s, r, _ := replayStack(t)
 	g := groupSockets(t, s, 2)
-	extras := func(k *UDPSocket) bool { return k.state.Load()&stateRecvExtras != 0 }
+	extras := func(k *UDPSocket) bool { return k.state.Load()&output.StateRecvExtras != 0 }
 	check(t, g[0].AttachReusePort(raw(t, byFirstByte)))
 	g = append(g, groupSockets(t, s, 1)...)
 	for i, k := range g {
@@ -58,8 +60,8 @@ func TestSteeredGroupHasExtras(t *testing.T) {
 	check(t, g[2].DetachReusePort())
 	for port := range 64 { // until the hash has come to each
 		r.frame, r.ready = udpFrame(9, []byte{0}), 1
-		r.frame[udpOffset+1] = byte(port)
-		r.frame[udpOffset+6], r.frame[udpOffset+7] = 0, 0 // no checksum
+		r.frame[output.UDPOffset+1] = byte(port)
+		r.frame[output.UDPOffset+6], r.frame[output.UDPOffset+7] = 0, 0 // no checksum
 		if holder(g) < 0 {
 			t.Fatal("nobody got it")
 		}
@@ -132,7 +134,7 @@ func TestIncomingCPUOfConnected(t *testing.T) {
 	s, r, _ := replayStack(t)
 	k := udpSocket(t, s, "10.9.0.1:9")
 	r.frame, r.ready = udpFrame(9, []byte{0}), 1
-	if cpu := k.IncomingCPU(); cpu != -1 || k.state.Load()&stateRecvExtras != 0 {
+	if cpu := k.IncomingCPU(); cpu != -1 || k.state.Load()&output.StateRecvExtras != 0 {
 		t.Errorf("unconnected: %d", cpu)
 	}
 	check(t, k.Connect(netip.MustParseAddrPort("10.9.0.2:7")))

@@ -9,6 +9,7 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/output"
 )
 
 // What RFC 1122 and its kin ask for and no other test shows: the tables in test/rfc
@@ -23,7 +24,7 @@ func TestTTLZeroIsNeverSent(t *testing.T) {
 		for _, to := range []string{"10.9.0.2:8", "10.9.0.255:8"} {
 			k.SetBroadcast(true)
 			check(t, k.SendTo([]byte("x"), 0, NoDeadline, netip.MustParseAddrPort(to)))
-			if h, _ := w.one(); h.TTL() != defaultTTL {
+			if h, _ := w.one(); h.TTL() != output.DefaultTTL {
 				t.Errorf("%s: TTL %d, want the default", to, h.TTL())
 			}
 		}
@@ -35,7 +36,7 @@ func TestTTLZeroIsNeverSent(t *testing.T) {
 		check(t, k.SendTo([]byte("inside"), 0, NoDeadline, netip.AddrPortFrom(netip.AddrFrom4(groupA), 9)))
 		w.settle()
 		for _, f := range w.sentIP() {
-			if h, _, _ := ipv4.Parse(f.data[ipOffset:]); h.Protocol() == ipv4.ProtocolUDP {
+			if h, _, _ := ipv4.Parse(f.data[output.IPOffset:]); h.Protocol() == ipv4.ProtocolUDP {
 				t.Errorf("a multicast with TTL %d left the host", h.TTL())
 			}
 		}
@@ -48,7 +49,7 @@ func TestLowTTLIsTaken(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		k := w.socket("10.9.0.1:9", "")
 		for _, ttl := range []byte{1, 0} {
-			w.feed(repairIP(with(udpFrom(7, 9, "late"), ipOffset+8, ttl)))
+			w.feed(repairIP(with(udpFrom(7, 9, "late"), output.IPOffset+8, ttl)))
 			w.got(k, "late")
 		}
 	})
@@ -88,7 +89,7 @@ func TestTimestampReplyIsPassedUp(t *testing.T) {
 		m := icmp.AppendEcho(nil, icmp.TimestampReply, 7, 9, make([]byte, 12))
 		frame := icmpFrom(m)
 		w.feed(frame)
-		w.got(k, string(frame[ipOffset:]))
+		w.got(k, string(frame[output.IPOffset:]))
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 )
 
@@ -64,7 +65,7 @@ func BenchmarkReceiveAmongSockets(b *testing.B) {
 			frames[i] = with(udpFrame(port, payload(64)), 30, dst[:]...)
 			repairIP(frames[i])
 			src := ipv4.Addr{10, 9, 0, 2}
-			udp.Put(frames[i][udpOffset:], src, dst, 7, port, 64)
+			udp.Put(frames[i][output.UDPOffset:], src, dst, 7, port, 64)
 		}
 		buf := make([]byte, 2048)
 		runtime.GC() // or the collector is still at what was set up

@@ -12,6 +12,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -314,11 +315,11 @@ func TestScatterGather(t *testing.T) {
 			t.Fatalf("SendMessages: %d, %v", n, err)
 		}
 		f := w.sentIP()
-		if len(f) != 6 || string(f[0].data[headersLen:]) != "abcdef" || len(f[1].data) != headersLen || string(f[5].data[headersLen:]) != "g" {
+		if len(f) != 6 || string(f[0].data[output.HeadersLen:]) != "abcdef" || len(f[1].data) != output.HeadersLen || string(f[5].data[output.HeadersLen:]) != "g" {
 			t.Fatalf("%d frames", len(f))
 		}
 		for i, n := range []int{0, 1, 5} {
-			if d := f[n].data[udpOffset:]; !udp.VerifyChecksum(near4, far4, d) {
+			if d := f[n].data[output.UDPOffset:]; !udp.VerifyChecksum(near4, far4, d) {
 				t.Errorf("datagram %d: checksum wrong", i)
 			}
 		}

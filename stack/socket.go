@@ -10,6 +10,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/drive"
 	"github.com/outband/outband/stack/internal/option"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/queue"
 	"golang.org/x/sys/unix"
 )
@@ -23,7 +24,7 @@ type Endpoint struct {
 
 	// What each datagram touches stands together.
 	state      atomic.Uint32 // see below
-	err        atomic.Int32  // the pending error, an errno, if stateError
+	err        atomic.Int32  // the pending error, an errno, if output.StateError
 	lane       atomic.Int32  // the number, plus one, of the lane of the device that it is bound to
 	hasPeer    atomic.Bool   // connected, readable without mu
 	broadcast  atomic.Bool
@@ -34,8 +35,8 @@ type Endpoint struct {
 	watches    drive.List // who is told of its events, calls that wait among them
 	spin       drive.Spinner
 	warmup     atomic.Pointer[warmup]
-	path       atomic.Pointer[path] // where Send without an address goes; nil on packet sockets
-	pathKey    atomic.Uint64        // names the socket, as it is set, in txbuf.paths
+	path       atomic.Pointer[output.Path] // where Send without an address goes; nil on packet sockets
+	pathKey    atomic.Uint64               // names the socket, as it is set, in output.Buffer.Paths
 
 	sendExtras   sendExtras
 	errors       queue.Errors
@@ -51,43 +52,22 @@ type Endpoint struct {
 	device    int32 // bound to it; 0: to none
 	elsewhere bool  // see WaitElsewhere
 
-	out sender
+	out output.Sender
 }
 
-// Bits of Endpoint.state.
-const (
-	stateError     = 1 << iota // err holds a pending error
-	stateShutRead              // no more receiving
-	stateShutWrite             // no more sending
-	stateClosed
-	stateRecvExtras // datagrams are looked at more closely, see extras.go
-	stateSendExtras // so are those sent
-	stateSendFull   // the send buffer is full, see sendbuf.go
-	stateSendBehind // there is a backlog, see backlog.go
-
-	stateReceive  = stateError | stateShutRead | stateClosed                          // what ends a wait
-	stateSendEnds = stateError | stateShutWrite | stateClosed                         // what ends a wait for sending
-	stateSend     = stateSendEnds | stateSendExtras | stateSendFull | stateSendBehind // what the fast way out cannot do
-)
-
-// defaultRcvbuf and defaultSndbuf are Linux' net.core.rmem_default and
-// wmem_default in bytes.
-const (
-	defaultRcvbuf = 212992
-	defaultSndbuf = 212992
-)
+// defaultRcvbuf is Linux' net.core.rmem_default in bytes.
+const defaultRcvbuf = 212992
 
 // open gives a socket what each kind of socket has, and enters it in the stack.
 func (s *Stack) open(k *Endpoint, as kind) error {
 	k.s, k.kind, k.id = s, as, s.socketIDs.Add(1)
 	k.pathKey.Store(k.id)
-	k.recvExtras.Init(&k.state, stateRecvExtras, stateClosed)
+	k.recvExtras.Init(&k.state, output.StateRecvExtras, output.StateClosed)
 	k.receiving = option.MakeReceiving(&k.recvExtras)
 	k.cpu.Store(-1)
 	k.queue.Limit.Store(defaultRcvbuf)
 	k.queue.Memory, k.errors.Memory = &s.receiveMemory, &s.receiveMemory
-	k.out.init(&s.out, k, as, k.id, &k.state)
-	k.out.watches = &k.watches
+	k.out.Init(&s.out, sendHost{k}, &k.watches, k.id, &k.state)
 	k.spin.Init(&s.drive)
 	k.losses.base.Store(s.lost(nil))
 	s.mu.Lock()
@@ -107,15 +87,15 @@ func (k *Endpoint) Base() *Endpoint { return k }
 
 // ready reports whether a receive call would not have to wait.
 func (k *Endpoint) ready() bool {
-	return k.queue.N.Load() > 0 || k.state.Load()&stateReceive != 0
+	return k.queue.N.Load() > 0 || k.state.Load()&output.StateReceive != 0
 }
 
 // setState sets bits and wakes everybody who waits. events are those that who
 // watches is told of.
 func (k *Endpoint) setState(bits, events uint32) {
 	k.state.Or(bits)
-	if bits&stateClosed != 0 {
-		k.out.endWaits()
+	if bits&output.StateClosed != 0 {
+		k.out.EndWaits()
 	}
 	k.changed(events)
 }
@@ -123,16 +103,16 @@ func (k *Endpoint) setState(bits, events uint32) {
 // setError makes e the socket's pending error: the next call returns it, once.
 func (k *Endpoint) setError(e unix.Errno) {
 	k.err.Store(int32(e))
-	k.setState(stateError, unix.EPOLLERR)
+	k.setState(output.StateError, unix.EPOLLERR)
 }
 
 // TakeError returns the pending error and clears it (SO_ERROR, socket(7)); 0
 // if there is none.
 func (k *Endpoint) TakeError() unix.Errno {
-	if k.state.Load()&stateError == 0 {
+	if k.state.Load()&output.StateError == 0 {
 		return 0
 	}
-	k.state.And(^uint32(stateError))
+	k.state.And(^uint32(output.StateError))
 	e := unix.Errno(k.err.Swap(0))
 	k.drained()
 	return e
@@ -143,14 +123,14 @@ func (k *Endpoint) TakeError() unix.Errno {
 func (k *Endpoint) interrupted(t *queue.Target, patient bool) (e unix.Errno, done bool) {
 	st := k.state.Load()
 	switch {
-	case st&stateClosed != 0:
+	case st&output.StateClosed != 0:
 		return unix.EBADF, true
-	case st&stateError != 0:
+	case st&output.StateError != 0:
 		if e := k.TakeError(); e != 0 {
 			return e, true
 		}
 		return 0, false
-	case st&stateShutRead != 0 && k.queue.N.Load() == 0 && patient:
+	case st&output.StateShutRead != 0 && k.queue.N.Load() == 0 && patient:
 		t.Count, t.N, t.Info = 0, 0, Info{}
 		return 0, true
 	}
@@ -204,10 +184,10 @@ const NoDeadline = int64(never)
 
 // Close ends the socket. Every call that waits on it returns EBADF.
 func (k *Endpoint) Close() error {
-	if k.state.Or(stateClosed)&stateClosed != 0 {
+	if k.state.Or(output.StateClosed)&output.StateClosed != 0 {
 		return unix.EBADF
 	}
-	k.setState(stateClosed, EventsAll)
+	k.setState(output.StateClosed, EventsAll)
 	k.watches.End()
 	k.WaitElsewhere(false)
 	k.SetReceiveTimes(false)
@@ -215,8 +195,8 @@ func (k *Endpoint) Close() error {
 	k.dropPaths()
 	k.queue.Purge(&k.s.pool)
 	k.errors.Close()
-	k.out.unschedule()
-	k.out.own.close(&k.out)
+	k.out.Unschedule()
+	k.out.Own.Close(&k.out)
 	k.s.mu.Lock()
 	delete(k.s.sockets, k)
 	k.s.mu.Unlock()
@@ -266,7 +246,7 @@ func (k *Endpoint) ReceiveBuffer() int { return int(k.queue.Limit.Load()) }
 func (k *Endpoint) Cookie() uint64 { return k.id }
 
 // Closed reports whether the socket was closed.
-func (k *Endpoint) Closed() bool { return k.state.Load()&stateClosed != 0 }
+func (k *Endpoint) Closed() bool { return k.state.Load()&output.StateClosed != 0 }
 
 // KeepError makes err, an errno other than EAGAIN, the pending error again: the
 // call that got it has something else to return.

@@ -131,7 +131,7 @@ func (l *solicitors) tell(addr ipv4.Addr, ok bool) {
 // solicit waits for one neighbour. Who waits drives the links, as any receiver.
 func (i *Interface) solicit(a *solicitation, src ipv4.Addr, deadline int64, flags SolicitFlags) error {
 	i.solicitors.add(a)
-	if !i.dev.neighbours.solicit(a.next, src) {
+	if !i.dev.Neighbours.Solicit(a.next, src) {
 		i.solicitors.remove(a)
 		return unix.ENOBUFS
 	}
@@ -157,7 +157,7 @@ func (i *Interface) solicit(a *solicitation, src ipv4.Addr, deadline int64, flag
 
 // makePermanent makes a resolved entry permanent.
 func (i *Interface) makePermanent(addr ipv4.Addr) error {
-	mac, ok := i.dev.neighbours.mac(addr)
+	mac, ok := i.dev.Neighbours.Mac(addr)
 	if !ok {
 		return unix.EHOSTUNREACH
 	}

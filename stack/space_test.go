@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -53,7 +54,7 @@ func TestSpaceWakesBlockedSends(t *testing.T) {
 				k.SetSendBuffer(9216)
 				start := time.Now()
 				tt.fill(w, k)
-				if !k.out.sendFull() {
+				if !k.out.SendFull() {
 					t.Fatal("the send buffer is not full")
 				}
 				time.AfterFunc(time.Second-time.Since(start), func() { tt.free(w, k) })
@@ -87,8 +88,8 @@ func TestSpaceIsToldOfAtHalf(t *testing.T) {
 		told = 0
 		time.Sleep(500 * time.Millisecond) // between those times
 		for left := n; left > 0; left-- {
-			if writable := 2*int64(left)*chargeFrame(headersLen+100) < 9216; told > 0 != writable || k.out.writable() != writable {
-				t.Errorf("%d of %d wait: told %d times, writable: %v", left, n, told, k.out.writable())
+			if writable := 2*int64(left)*output.ChargeFrame(output.HeadersLen+100) < 9216; told > 0 != writable || k.out.Writable() != writable {
+				t.Errorf("%d of %d wait: told %d times, writable: %v", left, n, told, k.out.Writable())
 			}
 			time.Sleep(time.Second)
 		}
@@ -105,21 +106,21 @@ func TestNoPathIsKeptDuringFlush(t *testing.T) {
 		f.WireLen = len(f.Data)
 		w.s.lockLanes()
 		w.s.lanes.first.input(w.ifc, &f)
-		if w.ifc.dev.neighbours.flushing != 1 {
-			t.Errorf("%d datagrams are about to leave, want 1", w.ifc.dev.neighbours.flushing)
+		if w.ifc.dev.Neighbours.Flushing != 1 {
+			t.Errorf("%d datagrams are about to leave, want 1", w.ifc.dev.Neighbours.Flushing)
 		}
-		if e, _, version, errno := w.ifc.dev.neighbours.find(far4, near4, false); e == nil || version != 0 || errno != 0 {
+		if e, _, version, errno := w.ifc.dev.Neighbours.Find(far4, near4, false); e == nil || version != 0 || errno != 0 {
 			t.Errorf("a path may be kept while datagrams are about to leave: version %d, %v", version, errno)
 		}
 		// A call waits for them, and has them sent if nobody does.
-		if _, mac, version, errno := w.ifc.dev.neighbours.find(far4, near4, true); version == 0 || mac != farMAC || errno != 0 || w.ifc.dev.neighbours.flushing != 0 {
-			t.Errorf("a call that may wait: %v, version %d, %v; %d are about to leave", mac, version, errno, w.ifc.dev.neighbours.flushing)
+		if _, mac, version, errno := w.ifc.dev.Neighbours.Find(far4, near4, true); version == 0 || mac != farMAC || errno != 0 || w.ifc.dev.Neighbours.Flushing != 0 {
+			t.Errorf("a call that may wait: %v, version %d, %v; %d are about to leave", mac, version, errno, w.ifc.dev.Neighbours.Flushing)
 		}
 		if n := len(w.sentIP()); n != 1 {
 			t.Errorf("%d frames left, want 1", n)
 		}
 		w.s.unlockLanes()
-		if _, _, version, _ := w.ifc.dev.neighbours.find(far4, near4, false); version == 0 {
+		if _, _, version, _ := w.ifc.dev.Neighbours.Find(far4, near4, false); version == 0 {
 			t.Error("no path is kept when all have left")
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/output"
 
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
@@ -98,7 +99,7 @@ type Stack struct {
 	pool          queue.Pool
 	receiveMemory queue.Memory
 	flushes       sync.Pool
-	out           transmitter
+	out           output.Transmitter
 	recent        recent.Destinations
 	socketIDs     atomic.Uint64
 
@@ -163,9 +164,10 @@ func New(cfg Config) (*Stack, error) {
 	s.timers = &s.drive.Timers
 	var key [16]byte
 	rand.Read(key[:])
-	s.out.init(transmitConfig{host: s, clock: s.clock, random: s.random, pool: &s.pool, drive: &s.drive,
-		timers: s.timers, routes: &s.routes, ident: ipv4.NewIdentifier(key), panics: cfg.Panics, slack: int64(cfg.TxTimeSlack),
-		limits: transmitLimits{s.limits.TxBuffers, s.limits.Outbox, s.limits.Scheduled, s.limits.ScheduledPerSocket}})
+	s.out.Init(output.Config{Host: sendStack{s}, Clock: s.clock, Random: s.random, Pool: &s.pool, Drive: &s.drive,
+		Timers: s.timers, Routes: &s.routes, Ident: ipv4.NewIdentifier(key), Panics: cfg.Panics, Slack: int64(cfg.TxTimeSlack),
+		Limits: output.Limits{Buffers: s.limits.TxBuffers, Outbox: s.limits.Outbox,
+			Scheduled: s.limits.Scheduled, ScheduledPerSocket: s.limits.ScheduledPerSocket}})
 	s.reasm.r = ipv4.NewReassembler(cfg.Reassembly)
 	s.reasm.timer = drive.NewTimer(s.lanes.first.reassemblyTimers)
 	s.gatewayTimer = drive.NewTimer(s.retryGateways)
@@ -229,14 +231,14 @@ func (s *Stack) Close() error {
 	s.storeNetworkLocked(empty)
 	s.unlockLanes()
 	s.routes.Generations.Changed()
-	s.out.rooms.close()
+	s.out.Rooms.Close()
 	s.over.Store(true)
 	s.drive.End()
 	for _, f := range s.closers() {
 		f()
 	}
 	s.drive.Ended()
-	s.out.sendOutbox()
+	s.out.SendOutbox()
 	for _, i := range slices.Backward(interfacesOf(n)) {
 		s.retire(i)
 	}

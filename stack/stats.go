@@ -45,7 +45,7 @@ func (s *Stack) Stats() Stats {
 	s.addReassembly(&sum)
 	igmps := s.igmpCounters()
 	s.unlockLanes()
-	s.out.addTransmitCounters(&sum)
+	s.out.AddTransmitCounters(&sum)
 	sum[counter.Faults] = s.faults.Count()
 	sum[counter.EventsLost] = s.subscriptions.lost.Load()
 	sum[counter.ErrorsLost] = s.errorsLost.Load()
@@ -76,7 +76,7 @@ func (s *Stack) addReassembly(sum *counter.Set) {
 func (s *Stack) arpCounters() []Counter {
 	var sum [arp.NumCauses]uint64
 	for _, i := range s.Interfaces() {
-		st := i.dev.neighbours.stats()
+		st := i.dev.Neighbours.Stats()
 		for c, n := range st.Causes {
 			sum[c] += n
 		}

@@ -6,6 +6,7 @@ import (
 	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -62,16 +63,16 @@ func (k *Endpoint) SendTo(p []byte, flags int, deadline int64, to netip.AddrPort
 }
 
 func (k *Endpoint) sendOne(o *outgoing, flags int, deadline int64) error {
-	tx := k.s.out.acquireTx(k.id)
-	tx.deadline = deadline
+	tx := k.s.out.Acquire(k.id)
+	tx.Deadline = deadline
 	e := k.send(tx, o, flags)
 	if e == 0 {
-		e = tx.flush()
+		e = tx.Flush()
 	}
-	if e != 0 || tx.local {
+	if e != 0 || tx.Local {
 		e = k.sentSlow(tx, o, e, flags, deadline)
 	}
-	k.s.out.releaseTx(tx, k.id)
+	k.s.out.Release(tx, k.id)
 	if e != 0 {
 		return k.orClosed(e)
 	}
@@ -81,30 +82,30 @@ func (k *Endpoint) sendOne(o *outgoing, flags int, deadline int64) error {
 
 // sentSlow does what a sent datagram rarely needs: loopback's delivery, and
 // patience with a busy device.
-func (k *Endpoint) sentSlow(tx *txbuf, o *outgoing, e unix.Errno, flags int, deadline int64) unix.Errno {
+func (k *Endpoint) sentSlow(tx *output.Buffer, o *outgoing, e unix.Errno, flags int, deadline int64) unix.Errno {
 	for {
-		if tx.failed != 0 { // it was built
-			e = k.out.finish(tx, flags, deadline)
+		if tx.Failed != 0 { // it was built
+			e = k.out.Finish(tx, flags, deadline)
 			break
 		}
-		if e != unix.EAGAIN || !k.out.pause(flags, deadline) {
+		if e != unix.EAGAIN || !k.out.Pause(flags, deadline) {
 			break
 		}
 		if e = k.send(tx, o, flags); e == 0 {
-			e = tx.flush()
+			e = tx.Flush()
 		}
 	}
 	return k.endSend(tx, e)
 }
 
 // endSend leaves tx as it found it, and returns what the call does.
-func (k *Endpoint) endSend(tx *txbuf, e unix.Errno) unix.Errno {
-	if len(tx.batch) > 0 {
-		k.out.takeBack(tx) // part of a message that could not be built
+func (k *Endpoint) endSend(tx *output.Buffer, e unix.Errno) unix.Errno {
+	if len(tx.Batch) > 0 {
+		k.out.TakeBack(tx) // part of a message that could not be built
 	}
-	tx.midway, tx.owner = false, nil
-	if tx.local {
-		tx.local = false
+	tx.Midway, tx.Owner = false, nil
+	if tx.Local {
+		tx.Local = false
 		k.s.pumpLocal()
 	}
 	switch {
@@ -123,14 +124,14 @@ func (k *Endpoint) SendMessages(msgs []OutMessage, flags int, deadline int64) (i
 	if k.Closed() {
 		return 0, unix.EBADF
 	}
-	tx := k.s.out.acquireTx(k.id)
-	tx.sent, tx.deadline = 0, deadline
+	tx := k.s.out.Acquire(k.id)
+	tx.Sent, tx.Deadline = 0, deadline
 	e := k.sendMessages(tx, msgs, flags, deadline)
-	if e != 0 || tx.local {
+	if e != 0 || tx.Local {
 		e = k.endSend(tx, e)
 	}
-	sent := tx.sent
-	k.s.out.releaseTx(tx, k.id)
+	sent := tx.Sent
+	k.s.out.Release(tx, k.id)
 	if sent > 0 || e == 0 {
 		k.sent()
 		return sent, nil
@@ -142,7 +143,7 @@ func (k *Endpoint) SendMessages(msgs []OutMessage, flags int, deadline int64) (i
 // its memory is free then, that is an edge for EPOLLOUT. Hot.
 func (k *Endpoint) sent() {
 	if k.watched() {
-		k.out.tellSent()
+		k.out.TellSent()
 	}
 }
 
@@ -150,13 +151,13 @@ func (k *Endpoint) sent() {
 // without waiting or while it did.
 func (k *Endpoint) whyNot() unix.Errno {
 	switch st := k.state.Load(); {
-	case st&stateClosed != 0:
+	case st&output.StateClosed != 0:
 		return unix.EBADF
-	case st&stateError != 0:
+	case st&output.StateError != 0:
 		if e := k.TakeError(); e != 0 {
 			return e
 		}
-	case st&stateShutWrite != 0:
+	case st&output.StateShutWrite != 0:
 		return unix.EPIPE
 	}
 	return unix.EAGAIN
@@ -172,34 +173,34 @@ func (k *Endpoint) orClosed(e unix.Errno) unix.Errno {
 }
 
 // sendMessages is SendMessages with tx.
-func (k *Endpoint) sendMessages(tx *txbuf, msgs []OutMessage, flags int, deadline int64) unix.Errno {
+func (k *Endpoint) sendMessages(tx *output.Buffer, msgs []OutMessage, flags int, deadline int64) unix.Errno {
 	for i := 0; i < len(msgs); {
 		n, e := k.build(tx, msgs[i:], i, flags)
 		switch {
-		case tx.failed != 0:
-			if e := k.out.finish(tx, flags, deadline); e != 0 {
+		case tx.Failed != 0:
+			if e := k.out.Finish(tx, flags, deadline); e != 0 {
 				return e
 			}
 			if e != 0 {
 				continue // another way out was stuck: it was not begun
 			}
 		case e != 0:
-			if e := k.out.finish(tx, flags, deadline); e != 0 {
+			if e := k.out.Finish(tx, flags, deadline); e != 0 {
 				return e
 			}
-			if e != unix.EAGAIN || !k.out.pause(flags, deadline) {
+			if e != unix.EAGAIN || !k.out.Pause(flags, deadline) {
 				return e
 			}
 			continue
 		}
 		i += n
 	}
-	return k.out.finish(tx, flags, deadline)
+	return k.out.Finish(tx, flags, deadline)
 }
 
 // build builds the frames of the first of msgs, or of as many as go in one
 // GSO packet, and returns of how many. base is the index of the first.
-func (k *Endpoint) build(tx *txbuf, msgs []OutMessage, base, flags int) (int, unix.Errno) {
+func (k *Endpoint) build(tx *output.Buffer, msgs []OutMessage, base, flags int) (int, unix.Errno) {
 	if run, p := k.gsoRun(tx, msgs); run > 0 && flags&sendAsideFlags == 0 {
 		return run, k.sendGSO(tx, p, msgs[:run], base)
 	}
@@ -231,16 +232,16 @@ const sendAsideFlags = unix.MSG_OOB | unix.MSG_MORE | unix.MSG_DONTROUTE | unix.
 
 // send builds the frames of one datagram in tx. Hot: a connected socket's
 // datagram takes no lock and allocates nothing.
-func (k *Endpoint) send(tx *txbuf, o *outgoing, flags int) unix.Errno {
+func (k *Endpoint) send(tx *output.Buffer, o *outgoing, flags int) unix.Errno {
 	if flags&sendAsideFlags != 0 || o.opts != nil || o.n > maxDatagram {
 		return k.sendSlow(tx, o, flags)
 	}
 	p := k.cachedPath(tx, o)
-	if p == nil || !p.holds() || k.state.Load()&stateSend != 0 ||
-		o.n > p.maxFast {
+	if p == nil || !p.Holds() || k.state.Load()&output.StateSend != 0 ||
+		o.n > p.MaxFast {
 		return k.sendSlow(tx, o, flags)
 	}
-	if p.beside {
+	if p.Beside {
 		return k.sendBeside(tx, p, o, flags)
 	}
 	return k.sendFast(tx, p, o)
@@ -248,33 +249,33 @@ func (k *Endpoint) send(tx *txbuf, o *outgoing, flags int) unix.Errno {
 
 // cachedPath returns the path that the socket took to a destination before, nil
 // if there is none. It may not hold any more.
-func (k *Endpoint) cachedPath(tx *txbuf, o *outgoing) *path {
+func (k *Endpoint) cachedPath(tx *output.Buffer, o *outgoing) *output.Path {
 	if !o.explicit {
 		return k.path.Load()
 	}
 	key := k.pathKey.Load()
-	c := &tx.paths[pathSlot(key, o.dst, o.port)]
-	if c.socket == key && c.path.dst == o.dst && c.path.dstPort == o.port {
-		return &c.path
+	c := &tx.Paths[output.PathSlot(key, o.dst, o.port)]
+	if c.Socket == key && c.Path.Dst == o.dst && c.Path.DstPort == o.port {
+		return &c.Path
 	}
 	return nil
 }
 
 // sendFast builds the frame of a datagram that goes in one piece along a path
 // that holds.
-func (k *Endpoint) sendFast(tx *txbuf, p *path, o *outgoing) unix.Errno {
-	b, e := tx.room(p.queue, headersLen+o.n)
+func (k *Endpoint) sendFast(tx *output.Buffer, p *output.Path, o *outgoing) unix.Errno {
+	b, e := tx.Room(p.Queue, output.HeadersLen+o.n)
 	if e != 0 {
 		return e
 	}
 	var id uint16
-	if !p.df {
-		id = k.s.out.ident.Next(k.s.clock.Now(), p.hop.Src, p.dst, ipv4.ProtocolUDP, 1)
+	if !p.DF {
+		id = k.s.out.Ident.Next(k.s.clock.Now(), p.Hop.Src, p.Dst, ipv4.ProtocolUDP, 1)
 	}
-	p.putUDP(b, o.n, id, o.copySum(b[headersLen:]))
-	tx.add(b, o.message)
-	tx.ends[len(tx.ends)-1].datagrams = 1
-	tx.count[counter.UDPOutDatagrams].Add(1)
+	p.PutUDP(b, o.n, id, o.copySum(b[output.HeadersLen:]))
+	tx.Add(b, o.message)
+	tx.Ends[len(tx.Ends)-1].Datagrams = 1
+	tx.Count[counter.UDPOutDatagrams].Add(1)
 	return 0
 }
 
@@ -306,41 +307,41 @@ func (o *outgoing) copyTo(dst []byte) {
 
 // sendSlow sends what the fast way cannot: the first datagram to a destination,
 // fragments, broadcasts, pings, what has options of its own, and all errors.
-func (k *Endpoint) sendSlow(tx *txbuf, o *outgoing, flags int) unix.Errno {
-	if k.state.Load()&stateClosed != 0 {
+func (k *Endpoint) sendSlow(tx *output.Buffer, o *outgoing, flags int) unix.Errno {
+	if k.state.Load()&output.StateClosed != 0 {
 		return unix.EBADF
 	}
-	tx.owner, tx.flags = &k.out, flags
-	if !k.out.caughtUp() {
-		return k.out.noSpace()
+	tx.Owner, tx.Flags = &k.out, flags
+	if !k.out.CaughtUp() {
+		return k.out.NoSpace()
 	}
 	return k.buildSlow(tx, o, flags)
 }
 
-// makePath fills in p for the spec, all but the neighbour, with the socket's way out.
-func (k *IPSocket) makePath(p *path, spec *pathSpec) unix.Errno {
-	e := k.s.out.makePath(p, spec)
+// MakePath fills in p for the spec, all but the neighbour, with the socket's way out.
+func (k *IPSocket) makePath(p *output.Path, spec *output.Spec) unix.Errno {
+	e := k.s.out.MakePath(p, spec)
 	if e == 0 {
-		p.queue = k.out.wayOut(p.dev)
+		p.Queue = k.out.WayOutOf(p.Dev)
 	}
 	return e
 }
 
 // sendToPeer sends along the socket's own path, which is made anew if it does
 // not hold. key is the socket's before spec was made.
-func (k *IPSocket) sendToPeer(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix.Errno {
+func (k *IPSocket) sendToPeer(tx *output.Buffer, o *outgoing, spec *output.Spec, key uint64) unix.Errno {
 	p := k.path.Load()
-	if p != nil && p.holds() {
+	if p != nil && p.Holds() {
 		return k.sendAlong(tx, p, spec, o)
 	}
-	p = new(path)
+	p = new(output.Path)
 	if e := k.makePath(p, spec); e != 0 {
 		return e
 	}
 	if e := k.sendAlong(tx, p, spec, o); e != 0 {
 		return e
 	}
-	p.shared = true
+	p.Shared = true
 	k.path.Store(p)
 	if k.pathKey.Load() != key {
 		k.path.Store(nil) // the socket was set otherwise meanwhile
@@ -349,13 +350,13 @@ func (k *IPSocket) sendToPeer(tx *txbuf, o *outgoing, spec *pathSpec, key uint64
 }
 
 // sendTo sends along a path that is kept in tx.
-func (k *IPSocket) sendTo(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) unix.Errno {
-	c := &tx.paths[pathSlot(key, spec.Dst, spec.dstPort)]
-	p := &c.path
-	if c.socket != key || p.dst != spec.Dst || p.dstPort != spec.dstPort || !p.holds() {
-		c.socket = key
+func (k *IPSocket) sendTo(tx *output.Buffer, o *outgoing, spec *output.Spec, key uint64) unix.Errno {
+	c := &tx.Paths[output.PathSlot(key, spec.Dst, spec.DstPort)]
+	p := &c.Path
+	if c.Socket != key || p.Dst != spec.Dst || p.DstPort != spec.DstPort || !p.Holds() {
+		c.Socket = key
 		if e := k.makePath(p, spec); e != 0 {
-			p.resolved = false
+			p.Resolved = false
 			return e
 		}
 	}
@@ -363,49 +364,49 @@ func (k *IPSocket) sendTo(tx *txbuf, o *outgoing, spec *pathSpec, key uint64) un
 }
 
 // sendAside sends along a path for this one datagram.
-func (k *IPSocket) sendAside(tx *txbuf, o *outgoing, spec *pathSpec, flags int) unix.Errno {
-	var p path
+func (k *IPSocket) sendAside(tx *output.Buffer, o *outgoing, spec *output.Spec, flags int) unix.Errno {
+	var p output.Path
 	if e := k.makePath(&p, spec); e != 0 {
 		return e
 	}
-	if o.opts != nil && o.opts.Direct && p.next != p.dst {
+	if o.opts != nil && o.opts.Direct && p.Next != p.Dst {
 		return unix.EMULTIHOP
 	}
-	if flags&unix.MSG_CONFIRM != 0 && !p.dev.Loopback {
-		p.dev.neighbours.confirm(p.next)
+	if flags&unix.MSG_CONFIRM != 0 && !p.Dev.Loopback {
+		p.Dev.Neighbours.Confirm(p.Next)
 	}
 	return k.sendAlong(tx, &p, spec, o)
 }
 
 // spec returns what a datagram's path depends on.
-func (k *IPSocket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, e unix.Errno) {
+func (k *IPSocket) spec(o *outgoing, flags int) (spec output.Spec, connected bool, e unix.Errno) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	spec = pathSpec{
-		srcPort: k.port, dstPort: o.port,
-		tos: uint8(k.tos.Load()), ttl: k.ttl.Load(), mtuRule: k.mtuDiscover.Load(),
+	spec = output.Spec{
+		SrcPort: k.port, DstPort: o.port,
+		TOS: uint8(k.tos.Load()), TTL: k.ttl.Load(), MTURule: k.mtuDiscover.Load(),
 	}
 	dst, unicastIf := o.dst, k.bindOpts.unicastIf.Load()
 	if !o.explicit {
 		if !k.connected {
 			return spec, false, unix.EDESTADDRREQ
 		}
-		dst, spec.dstPort, unicastIf = k.peer, k.peerPort, k.peerIf
+		dst, spec.DstPort, unicastIf = k.peer, k.peerPort, k.peerIf
 	}
 	spec.Flow = k.flowLocked(dst, unicastIf)
 	spec.OnLink = flags&unix.MSG_DONTROUTE != 0 || k.sendExtras.onLink.Load()
 	if e := k.address(&spec, o); e != 0 {
 		return spec, false, e
 	}
-	spec.options, spec.metadata, spec.later = k.sendExtras.options.Load(), k.meta.of(o), k.later(o)
+	spec.Options, spec.Metadata, spec.Later = k.sendExtras.options.Load(), k.meta.of(o), k.later(o)
 	if spec.Dst.IsMulticast() {
-		spec.ttl, spec.quiet = k.multicast.ttl, k.multicast.quiet
+		spec.TTL, spec.Quiet = k.multicast.ttl, k.multicast.quiet
 	}
 	if o.opts != nil {
 		o.opts.apply(&spec)
 		spec.OnLink = spec.OnLink || o.opts.DontRoute
 	}
-	if e := spec.routeBySource(); e != 0 {
+	if e := spec.RouteBySource(); e != 0 {
 		return spec, false, e
 	}
 	k.multicast.apply(&spec.Flow)
@@ -417,59 +418,59 @@ func (k *IPSocket) spec(o *outgoing, flags int) (spec pathSpec, connected bool, 
 
 // checkLength returns EMSGSIZE, and tells the error queue, if a datagram is longer
 // than it may be.
-func (k *IPSocket) checkLength(p *path, spec *pathSpec, o *outgoing) unix.Errno {
-	options := spec.optionsLen()
+func (k *IPSocket) checkLength(p *output.Path, spec *output.Spec, o *outgoing) unix.Errno {
+	options := spec.OptionsLen()
 	limit := maxDatagram - options - k.transport.headerLen()
-	if o.n <= limit && (o.n+options <= p.maxData || p.mayFragment()) {
+	if o.n <= limit && (o.n+options <= p.MaxData || p.MayFragment()) {
 		return 0
 	}
-	port := spec.dstPort
+	port := spec.DstPort
 	if !k.hasPeer.Load() {
 		port = 0 // Linux tells the peer's
 	}
-	k.localError(unix.EMSGSIZE, spec.Dst, port, p.mtu())
+	k.localError(unix.EMSGSIZE, spec.Dst, port, p.MTU())
 	return unix.EMSGSIZE
 }
 
 // sendDatagram sends one datagram along a path.
-func (k *IPSocket) sendDatagram(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+func (k *IPSocket) sendDatagram(tx *output.Buffer, p *output.Path, spec *output.Spec, o *outgoing) unix.Errno {
 	if e := k.checkLength(p, spec, o); e != 0 {
 		return e
 	}
-	if k.out.sendFull() && !o.segment { // a message that was begun goes on
-		return k.out.noSpace()
+	if k.out.SendFull() && !o.segment { // a message that was begun goes on
+		return k.out.NoSpace()
 	}
 	payload, e := k.payload(p, spec, o)
 	if e != 0 {
 		return e
 	}
 	defer k.s.pool.Put(payload)
-	options := spec.putOptions(&tx.options, p)
-	pkt := packet{proto: k.proto, tos: spec.tos, ttl: p.header[ipOffset+8], df: p.df && o.n+len(options) <= p.maxData,
-		options: options, payload: payload, owner: &k.out, message: o.message, begun: o.segment}
-	pkt.stamp = k.beginStamp(o)
-	if e := k.s.out.sendPacket(tx, p, &pkt); e != 0 {
-		k.dropStamp(&pkt.stamp, o)
+	options := spec.PutOptions(&tx.Options, p)
+	pkt := output.Packet{Proto: k.proto, TOS: spec.TOS, TTL: p.Header[output.IPOffset+8], DF: p.DF && o.n+len(options) <= p.MaxData,
+		Options: options, Payload: payload, Owner: &k.out, Message: o.message, Begun: o.segment}
+	pkt.Stamp = k.beginStamp(o)
+	if e := k.s.out.SendPacket(tx, p, &pkt); e != 0 {
+		k.dropStamp(&pkt.Stamp, o)
 		return e
 	}
-	k.out.count(tx, pkt.queued)
+	k.out.Count(tx, pkt.Queued)
 	return k.stampSent(tx, o, &pkt)
 }
 
 // stampSent sends what is built if the datagram's time is wanted.
-func (k *Endpoint) stampSent(tx *txbuf, o *outgoing, pkt *packet) unix.Errno {
+func (k *Endpoint) stampSent(tx *output.Buffer, o *outgoing, pkt *output.Packet) unix.Errno {
 	if o.opts != nil {
-		o.opts.Queued = pkt.queued
+		o.opts.Queued = pkt.Queued
 	}
 	e := unix.Errno(0)
 	switch {
 	case k.sendExtras.times.on.Load():
 		e = k.sendTimed(tx, o, pkt)
-	case pkt.stamp.flags != 0:
-		e = k.sendStamped(tx, &pkt.stamp)
+	case pkt.Stamp.Flags != 0:
+		e = k.sendStamped(tx, &pkt.Stamp)
 	}
 	if e != 0 {
-		k.dropStamp(&pkt.stamp, o)
+		k.dropStamp(&pkt.Stamp, o)
 	}
 	return e
 }
@@ -487,9 +488,9 @@ func (k *UDPSocket) segment(o *outgoing) int {
 const maxSegments = 128
 
 // sendSegments sends a payload as datagrams of size bytes each (UDP_SEGMENT).
-func (k *UDPSocket) sendSegments(tx *txbuf, p *path, spec *pathSpec, o *outgoing, size int) unix.Errno {
+func (k *UDPSocket) sendSegments(tx *output.Buffer, p *output.Path, spec *output.Spec, o *outgoing, size int) unix.Errno {
 	switch {
-	case size > p.maxData:
+	case size > p.MaxData:
 		return unix.EMSGSIZE
 	case o.n > size*maxSegments, k.sendExtras.noCheck.Load():
 		return unix.EINVAL

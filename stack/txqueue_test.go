@@ -14,6 +14,7 @@ import (
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -43,11 +44,11 @@ type slowQueue struct {
 }
 
 // framesOf returns how many frames of the tests a buffer holds.
-func framesOf(buffer int) int { return max(buffer/defaultSndbuf*10, 2) }
+func framesOf(buffer int) int { return max(buffer/output.DefaultSndbuf*10, 2) }
 
 func newSlowLink(l *pipe.Link) *slowLink {
 	s := &slowLink{Link: l}
-	s.own = &slowQueue{l: s, limit: framesOf(defaultSndbuf)}
+	s.own = &slowQueue{l: s, limit: framesOf(output.DefaultSndbuf)}
 	return s
 }
 
@@ -198,7 +199,7 @@ func (w *slowWire) number(k Socket, from, n int) int {
 // numbers returns those of the datagrams that have come by.
 func (w *slowWire) numbers() (got []int) {
 	for _, f := range w.sentIP() {
-		got = append(got, int(binary.BigEndian.Uint16(f.data[headersLen:])))
+		got = append(got, int(binary.BigEndian.Uint16(f.data[output.HeadersLen:])))
 	}
 	return got
 }
@@ -265,7 +266,7 @@ func TestWhatIsLeftBehind(t *testing.T) {
 		if a, b := bulk.SendQueued(), other.SendQueued(); a != 0 || b != 0 {
 			t.Errorf("%d and %d bytes queued at the end", a, b)
 		}
-		if n := w.ifc.dev.sharers.Load(); n != 0 {
+		if n := w.ifc.dev.Sharers.Load(); n != 0 {
 			t.Errorf("%d sockets share what none uses", n)
 		}
 	})
@@ -291,7 +292,7 @@ func TestWaysOutCostNothing(t *testing.T) {
 			check(t, w.s.RemoveLink(i.Index()))
 			b.Close()
 		}
-		if n := len(*u.out.own.shares.Load()); n != 1 {
+		if n := len(*u.out.Own.Shares.Load()); n != 1 {
 			t.Errorf("%d interfaces are remembered", n)
 		}
 		w.l.free(-1)
@@ -422,7 +423,7 @@ func TestOwnBuffer(t *testing.T) {
 		if n := w.number(small, 0, 100); n != 2 {
 			t.Errorf("%d datagrams in a small buffer", n)
 		}
-		small.SetSendBuffer(defaultSndbuf)
+		small.SetSendBuffer(output.DefaultSndbuf)
 		if n := w.number(small, 2, 100); n != 8 {
 			t.Errorf("%d datagrams more in an ordinary one", n)
 		}

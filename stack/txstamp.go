@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/stack/internal/output"
 )
 
 // txStamps is what a socket wants to know of when its datagrams left
@@ -29,42 +31,42 @@ func (k *Endpoint) SetTimestamping(flags uint32) {
 
 // beginStamp finds out if a datagram is to be stamped, and numbers it. dropStamp
 // or stampSent ends what it begins.
-func (k *Endpoint) beginStamp(o *outgoing) (st sentStamp) {
+func (k *Endpoint) beginStamp(o *outgoing) (st output.Stamp) {
 	x := &k.sendExtras.stamps
 	flags := x.flags.Load()
 	if o.opts != nil && o.opts.Timestamping != 0 {
-		flags = flags&^txStampRecord | o.opts.Timestamping
+		flags = flags&^output.StampRecord | o.opts.Timestamping
 	}
-	if flags&txStampRecord == 0 || o.segment {
-		return sentStamp{}
+	if flags&output.StampRecord == 0 || o.segment {
+		return output.Stamp{}
 	}
-	st.flags = flags
+	st.Flags = flags
 	switch {
 	case o.opts != nil && o.opts.HasStampID:
-		st.key = o.opts.StampID
+		st.Key = o.opts.StampID
 	case flags&unix.SOF_TIMESTAMPING_OPT_ID != 0:
-		st.key = x.key.Add(1) - 1
+		st.Key = x.key.Add(1) - 1
 	}
 	return st
 }
 
 // dropStamp gives the number of a datagram back that is not sent.
-func (k *Endpoint) dropStamp(st *sentStamp, o *outgoing) {
-	if st.flags&unix.SOF_TIMESTAMPING_OPT_ID != 0 && (o.opts == nil || !o.opts.HasStampID) {
+func (k *Endpoint) dropStamp(st *output.Stamp, o *outgoing) {
+	if st.Flags&unix.SOF_TIMESTAMPING_OPT_ID != 0 && (o.opts == nil || !o.opts.HasStampID) {
 		k.sendExtras.stamps.key.Add(^uint32(0))
 	}
 }
 
 // sendStamped sends what is built in tx, and stamps the datagram in it if that is
 // wanted.
-func (k *Endpoint) sendStamped(tx *txbuf, st *sentStamp) unix.Errno {
-	if st.flags&txStampFlags == 0 {
+func (k *Endpoint) sendStamped(tx *output.Buffer, st *output.Stamp) unix.Errno {
+	if st.Flags&output.StampFlags == 0 {
 		return 0
 	}
 	before := k.s.WallTime()
-	if errno := tx.finish(); errno != 0 {
+	if errno := tx.Finish(); errno != 0 {
 		return errno
 	}
-	k.out.tellStamp(st, before, k.s.WallTime())
+	k.out.TellStamp(st, before, k.s.WallTime())
 	return 0
 }

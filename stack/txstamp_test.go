@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -39,15 +40,15 @@ func TestWaitingDatagramsAreStamped(t *testing.T) {
 			if e.Time < answered {
 				t.Errorf("datagram %d left %v before the answer came", i, time.Duration(answered-e.Time))
 			}
-			if len(e.Payload) != headersLen+length || link.MAC(e.Payload[:6]) != farMAC {
+			if len(e.Payload) != output.HeadersLen+length || link.MAC(e.Payload[:6]) != farMAC {
 				t.Errorf("datagram %d: a frame of %d bytes to %x", i, len(e.Payload), e.Payload[:6])
 			}
 		}
 		if e, ok := k.TakeQueuedError(); ok {
 			t.Errorf("one stamp too many: %+v", e)
 		}
-		if k.out.charged.Load() != 0 {
-			t.Errorf("%d bytes of the send buffer are still charged", k.out.charged.Load())
+		if k.out.Charged.Load() != 0 {
+			t.Errorf("%d bytes of the send buffer are still charged", k.out.Charged.Load())
 		}
 	})
 }
@@ -69,8 +70,8 @@ func TestWaitingDatagramsAreLost(t *testing.T) {
 		if e, ok := k.TakeQueuedError(); ok {
 			t.Errorf("a stamp of what never left: %+v", e)
 		}
-		if k.out.charged.Load() != 0 {
-			t.Errorf("%d bytes of the send buffer are still charged", k.out.charged.Load())
+		if k.out.Charged.Load() != 0 {
+			t.Errorf("%d bytes of the send buffer are still charged", k.out.Charged.Load())
 		}
 	})
 }

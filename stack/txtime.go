@@ -4,6 +4,8 @@ import (
 	"math"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/stack/internal/output"
 )
 
 // TxTime is how the datagrams of a socket are scheduled (struct sock_txtime of
@@ -31,14 +33,14 @@ func (k *Endpoint) TxTime() (t TxTime, ok bool) {
 }
 
 // later returns when a datagram is to leave; nil: now.
-func (k *Endpoint) later(o *outgoing) *later {
+func (k *Endpoint) later(o *outgoing) *output.Later {
 	t := k.sendExtras.txTime.Load()
 	if o.opts == nil || o.opts.TxTime == 0 || t == nil {
 		return nil
 	}
-	l := &later{time: o.opts.TxTime, report: t.Report}
-	l.due = k.s.timeOf(t.Clock, int64(l.time))
-	if t.Deadline && l.due >= k.s.clock.Now() {
+	l := &output.Later{Time: o.opts.TxTime, Report: t.Report}
+	l.Due = k.s.timeOf(t.Clock, int64(l.Time))
+	if t.Deadline && l.Due >= k.s.clock.Now() {
 		return nil
 	}
 	return l
@@ -63,5 +65,5 @@ func (s *Stack) timeOf(clock int32, t int64) int64 {
 
 // Scheduled returns how many frames wait for their time (SO_TXTIME).
 func (s *Stack) Scheduled() int {
-	return s.out.scheduledFrames()
+	return s.out.ScheduledFrames()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link/pipe"
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -68,7 +69,7 @@ func TestScheduledLeaveAtTheirTime(t *testing.T) {
 			time.Sleep(3 * time.Hour)
 			var order []byte
 			for _, f := range w.sentIP() {
-				i := f.data[headersLen]
+				i := f.data[output.HeadersLen]
 				order = append(order, i)
 				if i == 99 {
 					continue
@@ -350,7 +351,7 @@ func TestScheduledStamps(t *testing.T) {
 		var ids []uint32
 		for e, ok := k.TakeQueuedError(); ok; e, ok = k.TakeQueuedError() {
 			ids = append(ids, e.Data)
-			if int(e.Payload[headersLen]) != '0'+int(e.Data) {
+			if int(e.Payload[output.HeadersLen]) != '0'+int(e.Data) {
 				t.Errorf("stamp %d is of %x", e.Data, e.Payload)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -66,15 +67,15 @@ func (k *UDPSocket) counters() []counter.Kind        { return udpCounters }
 
 var udpCounters = []counter.Kind{counter.UDPOutDatagrams}
 
-func (k *UDPSocket) address(spec *pathSpec, o *outgoing) unix.Errno {
-	spec.proto = ipv4.ProtocolUDP
-	if o.explicit && spec.dstPort == 0 {
+func (k *UDPSocket) address(spec *output.Spec, o *outgoing) unix.Errno {
+	spec.Proto = ipv4.ProtocolUDP
+	if o.explicit && spec.DstPort == 0 {
 		return unix.EINVAL
 	}
 	return 0
 }
 
-func (k *UDPSocket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) unix.Errno {
+func (k *UDPSocket) sendAlong(tx *output.Buffer, p *output.Path, spec *output.Spec, o *outgoing) unix.Errno {
 	size := k.segment(o)
 	if size == 0 {
 		if e := k.checkLength(p, spec, o); e != 0 {
@@ -88,7 +89,7 @@ func (k *UDPSocket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 		switch {
 		case o.n > size:
 			return k.sendSegments(tx, p, spec, o, size)
-		case o.n > p.maxData:
+		case o.n > p.MaxData:
 			return unix.EMSGSIZE // of one segment, but not to be cut by IP
 		case k.sendExtras.noCheck.Load():
 			return unix.EINVAL
@@ -97,14 +98,14 @@ func (k *UDPSocket) sendAlong(tx *txbuf, p *path, spec *pathSpec, o *outgoing) u
 	return k.sendDatagram(tx, p, spec, o)
 }
 
-func (k *UDPSocket) payload(p *path, spec *pathSpec, o *outgoing) ([]byte, unix.Errno) {
+func (k *UDPSocket) payload(p *output.Path, spec *output.Spec, o *outgoing) ([]byte, unix.Errno) {
 	b := k.s.pool.Get(udp.HeaderLen + o.n)
 	sum := o.copySum(b[udp.HeaderLen:])
-	sum = udp.FinishChecksum(p.udpSum, udp.HeaderLen+o.n, sum)
+	sum = udp.FinishChecksum(p.UDPSum, udp.HeaderLen+o.n, sum)
 	if k.sendExtras.noCheck.Load() {
 		sum = 0
 	}
-	udp.PutHeader(b, spec.srcPort, spec.dstPort, o.n, sum)
+	udp.PutHeader(b, spec.SrcPort, spec.DstPort, o.n, sum)
 	return b, 0
 }
 

@@ -37,7 +37,7 @@ func (s *Stack) NewWaiter(ready func() bool) *Waiter { return s.drive.NewWaiter(
 func (k *Endpoint) SetReadDeadline(at int64) { k.readBy.Set(at) }
 
 // SetWriteDeadline is SetReadDeadline for calls that send.
-func (k *Endpoint) SetWriteDeadline(at int64) { k.out.until.Set(at) }
+func (k *Endpoint) SetWriteDeadline(at int64) { k.out.Until.Set(at) }
 
 // A Call says how long Waiter.WaitFor waits: its Deadline (NoDeadline: without end), and
 // what may end it that others change, Until and Handle. The other fields are the

@@ -151,7 +151,7 @@ func TestWriteDeadline(t *testing.T) {
 				break
 			}
 		}
-		if !k.out.sendFull() {
+		if !k.out.SendFull() {
 			t.Fatal("there is space left")
 		}
 		moveDeadlines(t, p.near, k.SetWriteDeadline, func(deadline int64) error {

@@ -4,6 +4,7 @@ import (
 	"github.com/outband/outband/ether"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 )
 
@@ -60,11 +61,11 @@ const discardPort = 9
 
 // warmFrame returns the frame of a datagram from peer to local.
 func warmFrame(ifc *Interface, local, peer ipv4.Addr, port, peerPort uint16) []byte {
-	b := make([]byte, headersLen+warmPayload)
+	b := make([]byte, output.HeadersLen+warmPayload)
 	ether.Put(b, ifc.dev.Info().HardwareAddr, link.MAC{}, ether.TypeIPv4)
-	f := ipv4.Fields{TTL: defaultTTL, Protocol: ipv4.ProtocolUDP, Src: peer, Dst: local, DontFragment: true}
-	f.Put(b[ipOffset:], udp.HeaderLen+warmPayload)
-	udp.Put(b[udpOffset:], peer, local, peerPort, port, warmPayload)
+	f := ipv4.Fields{TTL: output.DefaultTTL, Protocol: ipv4.ProtocolUDP, Src: peer, Dst: local, DontFragment: true}
+	f.Put(b[output.IPOffset:], udp.HeaderLen+warmPayload)
+	udp.Put(b[output.UDPOffset:], peer, local, peerPort, port, warmPayload)
 	return b
 }
 
@@ -75,7 +76,7 @@ func (l *lane) warm(k *Endpoint) (done bool) {
 	if w != nil && w.ifc != nil && w.ifc.lane != l {
 		return false
 	}
-	if w == nil || w.ifc == nil || k.state.Load()&(stateRecvExtras|stateReceive) != 0 || k.queue.N.Load() != 0 {
+	if w == nil || w.ifc == nil || k.state.Load()&(output.StateRecvExtras|output.StateReceive) != 0 || k.queue.N.Load() != 0 {
 		return true
 	}
 	if l.s.raws != nil {
@@ -87,7 +88,7 @@ func (l *lane) warm(k *Endpoint) (done bool) {
 	l.count, l.warming = &l.warmCounters, true
 	f := &l.batch[0]
 	f.Data, f.Meta = w.frame, link.Meta{WireLen: len(w.frame)}
-	l.ipv4Input(w.ifc, f.Data[ipOffset:], &f.Meta, false)
+	l.ipv4Input(w.ifc, f.Data[output.IPOffset:], &f.Meta, false)
 	return true
 }
 

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
 
@@ -60,27 +61,27 @@ func (k *Endpoint) Events() uint32 { return k.EventsOf(EventsAll) }
 func (k *Endpoint) EventsOf(want uint32) uint32 {
 	var ev uint32
 	st := k.state.Load()
-	if st&stateError != 0 || k.errors.N.Load() > 0 {
+	if st&output.StateError != 0 || k.errors.N.Load() > 0 {
 		ev |= unix.EPOLLERR
 		if k.selectErrors.Load() {
 			ev |= unix.EPOLLPRI
 		}
 	}
-	switch st & (stateShutRead | stateShutWrite) {
-	case stateShutRead | stateShutWrite:
+	switch st & (output.StateShutRead | output.StateShutWrite) {
+	case output.StateShutRead | output.StateShutWrite:
 		ev |= unix.EPOLLHUP | unix.EPOLLRDHUP | EventsIn
-	case stateShutRead:
+	case output.StateShutRead:
 		ev |= unix.EPOLLRDHUP | EventsIn
 	}
 	if k.queue.N.Load() > 0 || k.sendExtras.times.n.Load() > 0 {
 		ev |= EventsIn
 	}
 	switch {
-	case want&EventsOut == 0 && k.out.writableHere():
-	case k.out.writable():
+	case want&EventsOut == 0 && k.out.WritableHere():
+	case k.out.Writable():
 		ev |= EventsOut
 	default:
-		k.out.missing()
+		k.out.Missing()
 	}
 	return ev
 }

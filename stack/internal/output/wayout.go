@@ -1,4 +1,4 @@
-package stack
+package output
 
 import (
 	"slices"
@@ -9,7 +9,7 @@ import (
 	"github.com/outband/outband/link"
 )
 
-// A txQueue is a way out of an interface. There are two kinds:
+// A wayOut is a way out of an interface. There are two kinds:
 //
 //   - the link's own (device.queue), the quickest, by which every socket sends
 //     until it matters that others do too: a send finds it full, or somebody asks how
@@ -18,10 +18,10 @@ import (
 //     is charged for its own frames, up to its SO_SNDBUF, whatever others do.
 //
 // Where the link has no more of the second kind, the socket stays with the first.
-type txQueue struct {
-	dev *device
+type wayOut struct {
+	Dev *Device
 	out frameSender
-	// room tells when there is room again; nil: the link cannot tell.
+	// Room tells when there is room again; nil: the link cannot tell.
 	room link.TxQueue
 }
 
@@ -35,22 +35,22 @@ type frameSender interface {
 // few frames' time at 1 Gbit/s.
 const busyPause = 50 * time.Microsecond
 
-// newTxQueue returns the way out that the link itself is.
-func newTxQueue(d *device) *txQueue {
-	q := &txQueue{dev: d, out: d.Link}
+// newWayOut returns the way out that the link itself is.
+func newWayOut(d *Device) *wayOut {
+	q := &wayOut{Dev: d, out: d.Link}
 	if l, ok := d.Link.(link.Queuer); ok {
 		if q.room = l.Queue(); q.room != nil {
-			q.room.SetRoom(d.t.rooms.look)
+			q.room.SetRoom(d.t.Rooms.Look)
 		}
 	}
 	return q
 }
 
 // hasRoom reports whether a send has a chance.
-func (q *txQueue) hasRoom() bool { return q.room == nil || q.room.Room() }
+func (q *wayOut) hasRoom() bool { return q.room == nil || q.room.Room() }
 
 // sources returns what to sleep on for room, nil if there is no descriptor.
-func (q *txQueue) sources() []link.Pollable {
+func (q *wayOut) sources() []link.Pollable {
 	if q.room == nil {
 		return nil
 	}
@@ -73,21 +73,21 @@ func (p roomPoll) PollError() {}
 type ownQueues struct {
 	// list has the ways out, shares the interfaces by whose own way the socket sends,
 	// or has sent. They are never changed, only replaced.
-	list   atomic.Pointer[[]*txQueue]
-	shares atomic.Pointer[[]*device]
+	list   atomic.Pointer[[]*wayOut]
+	Shares atomic.Pointer[[]*Device]
 
 	mu     sync.Mutex // of those who replace them; taken before locks of the link
 	closed bool
 }
 
 // of returns the socket's own way out of an interface, nil if it has none.
-func (o *ownQueues) of(d *device) *txQueue {
+func (o *ownQueues) of(d *Device) *wayOut {
 	list := o.list.Load()
 	if list == nil {
 		return nil
 	}
 	for _, q := range *list {
-		if q.dev == d {
+		if q.Dev == d {
 			return q
 		}
 	}
@@ -98,68 +98,68 @@ func (o *ownQueues) of(d *device) *txQueue {
 // none: what is sent from now on goes by it. It is the interface's own if there is no
 // other to be had. It takes system calls, and must not be called with a lane's lock
 // held.
-func (s *sender) ownQueue(d *device) *txQueue {
-	o := &s.own
+func (s *Sender) ownQueue(d *Device) *wayOut {
+	o := &s.Own
 	if q := o.of(d); q != nil {
 		return q
 	}
 	l, ok := d.Link.(link.Queuer)
 	if !ok {
-		return d.queue
+		return d.Queue
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if q := o.of(d); q != nil || o.closed {
 		if q == nil {
-			q = d.queue
+			q = d.Queue
 		}
 		return q
 	}
-	q := d.queue // and nobody asks again
+	q := d.Queue // and nobody asks again
 	if own, err := l.OpenQueue(s.SendBuffer()); err == nil {
-		own.SetRoom(s.rooms.look)
-		q = &txQueue{dev: d, out: own, room: own}
+		own.SetRoom(s.Rooms.Look)
+		q = &wayOut{Dev: d, out: own, room: own}
 	}
 	o.addLocked(q)
 	o.leaveLocked(d)
-	s.host.dropPaths()
+	s.host.PathsChanged()
 	return q
 }
 
 // share notes that the socket sends by an interface's own way out.
-func (o *ownQueues) share(d *device) {
-	if list := o.shares.Load(); list != nil && slices.Contains(*list, d) {
+func (o *ownQueues) share(d *Device) {
+	if list := o.Shares.Load(); list != nil && slices.Contains(*list, d) {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	list := []*device{d}
-	if old := o.shares.Load(); old != nil {
+	list := []*Device{d}
+	if old := o.Shares.Load(); old != nil {
 		if slices.Contains(*old, d) {
 			return
 		}
 		for _, other := range *old {
-			if other.host.removed() == nil {
+			if other.Host.Gone() == nil {
 				list = append(list, other)
 			}
 		}
 	}
 	if !o.closed {
-		d.sharers.Add(1)
-		o.shares.Store(&list)
+		d.Sharers.Add(1)
+		o.Shares.Store(&list)
 	}
 }
 
 // leaveLocked is for a socket that has its own way out of an interface: it shares the
 // other as long as there may be frames of its in it, so that nobody takes them for his.
-func (o *ownQueues) leaveLocked(d *device) {
-	if q := o.of(d); q != nil && q != d.queue && d.queue.hasNothing() {
+func (o *ownQueues) leaveLocked(d *Device) {
+	if q := o.of(d); q != nil && q != d.Queue && d.Queue.hasNothing() {
 		o.unshareLocked(d)
 	}
 }
 
 // leave is leaveLocked.
-func (o *ownQueues) leave(d *device) {
+func (o *ownQueues) leave(d *Device) {
 	if o.of(d) == nil {
 		return
 	}
@@ -169,25 +169,25 @@ func (o *ownQueues) leave(d *device) {
 }
 
 // hasNothing reports whether no frame is in the device.
-func (q *txQueue) hasNothing() bool { return q.room == nil || q.room.Queued() == 0 }
+func (q *wayOut) hasNothing() bool { return q.room == nil || q.room.Queued() == 0 }
 
 // unshareLocked is for a socket that does so no more.
-func (o *ownQueues) unshareLocked(d *device) {
-	list := o.shares.Load()
+func (o *ownQueues) unshareLocked(d *Device) {
+	list := o.Shares.Load()
 	if list == nil || !slices.Contains(*list, d) {
 		return
 	}
-	d.sharers.Add(-1)
-	left := slices.DeleteFunc(slices.Clone(*list), func(other *device) bool { return other == d })
-	o.shares.Store(&left)
+	d.Sharers.Add(-1)
+	left := slices.DeleteFunc(slices.Clone(*list), func(other *Device) bool { return other == d })
+	o.Shares.Store(&left)
 }
 
 // addLocked adds a way out, and forgets those of interfaces that have gone.
-func (o *ownQueues) addLocked(q *txQueue) {
-	list := []*txQueue{q}
+func (o *ownQueues) addLocked(q *wayOut) {
+	list := []*wayOut{q}
 	if old := o.list.Load(); old != nil {
 		for _, other := range *old {
-			if other.dev.host.removed() == nil {
+			if other.Dev.Host.Gone() == nil {
 				list = append(list, other)
 			}
 		}
@@ -196,13 +196,13 @@ func (o *ownQueues) addLocked(q *txQueue) {
 }
 
 // all yields the ways out that are the socket's alone.
-func (o *ownQueues) all(yield func(*txQueue) bool) {
+func (o *ownQueues) all(yield func(*wayOut) bool) {
 	list := o.list.Load()
 	if list == nil {
 		return
 	}
 	for _, q := range *list {
-		if q != q.dev.queue && !yield(q) {
+		if q != q.Dev.Queue && !yield(q) {
 			return
 		}
 	}
@@ -210,19 +210,19 @@ func (o *ownQueues) all(yield func(*txQueue) bool) {
 
 // hold marks the socket as behind, which keeps its ways out from being given back, and
 // returns the way out to be behind on: what all use, if they have been already.
-func (o *ownQueues) hold(s *sender, to *txQueue) *txQueue {
+func (o *ownQueues) hold(s *Sender, to *wayOut) *wayOut {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s.state.Or(stateSendBehind)
 	if o.closed {
-		return to.dev.queue
+		return to.Dev.Queue
 	}
 	return to
 }
 
-// close gives the ways out of a closed socket back, unless it is behind: then that is
+// Close gives the ways out of a closed socket back, unless it is behind: then that is
 // for whoever has caught up.
-func (o *ownQueues) close(s *sender) {
+func (o *ownQueues) Close(s *Sender) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed || s.state.Load()&stateSendBehind != 0 {
@@ -233,7 +233,7 @@ func (o *ownQueues) close(s *sender) {
 		q.room.Close()
 	}
 	o.list.Store(nil)
-	if list := o.shares.Load(); list != nil {
+	if list := o.Shares.Load(); list != nil {
 		for _, d := range *list {
 			o.unshareLocked(d)
 		}
@@ -241,35 +241,35 @@ func (o *ownQueues) close(s *sender) {
 }
 
 // separate has the socket send by ways out of its own from now on.
-func (s *sender) separate() {
+func (s *Sender) separate() {
 	if s.apart.Swap(true) {
 		return
 	}
-	s.host.dropPaths()
+	s.host.PathsChanged()
 }
 
-// wayOut returns the socket's way out of an interface.
-func (s *sender) wayOut(d *device) *txQueue {
+// WayOutOf returns the socket's way out of an interface.
+func (s *Sender) WayOutOf(d *Device) *wayOut {
 	if s.apart.Load() {
 		return s.ownQueue(d)
 	}
-	if q := s.own.of(d); q != nil {
+	if q := s.Own.of(d); q != nil {
 		return q
 	}
-	s.own.share(d)
-	return d.queue
+	s.Own.share(d)
+	return d.Queue
 }
 
 // moveAside is for a send that has found a way out full: if that was one which others
 // use too, the socket gets its own, and true says that what is left may go by that.
-func (s *sender) moveAside(tx *txbuf) bool {
-	if s == nil || len(tx.batch) == 0 || tx.to != tx.to.dev.queue || tx.to.dev.sharers.Load() < 2 {
+func (s *Sender) moveAside(tx *Buffer) bool {
+	if s == nil || len(tx.Batch) == 0 || tx.To != tx.To.Dev.Queue || tx.To.Dev.Sharers.Load() < 2 {
 		return false
 	}
-	to := s.ownQueue(tx.to.dev)
-	if to == tx.to {
+	to := s.ownQueue(tx.To.Dev)
+	if to == tx.To {
 		return false
 	}
-	tx.to = to
+	tx.To = to
 	return true
 }

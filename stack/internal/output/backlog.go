@@ -1,4 +1,4 @@
-package stack
+package output
 
 import (
 	"sync"
@@ -11,7 +11,7 @@ import (
 // the device: the rest of a message that had begun to leave when its call ended, and
 // what came out of waiting for a neighbour or a time when the device was full. The
 // stack finishes it, in order and even when the socket is closed. Until then the
-// socket sends nothing else: see caughtUp.
+// socket sends nothing else: see CaughtUp.
 type backlog struct {
 	mu     sync.Mutex // held while frames are sent, so that they stay in order
 	frames []lateFrame
@@ -20,44 +20,44 @@ type backlog struct {
 // A lateFrame is a frame of a backlog, in memory of the pool's.
 type lateFrame struct {
 	link.TxFrame
-	to *txQueue
+	to *wayOut
 }
 
-// keep takes frames over, which stay the caller's.
-func (s *sender) keep(to *txQueue, frames []link.TxFrame) {
+// Keep takes frames over, which stay the caller's.
+func (s *Sender) Keep(to *wayOut, frames []link.TxFrame) {
 	b := &s.backlog
 	b.mu.Lock()
-	to = s.own.hold(s, to)
+	to = s.Own.hold(s, to)
 	for _, f := range s.cloneFrames(frames) {
 		s.chargeSend(len(f.Data))
 		b.frames = append(b.frames, lateFrame{f, to})
 	}
 	b.mu.Unlock()
-	s.rooms.arm(s, to)
+	s.Rooms.arm(s, to)
 }
 
-// caughtUp sends the backlog as far as there is room, and reports whether there is
+// CaughtUp sends the backlog as far as there is room, and reports whether there is
 // none left.
-func (s *sender) caughtUp() bool {
+func (s *Sender) CaughtUp() bool {
 	if s.state.Load()&stateSendBehind == 0 {
 		return true
 	}
 	b := &s.backlog
 	b.mu.Lock()
-	loss, freed := b.sendLocked(s.transmitter.host.isClosing)
+	loss, freed := b.sendLocked(s.Transmitter.Host.Closing)
 	behind := len(b.frames) > 0
 	if !behind {
 		s.state.And(^uint32(stateSendBehind))
 	}
 	b.mu.Unlock()
 	if loss > 0 {
-		tx := s.acquireTx(s.id)
-		tx.count[s.kind.lossCounter()].Add(loss)
-		s.releaseTx(tx, s.id)
+		tx := s.Acquire(s.id)
+		tx.Count[s.host.LossCounter()].Add(loss)
+		s.Release(tx, s.id)
 	}
 	for _, f := range freed {
 		s.unchargeSend(len(f.Data))
-		s.pool.Put(f.Data)
+		s.Pool.Put(f.Data)
 	}
 	return !behind
 }
@@ -90,8 +90,8 @@ func (b *backlog) sendLocked(closing func() bool) (loss uint64, done []lateFrame
 	return loss, done
 }
 
-// behindOn returns the way out that the backlog waits for, nil if there is none.
-func (s *sender) behindOn() *txQueue {
+// BehindOn returns the way out that the backlog waits for, nil if there is none.
+func (s *Sender) BehindOn() *wayOut {
 	b := &s.backlog
 	b.mu.Lock()
 	defer b.mu.Unlock()

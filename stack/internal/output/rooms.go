@@ -1,4 +1,4 @@
-package stack
+package output
 
 import (
 	"sync"
@@ -8,7 +8,7 @@ import (
 	"github.com/outband/outband/stack/internal/drive"
 )
 
-// rooms waits for room in devices on behalf of sockets: to send their backlogs, and
+// Rooms waits for room in devices on behalf of sockets: to send their backlogs, and
 // to tell who watches them. Its goroutine lives while there is anything to wait for.
 // A call that is blocked waits by itself, see sleepForRoom.
 type rooms struct {
@@ -16,7 +16,7 @@ type rooms struct {
 	done   sync.WaitGroup
 
 	mu      sync.Mutex // a leaf
-	waiting map[*sender]*txQueue
+	waiting map[*Sender]*wayOut
 	blocked map[*roomWait]int // how many calls wait with each
 	running bool
 	closed  bool
@@ -24,12 +24,12 @@ type rooms struct {
 
 func (r *rooms) init() {
 	r.poller = link.NewPoller()
-	r.waiting = make(map[*sender]*txQueue)
+	r.waiting = make(map[*Sender]*wayOut)
 	r.blocked = make(map[*roomWait]int)
 }
 
 // arm has s told when there is room in to.
-func (r *rooms) arm(s *sender, to *txQueue) {
+func (r *rooms) arm(s *Sender, to *wayOut) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := r.waiting[s]; ok || r.closed {
@@ -44,9 +44,9 @@ func (r *rooms) arm(s *sender, to *txQueue) {
 	r.poller.Wake()
 }
 
-// look makes all who wait look for room: there is some in a device that has no
+// Look makes all who wait look for room: there is some in a device that has no
 // descriptor, or a device has gone.
-func (r *rooms) look() {
+func (r *rooms) Look() {
 	r.poller.Wake()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,7 +79,7 @@ func (r *rooms) run() {
 // take takes out the senders for which there is room; those whose links cannot tell
 // too, if guess is set. It returns what to sleep on for the others, nil if nobody
 // waits any more, and whether any of the links cannot tell.
-func (r *rooms) take(guess bool) (senders []*sender, links []link.Pollable, timed bool) {
+func (r *rooms) take(guess bool) (senders []*Sender, links []link.Pollable, timed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	links = []link.Pollable{}
@@ -101,8 +101,8 @@ func (r *rooms) take(guess bool) (senders []*sender, links []link.Pollable, time
 	return senders, links, timed
 }
 
-// close ends the goroutine. Backlogs that are left are lost.
-func (r *rooms) close() {
+// Close ends the goroutine. Backlogs that are left are lost.
+func (r *rooms) Close() {
 	r.mu.Lock()
 	r.closed = true
 	clear(r.waiting)
@@ -114,33 +114,33 @@ func (r *rooms) close() {
 
 // roomAgain sends what the socket has left to send, and tells of room if that leaves
 // any.
-func (s *sender) roomAgain() {
-	if !s.caughtUp() {
-		if to := s.behindOn(); to != nil {
-			s.rooms.arm(s, to)
+func (s *Sender) roomAgain() {
+	if !s.CaughtUp() {
+		if to := s.BehindOn(); to != nil {
+			s.Rooms.arm(s, to)
 			return
 		}
 	}
 	if s.closed() {
-		s.own.close(s)
+		s.Own.Close(s)
 	}
-	if s.writable() {
-		s.host.changed(EventsOut)
-	} else if s.host.watched() {
+	if s.Writable() {
+		s.host.TellEvents(drive.Out)
+	} else if s.host.IsWatched() {
 		s.armFull() // what was left to send has filled it again
 	}
 }
 
 // A roomWait is how the calls of a socket wait for room in one way out.
 type roomWait struct {
-	to    *txQueue
-	s     *sender
+	to    *wayOut
+	s     *Sender
 	guess bool          // there is no descriptor: to be asked whether there is room
 	sleep drive.Sources // what to sleep on
 }
 
 // sleepForRoom waits until there may be room, or the call has to end.
-func (s *sender) sleepForRoom(to *txQueue, deadline int64) {
+func (s *Sender) sleepForRoom(to *wayOut, deadline int64) {
 	if to.room == nil {
 		time.Sleep(busyPause)
 		return
@@ -157,8 +157,8 @@ func (s *sender) sleepForRoom(to *txQueue, deadline int64) {
 }
 
 // block returns what to wait with; nil: the stack is closed.
-func (s *sender) block(to *txQueue) *roomWait {
-	r := &s.rooms
+func (s *Sender) block(to *wayOut) *roomWait {
+	r := &s.Rooms
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -180,8 +180,8 @@ func (s *sender) block(to *txQueue) *roomWait {
 
 // unblock is what follows on block. The last one out of a socket that is closed
 // gives back what waiting took.
-func (s *sender) unblock(w *roomWait) {
-	r := &s.rooms
+func (s *Sender) unblock(w *roomWait) {
+	r := &s.Rooms
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.blocked[w]--; r.blocked[w] > 0 {
@@ -193,10 +193,10 @@ func (s *sender) unblock(w *roomWait) {
 	}
 }
 
-// endWaits gives back what waiting for room took, of a socket that is closed. Calls that
+// EndWaits gives back what waiting for room took, of a socket that is closed. Calls that
 // wait still do that themselves.
-func (s *sender) endWaits() {
-	r := &s.rooms
+func (s *Sender) EndWaits() {
+	r := &s.Rooms
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, w := range s.waits {

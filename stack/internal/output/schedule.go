@@ -1,4 +1,4 @@
-package stack
+package output
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"github.com/outband/outband/internal/heap"
 	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/queue"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,17 +31,17 @@ const (
 	defaultTxTimeSlack = 10e6
 )
 
-// later is when a datagram is to leave.
-type later struct {
-	due    int64  // by the stack's clock
-	time   uint64 // by the socket's, as the caller said
-	report bool
+// Later is when a datagram is to leave.
+type Later struct {
+	Due    int64  // by the stack's clock
+	Time   uint64 // by the socket's, as the caller said
+	Report bool
 }
 
 // scheduled is a frame that waits for its time.
 type scheduled struct {
 	waitingFrame
-	dev   *device
+	dev   *Device
 	frame []byte // the pool's
 }
 
@@ -56,14 +57,14 @@ type schedule struct {
 
 // scheduleFrame has a frame of the pool's leave by an interface when its time
 // comes, or drops it. fresh says that the call that sends it is under way.
-func (t *transmitter) scheduleFrame(tx *txbuf, d *device, w waitingFrame, frame []byte, fresh bool) unix.Errno {
+func (t *Transmitter) scheduleFrame(tx *Buffer, d *Device, w waitingFrame, frame []byte, fresh bool) unix.Errno {
 	f := &scheduled{waitingFrame: w, dev: d, frame: frame}
-	if f.later.due < t.clock.Now() {
+	if f.later.Due < t.Clock.Now() {
 		if fresh {
-			tx.count[counter.DropTxTimeInvalid].Add(1)
+			tx.Count[counter.DropTxTimeInvalid].Add(1)
 			f.drop(unix.EINVAL, unix.SO_EE_CODE_TXTIME_INVALID_PARAM)
 		} else {
-			tx.count[counter.DropTxTimeMissed].Add(1)
+			tx.Count[counter.DropTxTimeMissed].Add(1)
 			f.drop(unix.ECANCELED, unix.SO_EE_CODE_TXTIME_MISSED)
 		}
 		return unix.ENOBUFS
@@ -71,29 +72,29 @@ func (t *transmitter) scheduleFrame(tx *txbuf, d *device, w waitingFrame, frame 
 	q := &t.schedule
 	q.mu.Lock()
 	k := f.socket
-	if q.frames.Len() >= t.limits.scheduled || k.scheduled >= t.limits.scheduledPerSocket || k.closed() && f.late(t.clock.Now()) {
+	if q.frames.Len() >= t.Limits.Scheduled || k.scheduled >= t.Limits.ScheduledPerSocket || k.closed() && f.late(t.Clock.Now()) {
 		q.mu.Unlock()
-		tx.count[counter.DropTxTimeFull].Add(1)
-		t.pool.Put(frame)
+		tx.Count[counter.DropTxTimeFull].Add(1)
+		t.Pool.Put(frame)
 		return unix.ENOBUFS
 	}
 	k.scheduled++
 	k.chargeSend(len(frame))
-	q.frames.Push(f.later.due, f)
-	t.timers.Set(q.timer, q.frames.Next())
+	q.frames.Push(f.later.Due, f)
+	t.Timers.Set(q.timer, q.frames.Next())
 	q.mu.Unlock()
-	tx.count[counter.TxTimeScheduled].Add(1)
+	tx.Count[counter.TxTimeScheduled].Add(1)
 	return 0
 }
 
 // drop gives a frame up, and tells the socket why if it wants to know
 // (report_sock_error in Linux' sch_etf.c).
 func (f *scheduled) drop(e unix.Errno, code uint8) {
-	if f.later.report {
-		f.socket.host.queueError(QueuedError{Errno: e, Origin: unix.SO_EE_ORIGIN_TXTIME, Code: code,
-			Info: uint32(f.later.time), Data: uint32(f.later.time >> 32), Payload: bytes.Clone(f.frame)})
+	if f.later.Report {
+		f.socket.host.ErrorArrived(queue.QueuedError{Errno: e, Origin: unix.SO_EE_ORIGIN_TXTIME, Code: code,
+			Info: uint32(f.later.Time), Data: uint32(f.later.Time >> 32), Payload: bytes.Clone(f.frame)})
 	}
-	f.dev.t.pool.Put(f.frame)
+	f.dev.t.Pool.Put(f.frame)
 }
 
 // lingerTime is how far ahead datagrams of a closed socket may have their time, in
@@ -101,18 +102,18 @@ func (f *scheduled) drop(e unix.Errno, code uint8) {
 const lingerTime = 1e9
 
 // late reports whether the frame's time is so far ahead that it goes with its socket.
-func (f *scheduled) late(now int64) bool { return f.later.due > now+lingerTime }
+func (f *scheduled) late(now int64) bool { return f.later.Due > now+lingerTime }
 
-// unschedule drops what a socket that was closed has scheduled for long after.
-func (k *sender) unschedule() {
-	t := k.transmitter
+// Unschedule drops what a socket that was closed has scheduled for long after.
+func (k *Sender) Unschedule() {
+	t := k.Transmitter
 	q := &t.schedule
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if k.scheduled == 0 {
 		return
 	}
-	now := t.clock.Now()
+	now := t.Clock.Now()
 	q.frames.DeleteFunc(func(f *scheduled) bool {
 		if f.socket != k || !f.late(now) {
 			return false
@@ -120,38 +121,38 @@ func (k *sender) unschedule() {
 		k.scheduled--
 		q.purged++
 		k.unchargeSend(len(f.frame))
-		t.pool.Put(f.frame)
+		t.Pool.Put(f.frame)
 		return true
 	})
-	t.timers.Set(q.timer, q.frames.Next())
+	t.Timers.Set(q.timer, q.frames.Next())
 }
 
 // scheduleTimer moves the frames that are due to the outbox. The first lane's
 // lock is held.
-func (t *transmitter) scheduleTimer(now int64) {
-	q, o := &t.schedule, &t.outbox
+func (t *Transmitter) scheduleTimer(now int64) {
+	q, o := &t.schedule, &t.Outbox
 	q.mu.Lock()
-	o.mu.Lock()
+	o.Mu.Lock()
 	for n := 0; n < scheduledBatch && q.frames.Next() <= now; n++ {
 		f := q.frames.Pop()
 		f.socket.scheduled--
 		o.scheduled = append(o.scheduled, f)
 	}
-	o.waiting.Store(true)
-	o.mu.Unlock()
-	t.timers.Set(q.timer, max(q.frames.Next(), now+1)) // not in this turn
+	o.Waiting.Store(true)
+	o.Mu.Unlock()
+	t.Timers.Set(q.timer, max(q.frames.Next(), now+1)) // not in this turn
 	q.mu.Unlock()
-	t.host.posted()
+	t.Host.Posted()
 }
 
 // sendScheduled sends frames whose time has come. No lock is held.
-func (t *transmitter) sendScheduled(frames []*scheduled) {
+func (t *Transmitter) sendScheduled(frames []*scheduled) {
 	tx := t.beginOwned()
-	latest := t.clock.Now() - t.slack
+	latest := t.Clock.Now() - t.Slack
 	for _, f := range frames {
 		f.socket.unchargeSend(len(f.frame))
-		if f.later.due < latest {
-			tx.count[counter.DropTxTimeMissed].Add(1)
+		if f.later.Due < latest {
+			tx.Count[counter.DropTxTimeMissed].Add(1)
 			f.drop(unix.ECANCELED, unix.SO_EE_CODE_TXTIME_MISSED)
 			continue
 		}
@@ -160,8 +161,8 @@ func (t *transmitter) sendScheduled(frames []*scheduled) {
 	t.endOwned(tx)
 }
 
-// scheduledFrames returns how many frames wait for their time.
-func (t *transmitter) scheduledFrames() int {
+// ScheduledFrames returns how many frames wait for their time.
+func (t *Transmitter) ScheduledFrames() int {
 	t.schedule.mu.Lock()
 	defer t.schedule.mu.Unlock()
 	return t.schedule.frames.Len()

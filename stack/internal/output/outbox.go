@@ -1,4 +1,4 @@
-package stack
+package output
 
 import (
 	"sync"
@@ -7,29 +7,29 @@ import (
 	"github.com/outband/outband/arp"
 )
 
-// outbox holds what the stack itself has to send: answers to what it received,
+// Outbox holds what the stack itself has to send: answers to what it received,
 // and what comes out of neighbour tables, datagrams that waited for a neighbour
 // among them. Any goroutine may post to it, one at a time empties it, so things
-// leave in the order in which they were posted. Who posts calls sendOutbox once it
+// leave in the order in which they were posted. Who posts calls SendOutbox once it
 // holds no lock.
 type outbox struct {
-	mu      sync.Mutex // a leaf
-	events  []neighbourEvent
-	packets []outPacket
+	Mu      sync.Mutex // a leaf
+	Events  []NeighbourEvent
+	Packets []OutPacket
 	// scheduled are frames whose time has come.
 	scheduled []*scheduled
-	busy      bool        // somebody empties it
-	waiting   atomic.Bool // there is something in it
+	Busy      bool        // somebody empties it
+	Waiting   atomic.Bool // there is something in it
 
 	// What who empties it works on, to be swapped with the slices above.
-	spareEvents  []neighbourEvent
-	sparePackets []outPacket
+	spareEvents  []NeighbourEvent
+	sparePackets []OutPacket
 	spareFrames  []*scheduled
 }
 
-// neighbourEvent is an event of one neighbour table.
-type neighbourEvent struct {
-	of *neighbours
+// NeighbourEvent is an event of one neighbour table.
+type NeighbourEvent struct {
+	Of *neighbours
 	arp.Event
 }
 
@@ -39,45 +39,45 @@ const (
 	outboxRounds = 16
 )
 
-// postPackets moves packets of the receive side to the outbox, and returns how
+// PostPackets moves packets of the receive side to the outbox, and returns how
 // many found no room. The lane's lock is held: it keeps them in order.
-func (t *transmitter) postPackets(out []outPacket) (dropped int) {
-	o := &t.outbox
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	n := min(len(out), max(t.limits.outbox-len(o.packets), 0))
-	o.packets = append(o.packets, out[:n]...)
-	o.waiting.Store(true)
+func (t *Transmitter) PostPackets(out []OutPacket) (dropped int) {
+	o := &t.Outbox
+	o.Mu.Lock()
+	defer o.Mu.Unlock()
+	n := min(len(out), max(t.Limits.Outbox-len(o.Packets), 0))
+	o.Packets = append(o.Packets, out[:n]...)
+	o.Waiting.Store(true)
 	for i := range out[n:] {
-		out[n+i].giveBack(t.pool)
+		out[n+i].giveBack(t.Pool)
 	}
 	return len(out) - n
 }
 
-// sendOutbox sends what is in the outbox, unless somebody else is at it. No lock
+// SendOutbox sends what is in the outbox, unless somebody else is at it. No lock
 // is held.
-func (t *transmitter) sendOutbox() {
-	o := &t.outbox
+func (t *Transmitter) SendOutbox() {
+	o := &t.Outbox
 	for round := 0; ; round++ {
-		o.mu.Lock()
-		if round == 0 && o.busy {
-			o.mu.Unlock()
+		o.Mu.Lock()
+		if round == 0 && o.Busy {
+			o.Mu.Unlock()
 			return
 		}
-		events, packets, frames := o.events, o.packets, o.scheduled
+		events, packets, frames := o.Events, o.Packets, o.scheduled
 		if len(events)+len(packets)+len(frames) == 0 || round == outboxRounds {
-			o.busy = false
+			o.Busy = false
 			left := len(events)+len(packets)+len(frames) > 0
-			o.waiting.Store(left)
-			o.mu.Unlock()
+			o.Waiting.Store(left)
+			o.Mu.Unlock()
 			if left {
-				t.drive.Hurry()
+				t.Drive.Hurry()
 			}
 			return
 		}
-		o.busy = true
-		o.events, o.packets, o.scheduled = o.spareEvents, o.sparePackets, o.spareFrames
-		o.mu.Unlock()
+		o.Busy = true
+		o.Events, o.Packets, o.scheduled = o.spareEvents, o.sparePackets, o.spareFrames
+		o.Mu.Unlock()
 
 		if len(frames) > 0 {
 			t.sendScheduled(frames)
@@ -89,14 +89,14 @@ func (t *transmitter) sendOutbox() {
 		clear(events)
 		clear(packets)
 		clear(frames)
-		o.mu.Lock()
+		o.Mu.Lock()
 		o.spareEvents, o.sparePackets, o.spareFrames = events[:0], packets[:0], frames[:0]
-		o.mu.Unlock()
+		o.Mu.Unlock()
 	}
 }
 
 // settle acts on what came out of neighbour tables. No lock is held.
-func (t *transmitter) settle(events []neighbourEvent) {
+func (t *Transmitter) settle(events []NeighbourEvent) {
 	if len(events) == 0 {
 		return
 	}
@@ -106,18 +106,18 @@ func (t *transmitter) settle(events []neighbourEvent) {
 	}
 	t.endOwned(tx)
 	for n := range events {
-		events[n].of.settled(&events[n].Event)
+		events[n].Of.settled(&events[n].Event)
 	}
 }
 
 // settleFrom acts on the events from the n-th on, and returns how many are done. It may
 // return before the last.
-func settleFrom(tx *txbuf, events []neighbourEvent, n int) (done int) {
+func settleFrom(tx *Buffer, events []NeighbourEvent, n int) (done int) {
 	defer tx.contain()
 	for done = n; done < len(events); {
 		e := &events[done]
 		done++
-		e.of.settle(tx, &e.Event)
+		e.Of.settle(tx, &e.Event)
 	}
 	return done
 }

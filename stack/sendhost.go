@@ -1,0 +1,55 @@
+package stack
+
+import (
+	"github.com/outband/outband/arp"
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/output"
+)
+
+// What package output asks of a stack, an interface and a socket.
+
+// senderKind is what is different for sockets of each kind: see output.Socket.
+type senderKind interface {
+	ported() bool
+	counters() []counter.Kind
+	lossCounter() counter.Kind
+	forgivesLoss() bool
+	unanswered(e QueuedError, datagram []byte)
+}
+
+// sendHost is a socket to its sender.
+type sendHost struct{ k *Endpoint }
+
+func (h sendHost) IsWatched() bool             { return h.k.watched() }
+func (h sendHost) TellEvents(events uint32)    { h.k.changed(events) }
+func (h sendHost) PathsChanged()               { h.k.dropPaths() }
+func (h sendHost) ErrorArrived(e QueuedError)  { h.k.queueError(e) }
+func (h sendHost) WantsErrors() bool           { return h.k.RecvErr() }
+func (h sendHost) HasPort() bool               { return h.k.kind.ported() }
+func (h sendHost) OutCounters() []counter.Kind { return h.k.kind.counters() }
+func (h sendHost) LossCounter() counter.Kind   { return h.k.kind.lossCounter() }
+func (h sendHost) LossIsSent() bool            { return h.k.kind.forgivesLoss() }
+func (h sendHost) NoAnswer(e QueuedError, datagram []byte) {
+	h.k.kind.unanswered(e, datagram)
+}
+
+// sendInterface is an Interface to its device.
+type sendInterface struct{ i *Interface }
+
+func (h sendInterface) Gone() error                                { return h.i.removed() }
+func (h sendInterface) IsMember(group, src ipv4.Addr) bool         { return h.i.hearsOwn(group, src) }
+func (h sendInterface) Loop(datagram []byte, kind link.PacketType) { h.i.hear(datagram, kind) }
+func (h sendInterface) NeighbourChanged(ev *arp.Event)             { h.i.neighbourChanged(ev) }
+
+// sendStack is a Stack to its transmitter.
+type sendStack struct{ s *Stack }
+
+func (h sendStack) Closing() bool               { return h.s.isClosing() }
+func (h sendStack) PumpLoopback()               { h.s.pumpLocal() }
+func (h sendStack) Posted()                     { h.s.lanes.first.pending.posted = true }
+func (h sendStack) TapFrames(tx *output.Buffer) { h.s.tap(tx) }
+func (h sendStack) Fault(value any) {
+	h.s.faults.Keep(Fault{At: h.s.Monotonic(), Work: "outbox"}, value, nil)
+}
