@@ -62,9 +62,12 @@
 //   - queue.Datagrams.mu, queue.Errors.mu, txTimes.mu: one socket's queues. Consumers take nothing
 //     else. schedule.mu: frames that wait for their time. rooms.mu: who waits for room.
 //     drive.List.mu: who is to be told of something, held while they are.
-//   - drive.Timers.mu, drive.Sources.mu, sleepers.mu, outbox.Mu, queue.Pool.mu, route.Gateways.mu, subscriptions.mu,
-//     errorLimiter.mu, fault.Log.mu, solicitors.mu, Stack.tapMu, Transmitter.txMu, Stack.goneMu,
-//     route.pathMTUs.mu, Stack.randMu: leaves.
+//   - Leaves: drive.Timers.mu, drive.Sources.mu, sleepers.mu;
+//     outbox.Mu, solicitors.mu, Transmitter.txMu;
+//     queue.Pool.mu;
+//     route.Gateways.mu, route.pathMTUs.mu;
+//     event.Subscriptions.mu, fault.Log.mu;
+//     errorLimiter.mu, Stack.tapMu, Stack.goneMu, Stack.randMu.
 //
 // TestLocksAreListed keeps the list complete.
 package stack

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// next returns the next event of a kind; others are passed over.
-func (u *Subscription) next(t testing.TB, kind EventKind) Event {
+// nextEvent returns the next event of a kind; others are passed over.
+func nextEvent(t testing.TB, u *Subscription, kind EventKind) Event {
 	t.Helper()
 	limit := time.After(10 * time.Second)
 	for {
@@ -39,15 +39,15 @@ func TestEvents(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
 	u := p.near.Subscribe(0)
 	p.nearEnd.SetUp(false)
-	if e := u.next(t, LinkDown); e.Index != p.nearIfc.Index() || e.Name != p.nearIfc.Name() || e.Time == 0 {
+	if e := nextEvent(t, u, LinkDown); e.Index != p.nearIfc.Index() || e.Name != p.nearIfc.Name() || e.Time == 0 {
 		t.Errorf("%+v", e)
 	}
 	p.nearEnd.SetUp(true)
-	u.next(t, LinkUp)
+	nextEvent(t, u, LinkUp)
 	if err := p.near.Solicit(farAddr, 5*time.Second, 0); err != nil {
 		t.Fatal(err)
 	}
-	if e := u.next(t, NeighbourUp); e.Addr != farAddr || e.MAC != p.farEnd.Info().HardwareAddr {
+	if e := nextEvent(t, u, NeighbourUp); e.Addr != farAddr || e.MAC != p.farEnd.Info().HardwareAddr {
 		t.Errorf("%+v", e)
 	}
 	thief := link.MAC{2, 0, 0, 0, 0, 0x66}
@@ -55,7 +55,7 @@ func TestEvents(t *testing.T) {
 	if err := p.farEnd.Send(frame); err != nil {
 		t.Fatal(err)
 	}
-	e := u.next(t, AddressConflict)
+	e := nextEvent(t, u, AddressConflict)
 	if e.Addr != netip.MustParseAddr("10.9.0.1") || e.MAC != thief || !strings.Contains(e.String(), "10.9.0.1") {
 		t.Errorf("%+v", e)
 	}
@@ -86,8 +86,8 @@ func TestEventsLost(t *testing.T) {
 		p.nearEnd.SetUp(true)
 	}
 	for range flaps {
-		quick.next(t, LinkDown)
-		quick.next(t, LinkUp)
+		nextEvent(t, quick, LinkDown)
+		nextEvent(t, quick, LinkUp)
 	}
 	if got, want := slow.Lost(), uint64(2*flaps-2); got != want {
 		t.Errorf("%d lost, want %d", got, want)
@@ -123,12 +123,12 @@ func TestEventsTellWhatCounts(t *testing.T) {
 	k := udpSocket(t, p.near, "")
 	for range 200 {
 		set <- false
-		u.next(t, LinkDown)
+		nextEvent(t, u, LinkDown)
 		if err := k.Connect(to); err != unix.ENETUNREACH {
 			t.Fatalf("connect when told that the link is down: %v", err)
 		}
 		set <- true
-		u.next(t, LinkUp)
+		nextEvent(t, u, LinkUp)
 		if err := k.Connect(to); err != nil {
 			t.Fatalf("connect when told that the link is up: %v", err)
 		}

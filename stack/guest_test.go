@@ -176,7 +176,7 @@ func TestHostGetsAddress(t *testing.T) {
 	u := s.Subscribe(0)
 	ip := ours.Addr().As4()
 	l.change(func() { l.host[ip] = true })
-	if e := u.next(t, AddressSuspended); e.Addr != ours.Addr() || !errors.Is(e.Err, unix.EADDRINUSE) {
+	if e := nextEvent(t, u, AddressSuspended); e.Addr != ours.Addr() || !errors.Is(e.Err, unix.EADDRINUSE) {
 		t.Errorf("%+v", e)
 	}
 	if st := i.AddressState(ours); st != AddressAside || len(i.Addresses()) != 0 {
@@ -192,7 +192,7 @@ func TestHostGetsAddress(t *testing.T) {
 		t.Errorf("added once more: %v", err)
 	}
 	l.change(func() { delete(l.host, ip) })
-	u.next(t, AddressResumed)
+	nextEvent(t, u, AddressResumed)
 	if _, claimed := l.holds(ip); !claimed || i.AddressState(ours) != AddressInUse {
 		t.Errorf("claimed %t, state %d", claimed, i.AddressState(ours))
 	}
@@ -219,7 +219,7 @@ func TestHostThatAnswers(t *testing.T) {
 	check(t, i.AddAddress(ours))
 	u := s.Subscribe(0)
 	l.change(func() { l.answers = true })
-	if e := u.next(t, HostAnswers); !errors.Is(e.Err, unix.EPERM) {
+	if e := nextEvent(t, u, HostAnswers); !errors.Is(e.Err, unix.EPERM) {
 		t.Errorf("%+v", e)
 	}
 	second := newHostLink()
@@ -264,7 +264,7 @@ func TestProbedAddress(t *testing.T) {
 			if err := i.AwaitAddress(context.Background(), p); err != want {
 				t.Errorf("taken %t: AwaitAddress: %v", taken, err)
 			}
-			if e := u.next(t, kind); e.Addr != p.Addr() || taken && e.MAC != thief {
+			if e := nextEvent(t, u, kind); e.Addr != p.Addr() || taken && e.MAC != thief {
 				t.Errorf("%+v", e)
 			}
 			if i.AddressState(p) != state {

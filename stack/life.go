@@ -40,3 +40,17 @@ func (i *Interface) linkChanged() {
 		s.tapsDown(i, false)
 	}
 }
+
+// stateEvents are the kinds of event that tell of a link's state.
+var stateEvents = map[link.State]EventKind{link.Up: LinkUp, link.Down: LinkDown, link.NoCarrier: LinkDown, link.Gone: LinkGone}
+
+// tellStates tells of the changes of the link's state, in their order. By now they
+// count: who hears of one finds the routes as they are with it.
+func (i *Interface) tellStates() {
+	i.stateMu.Lock()
+	defer i.stateMu.Unlock()
+	for _, k := range i.untold {
+		i.tell(Event{Kind: k})
+	}
+	i.untold = i.untold[:0]
+}

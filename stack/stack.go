@@ -16,6 +16,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/loopback"
+	"github.com/outband/outband/stack/internal/event"
 	"github.com/outband/outband/stack/internal/fault"
 	"github.com/outband/outband/stack/internal/port"
 	"github.com/outband/outband/stack/internal/queue"
@@ -88,7 +89,7 @@ type Stack struct {
 	panics bool // Config.Panics
 	faults fault.Log
 
-	subscriptions subscriptions
+	subscriptions event.Subscriptions
 
 	taps   atomic.Pointer[tapTable] // nil: no packet socket wants anything
 	tapMu  sync.Mutex               // for changing taps; a leaf
@@ -140,6 +141,7 @@ func New(cfg Config) (*Stack, error) {
 	}
 	s.limits = cfg.Limits.complete()
 	s.panics = cfg.Panics
+	s.subscriptions.Init(s.reportNeighbours)
 	s.receiveMemory.Limit = int64(s.limits.ReceiveBytes)
 	s.pool.Max = s.limits.PoolBytes
 	s.randAt = len(s.rand)
@@ -242,7 +244,7 @@ func (s *Stack) Close() error {
 	for _, i := range slices.Backward(interfacesOf(n)) {
 		s.retire(i)
 	}
-	s.subscriptions.shutDown()
+	s.subscriptions.Close()
 	return s.drive.Close()
 }
 

@@ -47,7 +47,7 @@ func (s *Stack) Stats() Stats {
 	s.unlockLanes()
 	s.out.AddTransmitCounters(&sum)
 	sum[counter.Faults] = s.faults.Count()
-	sum[counter.EventsLost] = s.subscriptions.lost.Load()
+	sum[counter.EventsLost] = s.subscriptions.Lost()
 	sum[counter.ErrorsLost] = s.errorsLost.Load()
 	sum[counter.ReceiveMemoryFull] = s.receiveMemory.Refused.Load()
 	out := make([]Counter, counter.Num, int(counter.Num)+int(arp.NumCauses))
