@@ -138,17 +138,17 @@ func TestConnectDontRoute(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		w.defaultRoute()
 		k := w.socket("", "")
-		k.SetDontRoute(true)
+		k.Sending().SetDontRoute(true)
 		beyond, near := netip.MustParseAddrPort("192.0.2.1:7"), netip.MustParseAddrPort("10.9.0.2:7")
 		if err := k.Connect(beyond); err != unix.ENETUNREACH {
 			t.Errorf("beyond the gateway: %v", err)
 		}
 		check(t, k.Connect(near))
-		k.SetDontRoute(false)
+		k.Sending().SetDontRoute(false)
 		check(t, k.Connect(beyond))
 		_, err := k.PathMTU()
 		check(t, err)
-		k.SetDontRoute(true)
+		k.Sending().SetDontRoute(true)
 		if _, err := k.PathMTU(); err != unix.ENOTCONN {
 			t.Errorf("IP_MTU beyond the gateway: %v", err)
 		}

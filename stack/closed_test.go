@@ -114,6 +114,7 @@ func TestClosedSocketsSaySo(t *testing.T) {
 				k.Close()
 				mustSay(t, k, unix.EBADF)
 				mustSay(t, k.Base().Receiving(), unix.EBADF)
+				mustSay(t, k.Base().Sending(), unix.EBADF)
 				if ip := k.Base().kind.ip(); ip != nil {
 					mustSay(t, ip.Multicast(), unix.EBADF)
 				}

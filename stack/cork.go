@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
@@ -23,12 +24,11 @@ func (k *UDPSocket) SetCork(on bool) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
-	k.sendExtras.cork.Store(on)
-	k.markSendExtras()
+	k.sendExtras.Put(option.Corked, on)
 	if on {
 		return nil
 	}
-	if !k.sendExtras.held.Load() {
+	if !k.sendExtras.Has(option.Held) {
 		return nil
 	}
 	o := outgoing{one: []byte{}}
@@ -36,29 +36,28 @@ func (k *UDPSocket) SetCork(on bool) error {
 }
 
 // Cork reports whether SetCork is on.
-func (k *UDPSocket) Cork() bool { return k.sendExtras.cork.Load() }
+func (k *UDPSocket) Cork() bool { return k.sendExtras.Has(option.Corked) }
 
 // collect adds o to the datagram that is being put together. If that is
 // complete, o becomes the whole of it, and done is true.
 func (k *IPSocket) collect(o *outgoing, flags int) (done bool, e unix.Errno) {
 	c := &k.corked
 	c.mu.Lock()
-	defer k.markSendExtras()
 	defer c.mu.Unlock()
-	more := flags&unix.MSG_MORE != 0 || k.sendExtras.cork.Load()
-	if !k.sendExtras.held.Load() && !more {
+	more := flags&unix.MSG_MORE != 0 || k.sendExtras.Has(option.Corked)
+	if !k.sendExtras.Has(option.Held) && !more {
 		return true, 0
 	}
-	if !k.sendExtras.held.Load() {
+	if !k.sendExtras.Has(option.Held) {
 		to, e := k.corkTarget(o, flags)
 		if e != 0 {
 			return false, e
 		}
-		k.sendExtras.held.Store(true)
+		k.sendExtras.Put(option.Held, true)
 		c.to, c.data = to, c.data[:0]
 	}
 	if len(c.data)+o.n > ipv4.MaxLen-ipv4.MinHeaderLen-udp.HeaderLen {
-		k.sendExtras.held.Store(false) // Linux: the whole datagram is lost
+		k.sendExtras.Put(option.Held, false) // Linux: the whole datagram is lost
 		return false, unix.EMSGSIZE
 	}
 	at := len(c.data)
@@ -67,7 +66,7 @@ func (k *IPSocket) collect(o *outgoing, flags int) (done bool, e unix.Errno) {
 	if more {
 		return false, 0
 	}
-	k.sendExtras.held.Store(false)
+	k.sendExtras.Put(option.Held, false)
 	message := o.message
 	*o = c.to
 	o.one, o.n, o.message = append([]byte(nil), c.data...), len(c.data), message

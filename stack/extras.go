@@ -2,7 +2,6 @@ package stack
 
 import (
 	"math"
-	"sync/atomic"
 
 	"github.com/outband/outband/bpf"
 	"github.com/outband/outband/ipv4"
@@ -18,29 +17,6 @@ import (
 // output.StateRecvExtras, and every datagram for it takes the way through accept; one
 // that wants any of it on send has output.StateSendExtras, and never takes the fast
 // way out. The others pay nothing.
-
-// sendExtras are the settings that sending has to look at.
-type sendExtras struct {
-	segment atomic.Int32 // UDP_SEGMENT: bytes of payload in each datagram
-	noCheck atomic.Bool  // SO_NO_CHECK: no UDP checksum
-	options atomic.Pointer[ipv4.SentOptions]
-	cork    atomic.Bool
-	held    atomic.Bool // there is a datagram that is being put together
-	onLink  atomic.Bool // SO_DONTROUTE
-	stamps  txStamps
-	times   txTimes
-	txTime  atomic.Pointer[TxTime]
-}
-
-// markExtras sets or clears a bit of state by whether anything needs it.
-func (k *Endpoint) markExtras(bit uint32, needed bool) { output.MarkState(&k.state, bit, needed) }
-
-func (k *Endpoint) markSendExtras() {
-	x := &k.sendExtras
-	k.markExtras(output.StateSendExtras, x.segment.Load() > 0 || x.noCheck.Load() || x.options.Load() != nil ||
-		x.cork.Load() || x.onLink.Load() || x.held.Load() || x.times.on.Load() ||
-		x.stamps.flags.Load()&output.StampRecord != 0)
-}
 
 // Receiving are the options of what a socket receives, whatever its kind.
 type Receiving = option.Receiving
@@ -131,22 +107,19 @@ func (l *lane) filterDatagram(a *arrival, k *Endpoint, f *bpf.Program, data []by
 
 // SetSegment makes every send cut its payload into datagrams of n bytes, the
 // last maybe shorter (UDP_SEGMENT in udp(7)); 0 turns it off.
-func (k *UDPSocket) SetSegment(n int) { k.sendExtras.segment.Store(int32(n)); k.markSendExtras() }
+func (k *UDPSocket) SetSegment(n int) {
+	k.segmentSize.Store(int32(n))
+	k.sendExtras.Follow(option.Segmented, func() bool { return k.segmentSize.Load() > 0 })
+}
 
 // Segment returns what SetSegment set.
-func (k *UDPSocket) Segment() int { return int(k.sendExtras.segment.Load()) }
+func (k *UDPSocket) Segment() int { return int(k.segmentSize.Load()) }
 
-// SetNoCheck sends UDP datagrams without a checksum (SO_NO_CHECK).
-func (k *Endpoint) SetNoCheck(on bool) { k.sendExtras.noCheck.Store(on); k.markSendExtras() }
+// Sending are the options of what a socket sends, whatever its kind.
+type Sending = option.Sending
 
-// NoCheck returns what SetNoCheck set.
-func (k *Endpoint) NoCheck() bool { return k.sendExtras.noCheck.Load() }
-
-// SetDontRoute sends only to hosts on a link (SO_DONTROUTE): ENETUNREACH for others.
-func (k *Endpoint) SetDontRoute(on bool) { k.sendExtras.onLink.Store(on); k.markSendExtras() }
-
-// DontRoute returns what SetDontRoute set.
-func (k *Endpoint) DontRoute() bool { return k.sendExtras.onLink.Load() }
+// Sending returns the options of what the socket sends.
+func (k *Endpoint) Sending() *Sending { return &k.sending }
 
 // SetOptions sets the IP options of what is sent (IP_OPTIONS); they are padded
 // to a multiple of 4 bytes. A datagram with a source route goes to its first hop.
@@ -162,14 +135,14 @@ func (k *IPSocket) SetOptions(o []byte) error {
 	if sent.Len() == 0 {
 		sent = nil
 	}
-	k.sendExtras.options.Store(sent)
-	k.markSendExtras()
+	k.options.Store(sent)
+	k.sendExtras.Follow(option.IPOptions, func() bool { return k.options.Load() != nil })
 	return nil
 }
 
 // Options returns what SetOptions set.
 func (k *IPSocket) Options() []byte {
-	if o := k.sendExtras.options.Load(); o != nil {
+	if o := k.options.Load(); o != nil {
 		return o.Bytes()
 	}
 	return nil

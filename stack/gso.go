@@ -3,6 +3,7 @@ package stack
 import (
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
@@ -117,10 +118,9 @@ func (k *UDPSocket) sendSegmentsWhole(tx *output.Buffer, p *output.Path, spec *o
 // staysWhole reports whether a payload that UDP_SEGMENT cuts may leave uncut: where
 // plain datagrams may be put together too.
 func (k *UDPSocket) staysWhole(p *output.Path, spec *output.Spec, o *outgoing) bool {
-	x := &k.sendExtras
-	stamped := x.stamps.flags.Load()&output.StampRecord != 0 || o.opts != nil && o.opts.Timestamping != 0
+	stamped := k.sendExtras.Has(option.SendStamps|option.TransmitTimes) || o.opts != nil && o.opts.Timestamping != 0
 	return p.Dev.Info().Caps&link.CapGSO != 0 && !p.Slow && p.Later == nil &&
-		spec.Options == nil && !x.times.on.Load() && !stamped
+		spec.Options == nil && !stamped
 }
 
 // len returns the length of the message's payload.

@@ -76,7 +76,7 @@ type txTimes struct {
 // TransmitTimes. Records of before are dropped. A datagram that waits for its
 // neighbour leaves later, and is not recorded.
 func (k *Endpoint) SetTransmitTimes(on bool) {
-	x := &k.sendExtras.times
+	x := &k.sentTimes
 	x.mu.Lock()
 	if on && x.ring == nil {
 		x.ring = make([]IOTimes, maxTransmitTimes)
@@ -86,7 +86,7 @@ func (k *Endpoint) SetTransmitTimes(on bool) {
 	x.n.Store(0)
 	x.mu.Unlock()
 	k.changed(drive.Stamp)
-	k.markSendExtras()
+	k.sendExtras.Follow(option.TransmitTimes, x.on.Load)
 }
 
 // push adds a record. If there is no room it is lost, and the next reader is
@@ -129,7 +129,7 @@ func (k *Endpoint) sendTimed(tx *output.Buffer, o *outgoing, pkt *output.Packet)
 		return e
 	}
 	t.Device = k.s.Monotonic()
-	k.sendExtras.times.push(t)
+	k.sentTimes.push(t)
 	k.changed(EventsIn | drive.Stamp)
 	return 0
 }
@@ -139,7 +139,7 @@ func (k *Endpoint) sendTimed(tx *output.Buffer, o *outgoing, pkt *output.Packet)
 // Recv does, and after Shutdown, of either direction, returns none at once. EINVAL:
 // they are not recorded. EBADF: the socket is closed.
 func (k *Endpoint) TransmitTimes(times []IOTimes, flags int, deadline int64) (n int, lost bool, err error) {
-	x := &k.sendExtras.times
+	x := &k.sentTimes
 	for {
 		switch {
 		case k.Closed():
@@ -162,7 +162,7 @@ func (k *Endpoint) TransmitTimes(times []IOTimes, flags int, deadline int64) (n 
 
 // awaitTimes waits for a record, or until there will be none.
 func (k *Endpoint) awaitTimes(deadline int64) bool {
-	x, d := &k.sendExtras.times, &k.s.drive
+	x, d := &k.sentTimes, &k.s.drive
 	g := drive.Goal{Ready: func() bool { return x.n.Load() > 0 || !x.on.Load() || k.ended() }}
 	c := drive.Call{Spin: &k.spin, Deadline: deadline, Until: &k.readBy, Budget: k.spin.Budget(),
 		List: &k.watches, Events: drive.Stamp | unix.EPOLLHUP}

@@ -3,6 +3,7 @@ package stack
 import (
 	"math"
 
+	"github.com/outband/outband/stack/internal/option"
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/stack/internal/output"
@@ -34,10 +35,10 @@ func (k *IPSocket) build(tx *output.Buffer, o *outgoing, flags int) unix.Errno {
 	case o.n < shortest:
 		return unix.EINVAL
 	}
-	if k.sendExtras.times.on.Load() {
+	if k.sendExtras.Has(option.TransmitTimes) {
 		o.began = k.s.Monotonic()
 	}
-	if (flags&unix.MSG_MORE != 0 || k.sendExtras.cork.Load() || k.sendExtras.held.Load()) && k.transport.collects() {
+	if (flags&unix.MSG_MORE != 0 || k.sendExtras.Has(option.Corked|option.Held)) && k.transport.collects() {
 		if done, e := k.collect(o, flags); e != 0 || !done {
 			if e == 0 {
 				tx.Sent = o.message + 1

@@ -24,7 +24,7 @@ func (k *IPSocket) TTL() int {
 // goes with it: see TOSPriority.
 func (k *IPSocket) SetTOS(tos int) {
 	k.tos.Store(int32(tos))
-	k.SetPriority(TOSPriority(uint8(tos)))
+	k.sending.SetPriority(TOSPriority(uint8(tos)))
 }
 
 // TOS returns the type-of-service octet.
@@ -55,7 +55,7 @@ func (k *IPSocket) PathMTU() (int, error) {
 		return 0, unix.ENOTCONN
 	}
 	f := k.flowLocked(k.peer, k.peerIf)
-	f.Broadcast, f.OnLink = true, k.DontRoute()
+	f.Broadcast, f.OnLink = true, k.sending.DontRoute()
 	k.multicast.apply(&f)
 	h, e := k.s.routes.Find(f)
 	if e != 0 {

@@ -24,6 +24,7 @@ type IPSocket struct {
 	ttl         atomic.Int32 // -1: the stack's default
 	tos         atomic.Int32
 	mtuDiscover atomic.Int32
+	options     atomic.Pointer[ipv4.SentOptions] // of what is sent
 	// recvExtension is IP_RECVERR_RFC4884.
 	recvExtension atomic.Bool
 
@@ -134,7 +135,7 @@ func (k *IPSocket) Connect(peer netip.AddrPort) error {
 	// Linux keeps to the address of an earlier connect too.
 	f := k.flowLocked(dst, unicastIf)
 	k.s.routes.Net().ThisHost(&f)
-	f.OnLink = k.DontRoute()
+	f.OnLink = k.sending.DontRoute()
 	dst, f.Self = f.Dst, false // Linux looks for the way to it a second time
 	k.multicast.apply(&f)
 	rt, e := k.s.routes.Find(f)

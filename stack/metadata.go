@@ -1,33 +1,16 @@
 package stack
 
 import (
-	"sync/atomic"
-
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
 )
 
-// metadataOptions are the metadata of what a socket sends (SO_PRIORITY, SO_MARK).
-type metadataOptions struct{ priority, mark atomic.Uint32 }
-
-// SetPriority sets the priority of what is sent, for the queueing disciplines and
-// VLAN devices below the link (SO_PRIORITY in socket(7)). SetTOS sets it too.
-func (k *Endpoint) SetPriority(p uint32) { k.meta.priority.Store(p); k.dropPaths() }
-
-// Priority returns what SetPriority or SetTOS set.
-func (k *Endpoint) Priority() uint32 { return k.meta.priority.Load() }
-
-// SetMark sets the mark of what is sent, for the packet filters below the link
-// (SO_MARK in socket(7)). The stack's own routes do not look at it.
-func (k *Endpoint) SetMark(mark uint32) { k.meta.mark.Store(mark); k.dropPaths() }
-
-// Mark returns what SetMark set.
-func (k *Endpoint) Mark() uint32 { return k.meta.mark.Load() }
-
-// of returns the metadata of a datagram.
-func (m *metadataOptions) of(o *outgoing) output.Metadata {
-	t := output.Metadata{Priority: m.priority.Load(), Mark: m.mark.Load()}
+// metadata returns the metadata of a datagram: what the socket has, unless control
+// messages say otherwise.
+func (o *outgoing) metadata(of *option.Sending) output.Metadata {
+	t := output.Metadata{Priority: of.Priority(), Mark: of.Mark()}
 	if o.opts != nil {
 		o.opts.metadata(&t)
 	}

@@ -81,7 +81,7 @@ func TestMetadata(t *testing.T) {
 		}
 	}
 	both := output.Metadata{Priority: 5, Mark: 9}
-	set := func(k Socket) Socket { k.Base().SetPriority(5); k.Base().SetMark(9); return k }
+	set := func(k Socket) Socket { k.Base().Sending().SetPriority(5); k.Base().Sending().SetMark(9); return k }
 	for _, tt := range []struct {
 		name string
 		run  func()
@@ -100,9 +100,9 @@ func TestMetadata(t *testing.T) {
 			check(t, k.Send(nil, 0, NoDeadline))
 			set(k)
 			check(t, k.Send(nil, 0, NoDeadline))
-			k.Base().SetMark(0)
+			k.Base().Sending().SetMark(0)
 			check(t, k.Send(nil, 0, NoDeadline))
-			k.Base().SetPriority(0)
+			k.Base().Sending().SetPriority(0)
 			check(t, k.Send(nil, 0, NoDeadline))
 			check(t, k.Send(nil, 0, NoDeadline))
 		}, []output.Metadata{{}, {}, both, {Priority: 5, Mark: 0}, {}, {}}},
@@ -177,8 +177,8 @@ func TestTagsWait(t *testing.T) {
 		check(t, i.AddAddress(netip.MustParsePrefix("10.9.0.1/24")))
 		k := udpSocket(t, s, "")
 		for _, v := range []output.Metadata{{Priority: 1, Mark: 2}, {}, {Priority: 3, Mark: 0}} {
-			k.SetPriority(v.Priority)
-			k.SetMark(v.Mark)
+			k.Sending().SetPriority(v.Priority)
+			k.Sending().SetMark(v.Mark)
 			check(t, k.SendTo(payload(3), 0, NoDeadline, netip.AddrPortFrom(farAddr, 7)))
 		}
 		if got := l.take(); len(got) != 0 {
@@ -210,7 +210,7 @@ func TestMetadataAllocs(t *testing.T) {
 	k := udpSocket(t, s, "10.9.0.1:9")
 	check(t, k.Connect(netip.AddrPortFrom(farAddr, 7)))
 	k.SetTOS(0xb8)
-	k.SetMark(3)
+	k.Sending().SetMark(3)
 	p := payload(64)
 	check(t, k.Send(p, 0, NoDeadline))
 	if n := testing.AllocsPerRun(100, func() { k.Send(p, 0, NoDeadline) }); n > 0 {
@@ -229,8 +229,8 @@ func TestTagsReceived(t *testing.T) {
 	packets.Receiving().SetKeepMetadata(true)
 	want := output.Metadata{Priority: 5, Mark: 7}
 	for _, tt := range []output.Metadata{{}, want, {Priority: 0, Mark: 1}, {}} {
-		tx.SetPriority(tt.Priority)
-		tx.SetMark(tt.Mark)
+		tx.Sending().SetPriority(tt.Priority)
+		tx.Sending().SetMark(tt.Mark)
 		check(t, tx.SendTo([]byte("x"), 0, NoDeadline, rx.LocalAddr()))
 		check(t, tx.SendTo([]byte("x"), 0, NoDeadline, quiet.LocalAddr()))
 		if _, in := recv(t, quiet); in.Extra != nil {

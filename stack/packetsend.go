@@ -76,13 +76,13 @@ func (k *PacketSocket) sendFrame(tx *output.Buffer, o *outgoing) unix.Errno {
 	pkt.Stamp.Keep(b)
 	if l != nil {
 		pkt.Queued = true
-		if e := tx.AddLater(&ifc.dev, b, pkt.Waiting(k.meta.of(o), l), o.message); e != 0 {
+		if e := tx.AddLater(&ifc.dev, b, pkt.Waiting(o.metadata(&k.sending), l), o.message); e != 0 {
 			return e
 		}
 		return k.stampSent(tx, o, &pkt)
 	}
 	tx.Add(b, o.message)
-	if t := k.meta.of(o); t != (output.Metadata{}) {
+	if t := o.metadata(&k.sending); t != (output.Metadata{}) {
 		tx.DescribeLast(t)
 	}
 	return k.stampSent(tx, o, &pkt)

@@ -38,10 +38,13 @@ type Endpoint struct {
 	path       atomic.Pointer[output.Path] // where Send without an address goes; nil on packet sockets
 	pathKey    atomic.Uint64               // names the socket, as it is set, in output.Buffer.Paths
 
-	sendExtras   sendExtras
+	sendExtras   option.Extras
+	sending      option.Sending
+	stamps       txStamps
+	sentTimes    txTimes
+	txTime       atomic.Pointer[TxTime]
 	errors       queue.Errors
 	readBy       drive.Deadline
-	meta         metadataOptions
 	losses       lossAccount
 	recvErr      atomic.Bool
 	selectErrors atomic.Bool // see SetSelectErrors
@@ -64,6 +67,8 @@ func (s *Stack) open(k *Endpoint, as kind) error {
 	k.pathKey.Store(k.id)
 	k.recvExtras.Init(&k.state, output.StateRecvExtras, output.StateClosed)
 	k.receiving = option.MakeReceiving(&k.recvExtras)
+	k.sendExtras.Init(&k.state, output.StateSendExtras, output.StateClosed)
+	k.sending = option.MakeSending(&k.sendExtras, k)
 	k.cpu.Store(-1)
 	k.queue.Limit.Store(defaultRcvbuf)
 	k.queue.Memory, k.errors.Memory = &s.receiveMemory, &s.receiveMemory

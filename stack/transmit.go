@@ -6,6 +6,7 @@ import (
 	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
@@ -394,11 +395,11 @@ func (k *IPSocket) spec(o *outgoing, flags int) (spec output.Spec, connected boo
 		dst, spec.DstPort, unicastIf = k.peer, k.peerPort, k.peerIf
 	}
 	spec.Flow = k.flowLocked(dst, unicastIf)
-	spec.OnLink = flags&unix.MSG_DONTROUTE != 0 || k.sendExtras.onLink.Load()
+	spec.OnLink = flags&unix.MSG_DONTROUTE != 0 || k.sending.DontRoute()
 	if e := k.address(&spec, o); e != 0 {
 		return spec, false, e
 	}
-	spec.Options, spec.Metadata, spec.Later = k.sendExtras.options.Load(), k.meta.of(o), k.later(o)
+	spec.Options, spec.Metadata, spec.Later = k.options.Load(), o.metadata(&k.sending), k.later(o)
 	if spec.Dst.IsMulticast() {
 		spec.TTL, spec.Quiet = k.multicast.ttl, k.multicast.quiet
 	}
@@ -464,7 +465,7 @@ func (k *Endpoint) stampSent(tx *output.Buffer, o *outgoing, pkt *output.Packet)
 	}
 	e := unix.Errno(0)
 	switch {
-	case k.sendExtras.times.on.Load():
+	case k.sendExtras.Has(option.TransmitTimes):
 		e = k.sendTimed(tx, o, pkt)
 	case pkt.Stamp.Flags != 0:
 		e = k.sendStamped(tx, &pkt.Stamp)
@@ -492,7 +493,7 @@ func (k *UDPSocket) sendSegments(tx *output.Buffer, p *output.Path, spec *output
 	switch {
 	case size > p.MaxData:
 		return unix.EMSGSIZE
-	case o.n > size*maxSegments, k.sendExtras.noCheck.Load():
+	case o.n > size*maxSegments, k.sending.NoCheck():
 		return unix.EINVAL
 	case o.n > maxDatagram-udp.HeaderLen:
 		return unix.EMSGSIZE

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
 )
 
@@ -22,17 +23,17 @@ type txStamps struct {
 // datagram in fragments the first is stamped, of one of UDP_SEGMENT the first too.
 // What waits for its neighbour is stamped when it leaves.
 func (k *Endpoint) SetTimestamping(flags uint32) {
-	x := &k.sendExtras.stamps
+	x := &k.stamps
 	if old := x.flags.Swap(flags); flags&^old&unix.SOF_TIMESTAMPING_OPT_ID != 0 {
 		x.key.Store(0)
 	}
-	k.markSendExtras()
+	k.sendExtras.Follow(option.SendStamps, func() bool { return x.flags.Load()&output.StampRecord != 0 })
 }
 
 // beginStamp finds out if a datagram is to be stamped, and numbers it. dropStamp
 // or stampSent ends what it begins.
 func (k *Endpoint) beginStamp(o *outgoing) (st output.Stamp) {
-	x := &k.sendExtras.stamps
+	x := &k.stamps
 	flags := x.flags.Load()
 	if o.opts != nil && o.opts.Timestamping != 0 {
 		flags = flags&^output.StampRecord | o.opts.Timestamping
@@ -53,7 +54,7 @@ func (k *Endpoint) beginStamp(o *outgoing) (st output.Stamp) {
 // dropStamp gives the number of a datagram back that is not sent.
 func (k *Endpoint) dropStamp(st *output.Stamp, o *outgoing) {
 	if st.Flags&unix.SOF_TIMESTAMPING_OPT_ID != 0 && (o.opts == nil || !o.opts.HasStampID) {
-		k.sendExtras.stamps.key.Add(^uint32(0))
+		k.stamps.key.Add(^uint32(0))
 	}
 }
 

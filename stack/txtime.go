@@ -22,11 +22,11 @@ type TxTime struct {
 }
 
 // SetTxTime lets datagrams have times (SO_TXTIME): see SendOptions.TxTime.
-func (k *Endpoint) SetTxTime(t TxTime) { k.sendExtras.txTime.Store(&t) }
+func (k *Endpoint) SetTxTime(t TxTime) { k.txTime.Store(&t) }
 
 // TxTime returns what SetTxTime set; ok is false if nothing did.
 func (k *Endpoint) TxTime() (t TxTime, ok bool) {
-	if p := k.sendExtras.txTime.Load(); p != nil {
+	if p := k.txTime.Load(); p != nil {
 		return *p, true
 	}
 	return TxTime{}, false
@@ -34,7 +34,7 @@ func (k *Endpoint) TxTime() (t TxTime, ok bool) {
 
 // later returns when a datagram is to leave; nil: now.
 func (k *Endpoint) later(o *outgoing) *output.Later {
-	t := k.sendExtras.txTime.Load()
+	t := k.txTime.Load()
 	if o.opts == nil || o.opts.TxTime == 0 || t == nil {
 		return nil
 	}

@@ -118,7 +118,7 @@ func TestScheduledKinds(t *testing.T) {
 		} {
 			w.sent()
 			tt.k.Base().SetTxTime(monotonic)
-			tt.k.Base().SetPriority(3)
+			tt.k.Base().Sending().SetPriority(3)
 			o := &SendOptions{TxTime: w.at(time.Second)}
 			m := []OutMessage{{Buffers: [][]byte{tt.payload}, Options: o}}
 			if tt.k.Base().kind.name() == "packet" {

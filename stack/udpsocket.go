@@ -7,12 +7,14 @@ import (
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
+	"sync/atomic"
 )
 
 // A UDPSocket sends and receives UDP datagrams (udp(7)).
 type UDPSocket struct {
 	place[*UDPSocket] // which a datagram finds the socket by: beside what it touches next
 	IPSocket
+	segmentSize atomic.Int32 // UDP_SEGMENT: bytes of payload in each datagram
 }
 
 // NewUDPSocket opens a UDP socket. ENFILE: there are too many (Config.Limits).
@@ -91,7 +93,7 @@ func (k *UDPSocket) sendAlong(tx *output.Buffer, p *output.Path, spec *output.Sp
 			return k.sendSegments(tx, p, spec, o, size)
 		case o.n > p.MaxData:
 			return unix.EMSGSIZE // of one segment, but not to be cut by IP
-		case k.sendExtras.noCheck.Load():
+		case k.sending.NoCheck():
 			return unix.EINVAL
 		}
 	}
@@ -102,7 +104,7 @@ func (k *UDPSocket) payload(p *output.Path, spec *output.Spec, o *outgoing) ([]b
 	b := k.s.pool.Get(udp.HeaderLen + o.n)
 	sum := o.copySum(b[udp.HeaderLen:])
 	sum = udp.FinishChecksum(p.UDPSum, udp.HeaderLen+o.n, sum)
-	if k.sendExtras.noCheck.Load() {
+	if k.sending.NoCheck() {
 		sum = 0
 	}
 	udp.PutHeader(b, spec.SrcPort, spec.DstPort, o.n, sum)

@@ -49,7 +49,7 @@ func (s *State) setPriority(p int) error {
 	if !MayHavePriority(p) {
 		return unix.EPERM
 	}
-	s.K.SetPriority(uint32(p))
+	s.K.Sending().SetPriority(uint32(p))
 	return nil
 }
 
@@ -57,6 +57,6 @@ func (s *State) setMark(mark int) error {
 	if !MayMark() {
 		return unix.EPERM
 	}
-	s.K.SetMark(uint32(mark))
+	s.K.Sending().SetMark(uint32(mark))
 	return nil
 }

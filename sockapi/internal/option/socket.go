@@ -29,8 +29,8 @@ var socketOptions = map[optionKey]option{
 	{unix.SOL_SOCKET, unix.SO_DOMAIN}:   readOnly(func(s *State) int { return s.Domain }),
 	{unix.SOL_SOCKET, unix.SO_PROTOCOL}: readOnly(func(s *State) int { return s.Proto }),
 	{unix.SOL_SOCKET, unix.SO_ERROR}:    readOnly(func(s *State) int { return int(s.K.TakeError()) }),
-	{unix.SOL_SOCKET, unix.SO_PRIORITY}: integer(func(s *State) int { return int(int32(s.K.Priority())) }, (*State).setPriority),
-	{unix.SOL_SOCKET, unix.SO_MARK}:     integer(func(s *State) int { return int(int32(s.K.Mark())) }, (*State).setMark),
+	{unix.SOL_SOCKET, unix.SO_PRIORITY}: integer(func(s *State) int { return int(int32(s.K.Sending().Priority())) }, (*State).setPriority),
+	{unix.SOL_SOCKET, unix.SO_MARK}:     integer(func(s *State) int { return int(int32(s.K.Sending().Mark())) }, (*State).setMark),
 	{unix.SOL_SOCKET, unix.SO_TXTIME}:   txTimeOption,
 	{unix.SOL_SOCKET, TimestampOOB}:     oobTimestamp,
 	{unix.SOL_SOCKET, unix.SO_RCVMARK}:  receiveMark,
@@ -105,11 +105,11 @@ var socketOptions = map[optionKey]option{
 			return nil
 		}},
 	{unix.SOL_SOCKET, unix.SO_NO_CHECK}: boolean(
-		func(s *State) bool { return s.K.NoCheck() },
-		func(s *State, on bool) { s.K.SetNoCheck(on) }),
+		func(s *State) bool { return s.K.Sending().NoCheck() },
+		func(s *State, on bool) { s.K.Sending().SetNoCheck(on) }),
 	{unix.SOL_SOCKET, unix.SO_DONTROUTE}: boolean(
-		func(s *State) bool { return s.K.DontRoute() },
-		func(s *State, on bool) { s.K.SetDontRoute(on) }),
+		func(s *State) bool { return s.K.Sending().DontRoute() },
+		func(s *State, on bool) { s.K.Sending().SetDontRoute(on) }),
 	{unix.SOL_SOCKET, unix.SO_RXQ_OVFL}:        wanted(WantDrops, func(s *State, on bool) { s.K.Receiving().SetKeepDrops(on) }),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMP}:       timestampOption(WantTimestamp, 0),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS}:     timestampOption(WantTimestampNS, 0),

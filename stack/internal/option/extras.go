@@ -50,8 +50,8 @@ func (x *Extras) Put(extra uint32, on bool) {
 	}
 }
 
-// follow puts an extra by what wanted says, which others may change at the same time.
-func (x *Extras) follow(extra uint32, wanted func() bool) {
+// Follow puts an extra by what wanted says, which others may change at the same time.
+func (x *Extras) Follow(extra uint32, wanted func() bool) {
 	for {
 		on := wanted()
 		if x.Put(extra, on); wanted() == on {

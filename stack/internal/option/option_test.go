@@ -109,3 +109,37 @@ func TestFilter(t *testing.T) {
 		t.Errorf("closed: %v", err)
 	}
 }
+
+// renewed counts how often paths were to be looked up anew.
+type renewed int
+
+func (r *renewed) RenewPaths() { *r++ }
+
+// What goes along with a datagram is said by its path, so that another path is needed;
+// what sending looks at each time is a bit of the state.
+func TestSending(t *testing.T) {
+	var state atomic.Uint32
+	var x Extras
+	var paths renewed
+	x.Init(&state, stateExtras, stateClosed)
+	o := MakeSending(&x, &paths)
+	for _, tt := range []struct {
+		name  string
+		do    func()
+		is    func() bool
+		state uint32
+		paths renewed
+	}{
+		{"priority", func() { o.SetPriority(6) }, func() bool { return o.Priority() == 6 && o.Mark() == 0 }, 0, 1},
+		{"mark", func() { o.SetMark(7) }, func() bool { return o.Priority() == 6 && o.Mark() == 7 }, 0, 2},
+		{"no checksum", func() { o.SetNoCheck(true) }, o.NoCheck, stateExtras, 2},
+		{"no route", func() { o.SetDontRoute(true) }, o.DontRoute, stateExtras, 2},
+		{"checksum", func() { o.SetNoCheck(false) }, func() bool { return !o.NoCheck() && o.DontRoute() }, stateExtras, 2},
+		{"route", func() { o.SetDontRoute(false) }, func() bool { return !o.DontRoute() }, 0, 2},
+	} {
+		tt.do()
+		if !tt.is() || state.Load() != tt.state || paths != tt.paths {
+			t.Errorf("%s: holds: %t, state %#x, paths renewed %d times", tt.name, tt.is(), state.Load(), paths)
+		}
+	}
+}

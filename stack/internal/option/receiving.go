@@ -46,7 +46,7 @@ func (o *Receiving) SetFilter(program []bpf.Instruction) error {
 }
 
 func (o *Receiving) followFilter() {
-	o.extras.follow(Filtered, func() bool { return o.filter.Load() != nil })
+	o.extras.Follow(Filtered, func() bool { return o.filter.Load() != nil })
 }
 
 // Filter returns the filter that is attached, nil if there is none.
@@ -58,7 +58,7 @@ func (o *Receiving) Filter() *bpf.Program { return o.filter.Load() }
 // at the beginning, as ever.
 func (o *Receiving) SetPeekOffset(off int32) {
 	o.peek.Store(int64(off) + 1)
-	o.extras.follow(PeeksAtOffset, func() bool { return o.peek.Load() > 0 })
+	o.extras.Follow(PeeksAtOffset, func() bool { return o.peek.Load() > 0 })
 }
 
 // PeekOffset returns where MSG_PEEK begins; -1 if SetPeekOffset was never called.
