@@ -57,7 +57,7 @@
 //     demultiplexing tables, receive counters. Never held across a transmit or a sleep.
 //   - reassembly.mu: fragments. Held while what they make whole is delivered.
 //   - Interface.stateMu: the state of an interface's link, while it is taken in.
-//   - neighbours.Mu: the neighbour table. A sender takes it only when its
+//   - Neighbours.Mu: the neighbour table. A sender takes it only when its
 //     path has no valid neighbour.
 //   - queue.Datagrams.mu, queue.Errors.mu, txTimes.mu: one socket's queues. Consumers take nothing
 //     else. schedule.mu: frames that wait for their time. rooms.mu: who waits for room.

@@ -303,7 +303,7 @@ func floodTxBuffers(t *testing.T, w *wire) {
 		tx.Count[counter.UDPOutDatagrams].Add(1)
 		w.s.out.Release(tx, uint64(i))
 	}
-	if n := len(w.s.out.TxAll); n > before+output.TxSlots+small.TxBuffers {
+	if n := len(w.s.out.TxAll); n > before+output.Slots+small.TxBuffers {
 		t.Errorf("%d transmit buffers are kept", n)
 	}
 	w.grew("UdpOutDatagrams", 100)

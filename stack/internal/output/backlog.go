@@ -20,11 +20,11 @@ type backlog struct {
 // A lateFrame is a frame of a backlog, in memory of the pool's.
 type lateFrame struct {
 	link.TxFrame
-	to *wayOut
+	to *WayOut
 }
 
 // Keep takes frames over, which stay the caller's.
-func (s *Sender) Keep(to *wayOut, frames []link.TxFrame) {
+func (s *Sender) Keep(to *WayOut, frames []link.TxFrame) {
 	b := &s.backlog
 	b.mu.Lock()
 	to = s.Own.hold(s, to)
@@ -91,7 +91,7 @@ func (b *backlog) sendLocked(closing func() bool) (loss uint64, done []lateFrame
 }
 
 // BehindOn returns the way out that the backlog waits for, nil if there is none.
-func (s *Sender) BehindOn() *wayOut {
+func (s *Sender) BehindOn() *WayOut {
 	b := &s.backlog
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -19,7 +19,7 @@ type Buffer struct {
 	Batch []link.TxFrame // built and not yet sent, all for one way out
 	Ends  []frameEnd     // for each frame of batch
 	Sent  int            // messages whose last frame was sent
-	To    *wayOut        // where batch goes
+	To    *WayOut        // where batch goes
 	Local bool           // something went to loopback
 	// Failed is why batch could not be sent, until it is decided what becomes of
 	// it; see carryon.go. What is built meanwhile stands behind it.
@@ -61,15 +61,15 @@ const (
 	txBatch     = 64      // frames that are sent at once
 	txFirst     = 2 << 10 // the arena's first size: one ordinary frame
 	txArena     = txBatch * 2048
-	TxSlots     = 8 // Buffers kept at hand
+	Slots     = 8 // Buffers kept at hand
 	pathBits    = 7 // paths kept in each, a server's peers among them: two to that power
-	txSlotsMask = TxSlots - 1
+	txSlotsMask = Slots - 1
 )
 
-// Room returns n bytes to build a frame for q in, followed by add. What was built
+// Room returns n bytes to build a frame for q in, followed by Add. What was built
 // before is sent if it goes elsewhere or there is no more room; if that fails, and
 // the frame goes elsewhere, nothing can be built yet.
-func (tx *Buffer) Room(q *wayOut, n int) ([]byte, unix.Errno) {
+func (tx *Buffer) Room(q *WayOut, n int) ([]byte, unix.Errno) {
 	if len(tx.Batch) > 0 && (tx.To != q || len(tx.Batch) == txBatch || tx.used+n > len(tx.arena)) {
 		var e unix.Errno
 		if q, e = tx.makeRoom(q, n); e != 0 {
@@ -84,7 +84,7 @@ func (tx *Buffer) Room(q *wayOut, n int) ([]byte, unix.Errno) {
 }
 
 // makeRoom is room when there is none, and returns the way out that the frame takes.
-func (tx *Buffer) makeRoom(q *wayOut, n int) (*wayOut, unix.Errno) {
+func (tx *Buffer) makeRoom(q *WayOut, n int) (*WayOut, unix.Errno) {
 	if tx.To.Dev == q.Dev {
 		q = tx.To // the socket has got its own in the middle of its call
 	}
@@ -105,7 +105,7 @@ func (tx *Buffer) grow(n int) {
 	tx.arena, tx.used = make([]byte, n), 0
 }
 
-// Add queues the frame that was built in what room returned. message is the
+// Add queues the frame that was built in what Room returned. message is the
 // index of the message that it completes, or -1.
 func (tx *Buffer) Add(frame []byte, message int) {
 	tx.used += len(frame)

@@ -67,7 +67,7 @@ func (tx *Buffer) unit() int {
 	return len(tx.Ends)
 }
 
-// Finish is Socket.finish for the call that tx is in.
+// Finish is Sender.Finish for the call that tx is in.
 func (tx *Buffer) Finish() unix.Errno {
 	if tx.Owner == nil {
 		tx.flushOwned(nil)
@@ -185,7 +185,7 @@ func (tx *Buffer) flushOwned(s *Sender) {
 }
 
 // awaitRoom waits until there is room in q again. False: the call ends instead.
-func (s *Sender) awaitRoom(q *wayOut, flags int, deadline int64) bool {
+func (s *Sender) awaitRoom(q *WayOut, flags int, deadline int64) bool {
 	if flags&unix.MSG_DONTWAIT != 0 || s.state.Load()&stateSendEnds != 0 || s.over(deadline) {
 		return false
 	}

@@ -13,14 +13,14 @@ import (
 type Device struct {
 	route.Device
 	t          *Transmitter
-	Host       deviceHost
-	Queue      *wayOut      // that all may use
+	Host       DeviceHost
+	Queue      *WayOut      // that all may use
 	Sharers    atomic.Int32 // how many sockets do
-	Neighbours neighbours
+	Neighbours Neighbours
 }
 
-// A deviceHost is the interface that a device is of.
-type deviceHost interface {
+// A DeviceHost is the interface that a device is of.
+type DeviceHost interface {
 	// Gone returns why the device is not to be used any more, nil if it is.
 	Gone() error
 	// IsMember reports whether what we send to a group is for us too.
@@ -33,7 +33,7 @@ type deviceHost interface {
 }
 
 // Init makes d the device of a link.
-func (d *Device) Init(t *Transmitter, host deviceHost, l link.Link, routes route.DeviceConfig, cfg arp.Config) {
+func (d *Device) Init(t *Transmitter, host DeviceHost, l link.Link, routes route.DeviceConfig, cfg arp.Config) {
 	d.t, d.Host = t, host
 	d.Device.Init(l, routes, d)
 	d.Queue = newWayOut(d)

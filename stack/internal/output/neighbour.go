@@ -17,7 +17,7 @@ import (
 )
 
 // Neighbours are a device's neighbour table, and what leaves because of it.
-type neighbours struct {
+type Neighbours struct {
 	dev   *Device
 	timer *drive.Timer
 
@@ -29,7 +29,7 @@ type neighbours struct {
 	flushed  sync.Cond // flushing is 0 again
 }
 
-func (n *neighbours) init(d *Device, cfg arp.Config) {
+func (n *Neighbours) init(d *Device, cfg arp.Config) {
 	n.dev = d
 	n.Table = arp.New(cfg, d.Info().HardwareAddr, d.t.Random)
 	n.timer = drive.NewTimer(n.runTimers)
@@ -37,7 +37,7 @@ func (n *neighbours) init(d *Device, cfg arp.Config) {
 }
 
 // Change changes the table, and sends what comes out of that.
-func (n *neighbours) Change(f func(table *arp.Table, now int64)) {
+func (n *Neighbours) Change(f func(table *arp.Table, now int64)) {
 	t := n.dev.t
 	n.Mu.Lock()
 	f(n.Table, t.Clock.Now())
@@ -51,7 +51,7 @@ func (n *neighbours) Change(f func(table *arp.Table, now int64)) {
 // Find asks the table for the hardware address of addr. version is 0 if it
 // is not known yet. What waited for the neighbour leaves before anything else goes
 // there: a blocking caller, who is not the one who sends that, waits until it has.
-func (n *neighbours) Find(addr, src ipv4.Addr, blocking bool) (*arp.Entry, link.MAC, uint32, unix.Errno) {
+func (n *Neighbours) Find(addr, src ipv4.Addr, blocking bool) (*arp.Entry, link.MAC, uint32, unix.Errno) {
 	t := n.dev.t
 	now := t.Clock.Now()
 	n.Mu.Lock()
@@ -96,7 +96,7 @@ func (n *neighbours) Find(addr, src ipv4.Addr, blocking bool) (*arp.Entry, link.
 
 // LinkChanged takes in what the device's link is like now. What comes out of that is for
 // whoever sends the outbox then.
-func (n *neighbours) LinkChanged(old, now *link.Info) {
+func (n *Neighbours) LinkChanged(old, now *link.Info) {
 	n.Mu.Lock()
 	if now.HardwareAddr != old.HardwareAddr {
 		n.Table.SetHardwareAddr(now.HardwareAddr)
@@ -115,7 +115,7 @@ func (n *neighbours) LinkChanged(old, now *link.Info) {
 
 // End takes all out of the table that waits for neighbours, which are not asked for any
 // more. It is for whoever sends the outbox then.
-func (n *neighbours) End() {
+func (n *Neighbours) End() {
 	n.Mu.Lock()
 	n.Table.LinkDown()
 	n.postEventsLocked()
@@ -124,7 +124,7 @@ func (n *neighbours) End() {
 }
 
 // Confirm takes it from the sender that a neighbour is reachable (MSG_CONFIRM).
-func (n *neighbours) Confirm(addr ipv4.Addr) {
+func (n *Neighbours) Confirm(addr ipv4.Addr) {
 	n.Mu.Lock()
 	n.Table.Confirm(n.dev.t.Clock.Now(), addr)
 	deadline := n.Table.Deadline()
@@ -135,7 +135,7 @@ func (n *neighbours) Confirm(addr ipv4.Addr) {
 // enqueue leaves a datagram with an unresolved neighbour. If the neighbour has
 // been resolved meanwhile, it comes out at once and is sent, after those that
 // were queued before.
-func (n *neighbours) enqueue(tx *Buffer, entry *arp.Entry, p arp.Pending) {
+func (n *Neighbours) enqueue(tx *Buffer, entry *arp.Entry, p arp.Pending) {
 	t := n.dev.t
 	n.Mu.Lock()
 	dropped, full := n.Table.Enqueue(entry, p)
@@ -153,7 +153,7 @@ func (n *neighbours) enqueue(tx *Buffer, entry *arp.Entry, p arp.Pending) {
 
 // postEventsLocked moves what came out of the table to the outbox, and reports whether
 // there was anything. mu is held: it keeps the events in order.
-func (n *neighbours) postEventsLocked() bool {
+func (n *Neighbours) postEventsLocked() bool {
 	ev, ok := n.Table.Next()
 	if !ok {
 		return false
@@ -172,7 +172,7 @@ func (n *neighbours) postEventsLocked() bool {
 }
 
 // settle acts on one event. No lock is held.
-func (n *neighbours) settle(tx *Buffer, ev *arp.Event) {
+func (n *Neighbours) settle(tx *Buffer, ev *arp.Event) {
 	d, t := n.dev, n.dev.t
 	switch ev.Kind {
 	case arp.Transmit:
@@ -207,7 +207,7 @@ func (n *neighbours) settle(tx *Buffer, ev *arp.Event) {
 }
 
 // settled takes in that an event has been acted on.
-func (n *neighbours) settled(ev *arp.Event) {
+func (n *Neighbours) settled(ev *arp.Event) {
 	if ev.Kind != arp.Flush {
 		return
 	}
@@ -264,7 +264,7 @@ func (h arpHost) Local(ip ipv4.Addr) bool { return h.net.Has(ip) }
 func (h arpHost) Source(target ipv4.Addr) ipv4.Addr { return h.net.Source(target, h.index) }
 
 // Configure has the table know a configuration from now on, and report neighbours or not.
-func (n *neighbours) Configure(net *route.Network, report bool) {
+func (n *Neighbours) Configure(net *route.Network, report bool) {
 	n.Mu.Lock()
 	defer n.Mu.Unlock()
 	n.Table.SetHost(arpHost{net, n.dev.Index})
@@ -272,7 +272,7 @@ func (n *neighbours) Configure(net *route.Network, report bool) {
 }
 
 // SetReport has the table report neighbours that come and go, or not.
-func (n *neighbours) SetReport(report bool) {
+func (n *Neighbours) SetReport(report bool) {
 	n.Mu.Lock()
 	defer n.Mu.Unlock()
 	n.Table.SetReport(report)
@@ -280,7 +280,7 @@ func (n *neighbours) SetReport(report bool) {
 
 // Input takes in an ARP packet, and reports whether something is in the outbox now: what
 // comes out of it leaves once the lane's lock is released, which is held.
-func (n *neighbours) Input(frame []byte) (posted bool) {
+func (n *Neighbours) Input(frame []byte) (posted bool) {
 	n.Mu.Lock()
 	defer n.Mu.Unlock()
 	h, payload, _ := ether.Parse(frame)
@@ -290,14 +290,14 @@ func (n *neighbours) Input(frame []byte) (posted bool) {
 
 // afterReceiveLocked leaves the table's events to a lane's flush after the batch,
 // and sets the timer. A lane's lock and mu are held.
-func (n *neighbours) afterReceiveLocked() (posted bool) {
+func (n *Neighbours) afterReceiveLocked() (posted bool) {
 	posted = n.postEventsLocked()
 	n.dev.t.Timers.Set(n.timer, n.Table.Deadline())
 	return posted
 }
 
 // runTimers runs the table's timers. The first lane's lock is held.
-func (n *neighbours) runTimers(now int64) {
+func (n *Neighbours) runTimers(now int64) {
 	n.Mu.Lock()
 	defer n.Mu.Unlock()
 	n.Table.Advance(now)
@@ -308,7 +308,7 @@ func (n *neighbours) runTimers(now int64) {
 
 // AskFor asks for a neighbour, and reports whether it is known to be there. The first
 // lane's lock is held.
-func (n *neighbours) AskFor(now int64, addr, src ipv4.Addr) bool {
+func (n *Neighbours) AskFor(now int64, addr, src ipv4.Addr) bool {
 	n.Mu.Lock()
 	defer n.Mu.Unlock()
 	e := n.Table.Solicit(now, addr, src)
@@ -319,27 +319,27 @@ func (n *neighbours) AskFor(now int64, addr, src ipv4.Addr) bool {
 }
 
 // Solicit asks for a neighbour at once. It returns false if the table is full.
-func (n *neighbours) Solicit(addr, src ipv4.Addr) (ok bool) {
+func (n *Neighbours) Solicit(addr, src ipv4.Addr) (ok bool) {
 	n.Change(func(table *arp.Table, now int64) { ok = table.Solicit(now, addr, src) != nil })
 	return ok
 }
 
 // Entries returns what the table has.
-func (n *neighbours) Entries() []arp.Neighbour {
+func (n *Neighbours) Entries() []arp.Neighbour {
 	n.Mu.Lock()
 	defer n.Mu.Unlock()
 	return n.Table.Entries()
 }
 
 // Stats returns the table's counters.
-func (n *neighbours) Stats() arp.Stats {
+func (n *Neighbours) Stats() arp.Stats {
 	n.Mu.Lock()
 	defer n.Mu.Unlock()
 	return n.Table.Stats()
 }
 
 // Mac returns a neighbour's hardware address, if it is known.
-func (n *neighbours) Mac(addr ipv4.Addr) (mac link.MAC, ok bool) {
+func (n *Neighbours) Mac(addr ipv4.Addr) (mac link.MAC, ok bool) {
 	n.Mu.Lock()
 	defer n.Mu.Unlock()
 	if e := n.Table.Lookup(addr); e != nil {

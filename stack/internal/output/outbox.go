@@ -29,7 +29,7 @@ type outbox struct {
 
 // NeighbourEvent is an event of one neighbour table.
 type NeighbourEvent struct {
-	Of *neighbours
+	Of *Neighbours
 	arp.Event
 }
 

@@ -35,7 +35,7 @@ type Path struct {
 	genAt   *atomic.Uint32
 	neigh   *arp.Entry // nil if no neighbour is needed, or it is not resolved
 
-	Queue   *wayOut
+	Queue   *WayOut
 	Header  [HeadersLen]byte
 	ipSum   uint32 // of the IP header without length, id and checksum
 	UDPSum  uint32 // of the pseudo-header and the ports, without length

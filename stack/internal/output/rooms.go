@@ -16,7 +16,7 @@ type rooms struct {
 	done   sync.WaitGroup
 
 	mu      sync.Mutex // a leaf
-	waiting map[*Sender]*wayOut
+	waiting map[*Sender]*WayOut
 	blocked map[*roomWait]int // how many calls wait with each
 	running bool
 	closed  bool
@@ -24,12 +24,12 @@ type rooms struct {
 
 func (r *rooms) init() {
 	r.poller = link.NewPoller()
-	r.waiting = make(map[*Sender]*wayOut)
+	r.waiting = make(map[*Sender]*WayOut)
 	r.blocked = make(map[*roomWait]int)
 }
 
 // arm has s told when there is room in to.
-func (r *rooms) arm(s *Sender, to *wayOut) {
+func (r *rooms) arm(s *Sender, to *WayOut) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := r.waiting[s]; ok || r.closed {
@@ -133,14 +133,14 @@ func (s *Sender) roomAgain() {
 
 // A roomWait is how the calls of a socket wait for room in one way out.
 type roomWait struct {
-	to    *wayOut
+	to    *WayOut
 	s     *Sender
 	guess bool          // there is no descriptor: to be asked whether there is room
 	sleep drive.Sources // what to sleep on
 }
 
 // sleepForRoom waits until there may be room, or the call has to end.
-func (s *Sender) sleepForRoom(to *wayOut, deadline int64) {
+func (s *Sender) sleepForRoom(to *WayOut, deadline int64) {
 	if to.room == nil {
 		time.Sleep(busyPause)
 		return
@@ -157,7 +157,7 @@ func (s *Sender) sleepForRoom(to *wayOut, deadline int64) {
 }
 
 // block returns what to wait with; nil: the stack is closed.
-func (s *Sender) block(to *wayOut) *roomWait {
+func (s *Sender) block(to *WayOut) *roomWait {
 	r := &s.Rooms
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -59,7 +59,7 @@ func (s *Sender) NoSpace() unix.Errno {
 }
 
 // noRoom is for a send for which there was no room in a device.
-func (s *Sender) noRoom(to *wayOut) {
+func (s *Sender) noRoom(to *WayOut) {
 	s.missed.Store(true)
 	s.full.Store(to)
 	if s.host.IsWatched() {
@@ -77,7 +77,7 @@ func (s *Sender) WritableHere() bool {
 
 // stuckOn returns a way out in whose device there is no room for the socket, nil if
 // there is none.
-func (s *Sender) stuckOn() *wayOut {
+func (s *Sender) stuckOn() *WayOut {
 	for q := range s.Own.all {
 		if !q.hasRoom() {
 			s.full.Store(q)

@@ -17,7 +17,7 @@ import (
 // way out, if it has one (wayout.go).
 type Sender struct {
 	*Transmitter
-	host  senderHost
+	host  Socket
 	id    uint64         // the socket's
 	state *atomic.Uint32 // the socket's, of which a sender changes stateSendFull and stateSendBehind
 
@@ -31,7 +31,7 @@ type Sender struct {
 	// waits are those for room in devices; guarded by rooms.mu.
 	waits []*roomWait
 	// full is the way out that has said EAGAIN last, until it has room.
-	full atomic.Pointer[wayOut]
+	full atomic.Pointer[WayOut]
 	// Own are the socket's own ways out; apart says that it is to have them.
 	Own     ownQueues
 	apart   atomic.Bool
@@ -41,8 +41,8 @@ type Sender struct {
 	scheduled int
 }
 
-// A senderHost is the socket that a sender is of.
-type senderHost interface {
+// A Socket is the socket that a sender is of.
+type Socket interface {
 	// IsWatched reports whether anybody watches the socket. TellEvents tells those who do
 	// that events may have begun to hold.
 	IsWatched() bool
@@ -68,7 +68,7 @@ type senderHost interface {
 }
 
 // Init makes the sender that of a socket.
-func (s *Sender) Init(t *Transmitter, host senderHost, watches *drive.List, id uint64, state *atomic.Uint32) {
+func (s *Sender) Init(t *Transmitter, host Socket, watches *drive.List, id uint64, state *atomic.Uint32) {
 	s.Transmitter, s.host, s.watches, s.id, s.state = t, host, watches, id, state
 	s.limit.Store(DefaultSndbuf)
 	s.spin.Init(t.Drive)

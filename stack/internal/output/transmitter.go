@@ -20,16 +20,16 @@ type Transmitter struct {
 	schedule schedule
 	Tapped   atomic.Bool // Host.TapFrames wants what is sent
 
-	tx     [TxSlots]atomic.Pointer[Buffer]
+	tx     [Slots]atomic.Pointer[Buffer]
 	txMu   sync.Mutex // a leaf
 	TxAll  []*Buffer
 	txFree []*Buffer
 	txGone counter.Set // of the Buffers that were given up
 }
 
-// A Config is what a transmitter has of the stack, which is set before it is used.
+// A Config is what a Transmitter has of the stack, which is set before it is used.
 type Config struct {
-	Host   transmitHost
+	Host   Host
 	Clock  times.Times
 	Random func() uint64
 	Pool   *queue.Pool
@@ -44,11 +44,11 @@ type Config struct {
 	Slack int64
 }
 
-// Limits are those of Limits that a transmitter keeps to.
+// Limits are those of a stack's limits that a Transmitter keeps to.
 type Limits struct{ Buffers, Outbox, Scheduled, ScheduledPerSocket int }
 
-// A transmitHost is the stack that a transmitter is of.
-type transmitHost interface {
+// A Host is the stack that a Transmitter is of.
+type Host interface {
 	// Closing reports whether the stack is to be closed.
 	Closing() bool
 	// PumpLoopback takes in what was sent over loopback. No lock is held.
@@ -56,7 +56,7 @@ type transmitHost interface {
 	// Posted says that something is in the outbox, for whoever has the first lane's lock,
 	// which is held.
 	Posted()
-	// TapFrames is given frames that are about to be sent, if transmitter.tapped.
+	// TapFrames is given frames that are about to be sent, if Transmitter.Tapped.
 	TapFrames(tx *Buffer)
 	// Fault takes in that a panic over what is in the outbox was contained.
 	Fault(value any)
@@ -75,7 +75,7 @@ func (t *Transmitter) Init(cfg Config) {
 // Acquire returns a Buffer for the caller alone. The same socket gets the same
 // one as a rule, so that the paths in it are its own.
 func (t *Transmitter) Acquire(id uint64) *Buffer {
-	for i := range uint64(TxSlots) {
+	for i := range uint64(Slots) {
 		if tx := t.tx[(id+i)&txSlotsMask].Swap(nil); tx != nil {
 			return tx
 		}
@@ -97,7 +97,7 @@ func (t *Transmitter) Release(tx *Buffer, id uint64) {
 	if slot := &t.tx[id&txSlotsMask]; slot.Load() == nil && slot.CompareAndSwap(nil, tx) {
 		return
 	}
-	for i := range uint64(TxSlots) {
+	for i := range uint64(Slots) {
 		if t.tx[(id+i)&txSlotsMask].CompareAndSwap(nil, tx) {
 			return
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/outband/outband/link"
 )
 
-// A wayOut is a way out of an interface. There are two kinds:
+// A WayOut is a way out of an interface. There are two kinds:
 //
 //   - the link's own (device.queue), the quickest, by which every socket sends
 //     until it matters that others do too: a send finds it full, or somebody asks how
@@ -18,7 +18,7 @@ import (
 //     is charged for its own frames, up to its SO_SNDBUF, whatever others do.
 //
 // Where the link has no more of the second kind, the socket stays with the first.
-type wayOut struct {
+type WayOut struct {
 	Dev *Device
 	out frameSender
 	// Room tells when there is room again; nil: the link cannot tell.
@@ -36,8 +36,8 @@ type frameSender interface {
 const busyPause = 50 * time.Microsecond
 
 // newWayOut returns the way out that the link itself is.
-func newWayOut(d *Device) *wayOut {
-	q := &wayOut{Dev: d, out: d.Link}
+func newWayOut(d *Device) *WayOut {
+	q := &WayOut{Dev: d, out: d.Link}
 	if l, ok := d.Link.(link.Queuer); ok {
 		if q.room = l.Queue(); q.room != nil {
 			q.room.SetRoom(d.t.Rooms.Look)
@@ -47,10 +47,10 @@ func newWayOut(d *Device) *wayOut {
 }
 
 // hasRoom reports whether a send has a chance.
-func (q *wayOut) hasRoom() bool { return q.room == nil || q.room.Room() }
+func (q *WayOut) hasRoom() bool { return q.room == nil || q.room.Room() }
 
 // sources returns what to sleep on for room, nil if there is no descriptor.
-func (q *wayOut) sources() []link.Pollable {
+func (q *WayOut) sources() []link.Pollable {
 	if q.room == nil {
 		return nil
 	}
@@ -73,7 +73,7 @@ func (p roomPoll) PollError() {}
 type ownQueues struct {
 	// list has the ways out, shares the interfaces by whose own way the socket sends,
 	// or has sent. They are never changed, only replaced.
-	list   atomic.Pointer[[]*wayOut]
+	list   atomic.Pointer[[]*WayOut]
 	Shares atomic.Pointer[[]*Device]
 
 	mu     sync.Mutex // of those who replace them; taken before locks of the link
@@ -81,7 +81,7 @@ type ownQueues struct {
 }
 
 // of returns the socket's own way out of an interface, nil if it has none.
-func (o *ownQueues) of(d *Device) *wayOut {
+func (o *ownQueues) of(d *Device) *WayOut {
 	list := o.list.Load()
 	if list == nil {
 		return nil
@@ -98,7 +98,7 @@ func (o *ownQueues) of(d *Device) *wayOut {
 // none: what is sent from now on goes by it. It is the interface's own if there is no
 // other to be had. It takes system calls, and must not be called with a lane's lock
 // held.
-func (s *Sender) ownQueue(d *Device) *wayOut {
+func (s *Sender) ownQueue(d *Device) *WayOut {
 	o := &s.Own
 	if q := o.of(d); q != nil {
 		return q
@@ -118,7 +118,7 @@ func (s *Sender) ownQueue(d *Device) *wayOut {
 	q := d.Queue // and nobody asks again
 	if own, err := l.OpenQueue(s.SendBuffer()); err == nil {
 		own.SetRoom(s.Rooms.Look)
-		q = &wayOut{Dev: d, out: own, room: own}
+		q = &WayOut{Dev: d, out: own, room: own}
 	}
 	o.addLocked(q)
 	o.leaveLocked(d)
@@ -169,7 +169,7 @@ func (o *ownQueues) leave(d *Device) {
 }
 
 // hasNothing reports whether no frame is in the device.
-func (q *wayOut) hasNothing() bool { return q.room == nil || q.room.Queued() == 0 }
+func (q *WayOut) hasNothing() bool { return q.room == nil || q.room.Queued() == 0 }
 
 // unshareLocked is for a socket that does so no more.
 func (o *ownQueues) unshareLocked(d *Device) {
@@ -183,8 +183,8 @@ func (o *ownQueues) unshareLocked(d *Device) {
 }
 
 // addLocked adds a way out, and forgets those of interfaces that have gone.
-func (o *ownQueues) addLocked(q *wayOut) {
-	list := []*wayOut{q}
+func (o *ownQueues) addLocked(q *WayOut) {
+	list := []*WayOut{q}
 	if old := o.list.Load(); old != nil {
 		for _, other := range *old {
 			if other.Dev.Host.Gone() == nil {
@@ -196,7 +196,7 @@ func (o *ownQueues) addLocked(q *wayOut) {
 }
 
 // all yields the ways out that are the socket's alone.
-func (o *ownQueues) all(yield func(*wayOut) bool) {
+func (o *ownQueues) all(yield func(*WayOut) bool) {
 	list := o.list.Load()
 	if list == nil {
 		return
@@ -210,7 +210,7 @@ func (o *ownQueues) all(yield func(*wayOut) bool) {
 
 // hold marks the socket as behind, which keeps its ways out from being given back, and
 // returns the way out to be behind on: what all use, if they have been already.
-func (o *ownQueues) hold(s *Sender, to *wayOut) *wayOut {
+func (o *ownQueues) hold(s *Sender, to *WayOut) *WayOut {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s.state.Or(stateSendBehind)
@@ -249,7 +249,7 @@ func (s *Sender) separate() {
 }
 
 // WayOutOf returns the socket's way out of an interface.
-func (s *Sender) WayOutOf(d *Device) *wayOut {
+func (s *Sender) WayOutOf(d *Device) *WayOut {
 	if s.apart.Load() {
 		return s.ownQueue(d)
 	}
