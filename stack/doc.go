@@ -66,8 +66,8 @@
 //     outbox.Mu, solicitors.mu, Transmitter.txMu;
 //     queue.Pool.mu;
 //     route.Gateways.mu, route.pathMTUs.mu;
-//     event.Subscriptions.mu, fault.Log.mu;
-//     errorLimiter.mu, Stack.tapMu, Stack.goneMu, Stack.randMu.
+//     event.Subscriptions.mu, fault.Log.mu, loss.Links.mu;
+//     errorLimiter.mu, Stack.tapMu, Stack.randMu.
 //
 // TestLocksAreListed keeps the list complete.
 package stack

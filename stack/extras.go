@@ -164,7 +164,7 @@ func (k *Endpoint) SetDevice(index int) error {
 	k.setDeviceLocked(int32(index))
 	k.s.lockLanes()
 	defer k.s.unlockLanes()
-	k.loseFromLocked(k.device)
+	k.losses.Of(&k.s.links, k.s.routes.Net().ByIndex(k.device))
 	if e := k.kind.rebindLocked(); e != 0 {
 		return e
 	}

@@ -119,6 +119,21 @@ func (s *Stack) configureLocked(change func(n *route.Network) error) error {
 	return nil
 }
 
+// storeNetworkLocked makes n the configuration. What the links of interfaces that are
+// not in it have lost stays counted. The locks of all lanes are held.
+func (s *Stack) storeNetworkLocked(n *route.Network) {
+	for _, d := range s.routes.Net().Devices {
+		if n.ByIndex(d.Index) != d {
+			s.links.Removed(d)
+		}
+	}
+	s.routes.Set(n)
+	all := interfacesOf(n)
+	for _, l := range *s.lanes.all.Load() {
+		l.interfaces = slices.DeleteFunc(slices.Clone(all), func(i *Interface) bool { return i.lane != l })
+	}
+}
+
 // AddLink makes an interface of l. The stack owns l from now on, and closes it.
 // EEXIST: another interface has the index. EINVAL: not a lane. Errors that wrap EADDRINUSE or EPERM: the
 // stack's addresses cannot be had on the link's host, as for AddAddress.
@@ -184,7 +199,7 @@ func (s *Stack) retire(i *Interface) {
 	i.lane.begin()
 	i.dev.Link.Close()
 	i.lane.end()
-	s.keepCounters(i)
+	s.links.Closed(&i.dev.Device)
 	s.out.Rooms.Look()
 }
 

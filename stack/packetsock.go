@@ -89,7 +89,7 @@ func (k *PacketSocket) BindLink(index int, ethertype uint16) error {
 	}
 	k.index = int32(index)
 	k.s.lockLanes()
-	k.loseFromLocked(k.index)
+	k.losses.Of(&k.s.links, k.s.routes.Net().ByIndex(k.index))
 	k.s.unlockLanes()
 	k.retapLocked()
 	if k.proto != 0 && ifc != nil && !ifc.dev.Info().State.Enabled() {

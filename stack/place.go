@@ -105,7 +105,7 @@ func (p *place[K]) portedLocked() bool {
 // called once no lock is held. Endpoint.mu and the locks of all lanes are held.
 func (p *place[K]) disconnectLocked() (release func()) {
 	k := p.k
-	k.loseFromLocked(0)
+	k.losses.Of(&k.s.links, nil)
 	p.ports.Table.Disconnect(&p.claim.Binding, k.bound)
 	p.ports.Table.Rebind(&p.claim.Binding, 0)
 	if k.userPort {

@@ -9,6 +9,7 @@ import (
 	"github.com/outband/outband/internal/clock"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/loss"
 	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/queue"
@@ -45,7 +46,7 @@ type Endpoint struct {
 	txTime       atomic.Pointer[TxTime]
 	errors       queue.Errors
 	readBy       drive.Deadline
-	losses       lossAccount
+	losses       loss.Account
 	recvErr      atomic.Bool
 	selectErrors atomic.Bool // see SetSelectErrors
 
@@ -74,7 +75,7 @@ func (s *Stack) open(k *Endpoint, as kind) error {
 	k.queue.Memory, k.errors.Memory = &s.receiveMemory, &s.receiveMemory
 	k.out.Init(&s.out, sendHost{k}, &k.watches, k.id, &k.state)
 	k.spin.Init(&s.drive)
-	k.losses.base.Store(s.lost(nil))
+	k.losses.Open(&s.links)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -293,3 +294,8 @@ func as4(a netip.Addr) (ipv4.Addr, bool) {
 	}
 	return a.As4(), true
 }
+
+// Drops returns how many datagrams the full receive queue and the socket's filter have
+// cost, and how many frames that may have been for it, or not, found no room in a
+// link's ring since it was opened: the most that the socket has lost. It wraps around.
+func (k *Endpoint) Drops() uint32 { return k.queue.Drops.Load() + k.losses.Lost(&k.s.links) }

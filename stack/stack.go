@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/loss"
 	"github.com/outband/outband/stack/internal/output"
 
 	"github.com/outband/outband/icmp"
@@ -110,9 +111,7 @@ type Stack struct {
 	onClose []func()      // guarded by mu
 
 	errorsLost atomic.Uint64 // by full error queues
-	lostBefore atomic.Uint64 // by links that are no more
-	goneMu     sync.Mutex    // a leaf
-	gone       linkTotals    // of links that are no more
+	links      loss.Links
 
 	randMu sync.Mutex
 	rand   [256]byte
@@ -141,6 +140,7 @@ func New(cfg Config) (*Stack, error) {
 	}
 	s.limits = cfg.Limits.complete()
 	s.panics = cfg.Panics
+	s.links.Init(func() []*route.Device { return s.routes.Net().Devices })
 	s.subscriptions.Init(s.reportNeighbours)
 	s.receiveMemory.Limit = int64(s.limits.ReceiveBytes)
 	s.pool.Max = s.limits.PoolBytes

@@ -55,7 +55,8 @@ func (s *Stack) Stats() Stats {
 		out[i] = Counter{counter.Names[i], sum[i]}
 	}
 	out = append(append(out, s.arpCounters()...), igmps...)
-	return Stats{append(out, s.linkCounters()...)}
+	s.links.Each(func(name string, n uint64) { out = append(out, Counter{name, n}) })
+	return Stats{out}
 }
 
 // addReassembly adds what the reassembler counts itself.
