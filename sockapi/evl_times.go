@@ -102,7 +102,7 @@ func (s *stackSocket) recvTransmitTimes(iov [][]byte, end int64, flags int) (rec
 	var times [timesAtOnce]stack.IOTimes
 	for _, b := range iov {
 		for len(b) >= IOTimesLen {
-			n, lost, err := s.K.TransmitTimes(times[:min(len(b)/IOTimesLen, timesAtOnce)], flags, end)
+			n, lost, err := s.K.Times().TransmitTimes(times[:min(len(b)/IOTimesLen, timesAtOnce)], flags, end)
 			if err != nil {
 				if r.n > 0 {
 					return r, nil

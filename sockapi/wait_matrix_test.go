@@ -101,7 +101,7 @@ func newWaitWorld(t testing.TB, spin time.Duration, backlog string) *waitWorld {
 	victim := w.open(t)
 	ok(t, "Bind", victim.Bind(Inet4([4]byte{10, 9, 0, 1}, 7)))
 	ok(t, "Bind", w.s.Bind(Inet4([4]byte{10, 9, 0, 1}, 9)))
-	oobOf(w.s).SetTransmitTimes(true)
+	oobOf(w.s).Times().SetTransmitTimes(true)
 	w.e, err = w.a.EpollCreate()
 	ok(t, "EpollCreate", err)
 	ok(t, "Ctl", w.e.Ctl(unix.EPOLL_CTL_ADD, w.s, EpollEvent{Events: unix.EPOLLIN}))

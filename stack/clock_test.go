@@ -34,7 +34,7 @@ func TestWallClock(t *testing.T) {
 		t.Errorf("%d ms since midnight, want 4005", got)
 	}
 	k, to := udpSocket(t, s, ""), udpSocket(t, s, "127.0.0.1:9")
-	k.SetTimestamping(unix.SOF_TIMESTAMPING_TX_SOFTWARE)
+	k.Times().SetTimestamping(unix.SOF_TIMESTAMPING_TX_SOFTWARE)
 	check(t, k.SendTo([]byte("x"), 0, NoDeadline, to.LocalAddr()))
 	if e, ok := k.TakeQueuedError(); !ok || e.Time != c.wall.UnixNano() {
 		t.Errorf("stamp %+v, %t", e, ok)

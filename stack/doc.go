@@ -59,7 +59,7 @@
 //   - Interface.stateMu: the state of an interface's link, while it is taken in.
 //   - Neighbours.Mu: the neighbour table. A sender takes it only when its
 //     path has no valid neighbour.
-//   - queue.Datagrams.mu, queue.Errors.mu, txTimes.mu: one socket's queues. Consumers take nothing
+//   - queue.Datagrams.mu, queue.Errors.mu, option.SentTimes.mu: one socket's queues. Consumers take nothing
 //     else. schedule.mu: frames that wait for their time. rooms.mu: who waits for room.
 //     drive.List.mu: who is to be told of something, held while they are.
 //   - Leaves: drive.Timers.mu, drive.Sources.mu, sleepers.mu;

@@ -68,24 +68,24 @@ func (k *PacketSocket) sendFrame(tx *output.Buffer, o *outgoing) unix.Errno {
 		return unix.EMSGSIZE // only a tag in the frame may go beyond
 	}
 	tx.From, tx.Proto = k.id, proto
-	l := k.later(o)
+	l := k.times.later(o)
 	if l != nil && k.out.SendFull() {
 		return k.out.NoSpace()
 	}
-	pkt := output.Packet{Owner: &k.out, Message: o.message, Stamp: k.beginStamp(o)}
+	pkt := output.Packet{Owner: &k.out, Message: o.message, Stamp: k.times.beginStamp(o)}
 	pkt.Stamp.Keep(b)
 	if l != nil {
 		pkt.Queued = true
 		if e := tx.AddLater(&ifc.dev, b, pkt.Waiting(o.metadata(&k.sending), l), o.message); e != 0 {
 			return e
 		}
-		return k.stampSent(tx, o, &pkt)
+		return k.times.stampSent(tx, o, &pkt)
 	}
 	tx.Add(b, o.message)
 	if t := o.metadata(&k.sending); t != (output.Metadata{}) {
 		tx.DescribeLast(t)
 	}
-	return k.stampSent(tx, o, &pkt)
+	return k.times.stampSent(tx, o, &pkt)
 }
 
 // frameRoute returns the interface that a frame leaves by, nil if there is none,

@@ -350,12 +350,12 @@ func (k *RawSocket) sendWithHeader(tx *output.Buffer, p *output.Path, spec *outp
 		return unix.EINVAL
 	}
 	k.completeHeader(p, b, hlen)
-	pkt := output.Packet{Owner: &k.out, Message: o.message, Stamp: k.beginStamp(o)}
+	pkt := output.Packet{Owner: &k.out, Message: o.message, Stamp: k.times.beginStamp(o)}
 	if e := k.s.sendDatagramOf(tx, p, b, &pkt); e != 0 {
-		k.dropStamp(&pkt.Stamp, o)
+		k.times.dropStamp(&pkt.Stamp, o)
 		return e
 	}
-	return k.stampSent(tx, o, &pkt) // as in Linux IpOutRequests does not count it
+	return k.times.stampSent(tx, o, &pkt) // as in Linux IpOutRequests does not count it
 }
 
 // completeHeader fills in what the caller may leave out of a header of hlen bytes.

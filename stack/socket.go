@@ -41,9 +41,7 @@ type Endpoint struct {
 
 	sendExtras   option.Extras
 	sending      option.Sending
-	stamps       txStamps
-	sentTimes    txTimes
-	txTime       atomic.Pointer[TxTime]
+	times        Times
 	errors       queue.Errors
 	readBy       drive.Deadline
 	losses       loss.Account
@@ -70,6 +68,7 @@ func (s *Stack) open(k *Endpoint, as kind) error {
 	k.receiving = option.MakeReceiving(&k.recvExtras)
 	k.sendExtras.Init(&k.state, output.StateSendExtras, output.StateClosed)
 	k.sending = option.MakeSending(&k.sendExtras, k)
+	k.times.k = k
 	k.cpu.Store(-1)
 	k.queue.Limit.Store(defaultRcvbuf)
 	k.queue.Memory, k.errors.Memory = &s.receiveMemory, &s.receiveMemory
@@ -196,7 +195,7 @@ func (k *Endpoint) Close() error {
 	k.setState(output.StateClosed, EventsAll)
 	k.watches.End()
 	k.WaitElsewhere(false)
-	k.SetReceiveTimes(false)
+	k.times.SetReceiveTimes(false)
 	k.kind.leave()
 	k.dropPaths()
 	k.queue.Purge(&k.s.pool)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
@@ -162,4 +163,31 @@ func (i *Interface) makePermanent(addr ipv4.Addr) error {
 		return unix.EHOSTUNREACH
 	}
 	return i.SetNeighbour(netip.AddrFrom4(addr), mac, arp.Permanent)
+}
+
+// Solicit is Stack.Solicit for the way that the socket's datagrams would take:
+// by the device and from the address that it is bound to, if it is. EBADF: the
+// socket is closed, or was meanwhile. EPIPE: it is shut down, in either direction.
+func (k *Endpoint) Solicit(dst netip.Addr, timeout time.Duration, flags SolicitFlags) error {
+	if k.ended() {
+		return k.whyEnded()
+	}
+	local := k.kind.LocalAddr().Addr().As4()
+	f := route.Flow{Src: local, Device: int32(k.Device())}
+	if k.s.routes.Net().ReceivesOnly(f.Src) {
+		f.Src = ipv4.Addr{}
+	}
+	return k.s.solicitBy(k, f, dst, timeout, flags)
+}
+
+// ended reports whether the socket was closed or shut down, whyEnded which.
+func (k *Endpoint) ended() bool {
+	return k.state.Load()&(output.StateShutRead|output.StateShutWrite|output.StateClosed) != 0
+}
+
+func (k *Endpoint) whyEnded() error {
+	if k.Closed() {
+		return unix.EBADF
+	}
+	return unix.EPIPE
 }

@@ -24,13 +24,13 @@ func TestSpaceWakesBlockedSends(t *testing.T) {
 		}, func(w *wire, k *UDPSocket) { w.far.Send(arpReply(farMAC)) }},
 		{"the time of datagrams comes", func(w *wire, k *UDPSocket) {
 			w.resolved()
-			k.SetTxTime(monotonic)
+			k.Times().SetTxTime(monotonic)
 			for w.sendAt(k, payload(100), w.at(time.Second)) == nil {
 			}
 		}, func(w *wire, k *UDPSocket) {}},
 		{"a larger buffer", func(w *wire, k *UDPSocket) {
 			w.resolved()
-			k.SetTxTime(monotonic)
+			k.Times().SetTxTime(monotonic)
 			for w.sendAt(k, payload(100), w.at(time.Hour)) == nil {
 			}
 		}, func(w *wire, k *UDPSocket) { k.SetSendBuffer(1 << 20) }},

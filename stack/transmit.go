@@ -6,7 +6,6 @@ import (
 	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/counter"
-	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
@@ -399,7 +398,7 @@ func (k *IPSocket) spec(o *outgoing, flags int) (spec output.Spec, connected boo
 	if e := k.address(&spec, o); e != 0 {
 		return spec, false, e
 	}
-	spec.Options, spec.Metadata, spec.Later = k.options.Load(), o.metadata(&k.sending), k.later(o)
+	spec.Options, spec.Metadata, spec.Later = k.options.Load(), o.metadata(&k.sending), k.times.later(o)
 	if spec.Dst.IsMulticast() {
 		spec.TTL, spec.Quiet = k.multicast.ttl, k.multicast.quiet
 	}
@@ -449,31 +448,13 @@ func (k *IPSocket) sendDatagram(tx *output.Buffer, p *output.Path, spec *output.
 	options := spec.PutOptions(&tx.Options, p)
 	pkt := output.Packet{Proto: k.proto, TOS: spec.TOS, TTL: p.Header[output.IPOffset+8], DF: p.DF && o.n+len(options) <= p.MaxData,
 		Options: options, Payload: payload, Owner: &k.out, Message: o.message, Begun: o.segment}
-	pkt.Stamp = k.beginStamp(o)
+	pkt.Stamp = k.times.beginStamp(o)
 	if e := k.s.out.SendPacket(tx, p, &pkt); e != 0 {
-		k.dropStamp(&pkt.Stamp, o)
+		k.times.dropStamp(&pkt.Stamp, o)
 		return e
 	}
 	k.out.Count(tx, pkt.Queued)
-	return k.stampSent(tx, o, &pkt)
-}
-
-// stampSent sends what is built if the datagram's time is wanted.
-func (k *Endpoint) stampSent(tx *output.Buffer, o *outgoing, pkt *output.Packet) unix.Errno {
-	if o.opts != nil {
-		o.opts.Queued = pkt.Queued
-	}
-	e := unix.Errno(0)
-	switch {
-	case k.sendExtras.Has(option.TransmitTimes):
-		e = k.sendTimed(tx, o, pkt)
-	case pkt.Stamp.Flags != 0:
-		e = k.sendStamped(tx, &pkt.Stamp)
-	}
-	if e != 0 {
-		k.dropStamp(&pkt.Stamp, o)
-	}
-	return e
+	return k.times.stampSent(tx, o, &pkt)
 }
 
 // segment returns the size of the datagrams that a payload is cut into, 0 if it

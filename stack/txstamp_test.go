@@ -18,7 +18,7 @@ const testStamps = unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_OPT
 func TestWaitingDatagramsAreStamped(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		k := w.socket("", "10.9.0.2:7")
-		k.SetTimestamping(testStamps)
+		k.Times().SetTimestamping(testStamps)
 		w.send(k, []byte{0})
 		w.send(k, payload(4000)) // three fragments, of which the first is stamped
 		w.send(k, []byte{2})
@@ -59,7 +59,7 @@ func TestWaitingDatagramsAreLost(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		k := w.socket("", "10.9.0.2:7")
 		k.SetRecvErr(true)
-		k.SetTimestamping(testStamps)
+		k.Times().SetTimestamping(testStamps)
 		w.send(k, []byte{0})
 		time.Sleep(5 * time.Second)
 		w.settle()
@@ -85,7 +85,7 @@ func TestRawDatagramIsStampedWhenItLeaves(t *testing.T) {
 		}
 		defer k.Close()
 		k.SetHeaderIncluded(true)
-		k.SetTimestamping(testStamps | unix.SOF_TIMESTAMPING_TX_SCHED)
+		k.Times().SetTimestamping(testStamps | unix.SOF_TIMESTAMPING_TX_SCHED)
 		p := make([]byte, 24)
 		p[0], p[8], p[9] = 0x45, 64, 253
 		copy(p[16:], far4[:])

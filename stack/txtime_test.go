@@ -31,7 +31,7 @@ func (w *wire) sendAt(k Socket, p []byte, t uint64) error {
 // timed returns a socket whose datagrams may have times.
 func (w *wire) timed(t TxTime) *UDPSocket {
 	k := w.socket("", "")
-	k.SetTxTime(t)
+	k.Times().SetTxTime(t)
 	return k
 }
 
@@ -117,7 +117,7 @@ func TestScheduledKinds(t *testing.T) {
 			{"packet", packetSocketOf(t, w.s, false, 0), udpFrame(7, payload(5)), 1},
 		} {
 			w.sent()
-			tt.k.Base().SetTxTime(monotonic)
+			tt.k.Base().Times().SetTxTime(monotonic)
 			tt.k.Base().Sending().SetPriority(3)
 			o := &SendOptions{TxTime: w.at(time.Second)}
 			m := []OutMessage{{Buffers: [][]byte{tt.payload}, Options: o}}
@@ -340,7 +340,7 @@ func TestScheduledStamps(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		w.resolved()
 		k := w.timed(monotonic)
-		k.SetTimestamping(unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_OPT_ID)
+		k.Times().SetTimestamping(unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_OPT_ID)
 		for i := range 2 {
 			check(t, w.sendAt(k, []byte(fmt.Sprint(i)), w.at(time.Duration(2-i)*time.Second)))
 		}

@@ -80,9 +80,9 @@ func TestReadDeadline(t *testing.T) {
 				_, _, err := k.Recv(b, unix.MSG_PEEK, deadline)
 				return err
 			})
-			k.SetTransmitTimes(true)
+			k.Times().SetTransmitTimes(true)
 			moveDeadlines(t, p.far, k.SetReadDeadline, func(deadline int64) error {
-				_, _, err := k.TransmitTimes(make([]IOTimes, 1), 0, deadline)
+				_, _, err := k.Times().TransmitTimes(make([]IOTimes, 1), 0, deadline)
 				return err
 			})
 			// What is queued is had all the same, and a later deadline revives the socket.
@@ -143,7 +143,7 @@ func TestWriteDeadline(t *testing.T) {
 		p := newPair(t, Config{}, pipe.Options{})
 		k := udpSocket(t, p.near, "")
 		k.SetSendBuffer(9216)
-		k.SetTxTime(monotonic)
+		k.Times().SetTxTime(monotonic)
 		to := netip.MustParseAddrPort("10.9.0.2:9")
 		late := []OutMessage{{Buffers: [][]byte{payload(1000)}, To: to, Options: &SendOptions{TxTime: uint64(p.near.Monotonic()) + uint64(time.Hour)}}}
 		for {
@@ -381,10 +381,10 @@ func TestFollowersAreWoken(t *testing.T) {
 		follow(t, p.near, "10.9.0.1:1")
 		nobody := netip.MustParseAddr("10.9.0.77")
 		k := udpSocket(t, p.near, "")
-		k.SetTransmitTimes(true)
+		k.Times().SetTransmitTimes(true)
 		lo := udpSocket(t, p.near, "127.0.0.1:9")
 		times := func() error {
-			_, _, err := k.TransmitTimes(make([]IOTimes, 1), 0, p.near.Deadline(time.Hour))
+			_, _, err := k.Times().TransmitTimes(make([]IOTimes, 1), 0, p.near.Deadline(time.Hour))
 			return err
 		}
 		solicit := func() error { return k.Solicit(nobody, time.Hour, 0) }
@@ -395,7 +395,7 @@ func TestFollowersAreWoken(t *testing.T) {
 			want error
 		}{
 			{"a record", func() { k.SendTo([]byte("x"), 0, NoDeadline, lo.LocalAddr()) }, times, nil},
-			{"no more records", func() { k.SetTransmitTimes(false) }, times, unix.EINVAL},
+			{"no more records", func() { k.Times().SetTransmitTimes(false) }, times, unix.EINVAL},
 			{"a neighbour", func() { p.nearIfc.SetNeighbour(nobody, farMAC, arp.Permanent) }, solicit, nil},
 			{"a closed socket", func() { k.Close() }, func() error {
 				return k.Solicit(netip.MustParseAddr("10.9.0.78"), time.Hour, 0)

@@ -73,7 +73,7 @@ func (k *Endpoint) EventsOf(want uint32) uint32 {
 	case output.StateShutRead:
 		ev |= unix.EPOLLRDHUP | EventsIn
 	}
-	if k.queue.N.Load() > 0 || k.sentTimes.n.Load() > 0 {
+	if k.queue.N.Load() > 0 || k.times.sent.Len() > 0 {
 		ev |= EventsIn
 	}
 	switch {

@@ -103,7 +103,7 @@ func parseSocket(s *option.State, c cmsg.Message, o *stack.SendOptions) error {
 		}
 		o.StampID, o.HasStampID = uint32(c.Int()), true
 	case unix.SCM_TXTIME:
-		if _, on := s.K.TxTime(); !on || len(c.Data) != 8 {
+		if _, on := s.K.Times().TxTime(); !on || len(c.Data) != 8 {
 			return unix.EINVAL
 		}
 		o.TxTime = binary.NativeEndian.Uint64(c.Data)

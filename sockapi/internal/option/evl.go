@@ -23,7 +23,7 @@ var oobTimestamp = integer(
 			return unix.EINVAL
 		}
 		s.OobTimes.Store(uint32(v))
-		s.K.SetReceiveTimes(v&OobReceive != 0)
-		s.K.SetTransmitTimes(v&OobTransmit != 0)
+		s.K.Times().SetReceiveTimes(v&OobReceive != 0)
+		s.K.Times().SetTransmitTimes(v&OobTransmit != 0)
 		return nil
 	})

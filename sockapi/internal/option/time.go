@@ -71,7 +71,7 @@ func (s *State) setTimestamping(b []byte, kind uint32) error {
 	s.Timestamping.Store(flags)
 	s.want(WantTimestampNew, kind != 0)
 	s.want(WantTimestamping, flags&(unix.SOF_TIMESTAMPING_SOFTWARE|unix.SOF_TIMESTAMPING_RAW_HARDWARE) != 0)
-	s.K.SetTimestamping(flags)
+	s.K.Times().SetTimestamping(flags)
 	return nil
 }
 

@@ -21,7 +21,7 @@ var txTimeOption = option{
 	size:     8,
 	variable: true,
 	get: func(s *State, b []byte) error {
-		t, _ := s.K.TxTime()
+		t, _ := s.K.Times().TxTime()
 		var flags uint32
 		if t.Deadline {
 			flags |= txTimeDeadline
@@ -53,7 +53,7 @@ var txTimeOption = option{
 			}
 			return unix.EINVAL
 		}
-		s.K.SetTxTime(stack.TxTime{Clock: clock, Deadline: flags&txTimeDeadline != 0, Report: flags&TxTimeReport != 0})
+		s.K.Times().SetTxTime(stack.TxTime{Clock: clock, Deadline: flags&txTimeDeadline != 0, Report: flags&TxTimeReport != 0})
 		return nil
 	},
 }

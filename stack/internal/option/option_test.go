@@ -143,3 +143,33 @@ func TestSending(t *testing.T) {
 		}
 	}
 }
+
+// Records are taken in the order in which they came; those for which there is no room
+// are lost, which the next reader is told, once.
+func TestSentTimes(t *testing.T) {
+	var x SentTimes
+	x.Push(IOTimes{Device: 1})
+	if n, lost := x.Pop(make([]IOTimes, 1)); n != 0 || lost {
+		t.Errorf("not kept: %d records, lost: %t", n, lost)
+	}
+	x.Keep(true)
+	for i := range int64(maxTransmitTimes + 1) {
+		x.Push(IOTimes{Device: i})
+	}
+	var got [3]IOTimes
+	if n, lost := x.Pop(got[:]); n != 3 || !lost || got[2].Device != 2 {
+		t.Errorf("%d records, lost: %t, the third is %v", n, lost, got[2])
+	}
+	x.Push(IOTimes{Device: -1}) // over the end of the ring
+	last := make([]IOTimes, maxTransmitTimes)
+	if n, lost := x.Pop(last); n != maxTransmitTimes-2 || lost || last[n-1].Device != -1 || x.Len() != 0 {
+		t.Errorf("%d records, lost: %t, the last is %v, %d left", n, lost, last[max(n, 1)-1], x.Len())
+	}
+	x.Push(IOTimes{})
+	if x.Keep(true); x.Len() != 0 {
+		t.Error("records of before are kept")
+	}
+	if x.Keep(false); x.Kept() {
+		t.Error("records are kept")
+	}
+}

@@ -45,12 +45,12 @@ func TestReceiveTimesAreCounted(t *testing.T) {
 		do   func()
 		want int
 	}{
-		{"one", func() { a.SetReceiveTimes(true) }, 1},
-		{"the same again", func() { a.SetReceiveTimes(true) }, 1},
-		{"two", func() { b.SetReceiveTimes(true) }, 2},
-		{"off", func() { a.SetReceiveTimes(false) }, 1},
+		{"one", func() { a.Times().SetReceiveTimes(true) }, 1},
+		{"the same again", func() { a.Times().SetReceiveTimes(true) }, 1},
+		{"two", func() { b.Times().SetReceiveTimes(true) }, 2},
+		{"off", func() { a.Times().SetReceiveTimes(false) }, 1},
 		{"closed", func() { b.Close() }, 0},
-		{"after close", func() { b.SetReceiveTimes(true) }, 0},
+		{"after close", func() { b.Times().SetReceiveTimes(true) }, 0},
 	}
 	for _, step := range steps {
 		if step.do(); timed() != step.want {
@@ -64,13 +64,13 @@ func TestReceiveTimesAreCounted(t *testing.T) {
 func TestTransmitTimesOfQueued(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
 	k := udpSocket(t, p.near, "10.9.0.1:1")
-	k.SetTransmitTimes(true)
+	k.Times().SetTransmitTimes(true)
 	msgs := []OutMessage{{Buffers: [][]byte{{1}}, To: netip.MustParseAddrPort("10.9.0.77:7"), Options: new(SendOptions)}}
 	if n, err := k.SendMessages(msgs, 0, NoDeadline); n != 1 || err != nil || !msgs[0].Options.Queued {
 		t.Fatalf("%d, %v, %+v", n, err, msgs[0].Options)
 	}
 	var times [1]IOTimes
-	if _, _, err := k.TransmitTimes(times[:], unix.MSG_DONTWAIT, 0); err != unix.EAGAIN {
+	if _, _, err := k.Times().TransmitTimes(times[:], unix.MSG_DONTWAIT, 0); err != unix.EAGAIN {
 		t.Errorf("queued: %v", err)
 	}
 	udpSocket(t, p.far, "10.9.0.2:7")
@@ -81,7 +81,7 @@ func TestTransmitTimesOfQueued(t *testing.T) {
 	if n, err := k.SendMessages(msgs, 0, NoDeadline); n != 1 || err != nil || msgs[0].Options.Queued {
 		t.Fatalf("%d, %v, %+v", n, err, msgs[0].Options)
 	}
-	if n, lost, err := k.TransmitTimes(times[:], unix.MSG_DONTWAIT, 0); n != 1 || lost || err != nil {
+	if n, lost, err := k.Times().TransmitTimes(times[:], unix.MSG_DONTWAIT, 0); n != 1 || lost || err != nil {
 		t.Errorf("sent: %d, %t, %v", n, lost, err)
 	}
 }
