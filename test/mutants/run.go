@@ -109,9 +109,11 @@ func (c *counts) print(w io.Writer) {
 	fmt.Fprintf(w, "%d of %d died, %.0f %%\n", died, all, c.percent())
 }
 
-// A room is a package whose tests judge its mutants.
+// A room is a package whose tests judge its mutants. Those of the package that an internal
+// one is of judge them too: it is a part of that.
 type room struct {
 	pkg, dir string
+	judges   []string      // packages, the room itself first
 	bound    time.Duration // for its tests: several times what they took unchanged
 	reached  map[string]map[int]bool
 }
@@ -120,16 +122,27 @@ type room struct {
 func newRoom(pkg, dir string) (*room, error) {
 	profile := filepath.Join(dir, "cover")
 	began := time.Now()
-	if _, err := output("go", "test", "-count=1", "-coverprofile="+profile, pkg); err != nil {
+	judges := judgesOf(pkg)
+	args := append([]string{"test", "-count=1", "-coverpkg=" + pkg, "-coverprofile=" + profile}, judges...)
+	if _, err := output("go", args...); err != nil {
 		return nil, fmt.Errorf("without any mutant: %w", err)
 	}
-	r := &room{pkg: pkg, dir: dir, bound: 3*time.Since(began) + 20*time.Second}
+	r := &room{pkg: pkg, dir: dir, judges: judges, bound: 3*time.Since(began) + 20*time.Second}
 	b, err := os.ReadFile(profile)
 	if err != nil {
 		return nil, err
 	}
 	r.reached = reachedLines(b)
 	return r, nil
+}
+
+// judgesOf returns the packages whose tests judge the mutants of one.
+func judgesOf(pkg string) []string {
+	judges := []string{pkg}
+	if outer, _, ok := strings.Cut(pkg, "/internal/"); ok && outer != strings.TrimSuffix(module, "/") {
+		judges = append(judges, outer)
+	}
+	return judges
 }
 
 // reachedLines reads a cover profile: the lines that were run, by the file's base name.
@@ -168,17 +181,34 @@ func (r *room) try(m mutant) (fate, error) {
 	if err := errors.Join(err, os.WriteFile(changed, src, 0o600), os.WriteFile(overlay, replace, 0o600)); err != nil {
 		return 0, err
 	}
+	for _, judge := range r.judges {
+		if f, err := r.ask(judge, m, overlay); f != survived || err != nil {
+			return f, err
+		}
+	}
+	return survived, nil
+}
+
+// ask has the tests of one package judge a mutant that is overlaid.
+func (r *room) ask(judge string, m mutant, overlay string) (fate, error) {
 	binary := filepath.Join(r.dir, "test")
-	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay="+overlay, "-o", binary, r.pkg).CombinedOutput(); err != nil {
+	os.Remove(binary) // none is built of a package without tests
+	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay="+overlay, "-o", binary, judge).CombinedOutput(); err != nil {
 		if bytes.Contains(out, []byte(filepath.Base(m.file))) {
 			return notBuilt, nil
 		}
-		return 0, fmt.Errorf("go test -c %s: %w\n%s", r.pkg, err, out)
+		return 0, fmt.Errorf("go test -c %s: %w\n%s", judge, err, out)
+	}
+	if _, err := os.Stat(binary); err != nil {
+		return survived, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), r.bound)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, "-test.failfast", "-test.timeout="+r.bound.String())
 	cmd.Dir = filepath.Dir(m.file)
+	if outer, _, ok := strings.Cut(cmd.Dir, "/internal/"); ok && judge != m.pkg {
+		cmd.Dir = outer
+	}
 	cmd.WaitDelay = 5 * time.Second
 	switch err := cmd.Run(); {
 	case ctx.Err() != nil:

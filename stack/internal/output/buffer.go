@@ -61,7 +61,7 @@ const (
 	txBatch     = 64      // frames that are sent at once
 	txFirst     = 2 << 10 // the arena's first size: one ordinary frame
 	txArena     = txBatch * 2048
-	Slots     = 8 // Buffers kept at hand
+	Slots       = 8 // Buffers kept at hand
 	pathBits    = 7 // paths kept in each, a server's peers among them: two to that power
 	txSlotsMask = Slots - 1
 )
