@@ -118,7 +118,7 @@ func (s *stackSocket) recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration)
 		return s.recvErrors(msgs, flags)
 	}
 	if len(msgs) == 0 { // as on Linux a pending error is told even so
-		if e := s.K.TakeError(); e != 0 {
+		if e := s.K.Errors().Take(); e != 0 {
 			return 0, e
 		}
 		return 0, s.orClosed(nil)
@@ -153,7 +153,7 @@ func (s *stackSocket) recvBatch(b *batch, msgs []Mmsghdr, flags int, timed bool,
 		n, err := s.K.RecvMessages(b.in[got:min(got+each, len(msgs))], stackFlags, s.deadline(&s.RcvTimeout))
 		if err != nil {
 			if got > 0 {
-				s.K.KeepError(err)
+				s.K.Errors().Keep(err)
 				return got, nil
 			}
 			return 0, err
@@ -198,7 +198,7 @@ func (s *stackSocket) recvError(iov [][]byte, control []byte, flags int) (receiv
 	if s.K.Closed() {
 		return received{}, unix.EBADF
 	}
-	e, ok := s.K.TakeQueuedError()
+	e, ok := s.K.Errors().TakeQueued()
 	if !ok {
 		return received{}, unix.EAGAIN
 	}

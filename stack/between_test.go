@@ -187,7 +187,7 @@ func TestFragmentationNeededUnasked(t *testing.T) {
 			if mode == unix.IP_PMTUDISC_WANT {
 				want = unix.EMSGSIZE
 			}
-			if e := k.TakeError(); e != want {
+			if e := k.Errors().Take(); e != want {
 				t.Errorf("mode %d: %v, want %v", mode, e, want)
 			}
 		})
@@ -213,7 +213,7 @@ func TestPacketSocketOfDownDevice(t *testing.T) {
 		t.Errorf("somebody saw a frame: %v", err)
 	}
 	p.nearEnd.SetUp(true)
-	k.TakeError()
+	k.Errors().Take()
 	if err := k.SendLink(make([]byte, 5000), 0, NoDeadline, to); err != unix.EMSGSIZE {
 		t.Errorf("up, and too long: %v", err)
 	}

@@ -29,7 +29,7 @@ func (k *IPSocket) FreeBind() bool { return k.bindOpts.freebind.Load() }
 
 // SetTransparent lets Bind take, and datagrams leave from, any address
 // (IP_TRANSPARENT in ip(7)).
-func (k *IPSocket) SetTransparent(on bool) { k.bindOpts.transparent.Store(on); k.dropPaths() }
+func (k *IPSocket) SetTransparent(on bool) { k.bindOpts.transparent.Store(on); k.RenewPaths() }
 
 // Transparent returns what SetTransparent set.
 func (k *IPSocket) Transparent() bool { return k.bindOpts.transparent.Load() }
@@ -58,7 +58,7 @@ func (k *IPSocket) SetUnicastInterface(index int) error {
 		}
 	}
 	k.bindOpts.unicastIf.Store(int32(index))
-	k.dropPaths()
+	k.RenewPaths()
 	return nil
 }
 

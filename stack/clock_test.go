@@ -36,7 +36,7 @@ func TestWallClock(t *testing.T) {
 	k, to := udpSocket(t, s, ""), udpSocket(t, s, "127.0.0.1:9")
 	k.Times().SetTimestamping(unix.SOF_TIMESTAMPING_TX_SOFTWARE)
 	check(t, k.SendTo([]byte("x"), 0, NoDeadline, to.LocalAddr()))
-	if e, ok := k.TakeQueuedError(); !ok || e.Time != c.wall.UnixNano() {
+	if e, ok := k.Errors().TakeQueued(); !ok || e.Time != c.wall.UnixNano() {
 		t.Errorf("stamp %+v, %t", e, ok)
 	}
 	s = newStack(t, Config{Clock: new(handClock)})

@@ -116,6 +116,7 @@ func TestClosedSocketsSaySo(t *testing.T) {
 				mustSay(t, k.Base().Receiving(), unix.EBADF)
 				mustSay(t, k.Base().Sending(), unix.EBADF)
 				mustSay(t, k.Base().Times(), unix.EBADF)
+				mustSay(t, k.Base().Errors(), unix.EBADF)
 				if ip := k.Base().kind.ip(); ip != nil {
 					mustSay(t, ip.Multicast(), unix.EBADF)
 				}

@@ -83,7 +83,7 @@ func (k *IPSocket) corkTarget(o *outgoing, flags int) (to outgoing, e unix.Errno
 	if _, e := k.s.routes.Find(spec.Flow); e != 0 {
 		return outgoing{}, e
 	}
-	if e := k.TakeError(); e != 0 {
+	if e := k.errors.Take(); e != 0 {
 		return outgoing{}, e
 	}
 	if k.state.Load()&output.StateShutWrite != 0 {

@@ -38,7 +38,7 @@ func (k *Endpoint) takeQueued(t *queue.Target, peek bool) bool {
 		k.watches.Tell(drive.More)
 	}
 	if ok {
-		k.drained()
+		k.watches.Drained()
 	}
 	return ok
 }

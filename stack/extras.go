@@ -168,7 +168,7 @@ func (k *Endpoint) SetDevice(index int) error {
 	if e := k.kind.rebindLocked(); e != 0 {
 		return e
 	}
-	k.dropPaths()
+	k.RenewPaths()
 	return nil
 }
 

@@ -18,10 +18,10 @@ func (w *wire) believed(k *Endpoint, n int) {
 	if n > 0 {
 		want = unix.ECONNREFUSED
 	}
-	if got := k.QueuedErrors(); got != n {
+	if got := k.Errors().Queued(); got != n {
 		w.t.Errorf("%d errors queued, want %d", got, n)
 	}
-	if e := k.TakeError(); e != want {
+	if e := k.Errors().Take(); e != want {
 		w.t.Errorf("SO_ERROR: %v, want %v", e, want)
 	}
 }
@@ -36,7 +36,7 @@ func TestRawForgedError(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		w.resolved()
 		k := rawSocketOf(t, w.s, testProtocol)
-		k.SetRecvErr(true)
+		k.Errors().SetRecvErr(true)
 		stranger := ipv4.Addr{10, 9, 0, 99}
 		quoted := ipv4Datagram(testProtocol, near4, stranger, "never sent")
 		w.portUnreachable(quoted)
@@ -45,7 +45,7 @@ func TestRawForgedError(t *testing.T) {
 		sendTo(t, k, []byte("sent"), netip.AddrFrom4(stranger))
 		w.portUnreachable(quoted)
 		w.believed(&k.Endpoint, 1)
-		if e, ok := k.TakeQueuedError(); !ok || string(e.Payload) != "never sent" || e.DstPort != 0 {
+		if e, ok := k.Errors().TakeQueued(); !ok || string(e.Payload) != "never sent" || e.DstPort != 0 {
 			t.Errorf("queued %v %+v", ok, e)
 		}
 	})
@@ -68,7 +68,7 @@ func TestForgedErrorsUnconnected(t *testing.T) {
 				w.resolved()
 				k, b := open(w)
 				defer k.Close()
-				k.Base().SetRecvErr(true)
+				k.Base().Errors().SetRecvErr(true)
 				check(t, k.SendTo(b, 0, NoDeadline, netip.AddrPortFrom(farAddr, 7)))
 				sent := w.sentIP()[0].data[output.IPOffset:]
 				w.portUnreachable(with(sent, 16, 10, 9, 0, 99))
@@ -88,7 +88,7 @@ func TestErrorQueueIsBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		w.resolved()
 		k := w.socket("10.9.0.1:9", "10.9.0.2:7")
-		k.SetRecvErr(true)
+		k.Errors().SetRecvErr(true)
 		w.send(k, payload(20))
 		sent := w.sentIP()[0].data[output.IPOffset:]
 		k.SetReceiveBuffer(int(room * queue.Charge(20)))
@@ -97,7 +97,7 @@ func TestErrorQueueIsBounded(t *testing.T) {
 		}
 		w.believed(&k.Endpoint, room)
 		w.grew("OutbandErrorQueueFull", 3)
-		if _, ok := k.TakeQueuedError(); !ok {
+		if _, ok := k.Errors().TakeQueued(); !ok {
 			t.Fatal("the queue is empty")
 		}
 		w.portUnreachable(sent)

@@ -471,7 +471,7 @@ func (o *Multicast) SetInterface(r GroupRequest) error {
 		return unix.EINVAL
 	}
 	o.ifIndex, o.ifAddr = index, addr
-	o.k.dropPaths()
+	o.k.RenewPaths()
 	return nil
 }
 
@@ -488,7 +488,7 @@ func (o *Multicast) SetTTL(ttl int) {
 	o.k.mu.Lock()
 	defer o.k.mu.Unlock()
 	o.ttl = int32(ttl)
-	o.k.dropPaths()
+	o.k.RenewPaths()
 }
 
 // TTL returns what SetTTL set, or 1.
@@ -504,7 +504,7 @@ func (o *Multicast) SetLoop(on bool) {
 	o.k.mu.Lock()
 	defer o.k.mu.Unlock()
 	o.quiet = !on
-	o.k.dropPaths()
+	o.k.RenewPaths()
 }
 
 // Loop returns what SetLoop set, or true.

@@ -171,7 +171,7 @@ func TestErrorsToSockets(t *testing.T) {
 				bubble(t, func(t *testing.T, w *wire) {
 					w.resolved()
 					k := w.socket("10.9.0.1:9", "")
-					k.SetRecvErr(h.recvErr)
+					k.Errors().SetRecvErr(h.recvErr)
 					to := netip.MustParseAddrPort("10.9.0.2:7")
 					if h.connected {
 						if err := k.Connect(to); err != nil {
@@ -187,7 +187,7 @@ func TestErrorsToSockets(t *testing.T) {
 					if !h.recvErr && !(h.connected && c.hard) {
 						want = 0
 					}
-					if e := k.TakeError(); e != want {
+					if e := k.Errors().Take(); e != want {
 						t.Errorf("SO_ERROR: %v, want %v", e, want)
 					}
 				})
@@ -218,11 +218,11 @@ func TestForgedErrors(t *testing.T) {
 				bubble(t, func(t *testing.T, w *wire) {
 					w.resolved()
 					k := w.socket("10.9.0.1:9", "10.9.0.2:7")
-					k.SetRecvErr(true)
+					k.Errors().SetRecvErr(true)
 					w.send(k, payload(1400))
 					q := w.sentIP()[0].data[output.IPOffset:]
 					w.feed(icmpError(icmp.DestinationUnreachable, code, 600, c.forge(q)[:min(len(c.forge(q)), 548)]))
-					if e := k.TakeError(); e != 0 {
+					if e := k.Errors().Take(); e != 0 {
 						t.Errorf("SO_ERROR: %v", e)
 					}
 					if mtu, _ := k.PathMTU(); mtu != 1500 {
@@ -318,7 +318,7 @@ func TestPathMTUDiscovery(t *testing.T) {
 			k.SetMTUDiscover(unix.IP_PMTUDISC_DO)
 			w.send(k, payload(1472))
 			needed(w, 1000)
-			k.TakeError()
+			k.Errors().Take()
 			for _, c := range []struct {
 				n    int
 				want error
@@ -335,7 +335,7 @@ func TestPathMTUDiscovery(t *testing.T) {
 			k := w.socket("", "10.9.0.2:7")
 			w.send(k, payload(1472))
 			needed(w, 1000)
-			k.TakeError()
+			k.Errors().Take()
 			k.SetMTUDiscover(unix.IP_PMTUDISC_PROBE)
 			w.send(k, payload(1472))
 			if h, p := w.one(); len(p) != 1480 || !h.DontFragment() {
@@ -418,7 +418,7 @@ func TestPingSocket(t *testing.T) {
 			}
 		}
 		w.feed(icmpError(icmp.DestinationUnreachable, icmp.CodeHost, 0, ip(ipv4.Fields{Src: near4, Dst: far4, Protocol: 1}, p)[output.IPOffset:]))
-		if e := k.TakeError(); e != 0 {
+		if e := k.Errors().Take(); e != 0 {
 			t.Errorf("SO_ERROR %v without IP_RECVERR", e)
 		}
 		k.Close()
@@ -468,7 +468,7 @@ func TestErrorsToSeveral(t *testing.T) {
 			} {
 				w.feed(ip(ipv4.Fields{Src: far4, Dst: dst, Protocol: ipv4.ProtocolICMP}, m))
 			}
-			if e := k.TakeError(); e != 0 {
+			if e := k.Errors().Take(); e != 0 {
 				t.Errorf("to %v: the socket is told %v", dst, e)
 			}
 			if mtu, _ := k.PathMTU(); mtu != 1500 {

@@ -15,7 +15,3 @@ type Message = queue.Message
 // LinkInfo is what a packet socket is told of a frame beside its bytes (struct
 // sockaddr_ll and struct tpacket_auxdata in packet(7)). Info.Link returns it.
 type LinkInfo = queue.LinkInfo
-
-// A QueuedError is one entry of a socket's error queue (IP_RECVERR in ip(7),
-// struct sock_extended_err in recvmsg(2)).
-type QueuedError = queue.QueuedError

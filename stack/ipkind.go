@@ -65,7 +65,7 @@ func (k *IPSocket) build(tx *output.Buffer, o *outgoing, flags int) unix.Errno {
 
 // sendable returns what keeps a datagram from being sent, whatever it is.
 func (k *IPSocket) sendable(p *output.Path) unix.Errno {
-	if e := k.TakeError(); e != 0 {
+	if e := k.errors.Take(); e != 0 {
 		return e
 	}
 	if k.state.Load()&output.StateShutWrite != 0 {

@@ -10,7 +10,7 @@ import (
 
 // SetTTL sets the time to live of unicast datagrams, 1 to 255; -1 is the default, 64,
 // and so is 0, which is never sent (RFC 1122, 3.2.1.7).
-func (k *IPSocket) SetTTL(ttl int) { k.ttl.Store(int32(ttl)); k.dropPaths() }
+func (k *IPSocket) SetTTL(ttl int) { k.ttl.Store(int32(ttl)); k.RenewPaths() }
 
 // TTL returns what SetTTL set, or the default.
 func (k *IPSocket) TTL() int {
@@ -31,7 +31,7 @@ func (k *IPSocket) SetTOS(tos int) {
 func (k *IPSocket) TOS() int { return int(k.tos.Load()) }
 
 // SetMTUDiscover sets one of unix.IP_PMTUDISC_* (ip(7)).
-func (k *IPSocket) SetMTUDiscover(mode int) { k.mtuDiscover.Store(int32(mode)); k.dropPaths() }
+func (k *IPSocket) SetMTUDiscover(mode int) { k.mtuDiscover.Store(int32(mode)); k.RenewPaths() }
 
 // MTUDiscover returns what SetMTUDiscover set.
 func (k *IPSocket) MTUDiscover() int { return int(k.mtuDiscover.Load()) }

@@ -155,7 +155,7 @@ func (k *IPSocket) Connect(peer netip.AddrPort) error {
 	}
 	k.addr, k.peer, k.peerPort, k.connected = src, dst, peer.Port(), true
 	k.hasPeer.Store(true)
-	k.dropPaths()
+	k.RenewPaths()
 	return nil
 }
 
@@ -176,7 +176,7 @@ func (k *IPSocket) disconnect() (release func(), err error) {
 	if k.state.Load()&output.StateClosed != 0 {
 		return nil, unix.EBADF
 	}
-	k.dropPaths()
+	k.RenewPaths()
 	k.peer, k.peerPort, k.connected = ipv4.Addr{}, 0, false
 	k.hasPeer.Store(false)
 	k.addr = k.bound

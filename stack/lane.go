@@ -187,7 +187,7 @@ func (f *flush) empty() bool { return len(f.wake)+len(f.out) == 0 && !f.posted }
 // runFlush wakes and sends. No lock is held.
 func (s *Stack) runFlush(f *flush) {
 	for i, k := range f.wake {
-		k.changed(EventsIn)
+		k.watches.Tell(EventsIn)
 		f.wake[i] = nil
 	}
 	f.wake = f.wake[:0]

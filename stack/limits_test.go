@@ -224,16 +224,16 @@ func floodReceiveMemory(t *testing.T, w *wire) {
 	other := w.socket("10.9.0.1:10", "")
 	w.feed(udpFrom(7, 10, "its own"))
 	w.got(other, "its own") // each has a little whatever others do
-	k.SetRecvErr(true)
+	k.Errors().SetRecvErr(true)
 	for range 200 {
-		k.queueError(QueuedError{Errno: unix.EHOSTUNREACH, Origin: unix.SO_EE_ORIGIN_ICMP, Payload: payload(1000)})
+		k.errors.push(QueuedError{Errno: unix.EHOSTUNREACH, Origin: unix.SO_EE_ORIGIN_ICMP, Payload: payload(1000)})
 	}
-	if n := len(k.errors.Entries); n > 10 {
+	if n := len(k.errors.queue.Entries); n > 10 {
 		t.Errorf("%d errors are queued beside", n)
 	}
 	w.grewSoFar("OutbandErrorQueueFull")
 	buf := make([]byte, 1000)
-	k.TakeError()
+	k.Errors().Take()
 	for range n {
 		if _, _, err := k.Recv(buf, unix.MSG_DONTWAIT, NoDeadline); err != nil {
 			t.Fatal(err)
@@ -258,7 +258,7 @@ func floodSchedule(t *testing.T, w *wire) {
 	var all []*UDPSocket
 	for range 3 {
 		k := w.timed(monotonic)
-		k.SetRecvErr(true)
+		k.Errors().SetRecvErr(true)
 		all = append(all, k)
 		for n := range small.ScheduledPerSocket + 1 {
 			err := w.sendAt(k, []byte("x"), w.at(time.Hour))

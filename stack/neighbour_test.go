@@ -48,7 +48,7 @@ func TestUnresolvedNeighbourGetsThreeRequests(t *testing.T) {
 	for _, reading := range []bool{false, true} {
 		bubble(t, func(t *testing.T, w *wire) {
 			k := w.socket("10.9.0.1:5", "10.9.0.2:7")
-			k.SetRecvErr(true)
+			k.Errors().SetRecvErr(true)
 			quiet := w.socket("10.9.0.1:6", "10.9.0.2:7")
 			start := time.Since(w.born)
 			w.send(k, []byte("x"))
@@ -60,11 +60,11 @@ func TestUnresolvedNeighbourGetsThreeRequests(t *testing.T) {
 				}
 			} else {
 				time.Sleep(3*time.Second + 2*time.Millisecond)
-				if e := k.TakeError(); e != unix.EHOSTUNREACH {
+				if e := k.Errors().Take(); e != unix.EHOSTUNREACH {
 					t.Fatalf("SO_ERROR: %v, want EHOSTUNREACH", e)
 				}
 			}
-			if e := quiet.TakeError(); e != 0 {
+			if e := quiet.Errors().Take(); e != 0 {
 				t.Errorf("SO_ERROR without IP_RECVERR: %v, want none", e)
 			}
 			got := w.requests()
@@ -245,7 +245,7 @@ func TestBusyNeighbourIsVerified(t *testing.T) {
 func TestSilentNeighbourFails(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		k := w.socket("", "10.9.0.2:7")
-		k.SetRecvErr(true)
+		k.Errors().SetRecvErr(true)
 		w.send(k, []byte("x"))
 		w.feed(arpReply(farMAC))
 		w.sent()

@@ -37,7 +37,7 @@ func (k *PacketSocket) sendFrame(tx *output.Buffer, o *outgoing) unix.Errno {
 	if o.n > longest+vlanHeaderLen {
 		return unix.EMSGSIZE
 	}
-	if e := k.TakeError(); e != 0 {
+	if e := k.errors.Take(); e != 0 {
 		return e
 	}
 	n := o.n

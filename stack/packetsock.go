@@ -93,7 +93,7 @@ func (k *PacketSocket) BindLink(index int, ethertype uint16) error {
 	k.s.unlockLanes()
 	k.retapLocked()
 	if k.proto != 0 && ifc != nil && !ifc.dev.Info().State.Enabled() {
-		k.setError(unix.ENETDOWN)
+		k.errors.set(unix.ENETDOWN)
 	}
 	return nil
 }
@@ -191,7 +191,7 @@ func (s *Stack) tapsDown(i *Interface, gone bool) {
 		if o.index != i.dev.Index {
 			continue
 		}
-		o.socket.setError(unix.ENETDOWN)
+		o.socket.errors.set(unix.ENETDOWN)
 		if gone {
 			o.socket.mu.Lock()
 			o.socket.index = -1
@@ -344,5 +344,5 @@ func (s *Stack) queueFrame(tx *output.Buffer, k *PacketSocket, data []byte, in *
 		tx.Count[counter.PacketRcvbufErrors].Add(1)
 		return
 	}
-	k.changed(EventsIn)
+	k.watches.Tell(EventsIn)
 }

@@ -233,18 +233,18 @@ func TestPacketDown(t *testing.T) {
 		t.Errorf("down: %v", err)
 	}
 	check(t, k.BindLink(p.nearIfc.Index(), testEtherType))
-	if e := k.TakeError(); e != unix.ENETDOWN {
+	if e := k.Errors().Take(); e != unix.ENETDOWN {
 		t.Errorf("bound to what is down: %v", e)
 	}
 	p.nearEnd.SetUp(true)
 	check(t, p.near.RemoveLink(p.nearIfc.Index()))
-	if e := k.TakeError(); e != unix.ENETDOWN {
+	if e := k.Errors().Take(); e != unix.ENETDOWN {
 		t.Errorf("gone: %v", e)
 	}
 	if a, ifc := k.BoundLink(); a.Interface != -1 || ifc != nil {
 		t.Errorf("bound to %+v, %v", a, ifc)
 	}
-	if e := any.TakeError(); e != 0 {
+	if e := any.Errors().Take(); e != 0 {
 		t.Errorf("bound to none: %v", e)
 	}
 	if err := k.BindLink(p.nearIfc.Index(), 0); err != unix.ENODEV {

@@ -60,7 +60,7 @@ func (k *Endpoint) peekOnce(t *queue.Target, flags int) (e unix.Errno, done bool
 	if k.state.Load()&output.StateClosed != 0 {
 		return unix.EBADF, true
 	}
-	if e := k.TakeError(); e != 0 {
+	if e := k.errors.Take(); e != 0 {
 		return e, true
 	}
 	if !k.queue.PeekAt(t, max(int(k.receiving.PeekOffset()), 0)) {

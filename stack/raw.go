@@ -118,7 +118,7 @@ func (k *RawSocket) bindLocked(addr ipv4.Addr, _ uint16) unix.Errno {
 	k.s.lockLanes()
 	k.match.local = addr
 	k.s.unlockLanes()
-	k.dropPaths()
+	k.RenewPaths()
 	return 0
 }
 
@@ -161,7 +161,7 @@ func (k *RawSocket) limits() (shortest, longest int) { return 0, math.MaxUint16 
 func (k *RawSocket) headerLen() int                  { return 0 }
 func (k *RawSocket) hasIPHeader() bool               { return true }
 func (k *RawSocket) collects() bool                  { return !k.headerIncluded.Load() }
-func (k *RawSocket) forgivesLoss() bool              { return !k.recvErr.Load() }
+func (k *RawSocket) forgivesLoss() bool              { return !k.errors.RecvErr() }
 func (k *RawSocket) lossCounter() counter.Kind       { return counter.OtherSndbufErrors }
 func (k *RawSocket) counters() []counter.Kind        { return rawCounters }
 func (k *RawSocket) preferCPU(int32)                 {}

@@ -22,12 +22,12 @@ func TestErrorWithoutQuote(t *testing.T) {
 			w.feed(icmpError(icmp.DestinationUnreachable, icmp.CodePort, 0, quoted[:n]))
 			w.grew("IcmpInErrors", 1)
 			w.grew("OutbandDropICMPUnvalidated", 1)
-			if e := k.TakeError(); e != 0 {
+			if e := k.Errors().Take(); e != 0 {
 				t.Errorf("%d bytes quoted: %v", n, e)
 			}
 		}
 		w.feed(icmpError(icmp.DestinationUnreachable, icmp.CodePort, 0, quoted))
-		if e := k.TakeError(); e != unix.ECONNREFUSED {
+		if e := k.Errors().Take(); e != unix.ECONNREFUSED {
 			t.Errorf("the whole quoted: %v", e)
 		}
 	})

@@ -22,11 +22,11 @@ type senderKind interface {
 // sendHost is a socket to its sender.
 type sendHost struct{ k *Endpoint }
 
-func (h sendHost) IsWatched() bool             { return h.k.watched() }
-func (h sendHost) TellEvents(events uint32)    { h.k.changed(events) }
-func (h sendHost) PathsChanged()               { h.k.dropPaths() }
-func (h sendHost) ErrorArrived(e QueuedError)  { h.k.queueError(e) }
-func (h sendHost) WantsErrors() bool           { return h.k.RecvErr() }
+func (h sendHost) IsWatched() bool             { return h.k.watches.Watched() }
+func (h sendHost) TellEvents(events uint32)    { h.k.watches.Tell(events) }
+func (h sendHost) PathsChanged()               { h.k.RenewPaths() }
+func (h sendHost) ErrorArrived(e QueuedError)  { h.k.errors.push(e) }
+func (h sendHost) WantsErrors() bool           { return h.k.errors.RecvErr() }
 func (h sendHost) HasPort() bool               { return h.k.kind.ported() }
 func (h sendHost) OutCounters() []counter.Kind { return h.k.kind.counters() }
 func (h sendHost) LossCounter() counter.Kind   { return h.k.kind.lossCounter() }

@@ -234,7 +234,7 @@ func (w *sendWorld) program(kind string, seed uint64) *sendProgram {
 	if err != nil {
 		w.t.Fatal(kind, err)
 	}
-	k.Base().SetRecvErr(kind == "udp told")
+	k.Base().Errors().SetRecvErr(kind == "udp told")
 	if kind == "udp small" {
 		k.Base().SetSendBuffer(4608)
 	}

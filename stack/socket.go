@@ -25,7 +25,6 @@ type Endpoint struct {
 
 	// What each datagram touches stands together.
 	state      atomic.Uint32 // see below
-	err        atomic.Int32  // the pending error, an errno, if output.StateError
 	lane       atomic.Int32  // the number, plus one, of the lane of the device that it is bound to
 	hasPeer    atomic.Bool   // connected, readable without mu
 	broadcast  atomic.Bool
@@ -39,14 +38,12 @@ type Endpoint struct {
 	path       atomic.Pointer[output.Path] // where Send without an address goes; nil on packet sockets
 	pathKey    atomic.Uint64               // names the socket, as it is set, in output.Buffer.Paths
 
-	sendExtras   option.Extras
-	sending      option.Sending
-	times        Times
-	errors       queue.Errors
-	readBy       drive.Deadline
-	losses       loss.Account
-	recvErr      atomic.Bool
-	selectErrors atomic.Bool // see SetSelectErrors
+	sendExtras option.Extras
+	sending    option.Sending
+	times      Times
+	errors     Errors
+	readBy     drive.Deadline
+	losses     loss.Account
 
 	// mu guards what follows, and what the kinds say, and makes configuration calls
 	// take turns.
@@ -68,10 +65,10 @@ func (s *Stack) open(k *Endpoint, as kind) error {
 	k.receiving = option.MakeReceiving(&k.recvExtras)
 	k.sendExtras.Init(&k.state, output.StateSendExtras, output.StateClosed)
 	k.sending = option.MakeSending(&k.sendExtras, k)
-	k.times.k = k
+	k.times.k, k.errors.k = k, k
 	k.cpu.Store(-1)
 	k.queue.Limit.Store(defaultRcvbuf)
-	k.queue.Memory, k.errors.Memory = &s.receiveMemory, &s.receiveMemory
+	k.queue.Memory, k.errors.queue.Memory = &s.receiveMemory, &s.receiveMemory
 	k.out.Init(&s.out, sendHost{k}, &k.watches, k.id, &k.state)
 	k.spin.Init(&s.drive)
 	k.losses.Open(&s.links)
@@ -102,25 +99,7 @@ func (k *Endpoint) setState(bits, events uint32) {
 	if bits&output.StateClosed != 0 {
 		k.out.EndWaits()
 	}
-	k.changed(events)
-}
-
-// setError makes e the socket's pending error: the next call returns it, once.
-func (k *Endpoint) setError(e unix.Errno) {
-	k.err.Store(int32(e))
-	k.setState(output.StateError, unix.EPOLLERR)
-}
-
-// TakeError returns the pending error and clears it (SO_ERROR, socket(7)); 0
-// if there is none.
-func (k *Endpoint) TakeError() unix.Errno {
-	if k.state.Load()&output.StateError == 0 {
-		return 0
-	}
-	k.state.And(^uint32(output.StateError))
-	e := unix.Errno(k.err.Swap(0))
-	k.drained()
-	return e
+	k.watches.Tell(events)
 }
 
 // interrupted looks at what ends a wait. It returns done if the call ends,
@@ -131,7 +110,7 @@ func (k *Endpoint) interrupted(t *queue.Target, patient bool) (e unix.Errno, don
 	case st&output.StateClosed != 0:
 		return unix.EBADF, true
 	case st&output.StateError != 0:
-		if e := k.TakeError(); e != 0 {
+		if e := k.errors.Take(); e != 0 {
 			return e, true
 		}
 		return 0, false
@@ -197,9 +176,9 @@ func (k *Endpoint) Close() error {
 	k.WaitElsewhere(false)
 	k.times.SetReceiveTimes(false)
 	k.kind.leave()
-	k.dropPaths()
+	k.RenewPaths()
 	k.queue.Purge(&k.s.pool)
-	k.errors.Close()
+	k.errors.queue.Close()
 	k.out.Unschedule()
 	k.out.Own.Close(&k.out)
 	k.s.mu.Lock()
@@ -212,33 +191,10 @@ func (k *Endpoint) Close() error {
 // received after they return.
 
 // SetBroadcast permits sending to broadcast addresses.
-func (k *Endpoint) SetBroadcast(on bool) { k.broadcast.Store(on); k.dropPaths() }
+func (k *Endpoint) SetBroadcast(on bool) { k.broadcast.Store(on); k.RenewPaths() }
 
 // Broadcast reports whether sending to broadcast addresses is permitted.
 func (k *Endpoint) Broadcast() bool { return k.broadcast.Load() }
-
-// SetRecvErr asks for all ICMP errors, the transient ones too (IP_RECVERR, ip(7)).
-// Turned off, it drops what is in the error queue.
-func (k *Endpoint) SetRecvErr(on bool) {
-	k.recvErr.Store(on)
-	if !on {
-		k.errors.Purge()
-		k.drained()
-	}
-}
-
-// SetSelectErrors makes an error, and what is in the error queue, EPOLLPRI too
-// (SO_SELECT_ERR_QUEUE in socket(7)).
-func (k *Endpoint) SetSelectErrors(on bool) {
-	k.selectErrors.Store(on)
-	k.changed(unix.EPOLLERR)
-}
-
-// SelectErrors returns what SetSelectErrors set.
-func (k *Endpoint) SelectErrors() bool { return k.selectErrors.Load() }
-
-// RecvErr returns what SetRecvErr set.
-func (k *Endpoint) RecvErr() bool { return k.recvErr.Load() }
 
 // SetReceiveBuffer sets how much may be queued, in the bytes that Linux would
 // charge: about twice the payload's.
@@ -253,37 +209,19 @@ func (k *Endpoint) Cookie() uint64 { return k.id }
 // Closed reports whether the socket was closed.
 func (k *Endpoint) Closed() bool { return k.state.Load()&output.StateClosed != 0 }
 
-// KeepError makes err, an errno other than EAGAIN, the pending error again: the
-// call that got it has something else to return.
-func (k *Endpoint) KeepError(err error) {
-	if e, ok := err.(unix.Errno); ok && e != unix.EAGAIN && e != unix.EBADF {
-		k.setError(e)
-	}
-}
-
 // NextLen returns the length of the oldest queued datagram (FIONREAD, udp(7)).
 func (k *Endpoint) NextLen() (int, bool) { return k.queue.FirstLen() }
 
 // Readable reports whether a receive call would return at once, from the error
 // queue or else: poll(2) would tell of one or the other.
-func (k *Endpoint) Readable() bool { return k.ready() || k.errors.N.Load() > 0 }
+func (k *Endpoint) Readable() bool { return k.ready() || k.errors.queue.N.Load() > 0 }
 
-// RenewPaths has routes and neighbours looked up anew for what is sent from now on.
-func (k *Endpoint) RenewPaths() { k.dropPaths() }
-
-// dropPaths forgets the socket's cached paths: an option changed what they would be.
-func (k *Endpoint) dropPaths() {
+// RenewPaths has routes and neighbours looked up anew for what is sent from now on: the
+// socket's cached paths are forgotten, since an option changed what they would be.
+func (k *Endpoint) RenewPaths() {
 	k.pathKey.Store(k.s.socketIDs.Add(1))
 	k.path.Store(nil)
 	k.warmup.Store(nil)
-}
-
-// errorOf returns e as an error, nil if it is 0.
-func errorOf(e unix.Errno) error {
-	if e == 0 {
-		return nil
-	}
-	return e
 }
 
 // as4 returns an IPv4 address, also one that is mapped into IPv6.

@@ -61,7 +61,7 @@ func (t *Times) SetReceiveTimes(on bool) {
 // neighbour leaves later, and is not recorded.
 func (t *Times) SetTransmitTimes(on bool) {
 	t.sent.Keep(on)
-	t.k.changed(drive.Stamp)
+	t.k.watches.Tell(drive.Stamp)
 	t.k.sendExtras.Follow(option.TransmitTimes, t.sent.Kept)
 }
 
@@ -78,7 +78,7 @@ func (t *Times) TransmitTimes(times []IOTimes, flags int, deadline int64) (n int
 			return 0, false, unix.EINVAL
 		}
 		if n, lost = t.sent.Pop(times); n > 0 || lost || len(times) == 0 {
-			t.k.drained()
+			t.k.watches.Drained()
 			return n, lost, nil
 		}
 		if flags&unix.MSG_DONTWAIT == 0 && t.k.state.Load()&(output.StateShutRead|output.StateShutWrite) != 0 {
@@ -167,7 +167,7 @@ func (t *Times) sendTimed(tx *output.Buffer, o *outgoing, pkt *output.Packet) un
 	}
 	at.Device = t.k.s.Monotonic()
 	t.sent.Push(at)
-	t.k.changed(EventsIn | drive.Stamp)
+	t.k.watches.Tell(EventsIn | drive.Stamp)
 	return 0
 }
 

@@ -142,7 +142,7 @@ func (k *Endpoint) SendMessages(msgs []OutMessage, flags int, deadline int64) (i
 // sent tells those who watch the socket that a datagram has left: as on Linux, where
 // its memory is free then, that is an edge for EPOLLOUT. Hot.
 func (k *Endpoint) sent() {
-	if k.watched() {
+	if k.watches.Watched() {
 		k.out.TellSent()
 	}
 }
@@ -154,7 +154,7 @@ func (k *Endpoint) whyNot() unix.Errno {
 	case st&output.StateClosed != 0:
 		return unix.EBADF
 	case st&output.StateError != 0:
-		if e := k.TakeError(); e != 0 {
+		if e := k.errors.Take(); e != 0 {
 			return e
 		}
 	case st&output.StateShutWrite != 0:

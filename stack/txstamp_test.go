@@ -22,7 +22,7 @@ func TestWaitingDatagramsAreStamped(t *testing.T) {
 		w.send(k, []byte{0})
 		w.send(k, payload(4000)) // three fragments, of which the first is stamped
 		w.send(k, []byte{2})
-		if n := k.QueuedErrors(); n != 0 {
+		if n := k.Errors().Queued(); n != 0 {
 			t.Fatalf("%d stamps of datagrams that wait", n)
 		}
 		time.Sleep(300 * time.Millisecond)
@@ -30,7 +30,7 @@ func TestWaitingDatagramsAreStamped(t *testing.T) {
 		w.feed(arpReply(farMAC))
 		w.send(k, []byte{3})
 		for i, length := range []int{1, 1480 - 8, 1, 1} {
-			e, ok := k.TakeQueuedError()
+			e, ok := k.Errors().TakeQueued()
 			if !ok {
 				t.Fatalf("datagram %d was not stamped", i)
 			}
@@ -44,7 +44,7 @@ func TestWaitingDatagramsAreStamped(t *testing.T) {
 				t.Errorf("datagram %d: a frame of %d bytes to %x", i, len(e.Payload), e.Payload[:6])
 			}
 		}
-		if e, ok := k.TakeQueuedError(); ok {
+		if e, ok := k.Errors().TakeQueued(); ok {
 			t.Errorf("one stamp too many: %+v", e)
 		}
 		if k.out.Charged.Load() != 0 {
@@ -58,16 +58,16 @@ func TestWaitingDatagramsAreStamped(t *testing.T) {
 func TestWaitingDatagramsAreLost(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
 		k := w.socket("", "10.9.0.2:7")
-		k.SetRecvErr(true)
+		k.Errors().SetRecvErr(true)
 		k.Times().SetTimestamping(testStamps)
 		w.send(k, []byte{0})
 		time.Sleep(5 * time.Second)
 		w.settle()
-		e, ok := k.TakeQueuedError()
+		e, ok := k.Errors().TakeQueued()
 		if !ok || e.Errno != unix.EHOSTUNREACH || e.Origin != unix.SO_EE_ORIGIN_ICMP {
 			t.Fatalf("told %+v, %t", e, ok)
 		}
-		if e, ok := k.TakeQueuedError(); ok {
+		if e, ok := k.Errors().TakeQueued(); ok {
 			t.Errorf("a stamp of what never left: %+v", e)
 		}
 		if k.out.Charged.Load() != 0 {
@@ -95,7 +95,7 @@ func TestRawDatagramIsStampedWhenItLeaves(t *testing.T) {
 		}
 		w.feed(arpReply(farMAC))
 		for _, info := range []uint32{unix.SCM_TSTAMP_SCHED, unix.SCM_TSTAMP_SND} {
-			if e, ok := k.TakeQueuedError(); !ok || e.Info != info || len(e.Payload) != link.HeaderLen+len(p) {
+			if e, ok := k.Errors().TakeQueued(); !ok || e.Info != info || len(e.Payload) != link.HeaderLen+len(p) {
 				t.Errorf("stamp %d: %+v, %t", info, e, ok)
 			}
 		}

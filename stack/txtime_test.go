@@ -81,8 +81,8 @@ func TestScheduledLeaveAtTheirTime(t *testing.T) {
 			if want := []byte{99, 1, 2, 3, 0, 4}; !bytes.Equal(order, want) {
 				t.Errorf("they left in the order %v, expected %v", order, want)
 			}
-			if k.QueuedErrors() != 0 || k.SendQueued() != 0 || w.s.Scheduled() != 0 {
-				t.Errorf("%d errors, %d bytes charged, %d scheduled", k.QueuedErrors(), k.SendQueued(), w.s.Scheduled())
+			if k.Errors().Queued() != 0 || k.SendQueued() != 0 || w.s.Scheduled() != 0 {
+				t.Errorf("%d errors, %d bytes charged, %d scheduled", k.Errors().Queued(), k.SendQueued(), w.s.Scheduled())
 			}
 			w.grew("OutbandTxTimeScheduled", uint64(len(after)))
 		})
@@ -163,7 +163,7 @@ func TestScheduledTooLate(t *testing.T) {
 			w.resolved()
 			time.Sleep(time.Second)
 			k := w.timed(tt.txTime)
-			k.SetRecvErr(tt.recvErr)
+			k.Errors().SetRecvErr(tt.recvErr)
 			at := tt.at(w)
 			if err := w.sendAt(k, []byte("late"), at); err != tt.want {
 				t.Errorf("%s: %v, expected %v", tt.name, err, tt.want)
@@ -171,7 +171,7 @@ func TestScheduledTooLate(t *testing.T) {
 			w.settle()
 			w.silent()
 			w.grew("OutbandDropTxTimeInvalid", 1)
-			e, told := k.TakeQueuedError()
+			e, told := k.Errors().TakeQueued()
 			if told != tt.told {
 				t.Fatalf("%s: told is %v", tt.name, told)
 			}
@@ -207,7 +207,7 @@ func TestScheduledMissed(t *testing.T) {
 		t.Fatalf("left: %+v, %d wait", got, s.Scheduled())
 	}
 	w.grew("OutbandDropTxTimeMissed", 1)
-	e, ok := k.TakeQueuedError()
+	e, ok := k.Errors().TakeQueued()
 	if !ok || e.Errno != unix.ECANCELED || e.Origin != unix.SO_EE_ORIGIN_TXTIME || e.Code != unix.SO_EE_CODE_TXTIME_MISSED ||
 		uint64(e.Data)<<32|uint64(e.Info) != first || !bytes.HasSuffix(e.Payload, []byte("missed")) {
 		t.Errorf("told %v, %+v", ok, e)
@@ -286,7 +286,7 @@ func TestScheduledNeighbour(t *testing.T) {
 			t.Errorf("left: %+v", got)
 		}
 		w.grew("OutbandDropTxTimeMissed", 1)
-		if e, _ := k.TakeQueuedError(); e.Code != unix.SO_EE_CODE_TXTIME_MISSED {
+		if e, _ := k.Errors().TakeQueued(); e.Code != unix.SO_EE_CODE_TXTIME_MISSED {
 			t.Errorf("told %+v", e)
 		}
 		if k.SendQueued() != 0 {
@@ -324,7 +324,7 @@ func TestScheduledBounds(t *testing.T) {
 			}
 		}
 		check(t, w.sendAt(k, nil, w.at(time.Hour)))
-		k.SetRecvErr(true)
+		k.Errors().SetRecvErr(true)
 		if err := w.sendAt(k, nil, w.at(time.Hour)); err != unix.ENOBUFS {
 			t.Errorf("a full queue: %v", err)
 		}
@@ -344,12 +344,12 @@ func TestScheduledStamps(t *testing.T) {
 		for i := range 2 {
 			check(t, w.sendAt(k, []byte(fmt.Sprint(i)), w.at(time.Duration(2-i)*time.Second)))
 		}
-		if k.QueuedErrors() != 0 {
+		if k.Errors().Queued() != 0 {
 			t.Error("stamped before it left")
 		}
 		time.Sleep(3 * time.Second)
 		var ids []uint32
-		for e, ok := k.TakeQueuedError(); ok; e, ok = k.TakeQueuedError() {
+		for e, ok := k.Errors().TakeQueued(); ok; e, ok = k.Errors().TakeQueued() {
 			ids = append(ids, e.Data)
 			if int(e.Payload[output.HeadersLen]) != '0'+int(e.Data) {
 				t.Errorf("stamp %d is of %x", e.Data, e.Payload)

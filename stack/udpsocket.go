@@ -63,7 +63,7 @@ func (k *UDPSocket) rebindLocked() unix.Errno {
 func (k *UDPSocket) limits() (shortest, longest int) { return 0, maxDatagram }
 func (k *UDPSocket) headerLen() int                  { return udp.HeaderLen }
 func (k *UDPSocket) collects() bool                  { return true }
-func (k *UDPSocket) forgivesLoss() bool              { return !k.recvErr.Load() }
+func (k *UDPSocket) forgivesLoss() bool              { return !k.errors.RecvErr() }
 func (k *UDPSocket) lossCounter() counter.Kind       { return counter.UDPSndbufErrors }
 func (k *UDPSocket) counters() []counter.Kind        { return udpCounters }
 

@@ -29,7 +29,7 @@ func TestWatchOrder(t *testing.T) {
 	expect := func(events uint32, want ...string) {
 		t.Helper()
 		told = nil
-		k.changed(events)
+		k.watches.Tell(events)
 		if len(told) != len(want) {
 			t.Fatalf("told %v, want %v", told, want)
 		}
@@ -60,10 +60,10 @@ func TestWatchOrder(t *testing.T) {
 	a.Closed = func() { closed++ }
 	told = nil
 	k.Close()
-	if closed != 1 || k.watched() {
-		t.Errorf("Closed called %d times, still watched: %v", closed, k.watched())
+	if closed != 1 || k.watches.Watched() {
+		t.Errorf("Closed called %d times, still watched: %v", closed, k.watches.Watched())
 	}
-	if err := k.Watch(a); err != unix.EBADF || k.watched() {
+	if err := k.Watch(a); err != unix.EBADF || k.watches.Watched() {
 		t.Errorf("Watch of a closed socket: %v", err)
 	}
 }

@@ -17,9 +17,9 @@ func waiters(t *testing.T, w *wire) (all []Socket, frames int) {
 	parts := w.socket("", "10.9.0.2:7")
 	w.send(parts, payload(4000))
 	raw := rawSocketOf(t, w.s, testProtocol)
-	raw.SetRecvErr(true)
+	raw.Errors().SetRecvErr(true)
 	sendTo(t, raw, []byte("x"), netip.AddrFrom4(far4))
-	one.SetRecvErr(true)
+	one.Errors().SetRecvErr(true)
 	return []Socket{one, parts, raw}, 1 + 3 + 1
 }
 
@@ -59,7 +59,7 @@ func TestLinkLostWhileWaiting(t *testing.T) {
 				lose(w)
 				synctest.Wait()
 				for i, k := range all {
-					if e, n := k.Base().TakeError(), k.Base().QueuedErrors(); e != 0 || n != 0 {
+					if e, n := k.Base().Errors().Take(), k.Base().Errors().Queued(); e != 0 || n != 0 {
 						t.Errorf("socket %d: error %v, %d queued, want none", i, e, n)
 					}
 					if n := k.Base().SendQueued(); n != 0 {

@@ -455,7 +455,7 @@ func TestQueuedErrorIsTold(t *testing.T) {
 	k := udpSocket(t, newStack(t, Config{}), "127.0.0.1:9")
 	var told uint32
 	check(t, k.Watch(&Watch{Notify: func(events uint32) bool { told |= events; return false }}))
-	k.queueError(QueuedError{Errno: unix.ENOMSG, Origin: unix.SO_EE_ORIGIN_TIMESTAMPING})
+	k.errors.push(QueuedError{Errno: unix.ENOMSG, Origin: unix.SO_EE_ORIGIN_TIMESTAMPING})
 	if told != unix.EPOLLERR || k.Events()&unix.EPOLLERR == 0 {
 		t.Errorf("told %#x, events %#x", told, k.Events())
 	}

@@ -39,19 +39,6 @@ func (k *Endpoint) Unwatch(w *Watch) { k.watches.Remove(w) }
 // ChangeWatch changes w, whether it is in force or not.
 func (k *Endpoint) ChangeWatch(w *Watch, change func(w *Watch)) { k.watches.Change(w, change) }
 
-// watched reports whether anybody watches, beside calls that wait. Hot.
-func (k *Endpoint) watched() bool { return k.watches.Watched() }
-
-// changed tells who watches the socket, and calls that wait, that events may have begun
-// to hold.
-func (k *Endpoint) changed(events uint32) { k.watches.Tell(events) }
-
-func (k *Endpoint) tell(events uint32) { k.watches.Tell(events) }
-
-// drained tells who wants to know that something has been taken: a datagram, the pending
-// error, what was queued of errors and times. No lock may be held.
-func (k *Endpoint) drained() { k.watches.Drained() }
-
 // Events returns what holds of the socket now, as poll(2) would report it: the
 // rules are those of Linux' datagram_poll.
 func (k *Endpoint) Events() uint32 { return k.EventsOf(EventsAll) }
@@ -61,9 +48,9 @@ func (k *Endpoint) Events() uint32 { return k.EventsOf(EventsAll) }
 func (k *Endpoint) EventsOf(want uint32) uint32 {
 	var ev uint32
 	st := k.state.Load()
-	if st&output.StateError != 0 || k.errors.N.Load() > 0 {
+	if st&output.StateError != 0 || k.errors.Queued() > 0 {
 		ev |= unix.EPOLLERR
-		if k.selectErrors.Load() {
+		if k.errors.SelectErrors() {
 			ev |= unix.EPOLLPRI
 		}
 	}

@@ -25,7 +25,7 @@ func TestPortUnreachableFromKernel(t *testing.T) {
 	check(t, k.Send([]byte("x"), 0, stack.NoDeadline))
 	await(t, "pending error", k.Readable)
 	wantErr(t, k.Send([]byte("x"), 0, stack.NoDeadline), unix.ECONNREFUSED)
-	if e := k.TakeError(); e != 0 {
+	if e := k.Errors().Take(); e != 0 {
 		t.Errorf("error is reported twice: %v", e)
 	}
 }
@@ -34,10 +34,10 @@ func TestPortUnreachableFromKernel(t *testing.T) {
 func TestPortUnreachableUnconnected(t *testing.T) {
 	w := newWorld(t, setup{})
 	deaf, keen := w.udp(0), w.udp(0)
-	keen.SetRecvErr(true)
+	keen.Errors().SetRecvErr(true)
 	w.send(deaf, []byte("x"), w.kernels(9))
 	w.wantStat("IcmpInDestUnreachs", 1)
-	if e := deaf.TakeError(); e != 0 {
+	if e := deaf.Errors().Take(); e != 0 {
 		t.Errorf("unconnected socket without IP_RECVERR got %v", e)
 	}
 	w.send(keen, []byte("x"), w.kernels(9))
@@ -104,7 +104,7 @@ func TestErrnos(t *testing.T) {
 	for _, c := range cases {
 		for _, recvErr := range []bool{false, true} {
 			k := w.udp(0)
-			k.SetRecvErr(recvErr)
+			k.Errors().SetRecvErr(recvErr)
 			check(t, k.Connect(w.kernels(7)))
 			check(t, k.Send([]byte("x"), 0, stack.NoDeadline))
 			recvInBand(t, peer)
@@ -133,7 +133,7 @@ func wantPending(t *testing.T, w *world, k *stack.UDPSocket, typ, code uint8, wa
 		want = 0
 		// The error has been dealt with when what follows it has been.
 		w.echoOnce(w.udp(0), w.far.UDP(t, 0), []byte("marker"))
-		e = k.TakeError()
+		e = k.Errors().Take()
 	}
 	if e != want {
 		t.Errorf("type %d code %d: error is %v, want %v", typ, code, e, want)
@@ -145,7 +145,7 @@ func TestForgedErrors(t *testing.T) {
 	w := newWorld(t, setup{})
 	peer, h := w.far.UDP(t, 7), w.hand()
 	k := w.udp(5000)
-	k.SetRecvErr(true)
+	k.Errors().SetRecvErr(true)
 	w.echoOnce(k, peer, []byte("hello"))
 	check(t, k.Connect(w.kernels(7)))
 	own, far := w.near.Addr.As4(), w.far.Addr.As4()
@@ -165,7 +165,7 @@ func TestForgedErrors(t *testing.T) {
 		before := w.stat("OutbandDropICMPUnvalidated")
 		h.send(h.fields(ipv4.ProtocolICMP), icmp.AppendError(nil, icmp.DestinationUnreachable, icmp.CodePort, 0, q))
 		await(t, name, func() bool { return w.stat("OutbandDropICMPUnvalidated") == before+1 })
-		if e := k.TakeError(); e != 0 {
+		if e := k.Errors().Take(); e != 0 {
 			t.Errorf("%s: the socket got %v", name, e)
 		}
 	}
@@ -211,14 +211,14 @@ func TestReassemblyTimeExceeded(t *testing.T) {
 func TestReassemblyTimeExceededHere(t *testing.T) {
 	w := newWorld(t, setup{})
 	peer, h, k := w.far.UDP(t, 7), w.hand(), w.udp(5000)
-	k.SetRecvErr(true)
+	k.Errors().SetRecvErr(true)
 	check(t, k.Connect(w.kernels(7)))
 	check(t, k.Send([]byte("x"), 0, stack.NoDeadline))
 	recvInBand(t, peer)
 	frame := h.wire.Want(t, udpFromPort(5000))
 	h.send(h.fields(ipv4.ProtocolICMP), icmp.AppendError(nil, icmp.TimeExceeded, icmp.CodeReassembly, 0, frame[14:]))
 	w.wantStat("IcmpInTimeExcds", 1)
-	if e := k.TakeError(); e != 0 {
+	if e := k.Errors().Take(); e != 0 {
 		t.Errorf("the socket got %v", e)
 	}
 }

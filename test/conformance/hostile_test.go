@@ -154,7 +154,7 @@ func TestFloods(t *testing.T) {
 		t.Errorf("%d ARP packets were sent, want %d replies", sent, n)
 	}
 	w.echoOnce(k, peer, []byte("after"))
-	if e := k.TakeError(); e != 0 {
+	if e := k.Errors().Take(); e != 0 {
 		t.Errorf("the socket got %v by forged errors", e)
 	}
 	if n := len(w.stack.Neighbours()); n > 1100 {

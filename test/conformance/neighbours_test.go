@@ -179,7 +179,7 @@ func TestUnsolicited(t *testing.T) {
 func TestNoNeighbour(t *testing.T) {
 	w := newWorld(t, setup{arp: quickARP})
 	k := w.udp(0)
-	k.SetRecvErr(true)
+	k.Errors().SetRecvErr(true)
 	w.send(k, []byte("hello?"), netip.AddrPortFrom(netip.AddrFrom4(stranger), 7))
 	wantErr(t, w.awaitError(k), unix.EHOSTUNREACH)
 	w.wantStat("OutbandDropNeighbourFailed", 1)

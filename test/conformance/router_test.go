@@ -114,7 +114,7 @@ func TestPathMTUWant(t *testing.T) {
 	if !h.DontFragment() || h.TotalLen() != 1500 {
 		t.Errorf("the first datagram has DF %v, length %d", h.DontFragment(), h.TotalLen())
 	}
-	if e := k.TakeError(); e != 0 {
+	if e := k.Errors().Take(); e != 0 {
 		t.Errorf("an unconnected socket got %v", e)
 	}
 	// Another host on our own network is not concerned.
@@ -179,7 +179,7 @@ func TestPathMTUForged(t *testing.T) {
 	wantMTU(1400)
 	forge(68, genuine)
 	wantMTU(552)
-	if e := k.TakeError(); e != unix.EMSGSIZE {
+	if e := k.Errors().Take(); e != unix.EMSGSIZE {
 		t.Errorf("a connected socket is told %v", e)
 	}
 }
@@ -212,13 +212,13 @@ func TestRouterErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			keen, deaf := r.udp(0), r.udp(0)
-			keen.SetRecvErr(true)
+			keen.Errors().SetRecvErr(true)
 			for _, k := range []*stack.UDPSocket{deaf, keen} {
 				k.SetTTL(c.ttl)
 				r.send(k, []byte("x"), netip.MustParseAddrPort(c.to))
 			}
 			wantErr(t, r.awaitError(keen), c.want)
-			if e := deaf.TakeError(); e != 0 {
+			if e := deaf.Errors().Take(); e != 0 {
 				t.Errorf("the socket without IP_RECVERR got %v", e)
 			}
 		})

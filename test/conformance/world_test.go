@@ -146,7 +146,7 @@ func (w *world) wantStat(name string, want uint64) {
 func (w *world) awaitError(k stack.Socket) unix.Errno {
 	w.t.Helper()
 	var e unix.Errno
-	eventually(func() bool { e = k.Base().TakeError(); return e != 0 }) // the error queue has it a moment before
+	eventually(func() bool { e = k.Base().Errors().Take(); return e != 0 }) // the error queue has it a moment before
 	return e
 }
 

@@ -30,8 +30,8 @@ var ipOptions = map[optionKey]option{
 			return nil
 		}),
 	{unix.SOL_IP, unix.IP_RECVERR}: boolean(
-		func(s *State) bool { return s.K.RecvErr() },
-		func(s *State, on bool) { s.K.SetRecvErr(on) }),
+		func(s *State) bool { return s.K.Errors().RecvErr() },
+		func(s *State, on bool) { s.K.Errors().SetRecvErr(on) }),
 	{unix.SOL_IP, unix.IP_RECVERR_RFC4884}: integer(
 		func(s *State) int { return boolInt(s.IP.RecvExtension()) },
 		func(s *State, v int) error {

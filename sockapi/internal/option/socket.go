@@ -28,7 +28,7 @@ var socketOptions = map[optionKey]option{
 	{unix.SOL_SOCKET, unix.SO_TYPE}:     readOnly(func(s *State) int { return s.Typ }),
 	{unix.SOL_SOCKET, unix.SO_DOMAIN}:   readOnly(func(s *State) int { return s.Domain }),
 	{unix.SOL_SOCKET, unix.SO_PROTOCOL}: readOnly(func(s *State) int { return s.Proto }),
-	{unix.SOL_SOCKET, unix.SO_ERROR}:    readOnly(func(s *State) int { return int(s.K.TakeError()) }),
+	{unix.SOL_SOCKET, unix.SO_ERROR}:    readOnly(func(s *State) int { return int(s.K.Errors().Take()) }),
 	{unix.SOL_SOCKET, unix.SO_PRIORITY}: integer(func(s *State) int { return int(int32(s.K.Sending().Priority())) }, (*State).setPriority),
 	{unix.SOL_SOCKET, unix.SO_MARK}:     integer(func(s *State) int { return int(int32(s.K.Sending().Mark())) }, (*State).setMark),
 	{unix.SOL_SOCKET, unix.SO_TXTIME}:   txTimeOption,
@@ -78,8 +78,8 @@ var socketOptions = map[optionKey]option{
 	{unix.SOL_SOCKET, unix.SO_KEEPALIVE}:      kept(func(s *State) *atomic.Int32 { return &s.stored.keepalive }, asBool),
 	{unix.SOL_SOCKET, unix.SO_OOBINLINE}:      kept(func(s *State) *atomic.Int32 { return &s.stored.oobinline }, asBool),
 	{unix.SOL_SOCKET, unix.SO_SELECT_ERR_QUEUE}: boolean(
-		func(s *State) bool { return s.K.SelectErrors() },
-		func(s *State, on bool) { s.K.SetSelectErrors(on) }),
+		func(s *State) bool { return s.K.Errors().SelectErrors() },
+		func(s *State, on bool) { s.K.Errors().SetSelectErrors(on) }),
 	{unix.SOL_SOCKET, unix.SO_RCVLOWAT}: integer(
 		func(s *State) int { return max(int(s.stored.rcvlowat.Load()), 1) },
 		func(s *State, v int) error {

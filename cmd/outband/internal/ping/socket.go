@@ -51,7 +51,7 @@ func (o SocketOptions) apply(k *stack.PingSocket) error {
 	}
 	k.SetBroadcast(o.Broadcast)
 	// Without it a host that is out of reach is no error (ping_err in Linux).
-	k.SetRecvErr(true)
+	k.Errors().SetRecvErr(true)
 	if len(o.Options) > 0 {
 		k.SetKeepOptions(true)
 		if err := k.SetOptions(o.Options); err != nil {
