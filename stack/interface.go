@@ -241,3 +241,28 @@ func (s *Stack) RemoveRoute(r ipv4.Route) error {
 
 // Routes returns all routes, those of addresses among them.
 func (s *Stack) Routes() []ipv4.Route { return s.routes.Net().Routes() }
+
+// InterfaceByName returns the interface of that name, nil if there is none, or its
+// device is gone.
+func (s *Stack) InterfaceByName(name string) *Interface {
+	for _, i := range s.Interfaces() {
+		if info := i.dev.Info(); info.Name == name && info.State != link.Gone {
+			return i
+		}
+	}
+	return nil
+}
+
+// InterfaceByIndex returns the interface of that index, nil if there is none, or its
+// device is gone.
+func (s *Stack) InterfaceByIndex(index int) *Interface {
+	return interfaceOf(s.routes.Net().Present(int32(index)))
+}
+
+// LocalFor returns the address that the stack would answer a datagram with, that
+// came by the interface from src for dst: dst itself if it is ours, else, for
+// broadcasts and multicasts, the one that it would send to src with (in_pktinfo's
+// ipi_spec_dst in ip(7), Linux' fib_compute_spec_dst).
+func (s *Stack) LocalFor(index int32, src, dst ipv4.Addr) ipv4.Addr {
+	return s.routes.LocalFor(index, src, dst)
+}

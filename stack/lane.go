@@ -34,7 +34,7 @@ type lane struct {
 	count      *counter.Set // &counters but while warming
 
 	counters     counter.Set
-	warmCounters counter.Set // what does not count: see warm.go
+	warmCounters counter.Set // what does not count: see receive.go
 	warming      bool
 	view         bpf.View // what a program of SO_REUSEPORT's runs on
 

@@ -3,9 +3,12 @@ package stack
 import (
 	"sync"
 
+	"github.com/outband/outband/bpf"
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/port"
+	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
 
@@ -164,4 +167,65 @@ func (p *place[K]) preferCPU(cpu int32) {
 	p.k.s.lockLanes()
 	defer p.k.s.unlockLanes()
 	p.ports.Table.SetCPU(&p.claim.Binding, max(cpu, -1)+1)
+}
+
+// Who of several sockets on a port gets a datagram: programs of SO_REUSEPORT
+// groups, and preferences for CPUs. Where nobody asks for either, nothing looks:
+// a group with a program has receive extras set on all of its members, and the
+// table of ports asks for the CPU only where somebody prefers one.
+
+// AttachReusePort sets the classic BPF program that chooses the member of the
+// socket's SO_REUSEPORT group for each unicast datagram, in place of another
+// (SO_ATTACH_REUSEPORT_CBPF in socket(7)). It sees the UDP payload, and returns
+// the member's number: from 0 in the order in which they were bound, and when
+// one leaves, the last takes its number. A number that nobody has leaves the
+// choice to the hash of the flow. The CPU that it may ask for is the one that the
+// receiving thread runs on.
+//
+// EINVAL: not a valid program; the socket was bound without SO_REUSEPORT, or is
+// not bound and has not got it.
+func (k *UDPSocket) AttachReusePort(program []bpf.Instruction) error {
+	return k.attach(program, func(members []*udp.Binding[*UDPSocket]) {
+		for _, m := range members {
+			m.Owner.steeredLocked()
+		}
+	})
+}
+
+// AttachReusePort is UDPSocket.AttachReusePort's, but that ping sockets are in no groups:
+// EINVAL once it is bound.
+func (k *PingSocket) AttachReusePort(program []bpf.Instruction) error {
+	return k.attach(program, nil)
+}
+
+// attach is AttachReusePort; done is called with the members of the group.
+func (p *place[K]) attach(program []bpf.Instruction, done func([]*udp.Binding[K])) error {
+	k := p.k
+	if k.Closed() {
+		return unix.EBADF
+	}
+	code, ok := bpf.New(program)
+	if !ok {
+		return unix.EINVAL
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if done == nil && k.port != 0 {
+		return unix.EINVAL
+	}
+	k.s.lockLanes()
+	defer k.s.unlockLanes()
+	members, e := p.ports.Table.Attach(&p.claim.Binding, code.Run)
+	if done != nil {
+		done(members)
+	}
+	return errorOf(e)
+}
+
+// steeredLocked has datagrams for the socket looked at by its group's program, if
+// there is one. The locks of all lanes are held.
+func (k *UDPSocket) steeredLocked() {
+	if k.claim.Binding.Steered() {
+		k.recvExtras.Put(option.Steered, true)
+	}
 }

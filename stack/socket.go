@@ -87,11 +87,6 @@ func (s *Stack) open(k *Endpoint, as kind) error {
 // Base returns k, for what embeds it.
 func (k *Endpoint) Base() *Endpoint { return k }
 
-// ready reports whether a receive call would not have to wait.
-func (k *Endpoint) ready() bool {
-	return k.queue.N.Load() > 0 || k.state.Load()&output.StateReceive != 0
-}
-
 // setState sets bits and wakes everybody who waits. events are those that who
 // watches is told of.
 func (k *Endpoint) setState(bits, events uint32) {
@@ -100,58 +95,6 @@ func (k *Endpoint) setState(bits, events uint32) {
 		k.out.EndWaits()
 	}
 	k.watches.Tell(events)
-}
-
-// interrupted looks at what ends a wait. It returns done if the call ends,
-// with the error or, after a shutdown, with an empty datagram.
-func (k *Endpoint) interrupted(t *queue.Target, patient bool) (e unix.Errno, done bool) {
-	st := k.state.Load()
-	switch {
-	case st&output.StateClosed != 0:
-		return unix.EBADF, true
-	case st&output.StateError != 0:
-		if e := k.errors.Take(); e != 0 {
-			return e, true
-		}
-		return 0, false
-	case st&output.StateShutRead != 0 && k.queue.N.Load() == 0 && patient:
-		t.Count, t.N, t.Info = 0, 0, Info{}
-		return 0, true
-	}
-	return 0, false
-}
-
-// Recv receives one datagram into p and returns how many bytes it stored;
-// Info.Len is the datagram's length. It waits until the deadline, nanoseconds
-// of the stack's clock (Deadline makes one): EAGAIN after that, or at once
-// with MSG_DONTWAIT. MSG_PEEK leaves the datagram queued. After Shutdown it
-// returns 0 bytes. A pending error is returned first. p is not kept.
-func (k *Endpoint) Recv(p []byte, flags int, deadline int64) (n int, info Info, err error) {
-	t := queue.Target{One: p}
-	if e := k.s.receive(k, &t, flags, deadline, nil); e != 0 {
-		return 0, Info{}, e
-	}
-	return t.N, t.Info, nil
-}
-
-// RecvMessages receives at least one datagram, as Recv does, and as many more
-// as are there, into msgs, and returns how many.
-func (k *Endpoint) RecvMessages(msgs []Message, flags int, deadline int64) (int, error) {
-	if len(msgs) == 0 {
-		if k.Closed() {
-			return 0, unix.EBADF
-		}
-		return 0, nil
-	}
-	t := queue.Target{Msgs: msgs}
-	if e := k.s.receive(k, &t, flags, deadline, nil); e != 0 {
-		return 0, e
-	}
-	if t.Count == 0 { // shut down: an empty message
-		msgs[0].N, msgs[0].Flags, msgs[0].Info = 0, 0, Info{}
-		return 1, nil
-	}
-	return t.Count, nil
 }
 
 // Deadline returns the deadline d from now, for the calls that take one;
@@ -236,3 +179,22 @@ func as4(a netip.Addr) (ipv4.Addr, bool) {
 // cost, and how many frames that may have been for it, or not, found no room in a
 // link's ring since it was opened: the most that the socket has lost. It wraps around.
 func (k *Endpoint) Drops() uint32 { return k.queue.Drops.Load() + k.losses.Lost(&k.s.links) }
+
+// ready reports whether a receive call would not have to wait.
+func (k *Endpoint) ready() bool {
+	return k.queue.N.Load() > 0 || k.state.Load()&output.StateReceive != 0
+}
+
+// MemInfo is what a socket holds and may hold, in bytes as Linux charges them
+// (SO_MEMINFO in sock_diag(7)).
+type MemInfo struct {
+	Receive, ReceiveLimit, Send, SendLimit int
+	Drops                                  uint32
+}
+
+// MemInfo returns the socket's memory.
+func (k *Endpoint) MemInfo() MemInfo {
+	charged := k.queue.Charged()
+	return MemInfo{Receive: int(charged), ReceiveLimit: k.ReceiveBuffer(),
+		Send: k.out.Queued(), SendLimit: k.SendBuffer(), Drops: k.Drops()}
+}

@@ -305,6 +305,18 @@ func (o *outgoing) copyTo(dst []byte) {
 	}
 }
 
+// sendBeside is sendFast for paths that are not like most.
+func (k *Endpoint) sendBeside(tx *output.Buffer, p *output.Path, o *outgoing, flags int) unix.Errno {
+	if p.Slow {
+		return k.sendSlow(tx, o, flags)
+	}
+	if e := k.sendFast(tx, p, o); e != 0 {
+		return e
+	}
+	tx.DescribeLast(p.Metadata)
+	return 0
+}
+
 // sendSlow sends what the fast way cannot: the first datagram to a destination,
 // fragments, broadcasts, pings, what has options of its own, and all errors.
 func (k *Endpoint) sendSlow(tx *output.Buffer, o *outgoing, flags int) unix.Errno {

@@ -1,13 +1,16 @@
 package stack
 
 import (
+	"encoding/binary"
+	"sync/atomic"
+
 	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
-	"sync/atomic"
 )
 
 // A UDPSocket sends and receives UDP datagrams (udp(7)).
@@ -113,4 +116,91 @@ func (k *UDPSocket) payload(p *output.Path, spec *output.Spec, o *outgoing) ([]b
 
 func (k *UDPSocket) errno(typ, code uint8) (e unix.Errno, hard, ok bool) {
 	return icmp.Errno(typ, code)
+}
+
+// A PingSocket sends ICMP echo requests and receives the replies to them (icmp(7)). Its
+// port is the ident in them.
+type PingSocket struct {
+	place[*PingSocket] // which a datagram finds the socket by: beside what it touches next
+	IPSocket
+}
+
+// NewPingSocket opens a ping socket. ENFILE: there are too many (Config.Limits).
+func (s *Stack) NewPingSocket() (*PingSocket, error) {
+	if s.Closed() {
+		return nil, unix.ENETDOWN
+	}
+	k := new(PingSocket)
+	k.place.init(&k.IPSocket, s.pingPorts, k)
+	if err := s.openIP(&k.IPSocket, k, ipv4.ProtocolICMP); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+func (k *PingSocket) name() string { return "icmp" }
+
+func (k *PingSocket) bindLocked(addr ipv4.Addr, port uint16) unix.Errno {
+	if k.s.routes.Net().ReceivesOnly(addr) {
+		return unix.EADDRNOTAVAIL
+	}
+	return k.place.bindLocked(addr, port)
+}
+
+func (k *PingSocket) takePortLocked(addr ipv4.Addr, port uint16) unix.Errno {
+	return k.claimLocked(addr, port, 0, 0, func() {})
+}
+
+// connectLocked leaves the peer out: Linux' ping sockets hear everybody.
+func (k *PingSocket) connectLocked(src, dst ipv4.Addr, port uint16) unix.Errno {
+	k.ports.Table.Disconnect(&k.claim.Binding, src)
+	return 0
+}
+
+func (k *PingSocket) disconnectLocked() (release func()) {
+	if k.port == 0 {
+		return nil
+	}
+	k.s.lockLanes()
+	defer k.s.unlockLanes()
+	return k.place.disconnectLocked()
+}
+
+func (k *PingSocket) limits() (shortest, longest int) { return icmp.HeaderLen, maxDatagram }
+func (k *PingSocket) headerLen() int                  { return 0 }
+func (k *PingSocket) collects() bool                  { return false }
+func (k *PingSocket) forgivesLoss() bool              { return false }
+func (k *PingSocket) lossCounter() counter.Kind       { return counter.OtherSndbufErrors }
+func (k *PingSocket) counters() []counter.Kind        { return pingCounters }
+
+var pingCounters = []counter.Kind{counter.IPOutRequests, counter.ICMPOutMsgs, counter.ICMPOutEchos}
+
+func (k *PingSocket) sendAlong(tx *output.Buffer, p *output.Path, spec *output.Spec, o *outgoing) unix.Errno {
+	if e := k.checkLength(p, spec, o); e != 0 {
+		return e // before all that follows, as on Linux
+	}
+	if e := k.sendable(p); e != 0 {
+		return e
+	}
+	return k.sendDatagram(tx, p, spec, o)
+}
+
+func (k *PingSocket) payload(spec *output.Spec, o *outgoing) ([]byte, unix.Errno) {
+	if o.n < icmp.HeaderLen {
+		return nil, unix.EINVAL
+	}
+	b := k.s.pool.Get(o.n)
+	o.copyTo(b)
+	if b[0] != icmp.Echo || b[1] != 0 {
+		k.s.pool.Put(b)
+		return nil, unix.EINVAL
+	}
+	binary.BigEndian.PutUint16(b[4:], spec.SrcPort)
+	b[2], b[3] = 0, 0
+	binary.BigEndian.PutUint16(b[2:], ^checksum.Sum(b, 0))
+	return b, 0
+}
+
+func (k *PingSocket) errno(typ, code uint8) (e unix.Errno, hard, ok bool) {
+	return icmp.PingErrno(typ, code)
 }

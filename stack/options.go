@@ -1,0 +1,375 @@
+package stack
+
+import (
+	"math"
+	"sync/atomic"
+
+	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/option"
+	"github.com/outband/outband/stack/internal/output"
+	"github.com/outband/outband/stack/internal/route"
+	"golang.org/x/sys/unix"
+)
+
+// Receiving are the options of what a socket receives, whatever its kind.
+type Receiving = option.Receiving
+
+// Receiving returns the options of what the socket receives.
+func (k *Endpoint) Receiving() *Receiving { return &k.receiving }
+
+// SetKeepOptions says whether Extra.Options is wanted.
+func (k *IPSocket) SetKeepOptions(on bool) { k.recvExtras.Put(option.KeepOptions, on) }
+
+// SetGRO says whether the socket takes datagrams that were joined into one by
+// their sender or the device, with Info.SegmentSize (UDP_GRO in udp(7)).
+func (k *UDPSocket) SetGRO(on bool) { k.recvExtras.Put(option.GRO, on) }
+
+// GRO returns what SetGRO set.
+func (k *UDPSocket) GRO() bool { return k.recvExtras.Has(option.GRO) }
+
+// SetSegment makes every send cut its payload into datagrams of n bytes, the
+// last maybe shorter (UDP_SEGMENT in udp(7)); 0 turns it off.
+func (k *UDPSocket) SetSegment(n int) {
+	k.segmentSize.Store(int32(n))
+	k.sendExtras.Follow(option.Segmented, func() bool { return k.segmentSize.Load() > 0 })
+}
+
+// Segment returns what SetSegment set.
+func (k *UDPSocket) Segment() int { return int(k.segmentSize.Load()) }
+
+// Sending are the options of what a socket sends, whatever its kind.
+type Sending = option.Sending
+
+// Sending returns the options of what the socket sends.
+func (k *Endpoint) Sending() *Sending { return &k.sending }
+
+// SetOptions sets the IP options of what is sent (IP_OPTIONS); they are padded
+// to a multiple of 4 bytes. A datagram with a source route goes to its first hop.
+// EINVAL: over 40 bytes, or malformed.
+func (k *IPSocket) SetOptions(o []byte) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
+	sent := new(ipv4.SentOptions)
+	if sent.Set(o) != ipv4.CauseNone {
+		return unix.EINVAL
+	}
+	if sent.Len() == 0 {
+		sent = nil
+	}
+	k.options.Store(sent)
+	k.sendExtras.Follow(option.IPOptions, func() bool { return k.options.Load() != nil })
+	return nil
+}
+
+// Options returns what SetOptions set.
+func (k *IPSocket) Options() []byte {
+	if o := k.options.Load(); o != nil {
+		return o.Bytes()
+	}
+	return nil
+}
+
+// SetDevice binds the socket to an interface: it sends and receives by that one
+// only (SO_BINDTOIFINDEX, SO_BINDTODEVICE); 0 takes the binding away. As on Linux
+// an index that no interface has is taken: sends say ENODEV until there is one.
+// EINVAL: not an index.
+func (k *Endpoint) SetDevice(index int) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
+	if index < 0 || index > math.MaxInt32 {
+		return unix.EINVAL
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.setDeviceLocked(int32(index))
+	k.s.lockLanes()
+	defer k.s.unlockLanes()
+	k.losses.Of(&k.s.links, k.s.routes.Net().ByIndex(k.device))
+	if e := k.kind.rebindLocked(); e != 0 {
+		return e
+	}
+	k.RenewPaths()
+	return nil
+}
+
+// setDeviceLocked says which interface the socket is bound to. k.mu is held.
+func (k *Endpoint) setDeviceLocked(index int32) {
+	k.device = index
+	lane := int32(0)
+	if i := interfaceOf(k.s.routes.Net().ByIndex(index)); i != nil {
+		lane = int32(i.lane.number) + 1
+	}
+	k.lane.Store(lane)
+}
+
+// Device returns the index of the interface that the socket is bound to, or 0.
+func (k *Endpoint) Device() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return int(k.device)
+}
+
+// SendOptions change one datagram: what control messages ask for.
+type SendOptions struct {
+	TTL    int       // 1 to 255; 0: the socket's
+	TOS    int       // 0 to 255, with HasTOS
+	HasTOS bool      //
+	Source ipv4.Addr // the source address (ipi_spec_dst); zero: as ever, or with
+	// AnySource the one that is chosen for the destination, even if the socket is bound.
+	AnySource bool
+	Device    int // the interface to leave by (ipi_ifindex); 0: as ever
+	// Segment is UDP_SEGMENT's size for this call; -1: none, 0: the socket's.
+	Segment int
+	// DontRoute is MSG_DONTROUTE.
+	DontRoute bool
+	// Timestamping is SOF_TIMESTAMPING_TX_* for this datagram instead of the
+	// socket's; 0: the socket's.
+	Timestamping uint32
+	// StampID is the number of the datagram's time stamps, with HasStampID,
+	// instead of the socket's next (SCM_TS_OPT_ID).
+	StampID    uint32
+	HasStampID bool
+	// Options are the IP options instead of the socket's, with HasOptions.
+	Options    ipv4.SentOptions
+	HasOptions bool
+	// Priority and Mark are SetPriority's and SetMark's for this datagram, with
+	// HasPriority and HasMark. TOS does not change the priority.
+	Priority, Mark       uint32
+	HasPriority, HasMark bool
+	// Direct refuses a path over a gateway, which DontRoute would not look for:
+	// EMULTIHOP.
+	Direct bool
+	// TxTime is when the datagram is to leave, in nanoseconds of the clock that
+	// SetTxTime chose (SCM_TXTIME); 0: now, as without SetTxTime. It leaves at that
+	// time or shortly after: see Config.TxTimeSlack.
+	TxTime uint64
+	// Queued is set by the send: the datagram waits for its neighbour or its time.
+	Queued bool
+}
+
+// apply changes a path's specification.
+func (o *SendOptions) apply(spec *output.Spec) {
+	if o.TTL > 0 {
+		spec.TTL = int32(o.TTL)
+	}
+	if o.HasTOS {
+		spec.TOS = uint8(o.TOS)
+	}
+	if !o.Source.IsUnspecified() || o.AnySource {
+		spec.Src = o.Source
+	}
+	if o.Device != 0 {
+		spec.Device = int32(o.Device)
+	}
+	if o.HasOptions {
+		spec.Options = &o.Options
+	}
+}
+
+// SetIncomingCPU has the socket preferred, among those that a datagram may be for,
+// if the thread that takes it in runs on a CPU (SO_INCOMING_CPU in socket(7)):
+// that is whoever drives the stack then, a receiver or the housekeeper. A negative
+// number prefers none.
+func (k *Endpoint) SetIncomingCPU(cpu int32) {
+	k.cpu.Store(cpu)
+	k.kind.preferCPU(cpu)
+}
+
+// IncomingCPU returns what SetIncomingCPU set, or, once the socket is connected,
+// the CPU on which its last datagram was taken in; -1: there is none. To spare
+// others the question, datagrams are looked at for it only from the first call
+// on.
+func (k *Endpoint) IncomingCPU() int32 {
+	if k.hasPeer.Load() {
+		k.recvExtras.Put(option.NoteCPU, true)
+	}
+	return k.cpu.Load()
+}
+
+// Setters of what the paths go by. They hold for what is sent after they return.
+
+// SetTTL sets the time to live of unicast datagrams, 1 to 255; -1 is the default, 64,
+// and so is 0, which is never sent (RFC 1122, 3.2.1.7).
+func (k *IPSocket) SetTTL(ttl int) { k.ttl.Store(int32(ttl)); k.RenewPaths() }
+
+// TTL returns what SetTTL set, or the default.
+func (k *IPSocket) TTL() int {
+	if v := k.ttl.Load(); v >= 0 {
+		return int(v)
+	}
+	return output.DefaultTTL
+}
+
+// SetTOS sets the type-of-service octet (RFC 2474, RFC 3168), and the priority that
+// goes with it: see TOSPriority.
+func (k *IPSocket) SetTOS(tos int) {
+	k.tos.Store(int32(tos))
+	k.sending.SetPriority(TOSPriority(uint8(tos)))
+}
+
+// TOS returns the type-of-service octet.
+func (k *IPSocket) TOS() int { return int(k.tos.Load()) }
+
+// SetMTUDiscover sets one of unix.IP_PMTUDISC_* (ip(7)).
+func (k *IPSocket) SetMTUDiscover(mode int) { k.mtuDiscover.Store(int32(mode)); k.RenewPaths() }
+
+// MTUDiscover returns what SetMTUDiscover set.
+func (k *IPSocket) MTUDiscover() int { return int(k.mtuDiscover.Load()) }
+
+// SetRecvExtension asks for where in an ICMP error's payload its extensions are
+// (IP_RECVERR_RFC4884 in ip(7)).
+func (k *IPSocket) SetRecvExtension(on bool) { k.recvExtension.Store(on) }
+
+// RecvExtension returns what SetRecvExtension set.
+func (k *IPSocket) RecvExtension() bool { return k.recvExtension.Load() }
+
+// PathMTU returns the MTU in bytes of the path to the peer as it is known now
+// (IP_MTU, ip(7)): ENOTCONN if there is no peer.
+func (k *IPSocket) PathMTU() (int, error) {
+	if k.Closed() {
+		return 0, unix.EBADF
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.connected {
+		return 0, unix.ENOTCONN
+	}
+	f := k.flowLocked(k.peer, k.peerIf)
+	f.Broadcast, f.OnLink = true, k.sending.DontRoute()
+	k.multicast.apply(&f)
+	h, e := k.s.routes.Find(f)
+	if e != 0 {
+		return 0, unix.ENOTCONN // as ip(7) has it: no path is known
+	}
+	return h.PathMTU, nil
+}
+
+// bindOptions are settings that Bind, Connect and routing look at.
+type bindOptions struct {
+	freebind    atomic.Bool  // IP_FREEBIND
+	transparent atomic.Bool  // IP_TRANSPARENT
+	noPort      atomic.Bool  // IP_BIND_ADDRESS_NO_PORT
+	unicastIf   atomic.Int32 // IP_UNICAST_IF
+	portRange   atomic.Uint32
+}
+
+// anyAddress reports whether the socket may use addresses that are not ours.
+func (o *bindOptions) anyAddress() bool { return o.freebind.Load() || o.transparent.Load() }
+
+// SetFreeBind lets Bind take an address that is not the stack's, or not yet
+// (IP_FREEBIND in ip(7)).
+func (k *IPSocket) SetFreeBind(on bool) { k.bindOpts.freebind.Store(on) }
+
+// FreeBind returns what SetFreeBind set.
+func (k *IPSocket) FreeBind() bool { return k.bindOpts.freebind.Load() }
+
+// SetTransparent lets Bind take, and datagrams leave from, any address
+// (IP_TRANSPARENT in ip(7)).
+func (k *IPSocket) SetTransparent(on bool) { k.bindOpts.transparent.Store(on); k.RenewPaths() }
+
+// Transparent returns what SetTransparent set.
+func (k *IPSocket) Transparent() bool { return k.bindOpts.transparent.Load() }
+
+// SetBindNoPort makes Bind with port 0 take no port yet: Connect or the first
+// send does (IP_BIND_ADDRESS_NO_PORT in ip(7)).
+func (k *IPSocket) SetBindNoPort(on bool) { k.bindOpts.noPort.Store(on) }
+
+// BindNoPort returns what SetBindNoPort set.
+func (k *IPSocket) BindNoPort() bool { return k.bindOpts.noPort.Load() }
+
+// SetUnicastInterface makes datagrams leave by an interface unless the socket is
+// bound to one (IP_UNICAST_IF); 0: any. What goes to the peer of a socket that is
+// connected already keeps its way. EADDRNOTAVAIL: no such interface. EINVAL:
+// the socket is bound to one, be it the same.
+func (k *IPSocket) SetUnicastInterface(index int) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
+	if index != 0 {
+		if k.s.InterfaceByIndex(index) == nil {
+			return unix.EADDRNOTAVAIL
+		}
+		if k.Device() != 0 {
+			return unix.EINVAL
+		}
+	}
+	k.bindOpts.unicastIf.Store(int32(index))
+	k.RenewPaths()
+	return nil
+}
+
+// UnicastInterface returns what SetUnicastInterface set.
+func (k *IPSocket) UnicastInterface() int { return int(k.bindOpts.unicastIf.Load()) }
+
+// SetPortRange narrows the range that random ports come from
+// (IP_LOCAL_PORT_RANGE in ip(7)): the lowest in the low half, the highest in the
+// high half, 0 for as ever. EINVAL: the lowest is above the highest.
+func (k *IPSocket) SetPortRange(r uint32) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
+	if lo, hi := uint16(r), uint16(r>>16); lo != 0 && hi != 0 && lo > hi {
+		return unix.EINVAL
+	}
+	k.bindOpts.portRange.Store(r)
+	return nil
+}
+
+// PortRange returns what SetPortRange set.
+func (k *IPSocket) PortRange() uint32 { return k.bindOpts.portRange.Load() }
+
+// flowLocked returns what a route from the socket to dst is looked up for, where
+// unicastIf is IP_UNICAST_IF's interface: as Linux keeps a peer's route, that of
+// when the socket was connected, for what goes to the peer.
+func (k *IPSocket) flowLocked(dst ipv4.Addr, unicastIf int32) route.Flow {
+	f := route.Flow{Src: k.addr, Dst: dst, Device: k.device, Broadcast: k.broadcast.Load(),
+		AnySource: k.bindOpts.transparent.Load()} // IP_FREEBIND is for bind alone
+	if k.s.routes.Net().ReceivesOnly(k.addr) {
+		f.Src = k.source
+	}
+	if f.Device == 0 && !dst.IsMulticast() {
+		f.Device = unicastIf
+	}
+	return f
+}
+
+// metadata returns the metadata of a datagram: what the socket has, unless control
+// messages say otherwise.
+func (o *outgoing) metadata(of *option.Sending) output.Metadata {
+	t := output.Metadata{Priority: of.Priority(), Mark: of.Mark()}
+	if o.opts != nil {
+		o.opts.metadata(&t)
+	}
+	return t
+}
+
+// metadata changes metadata as control messages ask for.
+func (o *SendOptions) metadata(t *output.Metadata) {
+	if o.HasPriority {
+		t.Priority = o.Priority
+	}
+	if o.HasMark {
+		t.Mark = o.Mark
+	}
+}
+
+// Priorities of linux/pkt_sched.h, TC_PRIO_*.
+const (
+	prioBestEffort      = 0
+	prioBulk            = 2
+	prioInteractiveBulk = 4
+	prioInteractive     = 6
+)
+
+// tosMask is IPTOS_TOS_MASK: the bits of RFC 1349.
+const tosMask = 0x1e
+
+// tosPriorities are the priorities for the four bits of IPTOS_TOS_MASK but the
+// lowest two (ip_tos2prio in Linux).
+var tosPriorities = [4]uint32{prioBestEffort, prioBulk, prioInteractive, prioInteractiveBulk}
+
+// TOSPriority returns the priority that Linux gives to datagrams with a
+// type-of-service octet (rt_tos2priority).
+func TOSPriority(tos uint8) uint32 { return tosPriorities[tos&tosMask>>3] }
