@@ -6,6 +6,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/groupflow"
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/route"
 	"github.com/outband/outband/udp"
@@ -218,7 +219,7 @@ func (l *lane) acceptable(net *route.Network, a *arrival, payload []byte, src, d
 // in Linux. IGMP itself is not subject to source filters.
 func (l *lane) groupAcceptable(a *arrival, payload []byte) bool {
 	a.kind = route.Multicast
-	if a.flow = l.findFlow(a, payload); a.flow != nil && a.flow.plain {
+	if a.flow = l.findFlow(a, payload); a.flow != nil && a.flow.Plain {
 		l.count[counter.IPInMcastPkts]++
 		return true
 	}
@@ -335,9 +336,9 @@ func (l *lane) udpDeliverGSO(a *arrival, sockets []*UDPSocket, data []byte, in *
 
 // udpDeliver gives one datagram to the sockets that it is for.
 func (l *lane) udpDeliver(a *arrival, data []byte, in *Info) {
-	if a.flow != nil && a.flow.some == nil && len(a.flow.all) == 1 {
+	if a.flow != nil && !a.flow.Selective() && len(a.flow.All) == 1 {
 		a.chosen = true
-		l.deliver(a, &a.flow.all[0].Endpoint, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+		l.deliver(a, &a.flow.All[0].Endpoint, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 		return
 	}
 	if a.kind != route.Unicast {
@@ -359,15 +360,15 @@ func (l *lane) udpDeliver(a *arrival, data []byte, in *Info) {
 func (l *lane) destinations(a *arrival, in *Info) []*UDPSocket {
 	f := a.flow
 	if f == nil {
-		f = l.flowTo(in.To, in.ToPort, in.Interface)
+		f = l.flowTo(groupflow.Key{Dst: in.To, Port: in.ToPort, Index: in.Interface})
 	}
 	switch {
 	case f == nil:
 		return nil
-	case f.some == nil:
-		return f.all
+	case !f.Selective():
+		return f.All
 	}
-	l.match = f.appendSome(append(l.match[:0], f.all...), in.From, in.FromPort)
+	l.match = selected(append(l.match[:0], f.All...), f, in.From, in.FromPort)
 	return l.match
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/groupflow"
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/queue"
 )
@@ -45,7 +46,7 @@ type lane struct {
 	pending *flush // what is to do once the lock is released
 
 	match   []*UDPSocket // for datagrams to several sockets
-	flows   groupFlows
+	flows   groupflow.Flows[*UDPSocket]
 	arrival arrival   // of the datagram that a protocol other than UDP takes in
 	heard   link.Meta // of a multicast of our own that is taken in
 	taken   int64     // when the batch was taken, of CLOCK_MONOTONIC, if anybody wants to know
@@ -54,8 +55,8 @@ type lane struct {
 func (l *lane) init(s *Stack, number int) {
 	l.s, l.number = s, number
 	l.drive.Init(&s.drive, l, number == 0)
-	l.flows.init(&s.limits, s.random)
-	l.flows.fit(s.flowing.members)
+	l.flows.Init(groupflow.Limits{Flows: s.limits.GroupFlows, Sockets: s.limits.GroupFlowSockets}, s.random)
+	l.flows.Fit(s.flowing.members)
 	l.pending = new(flush)
 	l.count = &l.counters
 }

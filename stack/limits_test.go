@@ -129,12 +129,12 @@ func floodGroupFlows(t *testing.T, w *wire) {
 		for n := range 4 * small.GroupFlows {
 			w.feed(groupFrame(groupAddr(n), 9, []byte("each")))
 			w.got(k, "each")
-			if c := &w.s.lanes.first.flows; c.used > small.GroupFlows {
-				t.Fatalf("%d flows are remembered", c.used)
+			if n, _ := w.s.lanes.first.flows.Len(); n > small.GroupFlows {
+				t.Fatalf("%d flows are remembered", n)
 			}
 		}
 	}
-	if w.s.lanes.first.flows.drops == 0 {
+	if w.s.lanes.first.flows.Drops() == 0 {
 		t.Error("the limit was not reached")
 	}
 	check(t, k.Close())
@@ -159,12 +159,12 @@ func floodGroupFlowSockets(t *testing.T, w *wire) {
 			for _, k := range all {
 				w.got(k, "all")
 			}
-			if c := &w.s.lanes.first.flows; c.held > small.GroupFlowSockets+len(all) {
-				t.Fatalf("%d sockets are remembered", c.held)
+			if _, n := w.s.lanes.first.flows.Len(); n > small.GroupFlowSockets+len(all) {
+				t.Fatalf("%d sockets are remembered", n)
 			}
 		}
 	}
-	if w.s.lanes.first.flows.drops == 0 {
+	if w.s.lanes.first.flows.Drops() == 0 {
 		t.Error("the limit was not reached")
 	}
 	for _, k := range all {
