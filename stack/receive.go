@@ -209,7 +209,7 @@ func (s *Stack) receiveAtOffset(k *Endpoint, t *queue.Target, flags int, deadlin
 	defer k.Unwatch(&w)
 	g.Poll()
 	blocking := flags&unix.MSG_DONTWAIT == 0
-	for v := drive.Ready; ; v = g.WaitFor(drive.Call{Deadline: deadline, Until: &k.readBy, Handle: h}) {
+	for v := drive.Ready; ; v = g.WaitFor(deadline, &k.readBy, h) {
 		fired.Store(false)
 		if e, done := k.peekOnce(t, flags); done {
 			return e

@@ -42,11 +42,6 @@ func (k *Endpoint) SetReadDeadline(at int64) { k.readBy.Set(at) }
 // SetWriteDeadline is SetReadDeadline for calls that send.
 func (k *Endpoint) SetWriteDeadline(at int64) { k.out.Until.Set(at) }
 
-// A Call says how long Waiter.WaitFor waits: its Deadline (NoDeadline: without end), and
-// what may end it that others change, Until and Handle. The other fields are the
-// Waiter's.
-type Call = drive.Call
-
 // A Deadline ends waits, those in progress too, and can be changed meanwhile: see
 // Endpoint.SetReadDeadline. The zero value is none.
 type Deadline = drive.Deadline

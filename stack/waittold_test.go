@@ -172,7 +172,7 @@ func TestHandle(t *testing.T) {
 		b := make([]byte, 10)
 		for name, wait := range map[string]func(h *Handle) bool{
 			"Recv":   func(h *Handle) bool { _, _, err := k.RecvWith(h, b, 0, NoDeadline); return err == unix.EINTR },
-			"Waiter": func(h *Handle) bool { return g.WaitFor(Call{Deadline: NoDeadline, Handle: h}) == WaitCut },
+			"Waiter": func(h *Handle) bool { return g.WaitFor(NoDeadline, nil, h) == WaitCut },
 			"peek": func(h *Handle) bool {
 				k.Receiving().SetPeekOffset(0)
 				_, _, err := k.RecvWith(h, b, unix.MSG_PEEK, NoDeadline)

@@ -58,12 +58,12 @@ func (g *Waiter) Poll() {
 // Wait waits until ready, or the sources' ready, returns true, or, which it
 // reports by false, the deadline is there. It returns true too if the stack is
 // closed.
-func (g *Waiter) Wait(deadline int64) bool { return g.WaitFor(Call{Deadline: deadline}) == Ready }
+func (g *Waiter) Wait(deadline int64) bool { return g.WaitFor(deadline, nil, nil) == Ready }
 
-// WaitFor is Wait for a call that other things may end too.
-func (g *Waiter) WaitFor(c Call) Verdict {
-	c.Spin = &g.spin
-	c.Budget = g.spin.Budget()
+// WaitFor is Wait for a call that others may end too: until is another deadline, which may
+// change meanwhile, and h what may cut the call short; nil: there is none.
+func (g *Waiter) WaitFor(deadline int64, until *Deadline, h *Handle) Verdict {
+	c := Call{Spin: &g.spin, Deadline: deadline, Until: until, Handle: h, Budget: g.spin.Budget()}
 	g.wakes(&c)
 	v := g.d.Wait(&Goal{Ready: g.holds}, &c)
 	g.d.Finish(&c)
