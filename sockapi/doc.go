@@ -18,4 +18,17 @@
 //
 // All methods may be called by any goroutines at once. Buffers are the
 // caller's, and not kept when a call has returned.
+//
+// # Where things are
+//
+// A [Socket] forwards its calls to one of two backends (backend.go): stackSocket, in
+// stack*.go, over package stack, or the kernel's. Below them are the packages of internal:
+//
+//   - option: a table of the options of out-of-band sockets, and what they say
+//   - ancillary: what control messages ask for, and which are told with a datagram
+//   - cmsg: control messages as they are in memory
+//   - epoll: sets of sockets that are waited for together (epoll(7))
+//   - readiness: how an out-of-band socket tells the kernel's world that it is ready
+//   - ioctl: what ioctl(2) tells of interfaces and of received datagrams
+//   - kernel: in-band sockets, by system calls
 package sockapi

@@ -127,7 +127,7 @@ func (h bpfHost) HardwareType(index int32) uint16 {
 // CPU returns the processor that the caller runs on.
 func (bpfHost) CPU() int32 { return link.CPU() }
 
-// Frame is asked of a laneHost only: who has a bpfHost has the frame.
+// Frame is asked of a laneHost only: a bpfHost is for programs that see the frame itself.
 func (bpfHost) Frame([]byte) bpf.Frame { return bpf.Frame{} }
 
 // laneHost is bpfHost for what a lane takes in.
@@ -140,7 +140,7 @@ func (h laneHost) HardwareType(index int32) uint16 { return bpfHost{h.s}.Hardwar
 func (h laneHost) CPU() int32 { return bpfHost{h.s}.CPU() }
 
 // Frame returns the frame that has brought a datagram. It looks in the batch that
-// is being processed: nobody keeps the frame for the few programs that ask.
+// is being processed: the frame is not kept for the few programs that ask.
 func (h laneHost) Frame(network []byte) bpf.Frame {
 	for i := range h.batch {
 		f := &h.batch[i]

@@ -74,7 +74,7 @@ func (x *Errors) TakeQueued() (e QueuedError, ok bool) {
 // Queued returns how many entries the error queue has.
 func (x *Errors) Queued() int { return int(x.queue.N.Load()) }
 
-// push appends to the error queue and wakes who waits. What finds no room is counted.
+// push appends to the error queue and wakes the calls that wait. What finds no room is counted.
 func (x *Errors) push(e QueuedError) {
 	if !x.queue.Push(e, x.k.queue.Limit.Load()) {
 		x.k.s.errorsLost.Add(1)

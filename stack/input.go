@@ -356,7 +356,7 @@ func (l *lane) udpDeliver(a *arrival, data []byte, in *Info) {
 }
 
 // destinations returns the sockets that a broadcast or multicast is for, in memory
-// that holds until the next. The caller clears r.match, which may be that.
+// that holds until the next. The caller has l.match forgotten, which may be that memory.
 func (l *lane) destinations(a *arrival, in *Info) []*UDPSocket {
 	f := a.flow
 	if f == nil {

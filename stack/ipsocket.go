@@ -57,7 +57,7 @@ func (k *IPSocket) Multicast() *Multicast { return &k.multicast }
 // Bind gives the socket a local address and port (udp(7)); the port is the
 // ident of a ping socket. Port 0 takes a random free one (RFC 6056), the zero
 // address all addresses. EADDRNOTAVAIL: not an address of the stack's. EINVAL:
-// bound already. EADDRINUSE: somebody has it.
+// bound already. EADDRINUSE: another socket has it.
 func (k *IPSocket) Bind(local netip.AddrPort) error {
 	if k.Closed() {
 		return unix.EBADF
@@ -200,7 +200,7 @@ func (k *IPSocket) RemoteAddr() (peer netip.AddrPort, ok bool) {
 	return netip.AddrPortFrom(netip.AddrFrom4(k.peer), k.peerPort), k.connected && k.peerPort != 0
 }
 
-// Shutdown ends receiving, sending or both (shutdown(2)), and wakes who waits.
+// Shutdown ends receiving, sending or both (shutdown(2)), and wakes the calls that wait.
 // ENOTCONN if the socket has no peer: then it takes effect all the same, as on
 // Linux. EINVAL for another value of how.
 func (k *IPSocket) Shutdown(how int) error {

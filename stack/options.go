@@ -170,7 +170,7 @@ func (o *SendOptions) apply(spec *output.Spec) {
 
 // SetIncomingCPU has the socket preferred, among those that a datagram may be for,
 // if the thread that takes it in runs on a CPU (SO_INCOMING_CPU in socket(7)):
-// that is whoever drives the stack then, a receiver or the housekeeper. A negative
+// the one that drives the stack then, a receiver or the housekeeper. A negative
 // number prefers none.
 func (k *Endpoint) SetIncomingCPU(cpu int32) {
 	k.cpu.Store(cpu)

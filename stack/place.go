@@ -169,16 +169,16 @@ func (p *place[K]) preferCPU(cpu int32) {
 	p.ports.Table.SetCPU(&p.claim.Binding, max(cpu, -1)+1)
 }
 
-// Who of several sockets on a port gets a datagram: programs of SO_REUSEPORT
-// groups, and preferences for CPUs. Where nobody asks for either, nothing looks:
+// Which of several sockets on a port gets a datagram: programs of SO_REUSEPORT
+// groups, and preferences for CPUs. Where no socket asks for either, nothing looks:
 // a group with a program has receive extras set on all of its members, and the
-// table of ports asks for the CPU only where somebody prefers one.
+// table of ports asks for the CPU only where a socket prefers one.
 
 // AttachReusePort sets the classic BPF program that chooses the member of the
 // socket's SO_REUSEPORT group for each unicast datagram, in place of another
 // (SO_ATTACH_REUSEPORT_CBPF in socket(7)). It sees the UDP payload, and returns
 // the member's number: from 0 in the order in which they were bound, and when
-// one leaves, the last takes its number. A number that nobody has leaves the
+// one leaves, the last takes its number. A number that no member has leaves the
 // choice to the hash of the flow. The CPU that it may ask for is the one that the
 // receiving thread runs on.
 //

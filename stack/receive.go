@@ -78,7 +78,7 @@ func (k *Endpoint) RecvWith(h *Handle, p []byte, flags int, deadline int64) (n i
 // eventsReceive is what wakes a call that waits for a datagram.
 const eventsReceive = EventsIn | drive.More | unix.EPOLLERR | unix.EPOLLHUP | unix.EPOLLRDHUP
 
-// glance has a look for a datagram of k's, if nobody leads the lane that brings it, before
+// glance has a look for a datagram of k's, if no other call leads the lane that brings it, before
 // anything is made ready to wait: under load there is one. It returns empty if there is
 // nothing more to find either, in any lane.
 func (s *Stack) glance(k *Endpoint, t *queue.Target) (done, empty bool) {
@@ -131,7 +131,7 @@ func (s *Stack) receive(k *Endpoint, t *queue.Target, flags int, deadline int64,
 }
 
 // receiveSlow is receive for a call that has to wait, and for sockets whose state matters.
-// Who drives the links meanwhile is package drive's.
+// Package drive decides which call drives the links meanwhile.
 func (s *Stack) receiveSlow(k *Endpoint, t *queue.Target, flags int, deadline int64, h *Handle) unix.Errno {
 	peek, blocking := flags&unix.MSG_PEEK != 0, flags&unix.MSG_DONTWAIT == 0
 	c := drive.Call{Spin: &k.spin, Deadline: deadline, Until: &k.readBy, Handle: h, Once: !blocking,
@@ -246,8 +246,8 @@ func (k *Endpoint) peekOnce(t *queue.Target, flags int) (e unix.Errno, done bool
 // several times what its processing costs otherwise. A spinner that has just
 // found nothing has time until its datagram comes. It spends some of it on a
 // datagram of its own making, which takes the same way through the same code to
-// the same socket, and leaves no trace: its counters are not the stack's, nobody
-// but the sink gets it, and nothing is sent because of it.
+// the same socket, and leaves no trace: its counters are not the stack's, only
+// the sink gets it, and nothing is sent because of it.
 
 // warmup is a socket's frame for that purpose, and where its payload goes.
 type warmup struct {
@@ -289,7 +289,7 @@ func (k *UDPSocket) makeWarmup(gen uint32) *warmup {
 	return w
 }
 
-// discardPort is the source port of a datagram from nobody (RFC 863).
+// discardPort is the source port of a datagram to which no reply is wanted (RFC 863).
 const discardPort = 9
 
 // warmFrame returns the frame of a datagram from peer to local.

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Endpoint is what every Socket has, whatever its kind: queues, a pending error, those
-// who watch it, a spin budget, buffers, the options of socket(7).
+// An Endpoint is what every Socket has, whatever its kind: queues, a pending error, what
+// watches it, a spin budget, buffers, the options of socket(7).
 type Endpoint struct {
 	s    *Stack
 	kind kind
@@ -32,7 +32,7 @@ type Endpoint struct {
 	recvExtras option.Extras
 	receiving  option.Receiving
 	queue      queue.Datagrams
-	watches    drive.List // who is told of its events, calls that wait among them
+	watches    drive.List // what is told of its events, calls that wait among them
 	spin       drive.Spinner
 	warmup     atomic.Pointer[warmup]
 	path       atomic.Pointer[output.Path] // where Send without an address goes; nil on packet sockets
@@ -87,8 +87,8 @@ func (s *Stack) open(k *Endpoint, as kind) error {
 // Base returns k, for what embeds it.
 func (k *Endpoint) Base() *Endpoint { return k }
 
-// setState sets bits and wakes everybody who waits. events are those that who
-// watches is told of.
+// setState sets bits and wakes all calls that wait. events are those that
+// watches are told of.
 func (k *Endpoint) setState(bits, events uint32) {
 	k.state.Or(bits)
 	if bits&output.StateClosed != 0 {

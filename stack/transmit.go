@@ -81,7 +81,7 @@ func (k *Endpoint) sendOne(o *outgoing, flags int, deadline int64) error {
 }
 
 // sentSlow does what a sent datagram rarely needs: loopback's delivery, and
-// patience with a busy device.
+// waiting for room in a device that is busy.
 func (k *Endpoint) sentSlow(tx *output.Buffer, o *outgoing, e unix.Errno, flags int, deadline int64) unix.Errno {
 	for {
 		if tx.Failed != 0 { // it was built

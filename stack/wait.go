@@ -9,13 +9,13 @@ import (
 )
 
 // A Waiter waits until something holds that is not one socket's next datagram:
-// that one of many sockets is ready, or that there is room in a device. Who waits
-// drives the links as a receiver does: it leads or follows, spins
-// for its budget, then sleeps, on the links' descriptors if nobody else does.
+// that one of many sockets is ready, or that there is room in a device. A goroutine
+// that waits drives the links as a receiver does: it leads or follows, spins
+// for its budget, then sleeps, on the links' descriptors if no other one does.
 //
 //	Wait(deadline int64) bool
 //
-// waits; Wake and WakeAll are for who makes true what is waited for. Arm and Disarm have
+// waits; Wake and WakeAll are for what makes true what is waited for. Arm and Disarm have
 // an event loop of the caller's sleep in place of Wait. WaitFor is Wait for a call that
 // a Handle may cut short, or a Deadline that changes.
 //
@@ -27,9 +27,8 @@ type Waiter = drive.Waiter
 type Handle = drive.Handle
 
 // NewWaiter returns a Waiter for what ready tells. ready is called often, by
-// whoever waits, maybe with the stack's locks held: it must be quick, and may
-// take no lock of the stack's. Who makes it true calls Wake or WakeAll after
-// that.
+// the goroutines that wait, maybe with the stack's locks held: it must be quick, and
+// may take no lock of the stack's. What makes it true calls Wake or WakeAll after that.
 func (s *Stack) NewWaiter(ready func() bool) *Waiter { return s.drive.NewWaiter(ready) }
 
 // SetReadDeadline sets until when calls wait that receive, beside their own deadlines: at
@@ -86,7 +85,7 @@ func (k *Endpoint) Spin() time.Duration {
 const (
 	EventsIn  = drive.In
 	EventsOut = drive.Out
-	// EventsAll is raised by a change that concerns whoever watches for anything.
+	// EventsAll is raised by a change that concerns every watch.
 	EventsAll = drive.All
 )
 
@@ -118,7 +117,7 @@ func (k *Endpoint) ChangeWatch(w *Watch, change func(w *Watch)) { k.watches.Chan
 // rules are those of Linux' datagram_poll.
 func (k *Endpoint) Events() uint32 { return k.EventsOf(EventsAll) }
 
-// EventsOf is Events for who wants to know of some events only; others may be missing.
+// EventsOf is Events for callers that want to know of some events only; others may be missing.
 // To know whether there is room in a device takes a system call.
 func (k *Endpoint) EventsOf(want uint32) uint32 {
 	var ev uint32
@@ -148,12 +147,12 @@ func (k *Endpoint) EventsOf(want uint32) uint32 {
 	return ev
 }
 
-// WaitElsewhere counts who waits outside of the stack for more than a socket, n
+// WaitElsewhere counts the goroutines that wait outside of the stack for more than a socket, n
 // more or, if it is negative, fewer: see Socket.WaitElsewhere.
 func (s *Stack) WaitElsewhere(n int32) { s.drive.Elsewhere(n) }
 
 // WaitElsewhere says that the socket's owner waits for it outside of the stack,
-// told by a Watch, so that somebody else has to drive the links meanwhile, at
+// told by a Watch, so that another goroutine has to drive the links meanwhile, at
 // once and not after the while that the housekeeper else gives receivers.
 func (k *Endpoint) WaitElsewhere(on bool) {
 	k.mu.Lock()

@@ -7,9 +7,9 @@ import (
 )
 
 // A Waiter waits until something holds that is not one socket's next datagram:
-// that one of many sockets is ready, or that there is room in a device. Who waits
-// drives the links as a receiver does: it leads or follows, spins
-// for its budget, then sleeps, on the links' descriptors if nobody else does.
+// that one of many sockets is ready, or that there is room in a device. A goroutine
+// that waits drives the links as a receiver does: it leads or follows, spins
+// for its budget, then sleeps, on the links' descriptors if no other one does.
 //
 // Any number of goroutines may wait with one Waiter.
 type Waiter struct {
@@ -22,9 +22,8 @@ type Waiter struct {
 }
 
 // NewWaiter returns a Waiter for what ready tells. ready is called often, by
-// whoever waits, maybe with the stack's locks held: it must be quick, and may
-// take no lock of the stack's. Who makes it true calls Wake or WakeAll after
-// that.
+// the goroutines that wait, maybe with the stack's locks held: it must be quick, and
+// may take no lock of the stack's. What makes it true calls Wake or WakeAll after that.
 func (d *Driver) NewWaiter(ready func() bool) *Waiter {
 	g := &Waiter{d: d, ready: ready}
 	g.spin.Init(d)

@@ -32,9 +32,9 @@ func without(t *testing.T, f func(), capabilities ...int) {
 	}
 }
 
-// TestTagPrivileges sets priorities and marks with and without privileges, on a
+// TestMetadataPrivileges sets priorities and marks with and without privileges, on a
 // socket of the kernel's and on ours.
-func TestTagPrivileges(t *testing.T) {
+func TestMetadataPrivileges(t *testing.T) {
 	a := newAPI(t)
 	ours, to := oobSocket(t, a)
 	linux := inband(t, New(nil), unix.AF_INET, unix.SOCK_DGRAM, 0)
