@@ -38,6 +38,8 @@ func TestParseExtension(t *testing.T) {
 		{"another version", withExtension(3, 32, 128, 0x10, 0, 1, 1, 0, 0), 28, Extension{At: 100}, true},
 		{"object too short", withExtension(3, 32, 128, 0x20, 0, 0, 0, 0, 3, 1, 1), 28, Extension{At: 100, Invalid: true}, true},
 		{"object too long", withExtension(3, 32, 128, 0x20, 0, 0, 0, 0, 5, 1, 1), 28, Extension{At: 100, Invalid: true}, true},
+		{"header of an object alone", withExtension(3, 32, 128, 0x20, 0, 0, 0, 0, 4, 1, 1), 28, Extension{At: 100}, true},
+		{"one byte of an object", withExtension(3, 32, 128, 0x20, 0, 0, 0, 0), 28, Extension{At: 100, Invalid: true}, true},
 		{"object cut", withExtension(3, 32, 128, 0x20, 0, 0, 0, 0, 4, 1), 28, Extension{At: 100, Invalid: true}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

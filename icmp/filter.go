@@ -5,5 +5,5 @@ package icmp
 type ICMPFilter uint32
 
 // Blocks reports whether messages of a type are kept from the socket. Types
-// from 32 on never are, as in Linux (icmp_filter).
-func (f ICMPFilter) Blocks(typ uint8) bool { return typ < 32 && f>>typ&1 != 0 }
+// from 32 on, which have no bit, never are, as in Linux (icmp_filter).
+func (f ICMPFilter) Blocks(typ uint8) bool { return f>>typ&1 != 0 }

@@ -150,10 +150,8 @@ func (l *Limiter) hostAllow(now int64, dst ipv4.Addr) bool {
 	if !h.known {
 		*h = host{addr: dst, known: true, tokens: hostBurst * limit, last: now}
 	}
-	if d := now - h.last; d > 0 {
-		h.tokens = min(h.tokens+d, hostBurst*limit)
-		h.last = now
-	}
+	h.tokens = min(h.tokens+max(now-h.last, 0), hostBurst*limit)
+	h.last = max(h.last, now)
 	if h.tokens < limit {
 		return false
 	}

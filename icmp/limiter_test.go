@@ -122,6 +122,68 @@ func TestLimiterUnlimitedTypes(t *testing.T) {
 	}
 }
 
+// Of a mask of all types those are limited that Linux knows.
+func TestLimiterOfAllTypes(t *testing.T) {
+	cfg := DefaultLimiterConfig()
+	cfg.RateMask = ^uint32(0)
+	l := NewLimiter(cfg, one)
+	for typ := range 256 {
+		if n := sent(l, sec*int64(typ)*20, host1, uint8(typ), 100); (n == 100) == (typ <= 18) {
+			t.Errorf("type %d: %d of 100", typ, n)
+		}
+	}
+}
+
+// A rate so low that the time between two questions earns nothing is kept nevertheless:
+// questions in between do not take away what has been earned.
+func TestLimiterLowRate(t *testing.T) {
+	cfg := DefaultLimiterConfig()
+	cfg.MsgsPerSec = 2
+	l := NewLimiter(cfg, one)
+	if n := sent(l, 0, host1, TimeExceeded, 10); n != 2 {
+		t.Fatalf("%d at first, want 2", n)
+	}
+	n := 0
+	for now := 30 * ms; now <= 3*sec; now += 30 * ms {
+		n += sent(l, now, numbered(int(now/ms)), TimeExceeded, 1)
+	}
+	if n != 5 { // one each 510 ms, the first question from half a second on
+		t.Errorf("%d in 3 s, want 5", n)
+	}
+}
+
+// A time before an earlier one counts as that one: it earns nothing, neither then nor
+// afterwards, and costs nothing.
+func TestLimiterTimeGoesBack(t *testing.T) {
+	l := NewLimiter(DefaultLimiterConfig(), one)
+	sent(l, 10*sec, host1, TimeExceeded, 6)
+	for _, tt := range []struct {
+		now  int64
+		want int
+	}{{5 * sec, 0}, {10 * sec, 0}, {11 * sec, 1}, {2 * sec, 0}, {12*sec - 1, 0}, {12 * sec, 1}} {
+		if n := sent(l, tt.now, host1, TimeExceeded, 20); n != tt.want {
+			t.Errorf("at %v: %d, want %d", time.Duration(tt.now), n, tt.want)
+		}
+	}
+}
+
+// Without a limit for each host no host is remembered.
+func TestLimiterWithoutHostLimit(t *testing.T) {
+	for _, limit := range []time.Duration{0, -1} {
+		cfg := DefaultLimiterConfig()
+		cfg.RateLimit, cfg.MaxHosts, cfg.MsgsBurst, cfg.MsgsPerSec = limit, 4, 1e6, 1e6
+		l := NewLimiter(cfg, one)
+		for i := range 100 {
+			if n := sent(l, 0, numbered(i), TimeExceeded, 20); n != 20 {
+				t.Fatalf("limit %d: %d of 20", limit, n)
+			}
+		}
+		if s := l.Stats(); s != (LimiterStats{}) {
+			t.Errorf("limit %d: %+v", limit, s)
+		}
+	}
+}
+
 func TestLimiterConfig(t *testing.T) {
 	for _, tt := range []struct {
 		name string

@@ -171,6 +171,23 @@ func TestCauseStrings(t *testing.T) {
 	}
 }
 
+// TestShorten cuts a message that has a right checksum: what is left has one too.
+func TestShorten(t *testing.T) {
+	m := Message(AppendError(nil, TimeExceeded, CodeTTL, 0, udpPacket(100)))
+	short := Shorten(bytes.Clone(m), HeaderLen+29)
+	if _, c := Parse(short); c != CauseNone || len(short) != HeaderLen+29 || !bytes.Equal(short[4:], m[4:len(short)]) {
+		t.Errorf("% x: %v", short, c)
+	}
+}
+
+func TestKnown(t *testing.T) {
+	for typ := range 256 {
+		if got, want := Known(uint8(typ)), typ <= 18 || typ == 42 || typ == 43; got != want {
+			t.Errorf("type %d: %t", typ, got)
+		}
+	}
+}
+
 func TestFilter(t *testing.T) {
 	f := ICMPFilter(1<<Echo | 1<<31)
 	for typ := range 256 {

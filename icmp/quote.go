@@ -10,6 +10,9 @@ import (
 // (RFC 791, 3.1).
 const minQuotedHeader = 20
 
+// minQuotedTransport is how many bytes behind the IP header every error quotes (RFC 792).
+const minQuotedTransport = 8
+
 // reservedProtocol is no protocol (RFC 5237, IANA's registry): a raw socket of that
 // number is never told of anything.
 const reservedProtocol = 255
@@ -40,7 +43,7 @@ func Quoted(m Message) []byte {
 		// Some senders quote a total length that they have changed: it counts
 		// only if it leaves what every error quotes.
 		n := int(binary.BigEndian.Uint16(q[2:4]))
-		if n >= int(q[0]&0x0f)*4+8 && n < len(q) && n >= minQuotedHeader+8 {
+		if n >= max(int(q[0]&0x0f)*4, minQuotedHeader)+minQuotedTransport && n < len(q) {
 			q = q[:n]
 		}
 	}
@@ -79,11 +82,11 @@ func QuotesHeader(m Message) bool {
 // quote lengths and offsets in their own byte order, and leave sums wrong.
 func ParseQuote(m Message) (q Quote, ok bool) {
 	b := Quoted(m)
-	if len(b) < minQuotedHeader {
+	if len(b) < minQuotedHeader+minQuotedTransport {
 		return q, false
 	}
 	hlen := int(b[0]&0x0f) * 4
-	if hlen < minQuotedHeader || len(b) < hlen+8 || b[9] == reservedProtocol {
+	if hlen < minQuotedHeader || len(b) < hlen+minQuotedTransport || b[9] == reservedProtocol {
 		return q, false
 	}
 	frag := binary.BigEndian.Uint16(b[6:8])

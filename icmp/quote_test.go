@@ -79,6 +79,33 @@ func TestParseQuoteLimits(t *testing.T) {
 	}
 }
 
+// The quoted total length cuts padding off if it leaves what every error quotes.
+func TestQuotedTotalLength(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		first   byte // version and header length
+		claimed uint16
+		want    int // of 64 bytes
+	}{
+		{"the least", 0x45, 28, 28},
+		{"less than the least", 0x45, 27, 64},
+		{"the least with options", 0x46, 32, 32},
+		{"less than that with options", 0x46, 31, 64},
+		{"a header that is too short, the least", 0x44, 28, 28},
+		{"a header that is too short, less", 0x44, 27, 64},
+		{"one byte of padding", 0x45, 63, 63},
+		{"all", 0x45, 64, 64},
+		{"more than there is", 0x45, 65, 64},
+	} {
+		ip := udpPacket(64)
+		ip[0] = tt.first
+		binary.BigEndian.PutUint16(ip[2:], tt.claimed)
+		if got := len(Quoted(AppendError(nil, TimeExceeded, CodeTTL, 0, ip))); got != tt.want {
+			t.Errorf("%s: %d bytes, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestParseQuoteOfFragment(t *testing.T) {
 	ip := udpPacket(28)
 	ip[6], ip[7] = 0x20, 185
