@@ -31,7 +31,7 @@ func findNested(data []byte, at, typ uint32) uint32 {
 		return 0
 	}
 	n := int(binary.NativeEndian.Uint16(data[at:]))
-	if n < attributeLen || n > len(data)-int(at) {
+	if n > len(data)-int(at) {
 		return 0
 	}
 	return findAttribute(data[:int(at)+n], at+attributeLen, typ)

@@ -28,11 +28,10 @@ func checkInstruction(i *Instruction, left int) bool {
 	case unix.BPF_LD:
 		return checkLoad(i)
 	case unix.BPF_LDX:
-		switch i.Op {
-		case unix.BPF_LDX | unix.BPF_IMM, unix.BPF_LDX | unix.BPF_W | unix.BPF_LEN, unix.BPF_LDX | unix.BPF_B | unix.BPF_MSH:
+		switch i.Op { // whether a cell is there, checkMemory asks
+		case unix.BPF_LDX | unix.BPF_IMM, unix.BPF_LDX | unix.BPF_W | unix.BPF_LEN, unix.BPF_LDX | unix.BPF_B | unix.BPF_MSH,
+			unix.BPF_LDX | unix.BPF_MEM:
 			return true
-		case unix.BPF_LDX | unix.BPF_MEM:
-			return i.K < memory
 		}
 		return false
 	case unix.BPF_ST, unix.BPF_STX:
@@ -50,10 +49,8 @@ func checkInstruction(i *Instruction, left int) bool {
 
 func checkLoad(i *Instruction) bool {
 	switch i.Op {
-	case unix.BPF_LD | unix.BPF_IMM, unix.BPF_LD | unix.BPF_W | unix.BPF_LEN:
+	case unix.BPF_LD | unix.BPF_IMM, unix.BPF_LD | unix.BPF_W | unix.BPF_LEN, unix.BPF_LD | unix.BPF_MEM:
 		return true
-	case unix.BPF_LD | unix.BPF_MEM:
-		return i.K < memory
 	}
 	if size := i.Op & 0x18; size != unix.BPF_W && size != unix.BPF_H && size != unix.BPF_B {
 		return false
@@ -100,7 +97,7 @@ func checkJump(i *Instruction, left int) bool {
 }
 
 // checkMemory reports whether every cell that is loaded was stored to before, on
-// every way (check_load_and_stores in Linux).
+// every way (check_load_and_stores in Linux): so there is no cell beyond the last.
 func checkMemory(code []Instruction) bool {
 	// stored has, by instruction, the cells that are stored to on every way there.
 	stored := make([]uint16, len(code))

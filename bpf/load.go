@@ -58,10 +58,7 @@ func (v *View) at(off int32, op uint16) (uint32, bool) {
 	default:
 		return 0, false
 	}
-	if at > len(from) {
-		return 0, false
-	}
-	from = from[at:]
+	from = from[min(at, len(from)):]
 	switch size := op & 0x18; {
 	case size == unix.BPF_B && len(from) >= 1:
 		return uint32(from[0]), true

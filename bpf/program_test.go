@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"golang.org/x/net/bpf"
@@ -20,6 +21,7 @@ func assemble(t testing.TB, program ...bpf.Instruction) []Instruction {
 
 func TestCheckProgram(t *testing.T) {
 	ret := Instruction{Op: unix.BPF_RET | unix.BPF_K}
+	longest := slices.Repeat([]Instruction{ret}, unix.BPF_MAXINSNS)
 	for _, tt := range []struct {
 		name string
 		code []Instruction
@@ -29,9 +31,18 @@ func TestCheckProgram(t *testing.T) {
 		{"return", []Instruction{ret}, true},
 		{"no return", []Instruction{{Op: unix.BPF_LD | unix.BPF_IMM}}, false},
 		{"return X", []Instruction{{Op: unix.BPF_RET | unix.BPF_X}}, false},
-		{"too long", make([]Instruction, unix.BPF_MAXINSNS+1), false},
+		{"too long", append(longest, ret), false},
 		{"unknown load", []Instruction{{Op: unix.BPF_LD | unix.BPF_MSH | unix.BPF_B}, ret}, false},
 		{"odd size", []Instruction{{Op: unix.BPF_LD | unix.BPF_ABS | 0x18}, ret}, false},
+		{"the first byte", []Instruction{{Op: unix.BPF_LD | unix.BPF_ABS | unix.BPF_B}, ret}, true},
+		{"first extension", []Instruction{{Op: unix.BPF_LD | unix.BPF_ABS, K: 0xfffff000}, ret}, true},
+		{"longest", longest, true},
+		{"cell 16 loaded", []Instruction{{Op: unix.BPF_ST, K: 15}, {Op: unix.BPF_LD | unix.BPF_MEM, K: 16}, ret}, false},
+		{"cell 16 loaded to X", []Instruction{{Op: unix.BPF_ST, K: 15}, {Op: unix.BPF_LDX | unix.BPF_MEM, K: 16}, ret}, false},
+		{"no such cell behind a jump", []Instruction{{Op: unix.BPF_JMP | unix.BPF_JA}, {Op: unix.BPF_LD | unix.BPF_MEM, K: 0xffffffff}, ret}, false},
+		{"shift by 31", []Instruction{{Op: unix.BPF_ALU | unix.BPF_LSH, K: 31}, ret}, true},
+		{"jump to the last", []Instruction{{Op: unix.BPF_JMP | unix.BPF_JA, K: 1}, ret, ret}, true},
+		{"branches to the last", []Instruction{{Op: unix.BPF_JMP | unix.BPF_JEQ, Jt: 1, Jf: 1}, ret, ret}, true},
 		{"last extension", []Instruction{{Op: unix.BPF_LD | unix.BPF_ABS, K: 0xfffff03c}, ret}, true},
 		{"beyond it", []Instruction{{Op: unix.BPF_LD | unix.BPF_ABS, K: 0xfffff040}, ret}, false},
 		{"between two", []Instruction{{Op: unix.BPF_LD | unix.BPF_ABS, K: 0xfffff002}, ret}, false},
@@ -65,6 +76,16 @@ func TestFindAttribute(t *testing.T) {
 	}
 	inner := append(attribute(7, 1), attribute(8, 1, 2, 3, 4)...)
 	data := append(append([]byte("head"), attribute(1, 9)...), attribute(2|0x8000, inner...)...)
+	if at := findNested(data[12:], 0, 8); at != 12 {
+		t.Errorf("nested at the beginning: %d", at)
+	}
+	empty := append(attribute(5), attribute(6)...)
+	if at := findAttribute(empty, 0, 6); at != 4 {
+		t.Errorf("behind an empty one: %d", at)
+	}
+	if at := findNested(empty, 0, 6); at != 0 {
+		t.Errorf("nested in an empty one: %d", at)
+	}
 	for _, tt := range []struct {
 		nested        bool
 		from, typ, at uint32

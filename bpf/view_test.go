@@ -22,6 +22,9 @@ func TestExtensions(t *testing.T) {
 	fragment[7] = 1
 	tcp := append(append([]byte(nil), ip...), make([]byte, 12)...)
 	tcp[9], tcp[24+12] = unix.IPPROTO_TCP, 8<<4
+	short := append([]byte{0x45}, ip[1:20]...)
+	stub := append([]byte(nil), tcp...)
+	stub[24+12] = 4 << 4
 	full := View{Host: host{}, Data: ip[24:], Network: ip, Offset: -24, PacketType: 2, Interface: 7, EtherType: unix.ETH_P_IP}
 	framed := full
 	framed.Frame, framed.Found = Frame{Data: []byte{9}}, true
@@ -46,6 +49,10 @@ func TestExtensions(t *testing.T) {
 		{"tag of a frame that is known", framed, bpf.LoadExtension{Num: bpf.ExtVLANTagPresent}, 0},
 		{"tag without a host", View{Network: ip}, bpf.LoadExtension{Num: bpf.ExtVLANTagPresent}, 0},
 		{"link layer", full, bpf.LoadAbsolute{Off: 0xffe00000 + 2, Size: 4}, 0x03040506},
+		{"link layer, its first byte", full, bpf.LoadAbsolute{Off: 0xffe00000, Size: 1}, 1},
+		{"below the link layer", full, bpf.LoadAbsolute{Off: 0xffdfffff, Size: 1}, 0},
+		{"network layer, its first byte", full, bpf.LoadAbsolute{Off: 0xfff00000, Size: 1}, 0x46},
+		{"below the network layer, far into the link layer's", full, bpf.LoadAbsolute{Off: 0xffefffff, Size: 1}, 0},
 		{"link layer, beyond", full, bpf.LoadAbsolute{Off: 0xffe00000 + 3, Size: 4}, 0},
 		{"network layer", full, bpf.LoadAbsolute{Off: 0xfff00000 + 12, Size: 4}, 0x0a000001},
 		{"below all", full, bpf.LoadAbsolute{Off: 0xff000000, Size: 1}, 0},
@@ -53,6 +60,10 @@ func TestExtensions(t *testing.T) {
 		{"payload of TCP", of(tcp), bpf.LoadExtension{Num: bpf.ExtPayloadOffset}, 14 + 24 + 32},
 		{"payload of a fragment", of(fragment), bpf.LoadExtension{Num: bpf.ExtPayloadOffset}, 14 + 24},
 		{"payload behind the header", full, bpf.LoadExtension{Num: bpf.ExtPayloadOffset}, 8},
+		{"payload of a header alone", of(short), bpf.LoadExtension{Num: bpf.ExtPayloadOffset}, 14 + 20 + 8},
+		{"payload of a header that is too short", of(append([]byte{0x44}, ip[1:]...)), bpf.LoadExtension{Num: bpf.ExtPayloadOffset}, 0},
+		{"payload of TCP without the length", of(tcp[:24+12]), bpf.LoadExtension{Num: bpf.ExtPayloadOffset}, 14 + 24},
+		{"payload of TCP with too small a length", of(stub), bpf.LoadExtension{Num: bpf.ExtPayloadOffset}, 14 + 24 + 20},
 		{"payload of nothing", of(ip[:19]), bpf.LoadExtension{Num: bpf.ExtPayloadOffset}, 0},
 		{"payload of half a header", of(ip[:23]), bpf.LoadExtension{Num: bpf.ExtPayloadOffset}, 0},
 		{"payload of version 6", of(append([]byte{0x65}, ip[1:]...)), bpf.LoadExtension{Num: bpf.ExtPayloadOffset}, 0},
