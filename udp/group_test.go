@@ -156,6 +156,40 @@ func TestIncomingCPU(t *testing.T) {
 	}
 }
 
+// A member that is connected, since it was before there was a group, takes from its peer
+// only, whatever CPUs the others prefer.
+func TestIncomingCPUPassesOverConnected(t *testing.T) {
+	table := newTable()
+	cpu := int32(1)
+	table.SetCPUSource(func() int32 { return cpu })
+	c := mustBind(t, table, &Binding[int]{Owner: 9, Local: groupAddr, LocalPort: 7, ReuseAddr: true})
+	table.Connect(c, groupAddr, ipv4.Addr{127, 0, 0, 8}, 0)
+	table.SetReuse(c, true, true)
+	var m []*Binding[int]
+	for i := range 3 {
+		b := &Binding[int]{Owner: i, Local: groupAddr, LocalPort: 7, ReusePort: true, ReuseAddr: true}
+		m = append(m, mustBind(t, table, b))
+	}
+	table.SetCPU(m[1], 2+1)
+	if len(c.group.members) != 4 || c.group.conns != 1 {
+		t.Fatalf("%d members, %d of them connected", len(c.group.members), c.group.conns)
+	}
+	for _, tt := range []struct {
+		cpu  int32
+		want int // how many get something
+	}{{1, 3}, {2, 1}} {
+		cpu = tt.cpu
+		got := make(map[int]bool)
+		for port := range uint16(200) {
+			owner, _ := table.Lookup(groupAddr, 7, ipv4.Addr{127, 0, 0, 9}, 1000+port, 1)
+			got[owner] = true
+		}
+		if len(got) != tt.want || got[9] || !got[1] {
+			t.Errorf("on CPU %d: %v", cpu, got)
+		}
+	}
+}
+
 // Ports in a row, as clients take them, come to all members of a group, whatever the
 // secret.
 func TestGroupsAreEven(t *testing.T) {

@@ -319,8 +319,17 @@ func (p *pair) check() {
 		}
 	}
 	var all []int
+	strict := make(map[*chain[int]]int) // what conflicts goes by, to look through none in vain
 	for b := range p.table.All() {
 		all = append(all, b.Owner)
+		if strict[b.chain] += 0; !b.ReuseAddr {
+			strict[b.chain]++
+		}
+	}
+	for c, n := range strict {
+		if c.strict != n {
+			p.t.Fatalf("%d bindings of a chain are without SO_REUSEADDR, counted %d", n, c.strict)
+		}
 	}
 	want := slices.SortedStableFunc(slices.Values(p.model.socks), func(a, b *modelSock) int { return cmp.Compare(a.lport, b.lport) })
 	if !slices.Equal(all, ids(want)) {

@@ -98,6 +98,23 @@ func TestConnectedLife(t *testing.T) {
 	}
 }
 
+// Rebind of a connected binding has it take from the new device only.
+func TestRebindConnected(t *testing.T) {
+	table := newTable()
+	b := mustBind(t, table, &Binding[int]{LocalPort: 53})
+	table.Connect(b, loc, peer, 9)
+	for _, device := range []int32{2, 3, 0} {
+		if e := table.Rebind(b, device); e != 0 {
+			t.Fatal(e)
+		}
+		for dev := int32(1); dev < 4; dev++ {
+			if _, ok := table.Lookup(loc, 53, peer, 9, dev); ok != (device == 0 || device == dev) {
+				t.Errorf("bound to %d, arrived on %d: %t", device, dev, ok)
+			}
+		}
+	}
+}
+
 func TestReusePortSpreadsFlowsAndKeepsThem(t *testing.T) {
 	table := newTable()
 	const members, flows = 8, 16000
@@ -141,6 +158,30 @@ func TestEphemeralPortsAreSpread(t *testing.T) {
 	for i, got := range n {
 		if got < 400 || got > 600 {
 			t.Errorf("ports %d00 to %d99: %d of 5000, want about 500", 400+i, 400+i, got)
+		}
+	}
+}
+
+// A free port behind a run of ports in use is drawn no more often than others.
+func TestEphemeralPortsAreSpreadOverTheFree(t *testing.T) {
+	table := newTable()
+	table.SetPortRange(40000, 40999)
+	for port := range uint16(500) {
+		if port%2 == 0 {
+			mustBind(t, table, &Binding[int]{LocalPort: 40000 + port})
+		} else {
+			table.SetReserved(40000+port, true)
+		}
+	}
+	n := map[uint16]int{}
+	for range 1000 {
+		b := mustBind(t, table, &Binding[int]{})
+		n[b.LocalPort]++
+		table.Unbind(b)
+	}
+	for port, got := range n {
+		if port < 40500 || got > 20 {
+			t.Errorf("port %d: %d of 1000, want about 2", port, got)
 		}
 	}
 }
@@ -209,6 +250,21 @@ func TestIndexAgainstMap(t *testing.T) {
 		if q := (key{r.Uint64N(40) << 32, uint32(r.IntN(20))}); x.get(q) != m[q] || x.get(k) != m[k] || x.n != len(m) {
 			t.Fatalf("step %d: index and map differ", i)
 		}
+	}
+}
+
+// An index that has shrunk keeps the smallest size, so that one that comes and goes
+// allocates nothing.
+func TestIndexKeepsTheSmallestSize(t *testing.T) {
+	x := index[int]{secret: secret{1, 2}}
+	for i := range 100 {
+		x.put(key{uint64(i), 0}, new(int))
+	}
+	for i := range 100 {
+		x.delete(key{uint64(i), 0})
+	}
+	if x.n != 0 || len(x.entries) != minIndex {
+		t.Errorf("%d entries for %d values, want %d", len(x.entries), x.n, minIndex)
 	}
 }
 
