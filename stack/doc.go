@@ -51,7 +51,7 @@
 //   - Endpoint.mu: a socket's configuration; corked.mu, within it or alone: the datagram
 //     that a socket puts together. backlog.mu: what is left of a socket's messages, held
 //     while that is sent. ownQueues.mu, within that or alone: a socket's own ways out.
-//   - Stack.groupMu: changes of memberships.
+//   - group.Groups.mu: changes of memberships.
 //   - drive.armed.mu: the event loop that sleeps in place of a Waiter.
 //   - lane.drive.Lock, those of several lanes in the order of Stack.lanes: links' Receive,
 //     demultiplexing tables, receive counters. Never held across a transmit or a sleep.

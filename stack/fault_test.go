@@ -10,6 +10,7 @@ import (
 
 	"github.com/outband/outband/stack/internal/drive"
 	"github.com/outband/outband/stack/internal/fault"
+	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/icmp"
@@ -43,7 +44,7 @@ func (w *wire) sound() {
 		Unlock()
 	}{
 		"neighMu": &w.ifc.dev.Neighbours.Mu, "reassembly.mu": &w.s.reasm.mu, "errorLimiter.mu": &w.s.limiter.mu, "outbox.mu": &w.s.out.Outbox.Mu,
-		"Stack.groupMu": &w.s.groupMu, "Stack.mu": &w.s.mu,
+		"Stack.mu": &w.s.mu,
 	} {
 		if !try.TryLock() {
 			w.t.Fatalf("%s is held", name)
@@ -61,6 +62,9 @@ func (w *wire) sound() {
 	w.feed(udpFrame(99, []byte("still")), icmpFrom(icmp.AppendEcho(nil, icmp.Echo, 1, 1, payload(56))))
 	w.got(k, "still")
 	w.send(k, []byte("there"))
+	if err := k.Multicast().LeaveGroup(w.on(groupA)); err != unix.EADDRNOTAVAIL { // hangs if the groups' mutex is held
+		w.t.Errorf("leaving a group: %v", err)
+	}
 	if n := len(w.sentIP()); n != 2 {
 		w.t.Errorf("%d packets sent, want an echo reply and a datagram", n)
 	}

@@ -227,7 +227,7 @@ func (l *lane) groupAcceptable(a *arrival, payload []byte) bool {
 	if a.h.Protocol() == ipv4.ProtocolIGMP {
 		src = ipv4.Addr{}
 	}
-	if !a.ifc.inGroup(a.dst, src) {
+	if !a.ifc.groups.Accepts(a.dst, src) {
 		if a.ifc.dev.Loopback {
 			l.count[counter.IPInMcastPkts]++ // as in Linux, where it keeps the route that it left by
 		}

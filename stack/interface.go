@@ -8,6 +8,8 @@ import (
 	"github.com/outband/outband/igmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/group"
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
@@ -47,7 +49,8 @@ type Interface struct {
 	stateMu sync.Mutex
 	untold  []EventKind // changes of the link's state that nobody has been told of
 
-	groups groupState
+	groups     group.Interface // its lane's lock guards it
+	groupTimer *drive.Timer
 }
 
 // interfaceOf returns the interface that a device is of, nil for nil.
@@ -107,7 +110,7 @@ func (s *Stack) configureLocked(change func(n *route.Network) error) error {
 	for _, d := range n.Devices {
 		d.Primary = n.Primary(d)
 	}
-	s.membersChanged(0) // an index may be another interface's now
+	s.groups.ChangedLocked(0) // an index may be another interface's now
 	s.unlockLanes()
 	s.routes.Generations.Changed()
 	s.drive.WakeSleepers()
@@ -148,7 +151,8 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 	if cfg.IGMP == (igmp.Config{}) {
 		cfg.IGMP = igmp.DefaultConfig()
 	}
-	i.groups.init(i, cfg.IGMP)
+	i.groups.Init(&i.dev.Device, cfg.IGMP, s.random)
+	i.groupTimer = drive.NewTimer(i.groupTimers)
 	if err := s.configure(func(n *route.Network) error {
 		if !i.dev.Loopback {
 			i.lane = s.laneAt(cfg.Lane)
@@ -193,7 +197,7 @@ func (s *Stack) retire(i *Interface) {
 	i.dev.Link.SetNotify(nil, nil)
 	i.leaveGroups()
 	i.dev.Neighbours.End()
-	s.timers.Set(i.groups.timer, never)
+	s.timers.Set(i.groupTimer, never)
 	s.out.SendOutbox()
 	s.tapsDown(i, true)
 	i.lane.begin()

@@ -44,7 +44,7 @@ type IPSocket struct {
 func (s *Stack) openIP(k *IPSocket, as transport, proto uint8) error {
 	k.transport, k.proto = as, proto
 	k.ttl.Store(-1)
-	k.multicast.k, k.multicast.ttl = k, defaultMulticastTTL
+	k.multicast.init(s, k)
 	k.mtuDiscover.Store(unix.IP_PMTUDISC_WANT)
 	return s.open(&k.Endpoint, as)
 }

@@ -19,7 +19,7 @@ func (i *Interface) linkChanged() {
 	old := i.dev.Info()
 	info := i.dev.Link.Info()
 	if info.State != link.Up {
-		i.groups.lost.Store(true)
+		i.groups.WentDown()
 	}
 	i.dev.SetInfo(&info)
 	if k := stateEvents[info.State]; k != stateEvents[old.State] {

@@ -1,84 +1,53 @@
 package stack
 
 import (
-	"sync/atomic"
-
-	"github.com/outband/outband/stack/internal/drive"
+	"encoding/binary"
 
 	"github.com/outband/outband/ether"
 	"github.com/outband/outband/igmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/group"
+	"github.com/outband/outband/stack/internal/groupflow"
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/route"
+	"github.com/outband/outband/udp"
 )
-
-// The groups of interfaces: which multicasts are taken, and what IGMP says of it. An
-// interface's igmp.Host is guarded by its lane's lock.
 
 // igmpTOS is the type of service of IGMP messages: internetwork control (RFC 3376,
 // section 4).
 const igmpTOS = 0xc0
 
-// groupState is what an interface has of multicasts.
-type groupState struct {
-	host  *igmp.Host
-	timer *drive.Timer
-	// users counts the memberships of sockets in each group, whose frames the link
-	// lets through. It is guarded by Stack.groupMu.
-	users map[ipv4.Addr]int
-	up    bool // the host was told that the link is up
-	// lost says that the link was down since groupTimers looked at it last, though
-	// it may be up again by now.
-	lost atomic.Bool
-	buf  []byte // for messages
-}
+// groupHost is a stack as package group sees it.
+type groupHost struct{ allLanes }
 
-func (g *groupState) init(i *Interface, cfg igmp.Config) {
-	cfg.MTU = i.dev.Info().MTU
-	g.host = igmp.New(cfg, i.s.random)
-	g.timer = drive.NewTimer(i.groupTimers)
-	g.users = make(map[ipv4.Addr]int)
-	g.up = true
-	g.buf = make([]byte, min(cfg.MTU, 2048))
-}
+// Now implements group.Host.
+func (h groupHost) Now() int64 { return h.s.clock.Now() }
 
-// enterGroup has the link let a group's frames through: one more socket is a
-// member. groupMu is held.
-func (i *Interface) enterGroup(group ipv4.Addr) error {
-	if i.groups.users[group] == 0 {
-		if err := i.dev.Link.JoinGroup(group.MulticastMAC()); err != nil {
-			return err
-		}
+// Find implements group.Host (Linux' ip_mc_find_dev).
+func (h groupHost) Find(r GroupRequest) *group.Interface {
+	if i := h.s.groupInterface(r); i != nil {
+		return &i.groups
 	}
-	i.groups.users[group]++
 	return nil
 }
 
-// exitGroup undoes enterGroup. groupMu is held.
-func (i *Interface) exitGroup(group ipv4.Addr) {
-	if i.groups.users[group]--; i.groups.users[group] > 0 {
-		return
+// MembersChanged implements group.Host.
+func (h groupHost) MembersChanged(members int) {
+	for _, l := range *h.s.lanes.all.Load() {
+		l.flows.Fit(members)
 	}
-	delete(i.groups.users, group)
-	i.dev.Link.LeaveGroup(group.MulticastMAC()) // a link that is closed has left
 }
 
-// changeGroup replaces a socket's filter for a group by another, once apply has
-// changed the socket's own set. groupMu is held.
-func (s *Stack) changeGroup(g *groupSet, m *groupMembership, old, new igmp.Filter, apply func()) {
-	i := m.ifc
-	s.lockLanes()
-	before := g.order.Len()
-	apply()
-	s.membersChanged(g.order.Len() - before)
-	now := s.clock.Now()
-	i.groups.host.Update(now, m.group, old, new)
+// Updated implements group.Host.
+func (h groupHost) Updated(g *group.Interface) {
+	i := interfaceOf(g.Device())
 	i.afterGroups(i.lane)
-	s.unlockLanes()
-	s.routes.Generations.ChangedTo(m.group) // whether senders hear their own multicasts may have changed
 }
+
+// Changed implements group.Host.
+func (h groupHost) Changed(group ipv4.Addr) { h.s.routes.Generations.ChangedTo(group) }
 
 // groupTimers does what is due of an interface's groups, and takes in what has
 // changed of the link and its address. The first lane's lock is held.
@@ -88,30 +57,17 @@ func (i *Interface) groupTimers(now int64) {
 		i.lane.drive.Lock.Take()
 		defer i.lane.drive.Unlock()
 	}
-	h, info := i.groups.host, i.dev.Info()
-	h.SetMTU(info.MTU)
-	up, lost := info.State == link.Up, i.groups.lost.Swap(false)
-	if i.groups.up && (lost || !up) {
-		h.LinkDown(now)
-		i.groups.up = false
-	}
-	if up && !i.groups.up {
-		h.LinkUp(now)
-		i.groups.up = true
-	}
-	h.SetAddress(now, i.dev.Primary)
-	h.Advance(now)
+	i.groups.Advance(now)
 	i.afterGroups(first)
 }
 
 // renewGroups has groupTimers look at the link and the address soon.
-func (i *Interface) renewGroups() { i.s.timers.Set(i.groups.timer, i.s.clock.Now()) }
+func (i *Interface) renewGroups() { i.s.timers.Set(i.groupTimer, i.s.clock.Now()) }
 
-// afterGroups leaves the messages of the interface's host to the flush of a lane, and sets
-// its timer. The locks of that lane and of the interface's are held.
+// afterGroups leaves the messages about the interface's groups to the flush of a lane, and
+// sets their timer. The locks of that lane and of the interface's are held.
 func (i *Interface) afterGroups(l *lane) {
-	h := i.groups.host
-	for t, ok := h.Next(i.groups.buf); ok; t, ok = h.Next(i.groups.buf) {
+	for t, ok := i.groups.Next(); ok; t, ok = i.groups.Next() {
 		switch {
 		case i.dev.Loopback: // nobody would hear it
 		case i.policy.IgnoreGroups:
@@ -120,7 +76,7 @@ func (i *Interface) afterGroups(l *lane) {
 			i.sendIGMP(l, &t)
 		}
 	}
-	i.s.timers.Set(i.groups.timer, h.Deadline())
+	i.s.timers.Set(i.groupTimer, i.groups.Deadline())
 }
 
 // sendIGMP leaves an IGMP message to a lane's flush, in a frame.
@@ -139,21 +95,12 @@ func (i *Interface) sendIGMP(l *lane, t *igmp.Transmit) {
 // routerAlert is the IP option with which IGMP messages are sent (RFC 2113).
 var routerAlert = ipv4.AppendRouterAlert(nil)
 
-// inGroup reports whether somebody on the interface wants what src sends to a group.
-// The lock of the interface's lane is held.
-func (i *Interface) inGroup(group, src ipv4.Addr) bool {
-	if g := i.groups.host.Lookup(group); g != nil {
-		return g.Accepts(src)
-	}
-	return group == allHosts
-}
-
 // hearsOwn reports whether a multicast that leaves by the interface comes back to
 // this host: somebody is in the group.
 func (i *Interface) hearsOwn(group, src ipv4.Addr) bool {
 	i.lane.begin()
 	defer i.lane.end()
-	return i.inGroup(group, src)
+	return i.groups.Accepts(group, src)
 }
 
 // igmpInput processes an IGMP message.
@@ -168,7 +115,7 @@ func (l *lane) igmpInput(a *arrival, b []byte) {
 		alert = c == ipv4.CauseNone && set.RouterAlert != 0
 	}
 	now := l.s.clock.Now()
-	a.ifc.groups.host.Input(now, igmp.Packet{Src: a.src, Dst: a.dst, TTL: a.h.TTL(), RouterAlert: alert,
+	a.ifc.groups.Input(now, igmp.Packet{Src: a.src, Dst: a.dst, TTL: a.h.TTL(), RouterAlert: alert,
 		ToHost: a.kind == route.Unicast, Payload: b})
 	a.ifc.afterGroups(l)
 }
@@ -176,7 +123,7 @@ func (l *lane) igmpInput(a *arrival, b []byte) {
 // leaveGroups tells the link that we are in no group any more.
 func (i *Interface) leaveGroups() {
 	i.lane.begin()
-	i.groups.host.LeaveAll(i.s.clock.Now())
+	i.groups.LeaveAll(i.s.clock.Now())
 	i.afterGroups(i.lane)
 	i.lane.end()
 }
@@ -186,7 +133,7 @@ func (i *Interface) leaveGroups() {
 func (i *Interface) Groups() ([]igmp.GroupInfo, igmp.Status) {
 	i.lane.begin()
 	defer i.lane.end()
-	return i.groups.host.Groups(), i.groups.host.Status()
+	return i.groups.Info()
 }
 
 // GroupStats returns the counters of the interface's IGMP: what was sent and heard,
@@ -194,5 +141,81 @@ func (i *Interface) Groups() ([]igmp.GroupInfo, igmp.Status) {
 func (i *Interface) GroupStats() igmp.Stats {
 	i.lane.begin()
 	defer i.lane.end()
-	return i.groups.host.Stats()
+	return i.groups.Stats()
+}
+
+// groupFlow is whom multicasts and broadcasts to an address and a port are for. Each lane
+// remembers its own.
+type groupFlow = groupflow.Flow[*UDPSocket]
+
+// flowGeneration changes whenever a flow may be for other sockets. It is never 0.
+func (s *Stack) flowGeneration() uint64 { return 1 + s.groups.Changes() + s.udp.Changes() }
+
+// findFlow returns the flow that a UDP datagram to a group belongs to, nil if that is not
+// remembered.
+func (l *lane) findFlow(a *arrival, payload []byte) *groupFlow {
+	if len(payload) < 4 || a.h.Protocol() != ipv4.ProtocolUDP || a.h.IsFragment() {
+		return nil
+	}
+	port := binary.BigEndian.Uint16(payload[2:])
+	return l.flows.Find(groupflow.Key{Dst: a.dst, Port: port, Index: a.ifc.dev.Index}, l.s.flowGeneration())
+}
+
+// flowTo returns the flow of a datagram to a broadcast or a group, nil if no socket is
+// bound to its port.
+func (l *lane) flowTo(key groupflow.Key) *groupFlow {
+	if !l.s.udp.Taken(key.Port) {
+		return nil
+	}
+	gen := l.s.flowGeneration()
+	if f := l.flows.Find(key, gen); f != nil {
+		return f
+	}
+	f := l.flows.New(key, gen)
+	multicast := f.Dst.IsMulticast()
+	l.s.udp.Each(f.Dst, f.Port, f.Index, func(b *udp.Binding[*UDPSocket]) {
+		var m *group.Membership
+		if multicast {
+			var wanted bool
+			if m, wanted = b.Owner.multicast.members.Get(f.Dst, f.Index); !wanted {
+				return
+			}
+		}
+		addFlow(f, b, m)
+	})
+	l.flows.Filled(f, !multicast || l.s.anySource(f.Dst, f.Index))
+	return f
+}
+
+// addFlow enters a socket, whose membership in the group is m, nil for none.
+func addFlow(f *groupFlow, b *udp.Binding[*UDPSocket], m *group.Membership) {
+	switch k := b.Owner; {
+	case b.Connected():
+		f.AddConnected(k, groupflow.Peer{Addr: b.Remote, Port: b.RemotePort})
+	case m == nil || m.Mode() == igmp.Exclude && len(m.Sources()) == 0:
+		f.Add(k)
+	case m.Mode() == igmp.Exclude:
+		f.AddExcluding(k)
+	default:
+		f.AddIncluding(k, m.Sources())
+	}
+}
+
+// selected appends those of a flow's selective sockets that take what a peer sends.
+func selected(sockets []*UDPSocket, f *groupFlow, src ipv4.Addr, sport uint16) []*UDPSocket {
+	sockets = append(sockets, f.Including(src)...)
+	for _, list := range f.Maybe(src, sport) {
+		for _, k := range list {
+			if !f.Dst.IsMulticast() || k.multicast.members.Admits(f.Dst, f.Index, src) {
+				sockets = append(sockets, k)
+			}
+		}
+	}
+	return sockets
+}
+
+// anySource reports whether the interface takes what anybody sends to a group.
+func (s *Stack) anySource(group ipv4.Addr, index int32) bool {
+	i := interfaceOf(s.routes.Net().ByIndex(index))
+	return i != nil && i.groups.AcceptsAll(group)
 }

@@ -18,8 +18,9 @@ import (
 )
 
 var (
-	groupA = ipv4.Addr{239, 1, 2, 3}
-	groupB = ipv4.Addr{239, 1, 2, 4}
+	allHosts = ipv4.Addr{224, 0, 0, 1}
+	groupA   = ipv4.Addr{239, 1, 2, 3}
+	groupB   = ipv4.Addr{239, 1, 2, 4}
 )
 
 // igmpRouters is where version 3 reports go (RFC 3376, section 4.2.14).
@@ -221,7 +222,7 @@ func TestFilterCalls(t *testing.T) {
 				t.Errorf("leaving group %d: %v", n, err)
 			}
 		}
-		if len(w.near.Groups()) != 0 || k.kind.ip().multicast.groups.order.Len() != 0 {
+		if len(w.near.Groups()) != 0 || k.kind.ip().multicast.members.Len() != 0 {
 			t.Errorf("left over: %v", w.near.Groups())
 		}
 	})
@@ -415,7 +416,7 @@ func TestMulticastAllocatesNothing(t *testing.T) {
 // eight bytes each, as many as an MTU holds.
 func TestManyJoinsArePacked(t *testing.T) {
 	bubble(t, func(t *testing.T, w *wire) {
-		w.s.maxMemberships = 10_000
+		w.s.groups.Max.Memberships = 10_000
 		k := w.socket("0.0.0.0:9", "")
 		w.sent()
 		for n := range 1000 {

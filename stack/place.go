@@ -136,7 +136,7 @@ func (p *place[K]) leave() {
 	if ported { // nothing takes a port any more, or gives it up, since the socket is closed
 		p.ports.GiveBack(&p.claim)
 	}
-	k.multicast.dropGroups()
+	k.multicast.members.LeaveAll()
 }
 
 // SetReuse sets SO_REUSEADDR and SO_REUSEPORT for a later Bind.

@@ -153,7 +153,7 @@ func (k *RawSocket) leave() {
 	k.s.leaveRawLocked(k)
 	k.s.unlockLanes()
 	k.mu.Unlock()
-	k.multicast.dropGroups()
+	k.multicast.members.LeaveAll()
 }
 
 func (k *RawSocket) name() string                    { return "raw" }
@@ -273,7 +273,7 @@ func (l *lane) rawInput(a *arrival, payload []byte) (taken bool) {
 	datagram := a.h.Datagram()
 	for _, k := range l.s.raws.sockets[proto] {
 		if !k.match.matches(a.dst, a.src, a.home) ||
-			a.kind == route.Multicast && !k.multicast.admits(a.dst, a.ifc.dev.Index, a.src) {
+			a.kind == route.Multicast && !k.multicast.members.Admits(a.dst, a.ifc.dev.Index, a.src) {
 			continue
 		}
 		taken = true

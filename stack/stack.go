@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/group"
 	"github.com/outband/outband/stack/internal/loss"
 	"github.com/outband/outband/stack/internal/output"
 
@@ -76,7 +77,7 @@ type Stack struct {
 	lanes     lanes
 	protocols protocolTable
 	// What lanes share: to read it takes the lock of one of them, to change it those of all.
-	flowing   memberCount
+	groups    group.Groups
 	udp       *udp.Table[*UDPSocket]
 	pings     *udp.Table[*PingSocket]
 	udpPorts  *port.Ports[*UDPSocket]
@@ -117,11 +118,6 @@ type Stack struct {
 	rand   [256]byte
 	randAt int
 
-	// groupMu makes changes of memberships take turns. It is taken before the receive
-	// lock, and after Endpoint.mu or without it.
-	groupMu                    sync.Mutex
-	maxMemberships, maxSources int
-
 	// mu guards the configuration, as the package comment says.
 	mu      sync.Mutex
 	closed  bool
@@ -141,6 +137,7 @@ func New(cfg Config) (*Stack, error) {
 	s.limits = cfg.Limits.complete()
 	s.panics = cfg.Panics
 	s.links.Init(func() []*route.Device { return s.routes.Net().Devices })
+	s.groups.Init(groupHost{allLanes{s}}, group.Limits{Memberships: cfg.MaxMemberships, Sources: cfg.MaxSources})
 	s.subscriptions.Init(s.reportNeighbours)
 	s.receiveMemory.Limit = int64(s.limits.ReceiveBytes)
 	s.pool.Max = s.limits.PoolBytes
@@ -173,12 +170,6 @@ func New(cfg Config) (*Stack, error) {
 	s.reasm.r = ipv4.NewReassembler(cfg.Reassembly)
 	s.reasm.timer = drive.NewTimer(s.lanes.first.reassemblyTimers)
 	s.gatewayTimer = drive.NewTimer(s.retryGateways)
-	if s.maxMemberships = cfg.MaxMemberships; s.maxMemberships <= 0 {
-		s.maxMemberships = defaultMaxMemberships
-	}
-	if s.maxSources = cfg.MaxSources; s.maxSources <= 0 {
-		s.maxSources = defaultMaxSources
-	}
 	lo, err := s.AddLink(loopback.New(loopback.Options{}), InterfaceConfig{Index: 1})
 	if err != nil {
 		return nil, err

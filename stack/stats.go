@@ -94,7 +94,7 @@ func (s *Stack) arpCounters() []Counter {
 func (s *Stack) igmpCounters() []Counter {
 	var sum [igmp.NumCauses]uint64
 	for _, i := range s.Interfaces() {
-		st := i.groups.host.Stats()
+		st := i.groups.Stats()
 		for c, n := range st.Causes {
 			sum[c] += n
 		}
