@@ -119,6 +119,7 @@ func TestClosedSocketsSaySo(t *testing.T) {
 				mustSay(t, k.Base().Errors(), unix.EBADF)
 				if ip := k.Base().kind.ip(); ip != nil {
 					mustSay(t, ip.Multicast(), unix.EBADF)
+					mustSay(t, ip.Binding(), unix.EBADF)
 				}
 			}
 		})

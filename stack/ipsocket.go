@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
 )
@@ -16,7 +17,8 @@ type IPSocket struct {
 	transport transport
 	proto     uint8 // in the IP header of what is sent
 
-	bindOpts  bindOptions
+	binding   option.Binding
+	unicastIf atomic.Int32 // IP_UNICAST_IF
 	multicast Multicast
 	corked    corked
 	sendsBy   sendDevices
@@ -43,6 +45,7 @@ type IPSocket struct {
 // openIP is open for a socket of the Internet.
 func (s *Stack) openIP(k *IPSocket, as transport, proto uint8) error {
 	k.transport, k.proto = as, proto
+	k.binding = option.MakeBinding(&k.sendExtras, k)
 	k.ttl.Store(-1)
 	k.multicast.init(s, k)
 	k.mtuDiscover.Store(unix.IP_PMTUDISC_WANT)
@@ -76,7 +79,7 @@ func (k *IPSocket) Bind(local netip.AddrPort) error {
 
 // bindable reports whether the socket may be bound to an address.
 func (k *IPSocket) bindable(addr ipv4.Addr) bool {
-	return k.bindOpts.anyAddress() || k.s.routes.Net().Bindable(addr)
+	return k.binding.AnyAddress() || k.s.routes.Net().Bindable(addr)
 }
 
 // autobind gives the socket a port if it has none, for sending.
@@ -131,7 +134,7 @@ func (k *IPSocket) Connect(peer netip.AddrPort) error {
 	if e := k.autobindLocked(); e != 0 { // first, as on Linux: a failed connect leaves a port
 		return e
 	}
-	unicastIf := k.bindOpts.unicastIf.Load()
+	unicastIf := k.unicastIf.Load()
 	// Linux keeps to the address of an earlier connect too.
 	f := k.flowLocked(dst, unicastIf)
 	k.s.routes.Net().ThisHost(&f)

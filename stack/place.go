@@ -44,7 +44,7 @@ func (p *place[K]) bindLocked(addr ipv4.Addr, port uint16) unix.Errno {
 		return unix.EBADF
 	}
 	k.source = ipv4.Addr{} // of an earlier connect
-	if port == 0 && k.bindOpts.noPort.Load() {
+	if port == 0 && k.binding.NoPort() {
 		k.addr, k.bound = addr, addr
 		return 0
 	}

@@ -398,7 +398,7 @@ func (k *IPSocket) spec(o *outgoing, flags int) (spec output.Spec, connected boo
 		SrcPort: k.port, DstPort: o.port,
 		TOS: uint8(k.tos.Load()), TTL: k.ttl.Load(), MTURule: k.mtuDiscover.Load(),
 	}
-	dst, unicastIf := o.dst, k.bindOpts.unicastIf.Load()
+	dst, unicastIf := o.dst, k.unicastIf.Load()
 	if !o.explicit {
 		if !k.connected {
 			return spec, false, unix.EDESTADDRREQ

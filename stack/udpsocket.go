@@ -36,7 +36,7 @@ func (s *Stack) NewUDPSocket() (*UDPSocket, error) {
 func (k *UDPSocket) name() string { return "udp" }
 
 func (k *UDPSocket) takePortLocked(addr ipv4.Addr, port uint16) unix.Errno {
-	r := k.bindOpts.portRange.Load()
+	r := k.binding.PortRange()
 	return k.claimLocked(addr, port, uint16(r), uint16(r>>16), k.steeredLocked)
 }
 

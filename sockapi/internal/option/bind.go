@@ -14,14 +14,14 @@ const ipLocalPortRange = 51
 // groups.
 var bindOptions = map[optionKey]option{
 	{unix.SOL_IP, unix.IP_FREEBIND}: atLeast(1, boolean(
-		func(s *State) bool { return s.IP.FreeBind() },
-		func(s *State, on bool) { s.IP.SetFreeBind(on) })),
+		func(s *State) bool { return s.IP.Binding().FreeBind() },
+		func(s *State, on bool) { s.IP.Binding().SetFreeBind(on) })),
 	{unix.SOL_IP, unix.IP_TRANSPARENT}: atLeast(1, boolean(
-		func(s *State) bool { return s.IP.Transparent() },
-		func(s *State, on bool) { s.IP.SetTransparent(on) })),
+		func(s *State) bool { return s.IP.Binding().Transparent() },
+		func(s *State, on bool) { s.IP.Binding().SetTransparent(on) })),
 	{unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT}: boolean(
-		func(s *State) bool { return s.IP.BindNoPort() },
-		func(s *State, on bool) { s.IP.SetBindNoPort(on) }),
+		func(s *State) bool { return s.IP.Binding().NoPort() },
+		func(s *State, on bool) { s.IP.Binding().SetNoPort(on) }),
 	{unix.SOL_IP, unix.IP_UNICAST_IF}: {size: 4, exact: true,
 		get: func(s *State, b []byte) error {
 			binary.BigEndian.PutUint32(b, uint32(s.IP.UnicastInterface()))
@@ -31,8 +31,8 @@ var bindOptions = map[optionKey]option{
 			return s.IP.SetUnicastInterface(int(int32(binary.BigEndian.Uint32(b))))
 		}},
 	{unix.SOL_IP, ipLocalPortRange}: exactly(integer(
-		func(s *State) int { return int(int32(s.IP.PortRange())) },
-		func(s *State, v int) error { return s.IP.SetPortRange(uint32(v)) })),
+		func(s *State) int { return int(int32(s.IP.Binding().PortRange())) },
+		func(s *State, v int) error { return s.IP.Binding().SetPortRange(uint32(v)) })),
 	{unix.SOL_SOCKET, unix.SO_BINDTODEVICE}: {variable: true, getN: boundDevice, set: bindToDevice},
 	{unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX}: integer(
 		func(s *State) int { return s.K.Device() },

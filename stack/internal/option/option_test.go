@@ -173,3 +173,49 @@ func TestSentTimes(t *testing.T) {
 		t.Error("records are kept")
 	}
 }
+
+func TestBinding(t *testing.T) {
+	var state atomic.Uint32
+	var x Extras
+	var paths renewed
+	x.Init(&state, stateExtras, stateClosed)
+	o := MakeBinding(&x, &paths)
+	for _, tt := range []struct {
+		name        string
+		do          func()
+		is          func() bool
+		any         bool // any address may be used
+		transparent renewed
+	}{
+		{"free", func() { o.SetFreeBind(true) }, o.FreeBind, true, 0},
+		{"not free", func() { o.SetFreeBind(false) }, func() bool { return !o.FreeBind() }, false, 0},
+		{"transparent", func() { o.SetTransparent(true) }, o.Transparent, true, 1},
+		{"not transparent", func() { o.SetTransparent(false) }, func() bool { return !o.Transparent() }, false, 2},
+		{"no port", func() { o.SetNoPort(true) }, o.NoPort, false, 2},
+	} {
+		tt.do()
+		if !tt.is() || o.AnyAddress() != tt.any || paths != tt.transparent {
+			t.Errorf("%s: holds: %t, any address: %t, paths renewed %d times", tt.name, tt.is(), o.AnyAddress(), paths)
+		}
+	}
+	for _, tt := range []struct {
+		set  uint32
+		err  error
+		want uint32
+	}{
+		{2<<16 | 1, nil, 2<<16 | 1},
+		{1<<16 | 2, unix.EINVAL, 2<<16 | 1},
+		{7<<16 | 7, nil, 7<<16 | 7},
+		{2, nil, 2},
+		{1 << 16, nil, 1 << 16},
+		{0, nil, 0},
+	} {
+		if err := o.SetPortRange(tt.set); err != tt.err || o.PortRange() != tt.want {
+			t.Errorf("range %#x: %v, is %#x", tt.set, err, o.PortRange())
+		}
+	}
+	state.Store(stateClosed)
+	if err := o.SetPortRange(0); err != unix.EBADF {
+		t.Errorf("closed: %v", err)
+	}
+}
