@@ -135,6 +135,34 @@ func TestBounds(t *testing.T) {
 	})
 }
 
+// An outbox that is empty keeps little memory, and what it keeps is used again.
+func TestOutboxGivesBack(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		n, kept int // messages, and how much memory may be left of them
+	}{{"many", 10000, 0}, {"few", 100, keepOutbox}} {
+		s := newSim(t, func(c *Config) { c.Version, c.Robustness = 2, 1 })
+		for i := range tt.n {
+			s.set(ipv4.Addr{239, 4, byte(i >> 8), byte(i)}, NotMember, ex())
+			s.now += 2 * ms
+			s.Advance(s.now)
+		}
+		if got := s.Stats().QueuedMessages; got != tt.n {
+			t.Fatalf("%s: %d messages wait, want %d", tt.name, got, tt.n)
+		}
+		before := cap(s.out.buf)
+		for range tt.n {
+			if before != cap(s.out.buf) {
+				t.Fatalf("%s: the memory changes before the last is fetched", tt.name)
+			}
+			s.Next(nil)
+		}
+		if c := cap(s.out.buf); c != min(before, tt.kept) || len(s.out.buf) != 0 || len(s.out.msgs) != 0 || s.out.head != 0 {
+			t.Errorf("%s: %d bytes of %d are left, %d messages from %d on", tt.name, c, before, len(s.out.msgs), s.out.head)
+		}
+	}
+}
+
 // Messages come out in order, however they are fetched, and their memory is used again.
 func TestNext(t *testing.T) {
 	s := newSim(t, func(c *Config) { c.Version, c.Robustness = 2, 1 })

@@ -140,6 +140,17 @@ func TestStamp(t *testing.T) {
 	}
 }
 
+// A datagram that is stamped as it comes and as it goes has its hosts without room counted
+// up to 15.
+func TestStampTwice(t *testing.T) {
+	h, set := withOptions(t, Options{68, 4, 5, 0xd0})
+	for _, want := range []byte{0xe0, 0xf0, 0xf0, 0xf0} {
+		set.Stamp(h, near, 1)
+		equal(t, "options", string(h.Options()), string([]byte{68, 4, 5, want}))
+		equal(t, "checksum", h.Checksum(), naiveChecksum(h))
+	}
+}
+
 func TestAppendReplyOptions(t *testing.T) {
 	src := string(testFields.Src[:])
 	for _, tt := range []struct {

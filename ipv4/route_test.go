@@ -205,6 +205,35 @@ func TestTableCheckSource(t *testing.T) {
 	equal(t, "no route", table.CheckSource(ip4("1.2.3.4")), CauseNone)
 }
 
+// TestBeside has several ways to one network, and others that are none of them.
+func TestBeside(t *testing.T) {
+	table := tableOf(t, via("0.0.0.0/0", 1, "10.0.0.254", 5), via("0.0.0.0/0", 2, "10.1.0.254", 5), via("0.0.0.0/0", 3, "10.2.0.254", 5),
+		via("0.0.0.0/0", 4, "10.3.0.254", 6), typed("0.0.0.0/0", 5, Local), via("10.0.0.0/8", 1, "10.0.0.254", 5))
+	for _, tt := range []struct {
+		name string
+		r    Route
+		want []int // interfaces
+	}{
+		{"three ways", via("0.0.0.0/0", 2, "10.1.0.254", 5), []int{1, 2, 3}},
+		{"another metric", via("0.0.0.0/0", 4, "10.3.0.254", 6), []int{4}},
+		{"another type", typed("0.0.0.0/0", 5, Local), []int{5}},
+		{"another prefix", via("10.0.0.0/8", 1, "10.0.0.254", 5), []int{1}},
+		{"no such route", via("11.0.0.0/8", 1, "10.0.0.254", 5), nil},
+	} {
+		var got []int
+		for r := range table.Beside(tt.r) {
+			got = append(got, r.Iface)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: by %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	for r := range table.Beside(via("0.0.0.0/0", 1, "10.0.0.254", 5)) {
+		equal(t, "the first", r.Iface, 1)
+		break
+	}
+}
+
 func TestResolveGateway(t *testing.T) {
 	table := tableOf(t, via("10.0.0.0/24", 1, "", 0), via("10.0.0.0/24", 2, "", 5), typed("10.0.0.1/32", 1, Local),
 		via("172.16.0.0/12", 1, "10.0.0.9", 0), typed("192.168.0.0/16", 0, Prohibit))
@@ -237,6 +266,8 @@ func TestRouteTypes(t *testing.T) {
 	equal(t, "no name", RouteType(99).String(), "unknown")
 	r := Route{Prefix: prefix("0.0.0.0/0"), Gateway: far, Source: near, Iface: 3, Metric: 7, MTU: 1400}
 	equal(t, "String", r.String(), "default via 10.0.0.2 dev 3 src 10.0.0.1 metric 7 mtu 1400")
+	r = Route{Prefix: prefix("10.0.0.1/32"), Gateway: far, Iface: 3, OnLink: true}
+	equal(t, "String", r.String(), "10.0.0.1/32 via 10.0.0.2 dev 3 onlink")
 }
 
 // naiveLookup is Lookup, by looking at every route.
