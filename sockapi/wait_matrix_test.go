@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outband/outband/arp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pipe"
@@ -93,7 +94,8 @@ func newWaitWorld(t testing.TB, spin time.Duration, backlog string) *waitWorld {
 		}
 		l = flood
 	}
-	i, err := st.AddLink(l, stack.InterfaceConfig{})
+	// nobody is not given up while a test lasts, which would make room for what waits.
+	i, err := st.AddLink(l, stack.InterfaceConfig{ARP: arp.Config{RetransTime: time.Hour}})
 	ok(t, "AddLink", err)
 	ok(t, "AddAddress", i.AddAddress(netip.MustParsePrefix("10.9.0.1/24")))
 	w := &waitWorld{a: New(st)}
