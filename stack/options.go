@@ -2,6 +2,7 @@ package stack
 
 import (
 	"math"
+	"sync/atomic"
 
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/option"
