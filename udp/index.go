@@ -30,6 +30,17 @@ func (s *secret) hash(k key) uint64 {
 	return hi ^ lo
 }
 
+// next returns another secret, as random as s (splitmix64).
+func (s secret) next() secret {
+	for _, v := range [...]*uint64{&s.a, &s.b} {
+		*v += 0x9e3779b97f4a7c15
+		*v = (*v ^ *v>>30) * 0xbf58476d1ce4e5b9
+		*v = (*v ^ *v>>27) * 0x94d049bb133111eb
+		*v ^= *v >> 31
+	}
+	return s
+}
+
 // even is hash with all its bits stirred, to divide flows among several: ports
 // in a row come to all of them.
 func (s *secret) even(k key) uint32 {
@@ -44,6 +55,7 @@ type index[V any] struct {
 	entries []entry[V] // a power of two; nil while empty
 	n       int
 	secret  secret
+	chosen  int // n when secret was
 }
 
 type entry[V any] struct {
@@ -52,6 +64,12 @@ type entry[V any] struct {
 }
 
 const minIndex = 16 // entries in the smallest index
+
+// maxProbes is how far from its home an entry may come to lie before the index takes
+// another secret. hash is quick, and leaves neighbours neighbours, which caches like; but
+// with one secret in a hundred keys in a row, such as the peers of one port, crowd in few
+// places. With a good one few lie that far, and only where there are many.
+const maxProbes = 32
 
 func (x *index[V]) get(k key) *V {
 	mask := uint64(len(x.entries) - 1)
@@ -70,20 +88,27 @@ func (x *index[V]) put(k key, v *V) {
 	if 2*(x.n+1) > len(x.entries) {
 		x.resize(max(minIndex, 2*len(x.entries)))
 	}
-	e := x.place(k)
+	e, far := x.place(k)
+	if far > maxProbes && x.n >= 2*x.chosen { // a secret is chosen seldom, whatever the keys are
+		x.secret, x.chosen = x.secret.next(), x.n
+		x.resize(len(x.entries))
+		e, _ = x.place(k)
+	}
 	if e.v == nil {
 		x.n++
 	}
 	*e = entry[V]{k, v}
 }
 
-// place returns the entry of k, or the free one where it belongs.
-func (x *index[V]) place(k key) *entry[V] {
+// place returns the entry of k, or the free one where it belongs, and how far that is
+// from its home.
+func (x *index[V]) place(k key) (e *entry[V], far int) {
 	mask := uint64(len(x.entries) - 1)
 	for i := x.secret.hash(k) & mask; ; i = (i + 1) & mask {
 		if e := &x.entries[i]; e.v == nil || e.key == k {
-			return e
+			return e, far
 		}
+		far++
 	}
 }
 
@@ -118,7 +143,8 @@ func (x *index[V]) resize(size int) {
 	x.entries = make([]entry[V], size)
 	for _, e := range old {
 		if e.v != nil {
-			*x.place(e.key) = e
+			to, _ := x.place(e.key)
+			*to = e
 		}
 	}
 }

@@ -253,6 +253,52 @@ func TestIndexAgainstMap(t *testing.T) {
 	}
 }
 
+// probes returns how many entries get looks at for all values, on average.
+func (x *index[V]) probes() float64 {
+	total := 0
+	for _, e := range x.entries {
+		if e.v != nil {
+			_, far := x.place(e.key)
+			total += 1 + far
+		}
+	}
+	return float64(total) / float64(x.n)
+}
+
+// Keys in a row do not crowd, whatever the secret the index begins with.
+func TestIndexLeavesBadSecrets(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for name, nth := range map[string]func(i int) key{
+		"peers by address":    func(i int) key { return peerKey(loc, 53, addr(i), 1000) },
+		"peers by port":       func(i int) key { return peerKey(loc, 53, peer, uint16(1024+i)) },
+		"addresses of a port": func(i int) key { return localKey(addr(i), 53) },
+		"ports of an address": func(i int) key { return localKey(loc, uint16(i)) },
+	} {
+		bad, kept := 0, 0
+		for range 1000 {
+			x := index[int]{secret: secret{rnd.Uint64(), rnd.Uint64()}}
+			first := x.secret
+			for i := range 1000 {
+				x.put(nth(i), new(int))
+			}
+			for i := range 1000 {
+				if x.get(nth(i)) == nil {
+					t.Fatalf("%s: value %d is lost", name, i)
+				}
+			}
+			if x.probes() > 8 {
+				bad++
+			}
+			if x.secret == first {
+				kept++
+			}
+		}
+		if bad > 2 || kept < 900 {
+			t.Errorf("%s: of 1000 secrets %d are bad to the end, and %d kept", name, bad, kept)
+		}
+	}
+}
+
 // An index that has shrunk keeps the smallest size, so that one that comes and goes
 // allocates nothing.
 func TestIndexKeepsTheSmallestSize(t *testing.T) {
