@@ -55,6 +55,8 @@ func TestCheckProgram(t *testing.T) {
 		{"store and load", []Instruction{{Op: unix.BPF_ST, K: 15}, {Op: unix.BPF_LD | unix.BPF_MEM, K: 15}, ret}, true},
 		{"load first", []Instruction{{Op: unix.BPF_LD | unix.BPF_MEM, K: 15}, ret}, false},
 		{"stored on one way only", []Instruction{{Op: unix.BPF_JMP | unix.BPF_JEQ, Jt: 1}, {Op: unix.BPF_ST}, {Op: unix.BPF_LD | unix.BPF_MEM}, ret}, false},
+		{"jumped over the store", []Instruction{{Op: unix.BPF_JMP | unix.BPF_JA, K: 1}, {Op: unix.BPF_ST}, {Op: unix.BPF_LD | unix.BPF_MEM}, ret}, false},
+		{"stored before the jump", []Instruction{{Op: unix.BPF_ST}, {Op: unix.BPF_JMP | unix.BPF_JA, K: 1}, ret, {Op: unix.BPF_LD | unix.BPF_MEM}, ret}, true},
 		{"stored on both", []Instruction{{Op: unix.BPF_ST}, {Op: unix.BPF_JMP | unix.BPF_JEQ, Jt: 1}, {Op: unix.BPF_ST}, {Op: unix.BPF_LDX | unix.BPF_MEM}, ret}, true},
 		{"jump to the end", []Instruction{{Op: unix.BPF_JMP | unix.BPF_JA, K: 1}, ret}, false},
 		{"jump far", []Instruction{{Op: unix.BPF_JMP | unix.BPF_JA, K: 0xffffffff}, ret}, false},

@@ -2,6 +2,7 @@ package igmp
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -228,5 +229,22 @@ func TestSilentGroups(t *testing.T) {
 	s.set(ipv4.Addr{10, 0, 0, 1}, NotMember, ex())
 	if s.Len() != 0 {
 		t.Error("a group that is not multicast is joined")
+	}
+}
+
+// The sources of a record are in order, whatever the order in which they came.
+func TestSourcesInOrder(t *testing.T) {
+	s := newSim(t, func(c *Config) { c.Robustness = 1 })
+	s.set(g1, NotMember, in(50))
+	s.run(time.Minute)
+	old := in(50)
+	for _, n := range [][]int{{50, 7}, {50, 7, 9}, {50, 7, 9, 3}, {50, 7, 9, 3, 300}, {50, 7, 9, 3, 300, 4}} {
+		next := in(n...)
+		s.set(g1, old, next)
+		old = next
+	}
+	got := s.run(time.Minute)
+	if len(got) != 1 || !strings.HasSuffix(got[0], "{3 4 7 9 300}") {
+		t.Errorf("%q", got)
 	}
 }

@@ -464,3 +464,15 @@ func BenchmarkReassembler(b *testing.B) {
 		})
 	}
 }
+
+// TestOutputGrowsByDoubling has the buffer of whole datagrams grow no further than needed,
+// and stay.
+func TestOutputGrowsByDoubling(t *testing.T) {
+	var r Reassembler
+	for _, tt := range []struct{ n, size int }{{1, 2048}, {2048, 2048}, {2049, 4096}, {4096, 4096}, {20, 4096}, {65535, 65536}} {
+		b := r.output(tt.n)
+		equal(t, "length", len(b), tt.n)
+		equal(t, "room behind it for others", cap(b), tt.n)
+		equal(t, "buffer", cap(r.out), tt.size)
+	}
+}
