@@ -67,7 +67,7 @@
 //     queue.Pool.mu;
 //     route.Gateways.mu, route.pathMTUs.mu;
 //     event.Subscriptions.mu, fault.Log.mu, loss.Links.mu;
-//     errorLimiter.mu, Stack.tapMu, Stack.randMu.
+//     errorLimiter.mu, tapList.mu, random.Source.mu.
 //
 // TestLocksAreListed keeps the list complete.
 package stack

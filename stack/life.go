@@ -16,7 +16,7 @@ func (k *IPSocket) lostDevice() unix.Errno {
 	return k.s.routes.Net().LostDevice(int32(k.Device()))
 }
 
-// LinkChanged takes in the link's new properties. It is called by the link.
+// linkChanged takes in the link's new properties. It is called by the link.
 func (i *Interface) linkChanged() {
 	s := i.s
 	i.stateMu.Lock()

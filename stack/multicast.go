@@ -150,9 +150,6 @@ func (i *Interface) GroupStats() igmp.Stats {
 // remembers its own.
 type groupFlow = groupflow.Flow[*UDPSocket]
 
-// flowGeneration changes whenever a flow may be for other sockets. It is never 0.
-func (s *Stack) flowGeneration() uint64 { return 1 + s.groups.Changes() + s.udp.Changes() }
-
 // findFlow returns the flow that a UDP datagram to a group belongs to, nil if that is not
 // remembered.
 func (l *lane) findFlow(a *arrival, payload []byte) *groupFlow {

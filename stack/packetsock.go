@@ -2,6 +2,7 @@ package stack
 
 import (
 	"net/netip"
+	"sync"
 	"sync/atomic"
 
 	"github.com/outband/outband/bpf"
@@ -48,6 +49,12 @@ type tap struct {
 type tapTable struct {
 	taps     []tap
 	outgoing bool // some want what is sent
+}
+
+// A tapList has the present tapTable, nil while no packet socket wants anything.
+type tapList struct {
+	atomic.Pointer[tapTable]
+	mu sync.Mutex // for changing it; a leaf
 }
 
 // NewPacketSocket makes a packet socket for the frames of an EtherType, in host
@@ -149,8 +156,8 @@ func (k *PacketSocket) PacketStatistics() (frames, drops uint32) {
 // retapLocked brings the table of taps up to date with the socket. k.mu is held.
 func (k *PacketSocket) retapLocked() {
 	s := k.s
-	s.tapMu.Lock()
-	defer s.tapMu.Unlock()
+	s.taps.mu.Lock()
+	defer s.taps.mu.Unlock()
 	t := new(tapTable)
 	if old := s.taps.Load(); old != nil {
 		for _, o := range old.taps {

@@ -2,7 +2,6 @@ package stack
 
 import (
 	"crypto/rand"
-	"encoding/binary"
 	"net/netip"
 	"slices"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/port"
 	"github.com/outband/outband/stack/internal/queue"
+	"github.com/outband/outband/stack/internal/random"
 	"github.com/outband/outband/stack/internal/recent"
 	"github.com/outband/outband/stack/internal/route"
 	"github.com/outband/outband/stack/internal/times"
@@ -75,14 +75,7 @@ type Stack struct {
 	drive     drive.Driver // who leads, and where the others sleep
 	lanes     lanes
 	protocols protocolTable
-	// What lanes share: to read it takes the lock of one of them, to change it those of all.
-	groups    group.Groups
-	udp       *udp.Table[*UDPSocket]
-	pings     *udp.Table[*PingSocket]
-	udpPorts  *port.Ports[*UDPSocket]
-	pingPorts *port.Ports[*PingSocket]
-	raws      *rawTable // nil: there are no raw sockets
-	timed     int       // sockets that want to know when a datagram was taken
+	shared
 
 	reasm   reassembly
 	limiter errorLimiter
@@ -92,8 +85,7 @@ type Stack struct {
 
 	subscriptions event.Subscriptions
 
-	taps   atomic.Pointer[tapTable] // nil: no packet socket wants anything
-	tapMu  sync.Mutex               // for changing taps; a leaf
+	taps   tapList
 	routes route.Routes
 	timers *drive.Timers // the first lane's
 	// gatewayTimer asks for gateways that have failed.
@@ -105,22 +97,49 @@ type Stack struct {
 	recent        recent.Destinations
 	socketIDs     atomic.Uint64
 
-	closing chan struct{}
-	over    atomic.Bool   // the stack is closed, and so are its sockets
-	given   chan struct{} // closed when Close has given everything back
-	onClose []func()      // guarded by mu
+	end ending
 
 	errorsLost atomic.Uint64 // by full error queues
 	links      loss.Links
 
-	randMu sync.Mutex
-	rand   [256]byte
-	randAt int
+	randomness random.Source
 
 	// mu guards the configuration, as the package comment says.
 	mu      sync.Mutex
 	closed  bool
 	sockets map[*Endpoint]struct{}
+}
+
+// shared is what lanes share: to read it takes the lock of one of them, to change it those
+// of all.
+type shared struct {
+	groups    group.Groups
+	udp       *udp.Table[*UDPSocket]
+	pings     *udp.Table[*PingSocket]
+	udpPorts  *port.Ports[*UDPSocket]
+	pingPorts *port.Ports[*PingSocket]
+	raws      *rawTable // nil: there are no raw sockets
+	timed     int       // sockets that want to know when a datagram was taken
+}
+
+func (h *shared) init(s *Stack, cfg Config) {
+	h.groups.Init(groupHost{allLanes{s}}, group.Limits{Memberships: cfg.MaxMemberships, Sources: cfg.MaxSources})
+	h.udp = udp.NewTable[*UDPSocket](s.random)
+	h.pings = udp.NewTable[*PingSocket](s.random)
+	h.udpPorts = port.New(h.udp, allLanes{s}, ipv4.ProtocolUDP, cfg.Ports)
+	h.pingPorts = port.New(h.pings, allLanes{s}, ipv4.ProtocolICMP, cfg.Ports)
+	h.udp.SetCPUSource(link.CPU)
+}
+
+// flowGeneration changes whenever a groupFlow may be for other sockets. It is never 0.
+func (h *shared) flowGeneration() uint64 { return 1 + h.groups.Changes() + h.udp.Changes() }
+
+// ending is how far a stack's end has come.
+type ending struct {
+	closing chan struct{} // closed when Close was called
+	over    atomic.Bool   // the stack is closed, and so are its sockets
+	given   chan struct{} // closed when Close has given everything back
+	onClose []func()      // guarded by Stack.mu
 }
 
 // New makes a stack with a loopback interface "lo" that has 127.0.0.1/8. Close
@@ -129,25 +148,18 @@ type Stack struct {
 func New(cfg Config) (*Stack, error) {
 	s := &Stack{
 		clock:   times.Of(cfg.Clock),
-		closing: make(chan struct{}),
-		given:   make(chan struct{}),
+		end:     ending{closing: make(chan struct{}), given: make(chan struct{})},
 		sockets: make(map[*Endpoint]struct{}),
 	}
 	s.limits = cfg.Limits.complete()
 	s.panics = cfg.Panics
 	s.links.Init(func() []*route.Device { return s.routes.Net().Devices })
-	s.groups.Init(groupHost{allLanes{s}}, group.Limits{Memberships: cfg.MaxMemberships, Sources: cfg.MaxSources})
 	s.subscriptions.Init(s.reportNeighbours)
 	s.receiveMemory.Limit = int64(s.limits.ReceiveBytes)
 	s.pool.Max = s.limits.PoolBytes
-	s.randAt = len(s.rand)
 	s.recent.Init(s.random())
 	s.routes.Init(s.clock.Now, s.random, s.limits.PathMTUs)
-	s.udp = udp.NewTable[*UDPSocket](s.random)
-	s.pings = udp.NewTable[*PingSocket](s.random)
-	s.udpPorts = port.New(s.udp, allLanes{s}, ipv4.ProtocolUDP, cfg.Ports)
-	s.pingPorts = port.New(s.pings, allLanes{s}, ipv4.ProtocolICMP, cfg.Ports)
-	s.udp.SetCPUSource(link.CPU)
+	s.shared.init(s, cfg)
 	if cfg.ICMP == (icmp.LimiterConfig{}) {
 		cfg.ICMP = icmp.DefaultLimiterConfig()
 	}
@@ -176,22 +188,12 @@ func New(cfg Config) (*Stack, error) {
 	if err := lo.AddAddress(netip.MustParsePrefix("127.0.0.1/8")); err != nil {
 		return nil, err
 	}
-	s.drive.Start(s.closing)
+	s.drive.Start(s.end.closing)
 	return s, nil
 }
 
 // random returns unpredictable bits.
-func (s *Stack) random() uint64 {
-	s.randMu.Lock()
-	defer s.randMu.Unlock()
-	if s.randAt == len(s.rand) {
-		rand.Read(s.rand[:])
-		s.randAt = 0
-	}
-	v := binary.NativeEndian.Uint64(s.rand[s.randAt:])
-	s.randAt += 8
-	return v
-}
+func (s *Stack) random() uint64 { return s.randomness.Next() }
 
 // Close ends the stack: sockets and links are closed, every call that waits
 // returns, the housekeeper's goroutine ends. All that it held is given back when it
@@ -200,10 +202,10 @@ func (s *Stack) Close() error {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		<-s.given
+		<-s.end.given
 		return nil
 	}
-	defer close(s.given)
+	defer close(s.end.given)
 	sockets := make([]*Endpoint, 0, len(s.sockets))
 	for k := range s.sockets {
 		sockets = append(sockets, k)
@@ -214,7 +216,7 @@ func (s *Stack) Close() error {
 	for _, i := range interfacesOf(n) {
 		i.leaveGroups() // with one report for all, before the sockets leave one by one
 	}
-	close(s.closing)
+	close(s.end.closing)
 	for _, k := range sockets {
 		k.Close() // before there are no routes, so that nobody hears of that
 	}
@@ -224,7 +226,7 @@ func (s *Stack) Close() error {
 	s.unlockLanes()
 	s.routes.Generations.Changed()
 	s.out.Rooms.Close()
-	s.over.Store(true)
+	s.end.over.Store(true)
 	s.drive.End()
 	for _, f := range s.closers() {
 		f()
@@ -239,15 +241,15 @@ func (s *Stack) Close() error {
 }
 
 // Closed reports whether the stack is closed, and all its sockets.
-func (s *Stack) Closed() bool { return s.over.Load() }
+func (s *Stack) Closed() bool { return s.end.over.Load() }
 
 // OnClose has Close call f, once the sockets are closed and with no lock held, to
 // give back what belongs to the stack elsewhere. If the stack is closed, f is
 // called at once.
 func (s *Stack) OnClose(f func()) {
 	s.mu.Lock()
-	if over := s.over.Load(); !over {
-		s.onClose = append(s.onClose, f)
+	if over := s.end.over.Load(); !over {
+		s.end.onClose = append(s.end.onClose, f)
 		s.mu.Unlock()
 		return
 	}
@@ -258,13 +260,13 @@ func (s *Stack) OnClose(f func()) {
 func (s *Stack) closers() []func() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.onClose
+	return s.end.onClose
 }
 
 // isClosing reports whether Close was called.
 func (s *Stack) isClosing() bool {
 	select {
-	case <-s.closing:
+	case <-s.end.closing:
 		return true
 	default:
 		return false
