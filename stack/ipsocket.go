@@ -4,9 +4,12 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"bytes"
+	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
+	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
 
@@ -236,4 +239,99 @@ func shutdownBits(how int) (uint32, error) {
 	default:
 		return 0, unix.EINVAL
 	}
+}
+
+// flowLocked returns what a route from the socket to dst is looked up for, where
+// unicastIf is IP_UNICAST_IF's interface: as Linux keeps a peer's route, that of
+// when the socket was connected, for what goes to the peer.
+func (k *IPSocket) flowLocked(dst ipv4.Addr, unicastIf int32) route.Flow {
+	f := route.Flow{Src: k.addr, Dst: dst, Device: k.device, Broadcast: k.broadcast.Load(),
+		AnySource: k.binding.Transparent()} // IP_FREEBIND is for bind alone
+	if k.s.routes.Net().ReceivesOnly(k.addr) {
+		f.Src = k.source
+	}
+	if f.Device == 0 && !dst.IsMulticast() {
+		f.Device = unicastIf
+	}
+	return f
+}
+
+// sendDevices remembers by which two devices a socket looked up its routes lately,
+// 0 for by none in particular: a path MTU that it is told of is that of the path
+// which it took, whether SO_BINDTODEVICE, IP_UNICAST_IF or a datagram's IP_PKTINFO
+// has chosen it.
+type sendDevices struct {
+	// pair has the latest in its lower half, another one before it in its upper
+	// half, each one more than the index, and 0 if there was none.
+	pair atomic.Uint64
+}
+
+// add notes a device.
+func (d *sendDevices) add(device int32) {
+	v := uint64(uint32(device)) + 1
+	for {
+		old := d.pair.Load()
+		if old&0xffffffff == v || d.pair.CompareAndSwap(old, old<<32|v) {
+			return
+		}
+	}
+}
+
+// latest returns the devices, the latest first.
+func (d *sendDevices) latest() []int32 {
+	pair := d.pair.Load()
+	var both [2]int32
+	n := 0
+	for ; pair != 0; pair >>= 32 {
+		both[n] = int32(uint32(pair) - 1)
+		n++
+	}
+	return both[:n]
+}
+
+// PathMTU returns the MTU in bytes of the path to the peer as it is known now
+// (IP_MTU, ip(7)): ENOTCONN if there is no peer.
+func (k *IPSocket) PathMTU() (int, error) {
+	if k.Closed() {
+		return 0, unix.EBADF
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.connected {
+		return 0, unix.ENOTCONN
+	}
+	f := k.flowLocked(k.peer, k.peerIf)
+	f.Broadcast, f.OnLink = true, k.sending.DontRoute()
+	k.multicast.apply(&f)
+	h, e := k.s.routes.Find(f)
+	if e != 0 {
+		return 0, unix.ENOTCONN // as ip(7) has it: no path is known
+	}
+	return h.PathMTU, nil
+}
+
+// localError reports a datagram that was too long to be sent, to a socket that
+// wants to know (ip_local_error in Linux).
+func (k *IPSocket) localError(errno unix.Errno, dst ipv4.Addr, port uint16, mtu int) {
+	if k.errors.RecvErr() {
+		k.errors.push(QueuedError{Errno: errno, Origin: unix.SO_EE_ORIGIN_LOCAL, Info: uint32(mtu), Dst: dst, DstPort: port})
+	}
+}
+
+// icmpError takes in an ICMP error about a datagram of the socket's, by the rules
+// of Linux' udp_err: without IP_RECVERR only hard errors count, and only on
+// connected sockets. It copies e's payload if it keeps it.
+func (k *IPSocket) icmpError(e QueuedError, hard bool) {
+	if !k.errors.RecvErr() {
+		if hard && k.hasPeer.Load() {
+			k.errors.set(e.Errno)
+		}
+		return
+	}
+	if !k.recvExtension.Load() {
+		e.Extension = icmp.Extension{}
+	}
+	e.Origin, e.Payload = unix.SO_EE_ORIGIN_ICMP, bytes.Clone(e.Payload)
+	k.errors.push(e)
+	k.errors.set(e.Errno)
 }

@@ -1,13 +1,9 @@
 package stack
 
 import (
-	"math"
-	"sync/atomic"
-
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
-	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,23 +15,6 @@ func (k *Endpoint) Receiving() *Receiving { return &k.receiving }
 
 // SetKeepOptions says whether Extra.Options is wanted.
 func (k *IPSocket) SetKeepOptions(on bool) { k.recvExtras.Put(option.KeepOptions, on) }
-
-// SetGRO says whether the socket takes datagrams that were joined into one by
-// their sender or the device, with Info.SegmentSize (UDP_GRO in udp(7)).
-func (k *UDPSocket) SetGRO(on bool) { k.recvExtras.Put(option.GRO, on) }
-
-// GRO returns what SetGRO set.
-func (k *UDPSocket) GRO() bool { return k.recvExtras.Has(option.GRO) }
-
-// SetSegment makes every send cut its payload into datagrams of n bytes, the
-// last maybe shorter (UDP_SEGMENT in udp(7)); 0 turns it off.
-func (k *UDPSocket) SetSegment(n int) {
-	k.segmentSize.Store(int32(n))
-	k.sendExtras.Follow(option.Segmented, func() bool { return k.segmentSize.Load() > 0 })
-}
-
-// Segment returns what SetSegment set.
-func (k *UDPSocket) Segment() int { return int(k.segmentSize.Load()) }
 
 // Sending are the options of what a socket sends, whatever its kind.
 type Sending = option.Sending
@@ -68,47 +47,6 @@ func (k *IPSocket) Options() []byte {
 		return o.Bytes()
 	}
 	return nil
-}
-
-// SetDevice binds the socket to an interface: it sends and receives by that one
-// only (SO_BINDTOIFINDEX, SO_BINDTODEVICE); 0 takes the binding away. As on Linux
-// an index that no interface has is taken: sends say ENODEV until there is one.
-// EINVAL: not an index.
-func (k *Endpoint) SetDevice(index int) error {
-	if k.Closed() {
-		return unix.EBADF
-	}
-	if index < 0 || index > math.MaxInt32 {
-		return unix.EINVAL
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.setDeviceLocked(int32(index))
-	k.s.lockLanes()
-	defer k.s.unlockLanes()
-	k.losses.Of(&k.s.links, k.s.routes.Net().ByIndex(k.device))
-	if e := k.kind.rebindLocked(); e != 0 {
-		return e
-	}
-	k.RenewPaths()
-	return nil
-}
-
-// setDeviceLocked says which interface the socket is bound to. k.mu is held.
-func (k *Endpoint) setDeviceLocked(index int32) {
-	k.device = index
-	lane := int32(0)
-	if i := interfaceOf(k.s.routes.Net().ByIndex(index)); i != nil {
-		lane = int32(i.lane.number) + 1
-	}
-	k.lane.Store(lane)
-}
-
-// Device returns the index of the interface that the socket is bound to, or 0.
-func (k *Endpoint) Device() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return int(k.device)
 }
 
 // SendOptions change one datagram: what control messages ask for.
@@ -168,26 +106,6 @@ func (o *SendOptions) apply(spec *output.Spec) {
 	}
 }
 
-// SetIncomingCPU has the socket preferred, among those that a datagram may be for,
-// if the thread that takes it in runs on a CPU (SO_INCOMING_CPU in socket(7)):
-// the one that drives the stack then, a receiver or the housekeeper. A negative
-// number prefers none.
-func (k *Endpoint) SetIncomingCPU(cpu int32) {
-	k.cpu.Store(cpu)
-	k.kind.preferCPU(cpu)
-}
-
-// IncomingCPU returns what SetIncomingCPU set, or, once the socket is connected,
-// the CPU on which its last datagram was taken in; -1: there is none. To spare
-// others the question, datagrams are looked at for it only from the first call
-// on.
-func (k *Endpoint) IncomingCPU() int32 {
-	if k.hasPeer.Load() {
-		k.recvExtras.Put(option.NoteCPU, true)
-	}
-	return k.cpu.Load()
-}
-
 // Setters of what the paths go by. They hold for what is sent after they return.
 
 // SetTTL sets the time to live of unicast datagrams, 1 to 255; -1 is the default, 64,
@@ -225,27 +143,6 @@ func (k *IPSocket) SetRecvExtension(on bool) { k.recvExtension.Store(on) }
 // RecvExtension returns what SetRecvExtension set.
 func (k *IPSocket) RecvExtension() bool { return k.recvExtension.Load() }
 
-// PathMTU returns the MTU in bytes of the path to the peer as it is known now
-// (IP_MTU, ip(7)): ENOTCONN if there is no peer.
-func (k *IPSocket) PathMTU() (int, error) {
-	if k.Closed() {
-		return 0, unix.EBADF
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if !k.connected {
-		return 0, unix.ENOTCONN
-	}
-	f := k.flowLocked(k.peer, k.peerIf)
-	f.Broadcast, f.OnLink = true, k.sending.DontRoute()
-	k.multicast.apply(&f)
-	h, e := k.s.routes.Find(f)
-	if e != 0 {
-		return 0, unix.ENOTCONN // as ip(7) has it: no path is known
-	}
-	return h.PathMTU, nil
-}
-
 // Binding are the options that Bind, Connect and routing look at.
 type Binding = option.Binding
 
@@ -276,31 +173,6 @@ func (k *IPSocket) SetUnicastInterface(index int) error {
 // UnicastInterface returns what SetUnicastInterface set.
 func (k *IPSocket) UnicastInterface() int { return int(k.unicastIf.Load()) }
 
-// flowLocked returns what a route from the socket to dst is looked up for, where
-// unicastIf is IP_UNICAST_IF's interface: as Linux keeps a peer's route, that of
-// when the socket was connected, for what goes to the peer.
-func (k *IPSocket) flowLocked(dst ipv4.Addr, unicastIf int32) route.Flow {
-	f := route.Flow{Src: k.addr, Dst: dst, Device: k.device, Broadcast: k.broadcast.Load(),
-		AnySource: k.binding.Transparent()} // IP_FREEBIND is for bind alone
-	if k.s.routes.Net().ReceivesOnly(k.addr) {
-		f.Src = k.source
-	}
-	if f.Device == 0 && !dst.IsMulticast() {
-		f.Device = unicastIf
-	}
-	return f
-}
-
-// metadata returns the metadata of a datagram: what the socket has, unless control
-// messages say otherwise.
-func (o *outgoing) metadata(of *option.Sending) output.Metadata {
-	t := output.Metadata{Priority: of.Priority(), Mark: of.Mark()}
-	if o.opts != nil {
-		o.opts.metadata(&t)
-	}
-	return t
-}
-
 // metadata changes metadata as control messages ask for.
 func (o *SendOptions) metadata(t *output.Metadata) {
 	if o.HasPriority {
@@ -329,36 +201,3 @@ var tosPriorities = [4]uint32{prioBestEffort, prioBulk, prioInteractive, prioInt
 // TOSPriority returns the priority that Linux gives to datagrams with a
 // type-of-service octet (rt_tos2priority).
 func TOSPriority(tos uint8) uint32 { return tosPriorities[tos&tosMask>>3] }
-
-// sendDevices remembers by which two devices a socket looked up its routes lately,
-// 0 for by none in particular: a path MTU that it is told of is that of the path
-// which it took, whether SO_BINDTODEVICE, IP_UNICAST_IF or a datagram's IP_PKTINFO
-// has chosen it.
-type sendDevices struct {
-	// pair has the latest in its lower half, another one before it in its upper
-	// half, each one more than the index, and 0 if there was none.
-	pair atomic.Uint64
-}
-
-// add notes a device.
-func (d *sendDevices) add(device int32) {
-	v := uint64(uint32(device)) + 1
-	for {
-		old := d.pair.Load()
-		if old&0xffffffff == v || d.pair.CompareAndSwap(old, old<<32|v) {
-			return
-		}
-	}
-}
-
-// latest returns the devices, the latest first.
-func (d *sendDevices) latest() []int32 {
-	pair := d.pair.Load()
-	var both [2]int32
-	n := 0
-	for ; pair != 0; pair >>= 32 {
-		both[n] = int32(uint32(pair) - 1)
-		n++
-	}
-	return both[:n]
-}

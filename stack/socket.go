@@ -1,13 +1,11 @@
 package stack
 
 import (
-	"bytes"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/internal/clock"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/drive"
@@ -16,6 +14,7 @@ import (
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/queue"
 	"golang.org/x/sys/unix"
+	"math"
 )
 
 // An Endpoint is what every Socket has, whatever its kind: queues, a pending error, what
@@ -296,36 +295,97 @@ func (x *Errors) SetSelectErrors(on bool) {
 // SelectErrors returns what SetSelectErrors set.
 func (x *Errors) SelectErrors() bool { return x.priority.Load() }
 
-// localError reports a datagram that was too long to be sent, to a socket that
-// wants to know (ip_local_error in Linux).
-func (k *IPSocket) localError(errno unix.Errno, dst ipv4.Addr, port uint16, mtu int) {
-	if k.errors.RecvErr() {
-		k.errors.push(QueuedError{Errno: errno, Origin: unix.SO_EE_ORIGIN_LOCAL, Info: uint32(mtu), Dst: dst, DstPort: port})
-	}
-}
-
-// icmpError takes in an ICMP error about a datagram of the socket's, by the rules
-// of Linux' udp_err: without IP_RECVERR only hard errors count, and only on
-// connected sockets. It copies e's payload if it keeps it.
-func (k *IPSocket) icmpError(e QueuedError, hard bool) {
-	if !k.errors.RecvErr() {
-		if hard && k.hasPeer.Load() {
-			k.errors.set(e.Errno)
-		}
-		return
-	}
-	if !k.recvExtension.Load() {
-		e.Extension = icmp.Extension{}
-	}
-	e.Origin, e.Payload = unix.SO_EE_ORIGIN_ICMP, bytes.Clone(e.Payload)
-	k.errors.push(e)
-	k.errors.set(e.Errno)
-}
-
 // errorOf returns e as an error, nil if it is 0.
 func errorOf(e unix.Errno) error {
 	if e == 0 {
 		return nil
 	}
 	return e
+}
+
+// SetDevice binds the socket to an interface: it sends and receives by that one
+// only (SO_BINDTOIFINDEX, SO_BINDTODEVICE); 0 takes the binding away. As on Linux
+// an index that no interface has is taken: sends say ENODEV until there is one.
+// EINVAL: not an index.
+func (k *Endpoint) SetDevice(index int) error {
+	if k.Closed() {
+		return unix.EBADF
+	}
+	if index < 0 || index > math.MaxInt32 {
+		return unix.EINVAL
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.setDeviceLocked(int32(index))
+	k.s.lockLanes()
+	defer k.s.unlockLanes()
+	k.losses.Of(&k.s.links, k.s.routes.Net().ByIndex(k.device))
+	if e := k.kind.rebindLocked(); e != 0 {
+		return e
+	}
+	k.RenewPaths()
+	return nil
+}
+
+// setDeviceLocked says which interface the socket is bound to. k.mu is held.
+func (k *Endpoint) setDeviceLocked(index int32) {
+	k.device = index
+	lane := int32(0)
+	if i := interfaceOf(k.s.routes.Net().ByIndex(index)); i != nil {
+		lane = int32(i.lane.number) + 1
+	}
+	k.lane.Store(lane)
+}
+
+// Device returns the index of the interface that the socket is bound to, or 0.
+func (k *Endpoint) Device() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return int(k.device)
+}
+
+// SetIncomingCPU has the socket preferred, among those that a datagram may be for,
+// if the thread that takes it in runs on a CPU (SO_INCOMING_CPU in socket(7)):
+// the one that drives the stack then, a receiver or the housekeeper. A negative
+// number prefers none.
+func (k *Endpoint) SetIncomingCPU(cpu int32) {
+	k.cpu.Store(cpu)
+	k.kind.preferCPU(cpu)
+}
+
+// IncomingCPU returns what SetIncomingCPU set, or, once the socket is connected,
+// the CPU on which its last datagram was taken in; -1: there is none. To spare
+// others the question, datagrams are looked at for it only from the first call
+// on.
+func (k *Endpoint) IncomingCPU() int32 {
+	if k.hasPeer.Load() {
+		k.recvExtras.Put(option.NoteCPU, true)
+	}
+	return k.cpu.Load()
+}
+
+// Events of a socket as poll(2) and epoll(7) name them, in the groups in which
+// Linux' sockets raise them.
+const (
+	EventsIn  = drive.In
+	EventsOut = drive.Out
+	// EventsAll is raised by a change that concerns every watch.
+	EventsAll = drive.All
+)
+
+// WaitElsewhere says that the socket's owner waits for it outside of the stack,
+// told by a Watch, so that another goroutine has to drive the links meanwhile, at
+// once and not after the while that the housekeeper else gives receivers.
+func (k *Endpoint) WaitElsewhere(on bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if on == k.elsewhere || on && k.Closed() {
+		return
+	}
+	k.elsewhere = on
+	if on {
+		k.s.WaitElsewhere(1)
+	} else {
+		k.s.WaitElsewhere(-1)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
@@ -529,3 +530,13 @@ func (k *Endpoint) SendQueued() int { return k.out.SendQueued() }
 // possible, and could not, since it was last called: who is told of space by a
 // signal is told then only (SOCKWQ_ASYNC_NOSPACE in Linux).
 func (k *Endpoint) TakeMissed() bool { return k.out.TakeMissed() }
+
+// metadata returns the metadata of a datagram: what the socket has, unless control
+// messages say otherwise.
+func (o *outgoing) metadata(of *option.Sending) output.Metadata {
+	t := output.Metadata{Priority: of.Priority(), Mark: of.Mark()}
+	if o.opts != nil {
+		o.opts.metadata(&t)
+	}
+	return t
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/outband/outband/internal/checksum"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
@@ -204,3 +205,20 @@ func (k *PingSocket) payload(spec *output.Spec, o *outgoing) ([]byte, unix.Errno
 func (k *PingSocket) errno(typ, code uint8) (e unix.Errno, hard, ok bool) {
 	return icmp.PingErrno(typ, code)
 }
+
+// SetGRO says whether the socket takes datagrams that were joined into one by
+// their sender or the device, with Info.SegmentSize (UDP_GRO in udp(7)).
+func (k *UDPSocket) SetGRO(on bool) { k.recvExtras.Put(option.GRO, on) }
+
+// GRO returns what SetGRO set.
+func (k *UDPSocket) GRO() bool { return k.recvExtras.Has(option.GRO) }
+
+// SetSegment makes every send cut its payload into datagrams of n bytes, the
+// last maybe shorter (UDP_SEGMENT in udp(7)); 0 turns it off.
+func (k *UDPSocket) SetSegment(n int) {
+	k.segmentSize.Store(int32(n))
+	k.sendExtras.Follow(option.Segmented, func() bool { return k.segmentSize.Load() > 0 })
+}
+
+// Segment returns what SetSegment set.
+func (k *UDPSocket) Segment() int { return int(k.segmentSize.Load()) }

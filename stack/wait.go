@@ -80,15 +80,6 @@ func (k *Endpoint) Spin() time.Duration {
 	}
 }
 
-// Events of a socket as poll(2) and epoll(7) name them, in the groups in which
-// Linux' sockets raise them.
-const (
-	EventsIn  = drive.In
-	EventsOut = drive.Out
-	// EventsAll is raised by a change that concerns every watch.
-	EventsAll = drive.All
-)
-
 // A Watch is somebody who wants to know when a socket's events change: when some may
 // have begun to hold, when something has been taken, when the socket has ended. Its
 // fields are set before Endpoint.Watch, and not changed while it is in force but by
@@ -150,20 +141,3 @@ func (k *Endpoint) EventsOf(want uint32) uint32 {
 // WaitElsewhere counts the goroutines that wait outside of the stack for more than a socket, n
 // more or, if it is negative, fewer: see Socket.WaitElsewhere.
 func (s *Stack) WaitElsewhere(n int32) { s.drive.Elsewhere(n) }
-
-// WaitElsewhere says that the socket's owner waits for it outside of the stack,
-// told by a Watch, so that another goroutine has to drive the links meanwhile, at
-// once and not after the while that the housekeeper else gives receivers.
-func (k *Endpoint) WaitElsewhere(on bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if on == k.elsewhere || on && k.Closed() {
-		return
-	}
-	k.elsewhere = on
-	if on {
-		k.s.WaitElsewhere(1)
-	} else {
-		k.s.WaitElsewhere(-1)
-	}
-}
