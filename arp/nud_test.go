@@ -104,6 +104,26 @@ func TestIdleBecomesStale(t *testing.T) {
 	s.wantState(e, Stale)
 }
 
+// A neighbour that has answered is told of if that is wanted, and only then.
+func TestNeighbourUpIsReported(t *testing.T) {
+	for _, wanted := range []bool{false, true} {
+		s := newSim(t, nil)
+		s.SetReport(wanted)
+		s.Resolve(s.now, peerIP, ourIP)
+		s.drain()
+		s.reply(peerMAC)
+		told := 0
+		for _, ev := range s.drain() {
+			if ev.Kind == NeighbourUp && ev.Addr == peerIP && ev.MAC == peerMAC {
+				told++
+			}
+		}
+		if want := map[bool]int{true: 1}[wanted]; told != want {
+			t.Errorf("wanted %v: told %d times", wanted, told)
+		}
+	}
+}
+
 // STALE and used: 5 s of DELAY, then three unicasts, then FAILED.
 func TestStaleUsedProbedFails(t *testing.T) {
 	s := newSim(t, nil)

@@ -138,7 +138,6 @@ func (t *Table) use(now int64, e *Entry, src ipv4.Addr) {
 			t.touch(e)
 		}
 	case Stale:
-		e.src = src
 		t.delay(now, e)
 	case Failed, None:
 		e.src = src
@@ -162,7 +161,6 @@ func (t *Table) Solicit(now int64, dst, src ipv4.Addr) *Entry {
 	e.waiting = true
 	switch e.state {
 	case Delay:
-		e.src = src
 		t.verify(t.now, e)
 	case Reachable, NoARP, Permanent:
 		t.answer(Resolved, e)
