@@ -8,15 +8,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/outband/outband/stack/internal/drive"
-	"github.com/outband/outband/stack/internal/fault"
-	"golang.org/x/sys/unix"
-
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/drive"
+	"github.com/outband/outband/stack/internal/fault"
 	"github.com/outband/outband/stack/internal/output"
+	"golang.org/x/sys/unix"
 )
 
 // faulty is a protocol whose handler panics.
