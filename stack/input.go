@@ -363,7 +363,7 @@ func (l *lane) udpDeliver(a *arrival, data []byte, in *Info) {
 func (l *lane) destinations(a *arrival, in *Info) []*UDPSocket {
 	f := a.flow
 	if f == nil {
-		f = l.flowTo(groupflow.Key{Dst: in.To, Port: in.ToPort, Index: in.Interface})
+		f = l.flowTo(groupflow.KeyOf(in.To, in.ToPort, in.Interface))
 	}
 	switch {
 	case f == nil:

@@ -157,7 +157,7 @@ func (l *lane) findFlow(a *arrival, payload []byte) *groupFlow {
 		return nil
 	}
 	port := binary.BigEndian.Uint16(payload[2:])
-	return l.flows.Find(groupflow.Key{Dst: a.dst, Port: port, Index: a.ifc.dev.Index}, l.s.flowGeneration())
+	return l.flows.Find(groupflow.KeyOf(a.dst, port, a.ifc.dev.Index), l.s.flowGeneration())
 }
 
 // flowTo returns the flow of a datagram to a broadcast or a group, nil if no socket is
@@ -171,18 +171,18 @@ func (l *lane) flowTo(key groupflow.Key) *groupFlow {
 		return f
 	}
 	f := l.flows.New(key, gen)
-	multicast := f.Dst.IsMulticast()
-	l.s.udp.Each(f.Dst, f.Port, f.Index, func(b *udp.Binding[*UDPSocket]) {
+	multicast := f.Dst().IsMulticast()
+	l.s.udp.Each(f.Dst(), f.Port, f.Index, func(b *udp.Binding[*UDPSocket]) {
 		var m *group.Membership
 		if multicast {
 			var wanted bool
-			if m, wanted = b.Owner.multicast.members.Get(f.Dst, f.Index); !wanted {
+			if m, wanted = b.Owner.multicast.members.Get(f.Dst(), f.Index); !wanted {
 				return
 			}
 		}
 		addFlow(f, b, m)
 	})
-	l.flows.Filled(f, !multicast || l.s.anySource(f.Dst, f.Index))
+	l.flows.Filled(f, !multicast || l.s.anySource(f.Dst(), f.Index))
 	return f
 }
 
@@ -205,7 +205,7 @@ func selected(sockets []*UDPSocket, f *groupFlow, src ipv4.Addr, sport uint16) [
 	sockets = append(sockets, f.Including(src)...)
 	for _, list := range f.Maybe(src, sport) {
 		for _, k := range list {
-			if !f.Dst.IsMulticast() || k.multicast.members.Admits(f.Dst, f.Index, src) {
+			if !f.Dst().IsMulticast() || k.multicast.members.Admits(f.Dst(), f.Index, src) {
 				sockets = append(sockets, k)
 			}
 		}

@@ -8,7 +8,6 @@
 package groupflow
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"slices"
 
@@ -32,12 +31,19 @@ type Limits struct {
 	Sockets int // that the flows name: one flow more may be above
 }
 
-// A Key is the address, the port and the interface that datagrams of a flow come to.
+// A Key is the address, the port and the interface that datagrams of a flow come to. Its
+// fields are numbers: it is passed in registers, which an array is not.
 type Key struct {
-	Dst   ipv4.Addr
+	dst   uint32
 	Port  uint16
 	Index int32
 }
+
+// KeyOf returns the key of an address, a port and the index of an interface.
+func KeyOf(dst ipv4.Addr, port uint16, index int32) Key { return Key{dst.Uint32(), port, index} }
+
+// Dst returns the key's address.
+func (k Key) Dst() ipv4.Addr { return ipv4.AddrFrom(k.dst) }
 
 const minSlots = 1 << 8
 
@@ -81,7 +87,7 @@ func (c *Flows[S]) grow(n int) {
 
 // place returns the slot of a flow, or the free one where it belongs.
 func (c *Flows[S]) place(k Key) *Flow[S] {
-	h := uint64(binary.NativeEndian.Uint32(k.Dst[:]))<<32 | uint64(k.Port)<<16
+	h := uint64(k.dst)<<32 | uint64(k.Port)<<16
 	h = (h ^ uint64(uint32(k.Index))*0x9e3779b97f4a7c15 ^ c.secret[0]) * c.secret[1]
 	h = (h ^ h>>32) * 0x9e3779b97f4a7c15
 	for i := h >> c.shift; ; i++ {
