@@ -19,7 +19,6 @@ const payloadLen = 300
 type oracle struct {
 	t        *testing.T
 	from, to int
-	loopback int32
 	payload  []byte
 	view     View
 }
