@@ -2,6 +2,7 @@ package stack
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,10 +75,10 @@ func TestSpaceIsToldOfAtHalf(t *testing.T) {
 		w.resolved()
 		k := w.timed(monotonic)
 		k.SetSendBuffer(9216)
-		told := 0
+		var told atomic.Int32
 		k.Watch(&Watch{Notify: func(events uint32) bool {
 			if events&EventsOut == EventsOut {
-				told++
+				told.Add(1)
 			}
 			return false
 		}})
@@ -85,11 +86,11 @@ func TestSpaceIsToldOfAtHalf(t *testing.T) {
 		for w.sendAt(k, payload(100), w.at(time.Duration(n+1)*time.Second)) == nil {
 			n++
 		}
-		told = 0
+		told.Store(0)
 		time.Sleep(500 * time.Millisecond) // between those times
 		for left := n; left > 0; left-- {
-			if writable := 2*int64(left)*output.ChargeFrame(output.HeadersLen+100) < 9216; told > 0 != writable || k.out.Writable() != writable {
-				t.Errorf("%d of %d wait: told %d times, writable: %v", left, n, told, k.out.Writable())
+			if writable := 2*int64(left)*output.ChargeFrame(output.HeadersLen+100) < 9216; told.Load() > 0 != writable || k.out.Writable() != writable {
+				t.Errorf("%d of %d wait: told %d times, writable: %v", left, n, told.Load(), k.out.Writable())
 			}
 			time.Sleep(time.Second)
 		}

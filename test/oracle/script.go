@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,13 +96,14 @@ func (r *Run) Pair() (a, b *Sock) {
 }
 
 // Sync returns when all that was sent has arrived, and all that was sent in
-// answer, ICMP errors among it.
+// answer, ICMP errors among it; of a script with a ping socket also what hosts answer.
 func (r *Run) Sync() {
 	if r.aside != nil {
 		r.aside()
 		return
 	}
-	r.stage.sync(r.Top, r.stage.Careful)
+	pings := slices.ContainsFunc(r.socks, func(k *Sock) bool { return k.ping })
+	r.stage.sync(r.Top, r.stage.Careful || pings)
 }
 
 // SyncAnswers is Sync for what hosts themselves answer, too: echo replies and ICMP
