@@ -144,7 +144,9 @@ func (tx *Buffer) contain() {
 		return
 	}
 	if v := recover(); v != nil {
-		tx.empty()
+		if len(tx.Batch) > 0 {
+			tx.empty()
+		}
 		tx.Failed, tx.Midway = 0, false
 		tx.t.Host.Fault(v)
 	}
