@@ -124,3 +124,13 @@ func FuzzDecodeSockaddr(f *testing.F) {
 		_ = a.String()
 	})
 }
+
+// Linux looks at the length of an address before its family (inet_bind, udp_sendmsg).
+func TestLengthOfAnotherFamilysAddress(t *testing.T) {
+	for data, want := range map[int]unix.Errno{13: unix.EINVAL, 14: unix.EAFNOSUPPORT, 15: unix.EAFNOSUPPORT} {
+		a := RawSockaddr(200, make([]byte, data))
+		if got := a.notInet(); got != want {
+			t.Errorf("%d bytes behind the family: %v, want %v", data, got, want)
+		}
+	}
+}
