@@ -1,7 +1,9 @@
 package stack
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,9 +23,39 @@ type fakeHolder struct {
 	requests []PortRequest
 	held     map[uint16]int // ports that are held, by how many
 	releases int
+	latest   *fakeHold
 }
 
-func (h *fakeHolder) HoldPort(r PortRequest) (uint16, func(), unix.Errno) {
+// A fakeHold is a port that a fakeHolder holds. It notes what it is told.
+type fakeHold struct {
+	port    uint16
+	release func()
+	refuse  unix.Errno // what Connect and SetDevice say
+	local   ipv4.Addr  // what Connect gives
+	told    []string
+}
+
+func (h *fakeHold) Port() uint16 { return h.port }
+
+func (h *fakeHold) Connect(peer ipv4.Addr, port uint16) (ipv4.Addr, unix.Errno) {
+	h.told = append(h.told, fmt.Sprintf("connect %s %d", peer, port))
+	return h.local, h.refuse
+}
+
+func (h *fakeHold) Disconnect() { h.told = append(h.told, "disconnect") }
+
+func (h *fakeHold) SetDevice(index int32) unix.Errno {
+	h.told = append(h.told, fmt.Sprintf("device %d", index))
+	return h.refuse
+}
+
+func (h *fakeHold) SetReuse(addr, port bool) {
+	h.told = append(h.told, fmt.Sprintf("reuse %t %t", addr, port))
+}
+
+func (h *fakeHold) Release() { h.release() }
+
+func (h *fakeHolder) HoldPort(r PortRequest) (PortHold, unix.Errno) {
 	h.mu.Lock()
 	h.requests = append(h.requests, r)
 	h.mu.Unlock()
@@ -31,7 +63,7 @@ func (h *fakeHolder) HoldPort(r PortRequest) (uint16, func(), unix.Errno) {
 	if h.answer != nil {
 		p, e := h.answer(r)
 		if e != 0 {
-			return 0, nil, e
+			return nil, e
 		}
 		if p != 0 {
 			port = p
@@ -44,7 +76,7 @@ func (h *fakeHolder) HoldPort(r PortRequest) (uint16, func(), unix.Errno) {
 	}
 	h.held[port]++
 	var once atomic.Bool
-	return port, func() {
+	h.latest = &fakeHold{port: port, release: func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if once.Swap(true) {
@@ -54,7 +86,8 @@ func (h *fakeHolder) HoldPort(r PortRequest) (uint16, func(), unix.Errno) {
 		if h.held[port]--; h.held[port] == 0 {
 			delete(h.held, port)
 		}
-	}, 0
+	}}
+	return h.latest, 0
 }
 
 // holds fails unless exactly these ports are held.
@@ -407,8 +440,51 @@ type reentrant struct {
 	calls atomic.Int32
 }
 
-func (h *reentrant) HoldPort(PortRequest) (uint16, func(), unix.Errno) {
+func (h *reentrant) HoldPort(PortRequest) (PortHold, unix.Errno) {
 	h.calls.Add(1)
 	h.call()
-	return 0, func() { h.calls.Add(1); h.call() }, 0
+	return &fakeHold{release: func() { h.calls.Add(1); h.call() }}, 0
+}
+
+// Who holds a port hears of all that changes what the socket receives there, and what it
+// says is what the call says.
+func TestHolderIsTold(t *testing.T) {
+	s, h := newHeld(t, nil)
+	k := udpSocket(t, s, "0.0.0.0:9")
+	hold := h.latest
+	k.SetReuse(true, false)
+	check(t, k.Connect(local9))
+	check(t, k.Disconnect())
+	check(t, k.SetDevice(1))
+	want := []string{"reuse true false", "connect 127.0.0.1 9", "disconnect", "device 1"}
+	if !slices.Equal(hold.told, want) {
+		t.Errorf("told %q, want %q", hold.told, want)
+	}
+	hold.refuse = unix.EPERM
+	if err := k.Connect(local9); err != unix.EPERM {
+		t.Errorf("Connect: %v", err)
+	}
+	if _, ok := k.RemoteAddr(); ok {
+		t.Error("there is a peer that the holder refused")
+	}
+	if err := k.SetDevice(2); err != unix.EPERM || k.Device() != 1 {
+		t.Errorf("SetDevice: %v, device %d", err, k.Device())
+	}
+	check(t, k.Close())
+
+	k = udpSocket(t, s, "0.0.0.0:9")
+	h.latest.local = ipv4.Addr{127, 0, 0, 7}
+	check(t, k.Connect(local9))
+	if got := k.LocalAddr().String(); got != "127.0.0.7:9" {
+		t.Errorf("local address %s, want the holder's choice", got)
+	}
+}
+
+// An address that is not the stack's is the holder's to refuse.
+func TestHolderKnowsAddresses(t *testing.T) {
+	s, _ := newHeld(t, nil)
+	k := udpSocket(t, s, "")
+	if err := k.Bind(netip.MustParseAddrPort("10.1.1.1:9")); err != nil {
+		t.Errorf("Bind: %v", err)
+	}
 }

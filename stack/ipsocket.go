@@ -148,8 +148,16 @@ func (k *IPSocket) Connect(peer netip.AddrPort) error {
 	if e != 0 {
 		return e
 	}
+	local, e := k.transport.agreePeerLocked(dst, peer.Port())
+	if e != 0 {
+		return e
+	}
 	src := k.bound
-	if src.IsUnspecified() {
+	switch {
+	case !src.IsUnspecified():
+	case !local.IsUnspecified():
+		src = local
+	default:
 		src = rt.Src
 	}
 	k.source, k.peerIf = rt.Src, unicastIf

@@ -63,8 +63,10 @@ type kind interface {
 	makeWarmup(gen uint32) *warmup
 
 	// rebindLocked takes in that the socket is bound to another device. Endpoint.mu
-	// and the locks of all lanes are held.
+	// and the locks of all lanes are held. Before that holdDeviceLocked tells whoever
+	// holds its port, with the locks of no lane held.
 	rebindLocked() unix.Errno
+	holdDeviceLocked(index int32) unix.Errno
 	// preferCPU is SetIncomingCPU's part.
 	preferCPU(cpu int32)
 	// leave takes a socket that is closed out of what it has entered.
@@ -87,6 +89,9 @@ type transport interface {
 	bindLocked(addr ipv4.Addr, port uint16) unix.Errno
 	takePortLocked(addr ipv4.Addr, port uint16) unix.Errno
 	portedLocked() bool
+	// agreePeerLocked tells whoever holds the socket's port who its peer is to be, and
+	// returns the local address for that, zero for any. Endpoint.mu is held.
+	agreePeerLocked(peer ipv4.Addr, port uint16) (local ipv4.Addr, e unix.Errno)
 	// connectLocked and disconnectLocked have the socket receive from its peer only,
 	// and from all again. Endpoint.mu is held, and for the former the locks of all lanes.
 	// release, unless it is nil, is to be called once no lock is held.

@@ -511,7 +511,9 @@ func (k *PacketSocket) linkDown() unix.Errno      { return unix.ENETDOWN }
 func (k *PacketSocket) headerLen() int            { return 0 }
 func (k *PacketSocket) hasIPHeader() bool         { return false }
 func (k *PacketSocket) rebindLocked() unix.Errno  { return 0 }
-func (k *PacketSocket) preferCPU(int32)           {}
+
+func (k *PacketSocket) holdDeviceLocked(int32) unix.Errno { return 0 }
+func (k *PacketSocket) preferCPU(int32)                   {}
 
 func (k *PacketSocket) makeWarmup(gen uint32) *warmup { return &warmup{gen: gen} }
 

@@ -32,9 +32,9 @@ func (p *place[K]) init(k *IPSocket, ports *port.Ports[K], owner K) {
 }
 
 // bindLocked is Bind for a socket that has a port. Endpoint.mu is held.
-func (p *place[K]) bindLocked(addr ipv4.Addr, port uint16) unix.Errno {
+func (p *place[K]) bindLocked(addr ipv4.Addr, number uint16) unix.Errno {
 	k := p.k
-	if !k.bindable(addr) {
+	if !p.ports.Asks() && !k.bindable(addr) { // who is asked knows its addresses best
 		return unix.EADDRNOTAVAIL
 	}
 	if p.portedLocked() {
@@ -44,15 +44,15 @@ func (p *place[K]) bindLocked(addr ipv4.Addr, port uint16) unix.Errno {
 		return unix.EBADF
 	}
 	k.source = ipv4.Addr{} // of an earlier connect
-	if port == 0 && k.binding.NoPort() {
+	if number == 0 && k.binding.NoPort() {
 		k.addr, k.bound = addr, addr
 		return 0
 	}
-	if e := k.transport.takePortLocked(addr, port); e != 0 {
+	if e := k.transport.takePortLocked(addr, number); e != 0 {
 		return e
 	}
 	k.bound = addr
-	k.userPort = port != 0
+	k.userPort = number != 0
 	return 0
 }
 
@@ -61,12 +61,17 @@ func (p *place[K]) bindLocked(addr ipv4.Addr, port uint16) unix.Errno {
 // a PortHolder is asked, which may take its time. EBADF: the socket was closed meanwhile.
 func (p *place[K]) claimLocked(addr ipv4.Addr, number, lo, hi uint16, then func()) unix.Errno {
 	k := p.k
+	p.claim.AnyAddress = k.binding.AnyAddress()
 	if e := p.ports.Reserve(&p.claim, addr, number, k.device, lo, hi); e != 0 {
 		return e
 	}
 	if p.ports.Asks() {
+		asked := k.device
 		if e := p.askLocked(); e != 0 {
 			return e
+		}
+		if k.device != asked { // it was bound to another one meanwhile
+			p.holdDeviceLocked(k.device)
 		}
 	}
 	p.ports.Publish(&p.claim, k.device, then)
@@ -103,6 +108,25 @@ func (p *place[K]) portedLocked() bool {
 	return p.k.port != 0
 }
 
+// agreePeerLocked tells who holds the port which peer the socket is about to have, and
+// returns the local address for that, zero if there is none in particular. Endpoint.mu is
+// held.
+func (p *place[K]) agreePeerLocked(peer ipv4.Addr, number uint16) (local ipv4.Addr, e unix.Errno) {
+	if h := p.holdLocked(); h != nil {
+		return h.Connect(peer, number)
+	}
+	return ipv4.Addr{}, 0
+}
+
+// holdLocked returns what a PortHolder holds for the socket, nil if there is nothing, or
+// it is being asked. Endpoint.mu is held.
+func (p *place[K]) holdLocked() port.Hold {
+	if p.asking {
+		return nil
+	}
+	return p.claim.Hold()
+}
+
 // disconnectLocked has the socket receive from everybody again, by all devices, and
 // gives a port up that the system chose: what it returns, unless it is nil, is to be
 // called once no lock is held. Endpoint.mu and the locks of all lanes are held.
@@ -116,6 +140,23 @@ func (p *place[K]) disconnectLocked() (release func()) {
 	}
 	k.port = 0
 	return p.ports.GiveBackLocked(&p.claim)
+}
+
+// holdNoPeerLocked tells who holds the port that the socket is about to receive from
+// everybody again. Endpoint.mu is held.
+func (p *place[K]) holdNoPeerLocked() {
+	if h := p.holdLocked(); h != nil && p.k.userPort {
+		h.Disconnect()
+	}
+}
+
+// holdDeviceLocked tells who holds the port that the socket is bound to another device.
+// Endpoint.mu is held.
+func (p *place[K]) holdDeviceLocked(index int32) unix.Errno {
+	if h := p.holdLocked(); h != nil {
+		return h.SetDevice(index)
+	}
+	return 0
 }
 
 // rebindLocked takes in that the socket is bound to another device.
@@ -140,12 +181,15 @@ func (p *place[K]) leave() {
 }
 
 // SetReuse sets SO_REUSEADDR and SO_REUSEPORT for a later Bind.
-func (p *place[K]) SetReuse(addr, port bool) {
+func (p *place[K]) SetReuse(reuseAddr, reusePort bool) {
 	p.k.mu.Lock()
 	defer p.k.mu.Unlock()
+	if h := p.holdLocked(); h != nil {
+		h.SetReuse(reuseAddr, reusePort)
+	}
 	p.k.s.lockLanes()
 	defer p.k.s.unlockLanes()
-	p.ports.Table.SetReuse(&p.claim.Binding, addr, port)
+	p.ports.Table.SetReuse(&p.claim.Binding, reuseAddr, reusePort)
 }
 
 // DetachReusePort takes the program of the socket's group away

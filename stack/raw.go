@@ -142,6 +142,12 @@ func (k *RawSocket) disconnectLocked() (release func()) {
 	return nil
 }
 
+func (k *RawSocket) holdDeviceLocked(int32) unix.Errno { return 0 }
+
+func (k *RawSocket) agreePeerLocked(ipv4.Addr, uint16) (local ipv4.Addr, e unix.Errno) {
+	return local, 0
+}
+
 func (k *RawSocket) rebindLocked() unix.Errno {
 	k.match.device = k.device
 	return 0

@@ -316,6 +316,9 @@ func (k *Endpoint) SetDevice(index int) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if e := k.kind.holdDeviceLocked(int32(index)); e != 0 {
+		return e
+	}
 	k.setDeviceLocked(int32(index))
 	k.s.lockLanes()
 	defer k.s.unlockLanes()

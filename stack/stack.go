@@ -63,8 +63,11 @@ type Config struct {
 // stack is concerned, and before anything is received at it.
 type PortHolder = port.Holder
 
-// A PortRequest is what a PortHolder is asked for.
-type PortRequest = port.Request
+// A PortRequest is what a PortHolder is asked for, and a PortHold what it gives.
+type (
+	PortRequest = port.Request
+	PortHold    = port.Hold
+)
 
 // Stack is one host: interfaces, addresses, routes, sockets. All methods may be
 // called by any goroutines at once.

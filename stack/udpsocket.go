@@ -49,6 +49,7 @@ func (k *UDPSocket) disconnectLocked() (release func()) {
 	if k.port == 0 {
 		return nil
 	}
+	k.holdNoPeerLocked()
 	k.s.lockLanes()
 	defer k.s.unlockLanes()
 	release = k.place.disconnectLocked()
@@ -162,6 +163,7 @@ func (k *PingSocket) disconnectLocked() (release func()) {
 	if k.port == 0 {
 		return nil
 	}
+	k.holdNoPeerLocked()
 	k.s.lockLanes()
 	defer k.s.unlockLanes()
 	return k.place.disconnectLocked()

@@ -15,14 +15,33 @@ import (
 // A Holder has a say in which ports may be had: an operating system whose address is
 // shared holds each for as long as it is in use.
 //
-// HoldPort holds a port, and returns its number, 0 for the one that was asked for. Only
-// if the request says that the port was chosen may it be another. release lets go of it
-// later, and is called once, if it is not nil. An errno other than 0 is what bind(2), or
-// connect(2), returns then; after EADDRINUSE another port is asked for if the port was
-// chosen. No lock is held while HoldPort or release is called; they may take their time,
-// and are called by several goroutines at once.
+// HoldPort holds a port for one socket. Only if the request says that the port was chosen
+// may it hold another. An errno other than 0 is what bind(2), or connect(2), returns then;
+// after EADDRINUSE another port is asked for if the port was chosen. No lock is held while
+// HoldPort is called; it may take its time, and is called by several goroutines at once.
 type Holder interface {
-	HoldPort(r Request) (port uint16, release func(), e unix.Errno)
+	HoldPort(r Request) (Hold, unix.Errno)
+}
+
+// A Hold is a port that a Holder holds for a socket. Of one Hold no two methods are called
+// at once, and none after Release. Only the socket's own lock is held then, and by Release
+// none.
+type Hold interface {
+	// Port returns the port, or 0 for the one that was asked for.
+	Port() uint16
+	// Connect takes in that from now on the socket receives from one peer only, by
+	// connect(2)'s rules, and returns the local address that it has for that, zero for
+	// one that the stack is to choose. Of what it was before, Connect keeps the port.
+	Connect(peer ipv4.Addr, port uint16) (local ipv4.Addr, e unix.Errno)
+	// Disconnect takes in that it receives from everybody again, at the address that it
+	// was bound to, by all devices.
+	Disconnect()
+	// SetDevice takes in that it is bound to another device (SO_BINDTODEVICE), 0 for none.
+	SetDevice(index int32) unix.Errno
+	// SetReuse takes in SO_REUSEADDR and SO_REUSEPORT that were set afterwards.
+	SetReuse(addr, port bool)
+	// Release gives the port up.
+	Release()
 }
 
 // A Request is what a Holder is asked for.
@@ -37,6 +56,12 @@ type Request struct {
 	Device int32
 	// ReuseAddr and ReusePort are SO_REUSEADDR and SO_REUSEPORT.
 	ReuseAddr, ReusePort bool
+	// AnyAddress says that the address need not be one of the host's (IP_FREEBIND,
+	// IP_TRANSPARENT).
+	AnyAddress bool
+	// Low and High are the range out of which a port was chosen (IP_LOCAL_PORT_RANGE); 0
+	// leaves that end to the holder.
+	Low, High uint16
 }
 
 // holdTries is how many ports a Holder is asked for in place of one that was chosen.
@@ -59,11 +84,15 @@ func New[T any](table *udp.Table[T], lock sync.Locker, protocol uint8, holder Ho
 
 // A Claim is what a socket has of a port, or nothing.
 type Claim[T any] struct {
-	Binding udp.Binding[T]
-	lo, hi  uint16
-	chosen  bool
-	release func() // the Holder's; nil: there is nothing to release
+	Binding    udp.Binding[T]
+	AnyAddress bool // see Request; set before Reserve
+	lo, hi     uint16
+	chosen     bool
+	hold       Hold // nil: there is none
 }
+
+// Hold returns what a Holder holds for the claim, nil if there is nothing.
+func (c *Claim[T]) Hold() Hold { return c.hold }
 
 // Reserve reserves an address and a port for a claim that has none; port 0 is one chosen
 // at random (RFC 6056) out of the range from lo to hi, as far as that is in the table's
@@ -105,13 +134,13 @@ func (p *Ports[T]) Agree(c *Claim[T]) unix.Errno {
 	b := &c.Binding
 	for try := 1; ; try++ {
 		asked := p.request(c)
-		port, release, e := p.holder.HoldPort(asked)
-		if e == 0 && (port == 0 || port == asked.Port || c.chosen && p.move(c, port)) {
-			c.release = release
+		hold, e := p.holder.HoldPort(asked)
+		if e == 0 && p.fits(c, hold, asked.Port) {
+			c.hold = hold
 			return 0
 		}
 		if e == 0 { // it is one that is not to be had here
-			call(release)
+			hold.Release()
 			e = unix.EADDRINUSE
 		}
 		p.lock.Lock()
@@ -128,13 +157,22 @@ func (p *Ports[T]) Agree(c *Claim[T]) unix.Errno {
 	}
 }
 
+// fits reports whether the claim can have the port that is held.
+func (p *Ports[T]) fits(c *Claim[T], hold Hold, asked uint16) bool {
+	if hold == nil {
+		return true
+	}
+	port := hold.Port()
+	return port == 0 || port == asked || c.chosen && p.move(c, port)
+}
+
 // request returns what the Holder is asked.
 func (p *Ports[T]) request(c *Claim[T]) Request {
 	p.lock.Lock()
 	defer p.lock.Unlock()
 	b := &c.Binding
 	return Request{Protocol: p.protocol, Addr: b.Local, Port: b.LocalPort, Chosen: c.chosen, Device: b.Device,
-		ReuseAddr: b.ReuseAddr, ReusePort: b.ReusePort}
+		ReuseAddr: b.ReuseAddr, ReusePort: b.ReusePort, AnyAddress: c.AnyAddress, Low: c.lo, High: c.hi}
 }
 
 // move reserves another port in place of the one that is reserved.
@@ -172,8 +210,11 @@ func (p *Ports[T]) GiveBack(c *Claim[T]) {
 func (p *Ports[T]) GiveBackLocked(c *Claim[T]) (release func()) {
 	p.Table.Unbind(&c.Binding)
 	c.Binding.LocalPort = 0
-	release, c.release = c.release, nil
-	return release
+	hold := c.hold
+	if c.hold = nil; hold == nil {
+		return nil
+	}
+	return hold.Release
 }
 
 func call(f func()) {

@@ -45,7 +45,23 @@ func free(p *Ports[int], port uint16) bool {
 // A holderFunc is a Holder that is a function.
 type holderFunc func(Request) (uint16, func(), unix.Errno)
 
-func (f holderFunc) HoldPort(r Request) (uint16, func(), unix.Errno) { return f(r) }
+func (f holderFunc) HoldPort(r Request) (Hold, unix.Errno) {
+	port, release, e := f(r)
+	return &testHold{port: port, release: release}, e
+}
+
+// A testHold is a Hold of a port, which somebody may want to know the end of.
+type testHold struct {
+	port    uint16
+	release func()
+}
+
+func (h *testHold) Port() uint16                                          { return h.port }
+func (h *testHold) Connect(ipv4.Addr, uint16) (a ipv4.Addr, e unix.Errno) { return a, e }
+func (h *testHold) Disconnect()                                           {}
+func (h *testHold) SetDevice(int32) unix.Errno                            { return 0 }
+func (h *testHold) SetReuse(bool, bool)                                   {}
+func (h *testHold) Release()                                              { call(h.release) }
 
 // claims does all that takes a port: what remains is nothing, or a port that is in use.
 func claims(p *Ports[int], c *Claim[int], port uint16) unix.Errno {
