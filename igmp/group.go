@@ -64,6 +64,15 @@ func (g *Group) lists(s *source) bool {
 	return s.count[Include] > 0
 }
 
+// Filter returns the merged filter: NotMember if no socket is a member.
+func (g *Group) Filter() Filter {
+	f := Filter{Mode: g.Mode()}
+	for _, k := range g.appendList(nil) {
+		f.Sources = append(f.Sources, ipv4.AddrFrom(k))
+	}
+	return f
+}
+
 // wants reports whether the merged filter lets the source through.
 func (g *Group) wants(s *source) bool { return g.lists(s) == (g.excludes == 0) }
 

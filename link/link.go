@@ -56,6 +56,9 @@ type Meta struct {
 	// Priority and Mark are what TxFrame said of a frame that was sent to ourselves
 	// (link/loopback); a frame from a device has neither.
 	Priority, Mark uint32
+	// Device is the index of the device that the frame came by, if it is another than the
+	// link's (link/host): 0 if it is not.
+	Device int32
 	// ByLoopback is what TxFrame said.
 	ByLoopback bool
 	// VLANTCI and VLANTPID are the tag control information and the tag
@@ -128,6 +131,9 @@ type TxFrame struct {
 	// (SO_PRIORITY and SO_MARK in socket(7)). They are never on the wire. Links
 	// without CapMark leave them out. 0 is what Send's frames have.
 	Priority, Mark uint32
+	// Device is the index of the device to leave by, of a link that sends by many
+	// (link/host); 0: any. Other links do not look at it.
+	Device int32
 	// ByLoopback says of a frame to ourselves that it counts as having come in by the
 	// loopback interface, whichever has the address that it goes to. It means
 	// something on links with CapLoopback only.

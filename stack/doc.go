@@ -62,6 +62,7 @@
 //   - queue.Datagrams.mu, queue.Errors.mu, option.SentTimes.mu: one socket's queues. Consumers take nothing
 //     else. schedule.mu: frames that wait for their time. rooms.mu: who waits for room.
 //     drive.List.mu: who is to be told of something, held while they are.
+//   - wanted.mu: what sockets want of frames. It is taken with no lock held, and before those of lanes.
 //   - Leaves: drive.Timers.mu, drive.Sources.mu, sleepers.mu;
 //     outbox.Mu, solicitors.mu, Transmitter.txMu;
 //     queue.Pool.mu;

@@ -46,7 +46,11 @@ func (l *lane) input(ifc *Interface, f *link.Frame) {
 			l.count[counter.DropTruncatedFrame]++
 			return
 		}
-		l.ipv4Input(ifc, payload, &f.Meta, ifc.dev.Loopback)
+		own := ifc.dev.Loopback
+		if own && f.Device != 0 {
+			ifc = l.cameBy(ifc, f.Device)
+		}
+		l.ipv4Input(ifc, payload, &f.Meta, own)
 	case ether.TypeARP:
 		if !ifc.dev.Loopback {
 			l.arpInput(ifc, f)
@@ -54,6 +58,15 @@ func (l *lane) input(ifc *Interface, f *link.Frame) {
 	default:
 		l.count[counter.DropEtherType]++
 	}
+}
+
+// cameBy returns the interface that has a device by which a datagram has come to the
+// host, as far as the lane has one, else the one whose link has brought it.
+func (l *lane) cameBy(brought *Interface, device int32) *Interface {
+	if i := interfaceOf(l.s.routes.Net().Present(device)); i != nil && i.lane == l {
+		return i
+	}
+	return brought
 }
 
 // untag takes the tags out of a frame that the link has left in it. As on Linux any
@@ -182,6 +195,9 @@ func (l *lane) acceptable(net *route.Network, a *arrival, payload []byte, src, d
 	if a.ifc.dev.Loopback && !a.meta.ByLoopback {
 		if home := net.HomeOf(dst); home != nil {
 			a.home = home.Index
+		}
+		if a.meta.Device != 0 {
+			a.home = a.meta.Device
 		}
 	}
 	switch c := ipv4.CheckMartian(src, dst, a.h.Protocol(), a.ifc.dev.Loopback); c {

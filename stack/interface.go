@@ -29,6 +29,9 @@ type InterfaceConfig struct {
 	// IGMP is how the interface reports the groups that sockets are in; the zero
 	// value is igmp.DefaultConfig, Linux' defaults.
 	IGMP igmp.Config
+	// Groups is told what sockets want of which groups there, to report it in the stack's
+	// place (Policy.IgnoreGroups); nil: nobody is.
+	Groups GroupReporter
 	// ShareAddresses lets the interface have addresses that the host whose device the
 	// link is over has too, or another process: both receive what comes for them and
 	// both answer, or with a claim the host receives nothing. Otherwise AddAddress
@@ -37,6 +40,9 @@ type InterfaceConfig struct {
 	// Policy is what the stack answers and reports there; the zero value is all.
 	Policy Policy
 }
+
+// A GroupReporter reports the groups that sockets are in to routers.
+type GroupReporter = group.Reporter
 
 // An Interface is a link with addresses and neighbours.
 type Interface struct {
@@ -152,7 +158,7 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 	if cfg.IGMP == (igmp.Config{}) {
 		cfg.IGMP = igmp.DefaultConfig()
 	}
-	i.groups.Init(&i.dev.Device, cfg.IGMP, s.random)
+	i.groups.Init(&i.dev.Device, cfg.IGMP, cfg.Groups, s.random)
 	i.groupTimer = drive.NewTimer(i.groupTimers)
 	if err := s.configure(func(n *route.Network) error {
 		if !i.dev.Loopback {

@@ -253,8 +253,8 @@ func shutdownBits(how int) (uint32, error) {
 // unicastIf is IP_UNICAST_IF's interface: as Linux keeps a peer's route, that of
 // when the socket was connected, for what goes to the peer.
 func (k *IPSocket) flowLocked(dst ipv4.Addr, unicastIf int32) route.Flow {
-	f := route.Flow{Src: k.addr, Dst: dst, Device: k.device, Broadcast: k.broadcast.Load(),
-		AnySource: k.binding.Transparent()} // IP_FREEBIND is for bind alone
+	f := route.Flow{Src: k.addr, Dst: dst, Device: k.device, Broadcast: k.broadcast.Load(), Loop: !k.multicast.quiet,
+		TOS: uint8(k.tos.Load()), Mark: k.sending.Mark(), AnySource: k.binding.Transparent()} // IP_FREEBIND is for bind alone
 	if k.s.routes.Net().ReceivesOnly(k.addr) {
 		f.Src = k.source
 	}

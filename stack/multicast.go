@@ -345,10 +345,15 @@ func (s *Stack) groupInterface(r GroupRequest) *Interface {
 	if r.Group.IsUnspecified() {
 		return interfaceOf(n.Loopback) // the zero address is this host
 	}
-	if h, e := s.routes.Find(route.Flow{Dst: r.Group}); e == 0 {
+	h, e := s.routes.Find(route.Flow{Dst: r.Group})
+	switch {
+	case e != 0:
+		return nil
+	case h.Via != 0:
+		return interfaceOf(n.Present(h.Via))
+	default:
 		return interfaceOf(h.Device)
 	}
-	return nil
 }
 
 // A Membership is what a packet socket asks an interface to receive beside what

@@ -71,6 +71,7 @@ func (s *Stack) NewPacketSocket(cooked bool, ethertype uint16) (*PacketSocket, e
 	k.mu.Lock()
 	k.retapLocked()
 	k.mu.Unlock()
+	s.wantsChanged()
 	return k, nil
 }
 
@@ -81,6 +82,7 @@ func (k *PacketSocket) BindLink(index int, ethertype uint16) error {
 	if k.Closed() {
 		return unix.EBADF
 	}
+	defer k.s.wantsChanged()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.Closed() {
@@ -183,9 +185,10 @@ func (t *tapTable) add(o tap) {
 
 func (k *PacketSocket) leave() {
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.retapLocked()
 	k.leaveAllLocked()
+	k.mu.Unlock()
+	k.s.wantsChanged()
 }
 
 // tapsDown tells the packet sockets that are bound to an interface that it is

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/outband/outband/icmp"
@@ -72,10 +73,11 @@ func (s *Stack) NewRawSocket(proto int) (*RawSocket, error) {
 		return nil, err
 	}
 	s.lockLanes()
-	defer s.unlockLanes()
 	if !k.Closed() {
 		s.enterRawLocked(k)
 	}
+	s.unlockLanes()
+	s.wantsChanged()
 	return k, nil
 }
 
@@ -139,7 +141,7 @@ func (k *RawSocket) disconnectLocked() (release func()) {
 	k.match.local, k.match.peer, k.match.device = ipv4.Addr{}, ipv4.Addr{}, 0
 	k.s.leaveRawLocked(k)
 	k.s.unlockLanes()
-	return nil
+	return k.s.wantsChanged
 }
 
 func (k *RawSocket) holdDeviceLocked(int32) unix.Errno { return 0 }
@@ -159,6 +161,7 @@ func (k *RawSocket) leave() {
 	k.s.leaveRawLocked(k)
 	k.s.unlockLanes()
 	k.mu.Unlock()
+	k.s.wantsChanged()
 	k.multicast.members.LeaveAll()
 }
 
@@ -431,4 +434,47 @@ func (s *Stack) sendDatagramOf(tx *output.Buffer, p *output.Path, b []byte, pkt 
 		p.HearDatagram(b)
 	}
 	return 0
+}
+
+// Wants are what the stack's sockets want of the frames that links see, beside what is for
+// their ports: see Config.Wanted.
+type Wants struct {
+	// Frames says that packet sockets want whatever there is.
+	Frames bool
+	// Protocols are the IP protocols that raw sockets want all datagrams of, a bit each.
+	Protocols [4]uint64
+}
+
+// Protocol reports whether raw sockets want all datagrams of a protocol.
+func (w *Wants) Protocol(p uint8) bool { return w.Protocols[p>>6]&(1<<(p&63)) != 0 }
+
+// A wanted tells somebody what is wanted.
+type wanted struct {
+	tell func(Wants) // nil: nobody wants to know
+	mu   sync.Mutex  // taken before the locks of lanes; held while tell is called
+	last Wants
+}
+
+// wantsChanged tells whoever wants to know what is wanted now, if that is news. No lock of
+// a lane is held.
+func (s *Stack) wantsChanged() {
+	if s.wanted.tell == nil {
+		return
+	}
+	s.wanted.mu.Lock()
+	defer s.wanted.mu.Unlock()
+	w := Wants{Frames: s.taps.Load() != nil}
+	s.lockLanes()
+	if s.raws != nil {
+		for p, sockets := range s.raws.sockets {
+			if len(sockets) > 0 {
+				w.Protocols[p>>6] |= 1 << (p & 63)
+			}
+		}
+	}
+	s.unlockLanes()
+	if w != s.wanted.last {
+		s.wanted.last = w
+		s.wanted.tell(w)
+	}
 }

@@ -57,7 +57,38 @@ type Config struct {
 	Limits Limits
 	// Ports has a say in which local ports sockets get; nil: nobody has.
 	Ports PortHolder
+	// Routes knows the ways from here; nil: the stack goes by its own addresses and routes.
+	// RoutesChanged is for when what it has answered does not hold any more.
+	Routes RouteSource
+	// Loopback is the link of the interface "lo", by which what is for the host itself
+	// leaves, and what Routes says is the operating system's to send; nil: the stack's own,
+	// where all comes back. The stack owns it from now on.
+	Loopback link.Link
+	// Wanted is told, one call after the other, what the stack's sockets want of the frames
+	// that the links see beside what is for their ports, whenever that changes; nil: nobody is.
+	Wanted func(Wants)
 }
+
+// A RouteSource is whom a stack asks for routes: an operating system whose addresses it
+// shares.
+type RouteSource = route.Source
+
+// A RouteQuery is what a RouteSource is asked, and a RouteAnswer what it says.
+type (
+	RouteQuery  = route.Query
+	RouteAnswer = route.Answer
+)
+
+// What a RouteAnswer's Kind is.
+const (
+	ToUnicast   = route.Unicast
+	ToBroadcast = route.Broadcast
+	ToMulticast = route.Multicast
+)
+
+// RoutesChanged says that what Config.Routes has answered may not hold any more: each path
+// asks again before it is used next.
+func (s *Stack) RoutesChanged() { s.routes.Generations.Changed() }
 
 // A PortHolder is asked for each local port, once that is the socket's as far as the
 // stack is concerned, and before anything is received at it.
@@ -89,6 +120,7 @@ type Stack struct {
 	subscriptions event.Subscriptions
 
 	taps   tapList
+	wanted wanted
 	routes route.Routes
 	timers *drive.Timers // the first lane's
 	// gatewayTimer asks for gateways that have failed.
@@ -162,6 +194,8 @@ func New(cfg Config) (*Stack, error) {
 	s.pool.Max = s.limits.PoolBytes
 	s.recent.Init(s.random())
 	s.routes.Init(s.clock.Now, s.random, s.limits.PathMTUs)
+	s.routes.SetSource(cfg.Routes)
+	s.wanted.tell = cfg.Wanted
 	s.shared.init(s, cfg)
 	if cfg.ICMP == (icmp.LimiterConfig{}) {
 		cfg.ICMP = icmp.DefaultLimiterConfig()
@@ -184,7 +218,10 @@ func New(cfg Config) (*Stack, error) {
 	s.reasm.r = ipv4.NewReassembler(cfg.Reassembly)
 	s.reasm.timer = drive.NewTimer(s.lanes.first.reassemblyTimers)
 	s.gatewayTimer = drive.NewTimer(s.retryGateways)
-	lo, err := s.AddLink(loopback.New(loopback.Options{}), InterfaceConfig{Index: 1})
+	if cfg.Loopback == nil {
+		cfg.Loopback = loopback.New(loopback.Options{})
+	}
+	lo, err := s.AddLink(cfg.Loopback, InterfaceConfig{Index: 1})
 	if err != nil {
 		return nil, err
 	}

@@ -423,6 +423,7 @@ func (k *IPSocket) spec(o *outgoing, flags int) (spec output.Spec, connected boo
 		return spec, false, e
 	}
 	k.multicast.apply(&spec.Flow)
+	spec.Flow.TOS, spec.Mark = spec.TOS, spec.Metadata.Mark // control messages may have set them
 	k.s.routes.Net().ThisHost(&spec.Flow)
 	k.s.recent.Add(k.id, spec.Dst)
 	k.sendsBy.add(spec.Device)

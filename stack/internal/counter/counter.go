@@ -98,6 +98,7 @@ const (
 	ProtocolIgnored
 	BrokenIgnored
 	GroupsIgnored
+	SentInBand
 	EventsLost
 	ErrorsLost
 	ReceiveMemoryFull
@@ -201,6 +202,7 @@ var Names = [Num]string{
 	ProtocolIgnored:        "OutbandProtocolIgnored",
 	BrokenIgnored:          "OutbandBrokenIgnored",
 	GroupsIgnored:          "OutbandGroupsIgnored",
+	SentInBand:             "OutbandSentInBand",
 	EventsLost:             "OutbandEventsLost",
 	ErrorsLost:             "OutbandErrorQueueFull",
 	ReceiveMemoryFull:      "OutbandReceiveMemoryFull",

@@ -86,14 +86,20 @@ func (g *Groups) ChangedLocked(d int) {
 }
 
 // changeLocked replaces a socket's filter for a group by another, once apply has
-// changed the socket's own set. mu is held, and no lane's lock.
-func (g *Groups) changeLocked(s *set, m *Membership, old, new igmp.Filter, apply func()) {
+// changed the socket's own set. mu is held, and no lane's lock. The error is the
+// interface's Reporter's.
+func (g *Groups) changeLocked(s *set, m *Membership, old, new igmp.Filter, apply func()) error {
 	g.host.Lock()
 	before := s.order.Len()
 	apply()
 	g.ChangedLocked(s.order.Len() - before)
 	m.ifc.igmp.Update(g.host.Now(), m.key.group, old, new)
 	g.host.Updated(m.ifc)
+	merged := m.ifc.filter(m.key.group)
 	g.host.Unlock()
 	g.host.Changed(m.key.group) // whether senders hear their own multicasts may have changed
+	if r := m.ifc.reporter; r != nil {
+		return r.SetGroup(m.key.group, merged)
+	}
+	return nil
 }

@@ -12,6 +12,15 @@ import (
 // allHosts is the group that every host is in (RFC 1112, section 4).
 var allHosts = ipv4.Addr{224, 0, 0, 1}
 
+// A Reporter reports groups to routers in the stack's place: the operating system whose
+// address the stack shares.
+type Reporter interface {
+	// SetGroup takes in what the interface's sockets want of a group, all together:
+	// igmp.NotMember if no socket is a member any more. The error, an errno, is what the call says
+	// that has made a socket a member. No lane's lock is held, and calls take turns.
+	SetGroup(group ipv4.Addr, f igmp.Filter) error
+}
+
 // An Interface is what an interface has of multicasts: which are taken, and what IGMP
 // says of it. The lock of the interface's lane is held for all of its methods but enter,
 // exit and WentDown.
@@ -20,18 +29,19 @@ type Interface struct {
 	igmp *igmp.Host
 	// users counts the memberships of sockets in each group, whose frames the link
 	// lets through. It is guarded by Groups.mu.
-	users map[ipv4.Addr]int
-	up    bool // the host was told that the link is up
+	users    map[ipv4.Addr]int
+	reporter Reporter // nil: there is none
+	up       bool     // the host was told that the link is up
 	// lost says that the link was down since Advance looked at it last, though it may be
 	// up again by now.
 	lost atomic.Bool
 	buf  []byte // for messages
 }
 
-// Init makes ready. random returns unpredictable bits.
-func (i *Interface) Init(d *route.Device, cfg igmp.Config, random func() uint64) {
+// Init makes ready. random returns unpredictable bits. r may be nil.
+func (i *Interface) Init(d *route.Device, cfg igmp.Config, r Reporter, random func() uint64) {
 	cfg.MTU = d.Info().MTU
-	i.dev = d
+	i.dev, i.reporter = d, r
 	i.igmp = igmp.New(cfg, random)
 	i.users = make(map[ipv4.Addr]int)
 	i.up = true
@@ -109,6 +119,14 @@ func (i *Interface) AcceptsAll(group ipv4.Addr) bool {
 		return g.AcceptsAll()
 	}
 	return group == allHosts
+}
+
+// filter returns what all sockets want of a group.
+func (i *Interface) filter(group ipv4.Addr) igmp.Filter {
+	if g := i.igmp.Lookup(group); g != nil {
+		return g.Filter()
+	}
+	return igmp.NotMember
 }
 
 // Info returns the groups that sockets are members of, and what is known of queriers.

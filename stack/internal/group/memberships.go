@@ -95,7 +95,10 @@ func (o *Memberships) joinGroup(r Request, mode igmp.Mode) error {
 	if err := ifc.enter(r.Group); err != nil {
 		return err
 	}
-	o.of.changeLocked(g, m, igmp.NotMember, m.filter(), func() { g.add(m) })
+	if err := o.of.changeLocked(g, m, igmp.NotMember, m.filter(), func() { g.add(m) }); err != nil {
+		o.dropMembership(m)
+		return err
+	}
 	return nil
 }
 

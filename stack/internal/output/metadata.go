@@ -1,6 +1,7 @@
 package output
 
 import (
+	"github.com/outband/outband/stack/internal/counter"
 	"golang.org/x/sys/unix"
 )
 
@@ -9,6 +10,7 @@ import (
 type Metadata struct {
 	Priority, Mark uint32
 	byLoopback     bool
+	device         int32 // that the operating system is to send by; 0: it does not, or by any
 }
 
 // Described reports whether the path's frames have metadata.
@@ -18,6 +20,10 @@ func (p *Path) Described() bool { return p.Metadata != Metadata{} }
 func (tx *Buffer) DescribeLast(t Metadata) {
 	f := &tx.Batch[len(tx.Batch)-1]
 	f.Priority, f.Mark, f.ByLoopback = t.Priority, t.Mark, t.byLoopback
+	if t.device != 0 {
+		f.Device = t.device
+		tx.Count[counter.SentInBand].Add(1)
+	}
 	tx.special = true
 }
 

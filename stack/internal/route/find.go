@@ -15,6 +15,9 @@ type Flow struct {
 	OnLink    bool      // no gateway: MSG_DONTROUTE
 	AnySource bool      // Src need not be ours: IP_TRANSPARENT
 	Self      bool      // Dst was the zero address, see ThisHost
+	Loop      bool      // a multicast is for members on this host too
+	TOS       uint8     // a Source may go by these two
+	Mark      uint32
 }
 
 // A Kind is the kind of address that a datagram goes to.
@@ -38,6 +41,9 @@ type Hop struct {
 	// MTULocked says that the path claims to have an MTU below what a host may
 	// believe: datagrams are sent without DF, for routers to fragment.
 	MTULocked bool
+	// Via is the index of the device by which the operating system is to send, of what
+	// Device, a loopback one, hands to it (see Source); 0: that is its choice.
+	Via int32
 	// ByLoopback says of what goes to ourselves that it comes in by the loopback
 	// device, and not by the one that has the address.
 	ByLoopback bool
@@ -51,8 +57,12 @@ var loopbackAddr = ipv4.Addr{127, 0, 0, 1}
 // the source address if one is given, all else by the longest prefix.
 // ENETUNREACH: no route. EHOSTUNREACH, EACCES, EINVAL: an unreachable, prohibit
 // or blackhole route. EACCES: a broadcast that is not allowed.
+// Where there is a Source, it knows all of this.
 func (r *Routes) Find(f Flow) (Hop, unix.Errno) {
 	net := r.Net()
+	if r.source != nil {
+		return r.ask(net, f)
+	}
 	if !f.Src.IsUnspecified() && !net.IsLocal(f.Src) {
 		switch {
 		case f.Src.IsMulticast() || f.Src.IsLimitedBroadcast():

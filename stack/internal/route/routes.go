@@ -17,6 +17,7 @@ type Routes struct {
 	Gateways    Gateways
 	mtus        pathMTUs
 	now         func() int64
+	source      Source // nil: the table is all there is
 }
 
 // Init makes r ready, with no devices. maxMTUs is of how many paths the MTU that ICMP
