@@ -52,10 +52,16 @@ func wireOf(t testing.TB, s *Stack) *wire {
 // bubble runs a test with a wire in simulated time.
 func bubble(t *testing.T, f func(t *testing.T, w *wire)) {
 	t.Helper()
+	bubbleOf(t, func(t *testing.T) { f(t, newWire(t, Config{})) })
+}
+
+// bubbleOf runs a test that makes its own stack in simulated time.
+func bubbleOf(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		// After the stack's Close: goroutines that it has woken may be waiting for a lock.
 		t.Cleanup(func() { time.Sleep(time.Millisecond) })
-		f(t, newWire(t, Config{}))
+		f(t)
 	})
 }
 
