@@ -1,0 +1,141 @@
+package holder
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/internal/namespace"
+)
+
+// A Holders is all in-band sockets that hold one stack's ports in one network namespace.
+// Its methods, and those of its Holds, may be called by several goroutines at once.
+//
+// Locking: mu is held while a socket is opened, changed or closed, and is taken first;
+// the receiver's lock guards the table of those that are received from, and is never held
+// while a socket is bound.
+type Holders struct {
+	space *namespace.Namespace
+
+	mu     sync.Mutex
+	closed bool
+	filter []unix.SockFilter
+	shared map[Request]*socket // those that a Hold with the same request joins; Port is the one that is held
+
+	rx receiver
+}
+
+// Open makes a Holders for the calling thread's network namespace: all its sockets are
+// opened there. It takes no privilege. The error wraps a unix errno.
+func Open() (*Holders, error) {
+	space, err := namespace.Current()
+	if err != nil {
+		return nil, fmt.Errorf("holder: %w", err)
+	}
+	h := &Holders{space: space, filter: ringFilter(nil), shared: make(map[Request]*socket)}
+	if err := h.rx.open(); err != nil {
+		space.Close()
+		return nil, fmt.Errorf("holder: %w", err)
+	}
+	return h, nil
+}
+
+// Hold holds a port. The errno is what bind(2), or the setsockopt(2) before it, returns
+// in-band: EADDRINUSE, EACCES (a port below 1024), EADDRNOTAVAIL, EPERM (Transparent),
+// EMFILE, ...; ENOPROTOOPT: the kernel (before 6.3) knows no PortLow and PortHigh.
+func (h *Holders) Hold(r Request) (*Hold, unix.Errno) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, unix.EBADF
+	}
+	if s := h.shared[r]; s != nil {
+		s.holds++
+		return &Hold{h: h, s: s}, 0
+	}
+	s, e := h.openLocked(r)
+	if e != 0 {
+		return nil, e
+	}
+	h.shareLocked(s)
+	return &Hold{h: h, s: s}, 0
+}
+
+// shareLocked lets other Holds join a socket, if that may be.
+func (h *Holders) shareLocked(s *socket) {
+	key := s.key()
+	if !s.asked.ReusePort || h.shared[key] != nil {
+		s.alone = true
+		return
+	}
+	h.shared[key] = s
+}
+
+// key is the request by which others join a socket.
+func (s *socket) key() Request {
+	r := s.asked
+	r.Port = s.port
+	return r
+}
+
+// unshareLocked keeps other Holds off a socket.
+func (h *Holders) unshareLocked(s *socket) {
+	if !s.alone {
+		delete(h.shared, s.key())
+		s.alone = true
+	}
+}
+
+// SetRings says by which devices what comes is the stack's rings' to receive, by their
+// indexes, all of them each time. E2BIG: more than MaxRings. The error wraps the errno of
+// the first socket whose filter could not be replaced; the others' were.
+func (h *Holders) SetRings(indexes []int32) error {
+	if len(indexes) > MaxRings {
+		return fmt.Errorf("holder: %d devices with a ring, more than %d: %w", len(indexes), MaxRings, unix.E2BIG)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return unix.EBADF
+	}
+	h.filter = ringFilter(indexes)
+	var failed error
+	for _, s := range h.rx.all() {
+		if err := attach(s.fd, h.filter); err != nil && failed == nil {
+			failed = fmt.Errorf("holder: filter of port %d: %w", s.port, err)
+		}
+	}
+	return failed
+}
+
+// FD returns an epoll(7) descriptor that is readable while there is something to Receive,
+// -1 after Close. It stays the Holders'.
+func (h *Holders) FD() int { return int(h.rx.fd.Load()) }
+
+// Close closes all sockets: the ports are free, and the Holds are of no use any more.
+// Another Close does nothing.
+func (h *Holders) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil
+	}
+	h.closed = true
+	var errs []error
+	for _, s := range h.rx.close() {
+		errs = append(errs, unix.Close(s.fd))
+	}
+	clear(h.shared)
+	errs = append(errs, h.space.Close())
+	return errors.Join(errs...)
+}
+
+// all returns the sockets of the table.
+func (r *receiver) all() []*socket {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(r.table), func(s *socket) bool { return s == nil })
+}

@@ -1,0 +1,198 @@
+package holder
+
+import (
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/internal/mmsg"
+)
+
+// batchSize is how many datagrams one Receive takes at most.
+const batchSize = 64
+
+// A Datagram is what came to an in-band socket.
+type Datagram struct {
+	// Buffer is the room for the payload: the caller's, set before Receive, and used by
+	// nobody else after it. A datagram of 65507 bytes is the longest that there is.
+	Buffer []byte
+	// Len is the payload's length in bytes. It is in Buffer from the beginning, and cut
+	// there if Buffer is shorter.
+	Len int
+
+	// Source and Destination are the addresses of the header, Local is the host's own
+	// address, which differs from Destination for groups and broadcasts (ipi_spec_dst).
+	Source, Destination, Local [4]byte
+	SourcePort, Port           uint16 // Port is the one that is held
+	// Device is the index of the device by which it came, as IP_PKTINFO tells it: for what
+	// this host sent to itself not lo, but the device that has the address, or that the
+	// sender was bound to.
+	Device int32
+	// Holder is the ID of the Hold whose in-band socket got it.
+	Holder uint32
+	// SegmentSize is, for several datagrams that came as one (UDP_GRO in udp(7)), the
+	// length in bytes of each but the last; else 0.
+	SegmentSize uint16
+	TTL, TOS    uint8
+	// Mark and Priority are those of a datagram that the host itself sent, where the
+	// kernel tells.
+	Mark, Priority uint32
+	// Time is when the kernel got it, in nanoseconds since the Unix epoch; 0: not known.
+	Time int64
+
+	optionsLen uint8
+	options    [40]byte
+}
+
+// Options returns the IPv4 options of the header, as they came (RFC 791, section 3.1),
+// empty if there are none. The slice is the datagram's.
+func (d *Datagram) Options() []byte { return d.options[:d.optionsLen] }
+
+// A receiver is the table of sockets, and what it takes to receive from them.
+type receiver struct {
+	fd atomic.Int32 // the epoll's, -1 once it is closed
+
+	mu      sync.Mutex
+	table   []*socket // by slot, which the epoll gives back; nil: free
+	free    []int32
+	last    uint32 // identifier given last
+	events  [batchSize]unix.EpollEvent
+	msgs    [batchSize]mmsg.Header
+	iovs    [batchSize]unix.Iovec
+	names   [batchSize]unix.RawSockaddrInet4
+	control [batchSize]controlBuffer
+}
+
+// open makes the epoll.
+func (r *receiver) open() error {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	r.fd.Store(int32(fd))
+	for i := range r.msgs {
+		m := &r.msgs[i].Hdr
+		m.Name = (*byte)(unsafe.Pointer(&r.names[i]))
+		m.Control = &r.control[i][0]
+		m.Iov = &r.iovs[i]
+		m.SetIovlen(1)
+	}
+	return nil
+}
+
+// add begins to receive from a socket, and gives it its identifier.
+func (r *receiver) add(s *socket) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.slot = int32(len(r.table))
+	if n := len(r.free); n > 0 {
+		s.slot = r.free[n-1]
+	}
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: s.slot}
+	if err := unix.EpollCtl(int(r.fd.Load()), unix.EPOLL_CTL_ADD, s.fd, &ev); err != nil {
+		return err
+	}
+	if n := len(r.free); n > 0 {
+		r.free = r.free[:n-1]
+		r.table[s.slot] = s
+	} else {
+		r.table = append(r.table, s)
+	}
+	if r.last++; r.last == 0 {
+		r.last++
+	}
+	s.id = r.last
+	return nil
+}
+
+// remove ends receiving from a socket. A late event cannot be: events are asked for and
+// used under the lock.
+func (r *receiver) remove(s *socket) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	// A child between fork and exec may have the descriptor, so that to close it is not enough.
+	unix.EpollCtl(int(r.fd.Load()), unix.EPOLL_CTL_DEL, s.fd, nil)
+	r.table[s.slot] = nil
+	r.free = append(r.free, s.slot)
+}
+
+// setPort changes the port that datagrams of a socket are said to be for.
+func (r *receiver) setPort(s *socket, port uint16) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.port = port
+}
+
+// close closes the epoll, and returns the sockets that there were.
+func (r *receiver) close() []*socket {
+	all := r.all()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.table, r.free = nil, nil
+	unix.Close(int(r.fd.Swap(-1)))
+	return all
+}
+
+// Receive takes what has come to the in-band sockets, up to len(ds) datagrams, and returns
+// how many. It never waits, and allocates nothing. Busy sockets are served in turn.
+// Errors that ICMP has left at a socket are taken away, so that it goes on.
+func (h *Holders) Receive(ds []Datagram) int {
+	r := &h.rx
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ds = ds[:min(len(ds), batchSize)]
+	n := 0
+	for more := true; more && n < len(ds); {
+		var got int
+		got, more = r.round(ds[n:], n)
+		n += got
+	}
+	return n
+}
+
+// round takes datagrams from the sockets that have some, and reports whether there may be
+// more. The kernel puts those that it names behind those that it does not (it is a
+// level-triggered epoll), so that to ask for no more than can be served keeps the turns.
+func (r *receiver) round(ds []Datagram, first int) (n int, more bool) {
+	ready := r.wait(len(ds))
+	for i := range ready {
+		s := r.table[r.events[i].Fd]
+		share := max(1, (len(ds)-n)/(ready-i))
+		got, rest := r.take(s, ds[n:min(n+share, len(ds))], first+n)
+		n += got
+		more = more || rest
+	}
+	return n, n > 0 && (more || ready == len(ds))
+}
+
+// wait returns how many of events are filled in, without waiting.
+func (r *receiver) wait(most int) int {
+	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(r.fd.Load()), uintptr(unsafe.Pointer(&r.events[0])),
+		uintptr(min(most, batchSize)), 0, 0, 0)
+	if e != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// take receives from one socket, by the messages from first on, and reports whether it may
+// have more.
+func (r *receiver) take(s *socket, ds []Datagram, first int) (n int, more bool) {
+	msgs := r.msgs[first : first+len(ds)]
+	for i := range msgs {
+		iov, m := &r.iovs[first+i], &msgs[i].Hdr
+		iov.Base = unsafe.SliceData(ds[i].Buffer)
+		iov.SetLen(len(ds[i].Buffer))
+		m.Namelen = unix.SizeofSockaddrInet4
+		m.SetControllen(len(controlBuffer{}))
+	}
+	// With MSG_TRUNC the length is the datagram's, not what there was room for.
+	n, e := mmsg.Recv(s.fd, msgs, unix.MSG_DONTWAIT|unix.MSG_TRUNC, nil)
+	for i := range n {
+		ds[i].set(s, &msgs[i], &r.names[first+i])
+	}
+	// An error is gone when it was told; datagrams are behind it.
+	return n, n == len(ds) || e != 0 && e != unix.EAGAIN
+}
