@@ -99,6 +99,10 @@ type waitable interface {
 	// there is nothing to unwatch.
 	watch(w *stack.Watch) bool
 	unwatch(w *stack.Watch)
+
+	// They end waits at a time of the stack's clock: see Socket.SetReadDeadlineAt.
+	setReadDeadline(at int64) error
+	setWriteDeadline(at int64) error
 }
 
 var (

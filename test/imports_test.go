@@ -18,6 +18,7 @@ var rooms = []struct {
 }{
 	{"examples", false},
 	{"cmd", true},
+	{"gonet", false},
 	{"sockapi", true},
 	{"stack", true},
 	{"protocols", false},

@@ -1,0 +1,5 @@
+//go:build race
+
+package gonet
+
+const raceEnabled = true

@@ -1,0 +1,71 @@
+package gonet
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+)
+
+// resolver returns what resolves names.
+func (n *Net) resolver() *net.Resolver {
+	if n.Resolver != nil {
+		return n.Resolver
+	}
+	return net.DefaultResolver
+}
+
+// resolveUDP returns the addresses that a string of host and port stands for, in the order in
+// which they are to be tried: at least one.
+func (n *Net) resolveUDP(ctx context.Context, network, address string) ([]*net.UDPAddr, error) {
+	host, port, err := "", "", error(nil)
+	number := 0
+	if address != "" {
+		if host, port, err = net.SplitHostPort(address); err != nil {
+			return nil, err
+		}
+		if number, err = n.resolver().LookupPort(ctx, network, port); err != nil {
+			return nil, err
+		}
+	}
+	ips, err := n.resolveIP(ctx, network, host)
+	if err != nil {
+		return nil, err
+	}
+	addrs := make([]*net.UDPAddr, len(ips))
+	for i, ip := range ips {
+		addrs[i] = &net.UDPAddr{IP: ip.IP, Port: number, Zone: ip.Zone}
+	}
+	return addrs, nil
+}
+
+// resolveIP returns the addresses of a host: those that the network has, IPv4 first; one
+// without an IP for an empty name.
+func (n *Net) resolveIP(ctx context.Context, network, host string) ([]net.IPAddr, error) {
+	if host == "" {
+		return []net.IPAddr{{}}, nil
+	}
+	family := "ip4" // of names, since the stack has nothing else
+	if strings.HasSuffix(network, "6") {
+		family = "ip6"
+	}
+	var found []netip.Addr
+	if ip, err := netip.ParseAddr(host); err == nil {
+		found = []netip.Addr{ip}
+	} else if found, err = n.resolver().LookupNetIP(ctx, family, host); err != nil {
+		return nil, err
+	}
+	var addrs []net.IPAddr
+	for _, ip := range found {
+		is4 := ip.Is4() || ip.Is4In6()
+		switch {
+		case strings.HasSuffix(network, "4") && !is4, family == "ip6" && is4:
+		default:
+			addrs = append(addrs, net.IPAddr{IP: ip.AsSlice(), Zone: ip.Zone()})
+		}
+	}
+	if len(addrs) == 0 {
+		return nil, &net.AddrError{Err: errNoSuitableAddress, Addr: host}
+	}
+	return addrs, nil
+}
