@@ -1,0 +1,149 @@
+package claim
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// A device is one at whose ingress claims hold.
+type device struct {
+	rung Rung
+	tcx  link.Link
+}
+
+// Attach makes the claims hold at the ingress of the device with that index and name, by
+// the best rung that the device does not refuse. Call it again when the device was made
+// anew or renamed. ENODEV: there is no such device. ENOBUFS: 256 devices have claims.
+func (c *Claims) Attach(index int, name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return errClosed
+	}
+	d := c.devices[index]
+	if d != nil && d.tcx != nil && attachedTo(d.tcx) == index {
+		return nil // a program stays through a change of name
+	}
+	if d == nil && len(c.devices) >= maxDevices {
+		return fmt.Errorf("too many devices: %w", unix.ENOBUFS)
+	}
+	c.detachLocked(index)
+	d, err := c.attach(index, name)
+	if err != nil {
+		return fmt.Errorf("claims on %s: %w", name, err)
+	}
+	c.devices[index] = d
+	return nil
+}
+
+// attach goes down the ladder for a device.
+func (c *Claims) attach(index int, name string) (*device, error) {
+	refused := c.why
+	if c.tcx != nil {
+		l, err := c.attachTCX(index)
+		if err == nil {
+			return &device{rung: TCX, tcx: l}, nil
+		}
+		if errors.Is(err, unix.ENODEV) {
+			return nil, err
+		}
+		refused = fmt.Errorf("tcx: %w", err)
+	}
+	if c.options.Require > Holder || c.options.Force > Holder {
+		return nil, refused
+	}
+	return &device{rung: Holder}, nil
+}
+
+// attachTCX puts the program on a device, with the counters that it counts in.
+func (c *Claims) attachTCX(index int) (l link.Link, err error) {
+	if err := c.maps.count(index); err != nil {
+		return nil, err
+	}
+	// bpf(2) looks for the device in the thread's namespace.
+	err = c.space.Do(func() error {
+		l, err = link.AttachTCX(link.TCXOptions{Interface: index, Program: c.tcx, Attach: ebpf.AttachTCXIngress})
+		return err
+	})
+	return l, err
+}
+
+// attachedTo returns the index of the device that a program is on, 0 if that is gone.
+func attachedTo(l link.Link) int {
+	info, err := l.Info()
+	if err != nil || info.TCX() == nil {
+		return 0
+	}
+	return int(info.TCX().Ifindex)
+}
+
+// Detach takes the claims from a device. It does nothing if they are not there.
+func (c *Claims) Detach(index int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.detachLocked(index)
+	}
+}
+
+func (c *Claims) detachLocked(index int) {
+	d := c.devices[index]
+	if d == nil {
+		return
+	}
+	if d.tcx != nil {
+		d.tcx.Close()
+		c.maps.counters.Delete(uint32(index))
+	}
+	delete(c.devices, index)
+}
+
+// RungOf returns by which rung claims hold at a device's ingress, [Any] if it was not
+// attached.
+func (c *Claims) RungOf(index int) Rung {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d := c.devices[index]; d != nil {
+		return d.rung
+	}
+	return Any
+}
+
+// Stats are what TCX has done with the frames of a device since it was attached.
+type Stats struct {
+	Dropped uint64 // datagrams kept from the kernel; of a GSO packet each
+	Passed  uint64 // fragments that went to the kernel because a later one came first
+}
+
+// Stats returns a device's counters, zeros where it is not TCX that does the work.
+func (c *Claims) Stats(index int) (s Stats) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var values [][]byte // one a processor
+	if c.closed || c.maps == nil || c.maps.counters.Lookup(uint32(index), &values) != nil {
+		return s
+	}
+	for _, v := range values {
+		s.Dropped += binary.NativeEndian.Uint64(v[counterDropped:])
+		s.Passed += binary.NativeEndian.Uint64(v[counterPassed:])
+	}
+	return s
+}
+
+// count makes counters for a device.
+func (m *maps) count(index int) error {
+	processors, err := ebpf.PossibleCPU()
+	if err != nil {
+		return err
+	}
+	zero := make([][]byte, processors)
+	for i := range zero {
+		zero[i] = make([]byte, counterLen)
+	}
+	return m.counters.Put(uint32(index), zero)
+}

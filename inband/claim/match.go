@@ -1,0 +1,79 @@
+package claim
+
+import "github.com/cilium/ebpf/asm"
+
+// match says of the key at exactAt whether it is claimed, by its port first: a port of
+// no claim costs no lookup. It goes on at verdict, with 1 or 0 in result.
+func (b *builder) match() {
+	b.label("match")
+	b.half(asm.R2, exactAt+10)
+	b.add(asm.LoadMapValue(asm.R1, b.maps.portMap.FD(), 0), asm.Add.Reg(asm.R1, asm.R2),
+		asm.LoadMem(flags, asm.R1, 0, asm.Byte), asm.Mov.Imm(result, 0),
+		asm.And.Imm(flags, flagsClaimed), asm.JEq.Imm(flags, 0, "verdict"))
+	b.classify("match")
+	b.add(asm.Or.Reg(flags, asm.R1))
+	b.move(localAt, exactAt)
+	b.add(asm.StoreImm(asm.RFP, localAt+4, 0, asm.Word), asm.LoadMem(asm.R1, asm.RFP, exactAt+10, asm.Half),
+		asm.StoreMem(asm.RFP, localAt+4, asm.R1, asm.Half), asm.StoreImm(asm.RFP, localAt+8, 0, asm.Word))
+	b.claims("any")
+	b.wild()
+	b.add(asm.Mov.Reg(asm.R1, flags), asm.And.Imm(asm.R1, flagDevice), asm.JEq.Imm(asm.R1, 0, "matched"))
+	b.add(asm.LoadMem(asm.R1, context, skbDevice, asm.Word),
+		asm.StoreMem(asm.RFP, exactAt+12, asm.R1, asm.Word), asm.StoreMem(asm.RFP, localAt+8, asm.R1, asm.Word))
+	b.claims("device")
+	b.add(asm.Mov.Reg(asm.R1, flags), asm.And.Imm(asm.R1, addressOwn|addressMany), asm.JEq.Imm(asm.R1, 0, "matched"),
+		asm.StoreImm(asm.RFP, localAt, 0, asm.Word))
+	b.find(b.maps.local.FD(), localAt, "matched")
+	b.label("matched")
+	if !b.ring {
+		// What is for every socket, the kernel has too, unless there can be no other.
+		b.add(asm.JSet.Imm(flags, addressMany, "many"), asm.Ja.Label("one"))
+		b.label("many")
+		b.add(asm.RSh.Imm(result, 1)) // valueAlone
+		b.label("one")
+	}
+	b.add(asm.And.Imm(result, valueClaimed))
+}
+
+// claims looks for a claim of an address, of a connected socket and of another.
+func (b *builder) claims(of string) {
+	b.add(asm.Mov.Reg(asm.R1, flags), asm.And.Imm(asm.R1, flagExact), asm.JEq.Imm(asm.R1, 0, of+"-local"))
+	b.find(b.maps.exact.FD(), exactAt, of+"-local")
+	b.label(of + "-local")
+	b.add(asm.Mov.Reg(asm.R1, flags), asm.And.Imm(asm.R1, flagLocal), asm.JEq.Imm(asm.R1, 0, of+"-done"))
+	b.find(b.maps.local.FD(), localAt, of+"-done")
+	b.label(of + "-done")
+}
+
+// find adds a claim's value to the result; if there is none it goes to none.
+func (b *builder) find(fd int, key int32, none string) {
+	b.lookup(fd, key)
+	b.add(asm.JEq.Imm(asm.R0, 0, none), asm.LoadMem(asm.R1, asm.R0, 0, asm.Byte), asm.Or.Reg(result, asm.R1))
+}
+
+// wild adds a claim of all of the host's addresses. Never by the port alone: on a router
+// that would take what is forwarded.
+func (b *builder) wild() {
+	b.add(asm.Mov.Reg(asm.R1, flags), asm.And.Imm(asm.R1, addressOwn|addressMany), asm.JEq.Imm(asm.R1, 0, "not-wild"),
+		asm.Mov.Reg(asm.R1, flags), asm.And.Imm(asm.R1, flagWild|flagWildAlone), // 1 and 2, as a claim's value
+		asm.Or.Reg(result, asm.R1))
+	b.label("not-wild")
+}
+
+// classify leaves in R1 what the address at the beginning of the key at exactAt is.
+func (b *builder) classify(of string) {
+	b.add(asm.LoadMem(asm.R1, asm.RFP, exactAt, asm.Word), asm.HostTo(asm.BE, asm.R1, asm.Word),
+		asm.JEq.Imm32(asm.R1, -1, of+"-many"), // 255.255.255.255
+		asm.RSh.Imm(asm.R1, 24), asm.JEq.Imm(asm.R1, 127, of+"-loopback"),
+		asm.RSh.Imm(asm.R1, 4), asm.JEq.Imm(asm.R1, 14, of+"-many"))
+	b.label(of + "-lookup")
+	b.lookup(b.maps.addresses.FD(), exactAt)
+	b.add(asm.Mov.Imm(asm.R1, 0), asm.JEq.Imm(asm.R0, 0, of+"-classified"),
+		asm.LoadMem(asm.R1, asm.R0, 0, asm.Word), asm.Ja.Label(of+"-classified"))
+	b.label(of + "-loopback") // all of 127/8, but only on lo
+	b.add(asm.LoadMem(asm.R1, context, skbDevice, asm.Word), asm.JNE.Imm(asm.R1, loopbackIndex, of+"-lookup"),
+		asm.Mov.Imm(asm.R1, addressOwn), asm.Ja.Label(of+"-classified"))
+	b.label(of + "-many")
+	b.add(asm.Mov.Imm(asm.R1, addressMany))
+	b.label(of + "-classified")
+}

@@ -1,0 +1,161 @@
+package claim
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// verdictClaims are claims of each kind, by port.
+func verdictClaims(lb *lab) []Claim {
+	return []Claim{
+		{Port: 1000},
+		{Port: 1001, Alone: true},
+		{Port: 1002, Local: hostAddr},
+		{Port: 1003, Local: hostAddr, Peer: peerAddr, PeerPort: 5000},
+		{Port: 1004, Local: group},
+		{Port: 1005, Local: group, Alone: true},
+		{Port: 1006, Device: lb.index},
+		{Port: 1007, Device: lb.index + 1000},
+		{Port: 1008, Local: broadcast},
+		{Port: 1009, Local: broadcast, Alone: true},
+		{Port: 1010, Local: hostAddr, Device: lb.index},
+		{Port: 1011, Local: hostAddr, Peer: peerAddr, PeerPort: 5000, Device: lb.index},
+		{Port: 1012, Local: elsewhere},
+		{Port: 1013, Device: lb.index, Alone: true},
+	}
+}
+
+// A verdictCase is a datagram and what becomes of it.
+type verdictCase struct {
+	name   string
+	frame  frame
+	ring   bool // the ring takes it
+	hidden bool // the kernel does not see it
+	device bool // it is of a claim that nf_tables leaves to the holder
+}
+
+func verdictCases() []verdictCase {
+	to := func(a [4]byte, port uint16) frame { return frame{to: a, dport: port, sport: 5000} }
+	with := func(f frame, change func(*frame)) frame { change(&f); return f }
+	return []verdictCase{
+		{"wildcard", to(hostAddr, 1000), true, true, false},
+		{"wildcard, another address", to(otherAddr, 1000), true, true, false},
+		{"wildcard, forwarded", to(elsewhere, 1000), false, false, false},
+		{"wildcard, group", to(group, 1000), true, false, false},
+		{"wildcard, broadcast", to(broadcast, 1000), true, false, false},
+		{"wildcard, limited broadcast", to(limited, 1000), true, false, false},
+		{"alone", to(hostAddr, 1001), true, true, false},
+		{"alone, forwarded", to(elsewhere, 1001), false, false, false},
+		{"alone, group", to(group, 1001), true, true, false},
+		{"alone, broadcast", to(broadcast, 1001), true, true, false},
+		{"alone, limited broadcast", to(limited, 1001), true, true, false},
+		{"specific", to(hostAddr, 1002), true, true, false},
+		{"specific, another address", to(otherAddr, 1002), false, false, false},
+		{"specific, broadcast", to(broadcast, 1002), false, false, false},
+		{"connected", to(hostAddr, 1003), true, true, false},
+		{"connected, another port", with(to(hostAddr, 1003), func(f *frame) { f.sport = 5001 }), false, false, false},
+		{"connected, another peer", with(to(hostAddr, 1003), func(f *frame) { f.from = [4]byte{10, 9, 0, 3} }), false, false, false},
+		{"connected, another address", to(otherAddr, 1003), false, false, false},
+		{"group", to(group, 1004), true, false, false},
+		{"group, another", to([4]byte{239, 1, 1, 2}, 1004), false, false, false},
+		{"group, unicast", to(hostAddr, 1004), false, false, false},
+		{"group alone", to(group, 1005), true, true, false},
+		{"device", to(hostAddr, 1006), true, true, true},
+		{"device, group", to(group, 1006), true, false, true},
+		{"device, forwarded", to(elsewhere, 1006), false, false, true},
+		{"another device", to(hostAddr, 1007), false, false, true},
+		{"bound to broadcast", to(broadcast, 1008), true, false, false},
+		{"bound to broadcast alone", to(broadcast, 1009), true, true, false},
+		{"device, specific", to(hostAddr, 1010), true, true, true},
+		{"device, specific, another address", to(otherAddr, 1010), false, false, true},
+		{"device, connected", to(hostAddr, 1011), true, true, true},
+		{"device, connected, another peer", with(to(hostAddr, 1011), func(f *frame) { f.sport = 1 }), false, false, true},
+		{"specific, of no address", to(elsewhere, 1012), true, true, false},
+		{"device alone, group", to(group, 1013), true, true, true},
+		{"not claimed", to(hostAddr, 999), false, false, false},
+		{"port 0", to(hostAddr, 0), false, false, false},
+		{"bytes swapped", to(hostAddr, 1000>>8|1000&0xff<<8), false, false, false},
+		{"options", with(to(hostAddr, 1000), func(f *frame) { f.options = []byte{1, 1, 1, 0} }), true, true, false},
+		{"all options", with(to(hostAddr, 1000), func(f *frame) { f.options = make([]byte, 40) }), true, true, false},
+		{"options, not claimed", with(to(hostAddr, 999), func(f *frame) { f.options = []byte{0, 0, 3, 232} }), false, false, false},
+		{"headers not linear", with(to(hostAddr, 1000), func(f *frame) { f.payload = make([]byte, 6000) }), true, true, false},
+		{"headers not linear, not claimed", with(to(hostAddr, 999), func(f *frame) { f.payload = make([]byte, 6000) }), false, false, false},
+		{"TCP", with(to(hostAddr, 0), func(f *frame) { f.protocol, f.payload = unix.IPPROTO_TCP, udpHeader(5000, 1000, 12) }), false, false, false},
+		{"don't fragment", with(to(hostAddr, 1000), func(f *frame) { f.fragment = 0x4000 }), true, true, false},
+	}
+}
+
+// forRungs runs a test on each rung that has something at the device, with both filters.
+func forRungs(t *testing.T, test func(t *testing.T, lb *lab, o Options)) {
+	for _, tt := range []struct {
+		name string
+		o    Options
+	}{
+		{"tcx", Options{Force: TCX}},
+	} {
+		t.Run(tt.name, func(t *testing.T) { test(t, newLab(t), tt.o) })
+	}
+}
+
+// TestVerdicts sends datagrams of each kind past claims of each kind.
+func TestVerdicts(t *testing.T) {
+	forRungs(t, func(t *testing.T, lb *lab, o Options) {
+		c := lb.attached(o)
+		r := lb.ring(c)
+		for _, claim := range verdictClaims(lb) {
+			add(t, c, claim)
+		}
+		for _, tt := range verdictCases() {
+			before, stats := lb.counter("Ip InReceives"), c.Stats(lb.index)
+			n, _ := r.took(lb.bytes(tt.frame))
+			if taken := n > 0; taken != tt.ring {
+				t.Errorf("%s: the ring took it: %t", tt.name, taken)
+			}
+			if hidden := lb.counter("Ip InReceives") == before; hidden != tt.hidden {
+				t.Errorf("%s: hidden from the kernel: %t", tt.name, hidden)
+			}
+			if got := c.Stats(lb.index).Dropped - stats.Dropped; o.Force == TCX && (got == 1) != tt.hidden {
+				t.Errorf("%s: counted as dropped: %d", tt.name, got)
+			}
+		}
+	})
+}
+
+// TestNeverClaimed has frames of a claimed port that are not for the host's IP layer.
+func TestNeverClaimed(t *testing.T) {
+	forRungs(t, func(t *testing.T, lb *lab, o Options) {
+		c := lb.attached(o)
+		r := lb.ring(c)
+		add(t, c, Claim{Port: 1000, Alone: true})
+		f := frame{to: hostAddr, dport: 1000}
+		for _, tt := range []struct {
+			name   string
+			change func(*frame)
+			ring   int
+		}{
+			{"for another host", func(f *frame) { f.toMAC = [6]byte{2, 0, 0, 0, 0, 99} }, 0},
+			{"of a VLAN", func(f *frame) { f.tags = [][2]uint16{{unix.ETH_P_8021Q, 5}} }, 0},
+			{"of a VLAN, with a priority", func(f *frame) { f.tags = [][2]uint16{{unix.ETH_P_8021AD, 0xe005}} }, 0},
+			{"of a priority", func(f *frame) { f.tags = [][2]uint16{{unix.ETH_P_8021Q, 0xe000}} }, 1},
+			{"of two priorities", func(f *frame) { f.tags = [][2]uint16{{unix.ETH_P_8021Q, 0}, {unix.ETH_P_8021Q, 0}} }, 1},
+			{"of IP version 5", func(f *frame) { f.headerLen = 0x55 }, 0},
+			{"of a short header", func(f *frame) { f.headerLen = 0x44 }, 0},
+			{"of another protocol", func(f *frame) { f.etherType, f.payload = 0x88b5, make([]byte, 50) }, 0},
+		} {
+			g := f
+			tt.change(&g)
+			if n, _ := r.took(lb.bytes(g)); n != tt.ring {
+				t.Errorf("%s: the ring took %d", tt.name, n)
+			}
+		}
+		for n := 15; n < 42; n++ { // cut short
+			if taken, _ := r.took(lb.bytes(f)[:n]); taken != 0 && n < 38 {
+				t.Errorf("%d bytes: the ring took it", n)
+			}
+		}
+		if s := c.Stats(lb.index); o.Force == TCX && s.Dropped > 4 { // those that have their ports
+			t.Errorf("dropped: %+v", s)
+		}
+	})
+}

@@ -1,0 +1,13 @@
+package claim
+
+// A Width is what a ring takes besides claims: what raw and packet sockets want.
+type Width int
+
+// Widths from 0 to 255 are IPv4 datagrams of that protocol.
+const (
+	AllIPv4     Width = 256 + iota // all IPv4 datagrams
+	Everything                     // all frames but those to other hosts, whatever their tags
+	Promiscuous                    // all frames
+
+	widths = int(Promiscuous) + 1
+)
