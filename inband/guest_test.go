@@ -362,31 +362,3 @@ func TestTCXHoldsSoMany(t *testing.T) {
 		t.Errorf("one more: %v", err)
 	}
 }
-
-// TestNFTSaysWhatFails has the netlink socket fail.
-func TestNFTSaysWhatFails(t *testing.T) {
-	f := &nftSocket{fd: -1}
-	if err := f.answers(); !errors.Is(err, unix.EBADF) {
-		t.Errorf("answers: %v", err)
-	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	must(t, err)
-	defer unix.Close(fd)
-	f.fd = fd // not a netlink socket: there is nothing to be read on it
-	if err := f.send(func(*nftBatch) {}); err == nil {
-		t.Error("send has no error")
-	}
-}
-
-// TestNFTAnswersThatAreNone has something other than netlink messages to read.
-func TestNFTAnswersThatAreNone(t *testing.T) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	must(t, err)
-	defer unix.Close(pair[0])
-	defer unix.Close(pair[1])
-	_, err = unix.Write(pair[1], make([]byte, unix.SizeofNlMsghdr)) // of length 0
-	must(t, err)
-	if err := (&nftSocket{fd: pair[0]}).answers(); err == nil {
-		t.Error("no error")
-	}
-}
