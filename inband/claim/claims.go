@@ -29,10 +29,13 @@ type Claims struct {
 
 	mu      sync.Mutex // guards what follows
 	closed  bool
-	why     error         // why it is not TCX
-	maps    *maps         // nil: eBPF is not to be had
-	filter  *ebpf.Program // the rings'; nil: classic
-	tcx     *ebpf.Program // nil: not to be had
+	why     error          // why it is not TCX
+	maps    *maps          // nil: eBPF is not to be had
+	filter  *ebpf.Program  // the rings'; nil: classic
+	tcx     *ebpf.Program  // nil: not to be had
+	nft     *nftTable      // nil: not needed yet, or not to be had
+	nftLost error          // why it is not to be had any more
+	sockets map[int]uint64 // with a classic filter: their inodes, by descriptor
 	table   table
 	widths  [widths]int
 	devices map[int]*device
@@ -45,8 +48,11 @@ func Open(o Options) (*Claims, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Claims{options: o, space: space, table: newTable(), devices: map[int]*device{}}
-	if c.why = c.load(); c.rungLocked() < o.Require || o.Force != Any && c.rungLocked() != o.Force {
+	c := &Claims{options: o, space: space, table: newTable(), devices: map[int]*device{}, sockets: map[int]uint64{}}
+	if c.why = c.load(); c.tcx == nil && c.allowed(NFT) {
+		c.why = errors.Join(c.why, c.openNFTLocked())
+	}
+	if !c.allowed(c.rungLocked()) {
 		c.Close()
 		return nil, fmt.Errorf("claims by %s are required: %w", max(o.Require, o.Force), c.why)
 	}
@@ -63,7 +69,7 @@ func (c *Claims) load() (err error) {
 			return fmt.Errorf("tcx: %w", err)
 		}
 	}
-	if c.options.Force != Any && c.options.Force != TCX {
+	if !c.allowed(TCX) {
 		return fmt.Errorf("tcx: only %s is to be tried: %w", c.options.Force, unix.EOPNOTSUPP)
 	}
 	if c.tcx, err = newTCX(c.maps); err != nil {
@@ -80,8 +86,11 @@ func (c *Claims) Rung() Rung {
 }
 
 func (c *Claims) rungLocked() Rung {
-	if c.tcx != nil {
+	switch {
+	case c.tcx != nil:
 		return TCX
+	case c.nft != nil:
+		return NFT
 	}
 	return Holder
 }
@@ -109,6 +118,9 @@ func (c *Claims) Close() {
 		if p != nil {
 			p.Close()
 		}
+	}
+	if c.nft != nil {
+		c.nft.close()
 	}
 	if c.maps != nil {
 		c.maps.close()
@@ -176,26 +188,56 @@ func (c *Claims) changeLocked(add, remove *Claim) error {
 		return errClosed
 	}
 	if add != nil {
-		if err := add.valid(); err != nil {
+		if err := c.addLocked(*add); err != nil {
 			return err
 		}
-		c.table.count(*add, 1)
-		if err := c.syncLocked(*add); err != nil {
-			c.table.count(*add, -1)
-			return errors.Join(err, c.syncLocked(*add))
-		}
 	}
-	if remove == nil {
-		return nil
+	if remove != nil {
+		c.table.count(*remove, -1)
 	}
-	c.table.count(*remove, -1)
-	return c.syncLocked(*remove)
-}
-
-// syncLocked makes the rings' filter say of a claim what the table says.
-func (c *Claims) syncLocked(claim Claim) error {
-	if c.maps != nil {
-		return c.maps.sync(&c.table, claim.key())
+	if err := c.syncNFTLocked(add, remove); err != nil && add != nil {
+		c.undoLocked(add, remove)
+		return err
+	}
+	if remove != nil {
+		return c.syncFilterLocked(remove.key())
 	}
 	return nil
+}
+
+// addLocked counts a claim, and has the ring's filter know it.
+func (c *Claims) addLocked(add Claim) error {
+	if err := add.valid(); err != nil {
+		return err
+	}
+	if c.table.claims[add.key()] == nil && len(c.table.claims) >= maxClaims {
+		return fmt.Errorf("too many claims: %w", unix.ENOBUFS)
+	}
+	c.table.count(add, 1)
+	err := c.syncFilterLocked(add.key())
+	if err != nil {
+		c.undoLocked(&add, nil)
+	}
+	return err
+}
+
+// undoLocked undoes a change that failed.
+func (c *Claims) undoLocked(added, removed *Claim) {
+	if removed != nil {
+		c.table.count(*removed, 1)
+	}
+	if added != nil {
+		c.table.count(*added, -1)
+		c.syncFilterLocked(added.key())
+	}
+}
+
+// syncFilterLocked makes the rings' filter say of a claim what the table says.
+func (c *Claims) syncFilterLocked(key Claim) error {
+	if c.maps != nil {
+		if err := c.maps.sync(&c.table, key); err != nil {
+			return err
+		}
+	}
+	return c.classifyLocked()
 }

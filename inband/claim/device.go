@@ -12,8 +12,9 @@ import (
 
 // A device is one at whose ingress claims hold.
 type device struct {
-	rung Rung
-	tcx  link.Link
+	rung  Rung
+	tcx   link.Link
+	chain string // of nf_tables
 }
 
 // Attach makes the claims hold at the ingress of the device with that index and name, by
@@ -42,22 +43,48 @@ func (c *Claims) Attach(index int, name string) error {
 }
 
 // attach goes down the ladder for a device.
-func (c *Claims) attach(index int, name string) (*device, error) {
+func (c *Claims) attach(index int, name string) (d *device, err error) {
 	refused := c.why
 	if c.tcx != nil {
 		l, err := c.attachTCX(index)
 		if err == nil {
 			return &device{rung: TCX, tcx: l}, nil
 		}
-		if errors.Is(err, unix.ENODEV) {
-			return nil, err
-		}
 		refused = fmt.Errorf("tcx: %w", err)
 	}
-	if c.options.Require > Holder || c.options.Force > Holder {
+	if err := c.present(index, name); err != nil {
+		return nil, err
+	}
+	if c.allowed(NFT) {
+		if d, err = c.attachNFTLocked(name); err == nil {
+			return d, nil
+		}
+		refused = errors.Join(refused, err)
+	}
+	if !c.allowed(Holder) {
 		return nil, refused
 	}
 	return &device{rung: Holder}, nil
+}
+
+// present returns ENODEV if the device of a name has not that index.
+func (c *Claims) present(index int, name string) error {
+	request, err := unix.NewIfreq(name)
+	if err != nil {
+		return err
+	}
+	return c.space.Do(func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		err = unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, request)
+		if err == nil && int(request.Uint32()) != index {
+			err = unix.ENODEV
+		}
+		return err
+	})
 }
 
 // attachTCX puts the program on a device, with the counters that it counts in.
@@ -99,6 +126,11 @@ func (c *Claims) detachLocked(index int) {
 	if d.tcx != nil {
 		d.tcx.Close()
 		c.maps.counters.Delete(uint32(index))
+	}
+	if d.chain != "" {
+		if err := c.nft.detach(d.chain); err != nil {
+			c.loseNFTLocked(err)
+		}
 	}
 	delete(c.devices, index)
 }

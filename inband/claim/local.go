@@ -42,17 +42,20 @@ func (c *Claims) SetLocal(addresses, broadcasts [][4]byte) error {
 	return c.syncAddressesLocked(changed)
 }
 
-// syncAddressesLocked makes the programs say of addresses what the table says.
+// syncAddressesLocked makes programs and sets say of addresses what the table says.
 func (c *Claims) syncAddressesLocked(changed [][4]byte) error {
 	for _, a := range changed {
-		if c.maps == nil {
-			break
+		if c.maps != nil {
+			if err := c.maps.syncAddress(&c.table, a); err != nil {
+				return err
+			}
 		}
-		if err := c.maps.syncAddress(&c.table, a); err != nil {
-			return err
+		if c.nft != nil {
+			c.nft.syncAddress(&c.table, a)
+			c.nft.syncBound(&c.table, a)
 		}
 	}
-	return nil
+	return c.syncNFTLocked()
 }
 
 // Widen has the rings take more than claims, as raw and packet sockets want it, until
@@ -74,7 +77,7 @@ func (c *Claims) widenLocked(w Width, by int) error {
 	if c.maps != nil {
 		c.maps.widths[w] = byte(min(c.widths[w], 1))
 	}
-	return nil
+	return c.classifyLocked()
 }
 
 // AddIdent has the rings take echo replies with an identifier, and errors about echoes
@@ -93,7 +96,7 @@ func (c *Claims) identLocked(ident uint16, by int) error {
 	if c.maps != nil {
 		c.maps.ports[ident] = c.table.flags(ident)
 	}
-	return nil
+	return c.classifyLocked()
 }
 
 // holdLocked makes a change by 1, and returns what undoes it once.

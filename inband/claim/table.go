@@ -81,7 +81,10 @@ type uses struct{ all, alone int }
 
 // portUses counts what there is at a port, different claims each once, and the ping
 // sockets with that identifier.
-type portUses struct{ local, exact, device, ident int }
+type portUses struct{ wild, local, exact, device, ident int }
+
+// claims reports whether there is a claim of the port.
+func (p *portUses) claims() bool { return p.wild+p.local+p.exact > 0 }
 
 func newTable() table {
 	return table{claims: map[Claim]*uses{}, ports: map[uint16]*portUses{}, bound: map[[4]byte]int{}, hosts: map[[4]byte]uint32{}}
@@ -114,7 +117,9 @@ func (t *table) countKey(k Claim, by int) {
 	switch {
 	case k.exact():
 		p.exact += by
-	case !k.wild():
+	case k.wild():
+		p.wild += by
+	default:
 		p.local += by
 	}
 	if k.Device != 0 {
@@ -151,20 +156,17 @@ func (t *table) dropPort(port uint16) {
 
 // flags returns a port's flags.
 func (t *table) flags(port uint16) (flags uint8) {
-	if u := t.claims[Claim{Port: port}]; u != nil {
-		flags |= flagWild
-		if u.alone > 0 {
-			flags |= flagWildAlone
-		}
-	}
 	p := t.ports[port]
 	if p == nil {
-		return flags
+		return 0
+	}
+	if u := t.claims[Claim{Port: port}]; u != nil && u.alone > 0 {
+		flags |= flagWildAlone
 	}
 	for _, f := range [...]struct {
 		n    int
 		flag uint8
-	}{{p.local, flagLocal}, {p.exact, flagExact}, {p.device, flagDevice}, {p.ident, flagIdent}} {
+	}{{p.wild, flagWild}, {p.local, flagLocal}, {p.exact, flagExact}, {p.device, flagDevice}, {p.ident, flagIdent}} {
 		if f.n > 0 {
 			flags |= f.flag
 		}
