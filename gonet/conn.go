@@ -68,6 +68,8 @@ func (c *conn) Close() error {
 	if !c.ok() {
 		return errInvalid
 	}
+	c.readBy.stop()
+	c.writeBy.stop()
 	if err := c.s.Close(); err != nil {
 		return opError("close", c.network, c.laddr, c.raddr, syscallError("close", err))
 	}

@@ -11,34 +11,69 @@ import (
 )
 
 // A deadline is until when calls of one direction go on. What is past fails a call before it
-// begins, as in package net: the socket's own deadline only ends waits.
+// begins, as in package net: the socket's own deadline only ends waits. A timer says when
+// it is past, so that calls need not look at the clock.
 type deadline struct {
-	st  *stack.Stack
-	set func(at int64) error // of the socket
+	st      *stack.Stack
+	set     func(at int64) error // of the socket
+	late    atomic.Bool          // the deadline is there
+	changes atomic.Uint32        // counts them
 
-	mu      sync.Mutex    // held while it is changed, so that at is the socket's too
-	at      atomic.Int64  // by the stack's clock; stack.NoDeadline: none
-	changes atomic.Uint32 // counts them
+	mu    sync.Mutex
+	at    int64       // by the stack's clock; stack.NoDeadline: none
+	timer *time.Timer // nil: there was no deadline yet
 }
 
 func (d *deadline) init(st *stack.Stack, set func(at int64) error) {
-	d.st, d.set = st, set
-	d.at.Store(stack.NoDeadline)
+	d.st, d.set, d.at = st, set, stack.NoDeadline
 }
 
-// change sets the deadline, for calls that wait too.
-func (d *deadline) change(at int64) error {
+// change sets the deadline, for calls that wait too: in wait, or none if never is set.
+func (d *deadline) change(wait time.Duration, never bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.at.Store(at)
 	d.changes.Add(1)
-	return d.set(at)
+	d.at = stack.NoDeadline
+	if !never {
+		d.at = d.st.Deadline(max(wait, 0))
+	}
+	switch {
+	case never || wait <= 0:
+		d.stopLocked()
+	case d.timer == nil:
+		d.timer = time.AfterFunc(wait, func() { d.passed() })
+	default:
+		d.timer.Reset(wait)
+	}
+	d.late.Store(!never && wait <= 0)
+	err := d.set(d.at)
+	if err != nil {
+		d.stopLocked() // it is closed
+	}
+	return err
 }
 
-// passed reports whether the deadline is there. It looks at the clock only if there is one.
+// passed looks at the clock, and reports whether the deadline is there.
 func (d *deadline) passed() bool {
-	at := d.at.Load()
-	return at != stack.NoDeadline && d.st.Deadline(0) >= at
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.at != stack.NoDeadline && d.st.Deadline(0) >= d.at {
+		d.late.Store(true)
+	}
+	return d.late.Load()
+}
+
+// stop gives the timer up, of a connection that is closed.
+func (d *deadline) stop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopLocked()
+}
+
+func (d *deadline) stopLocked() {
+	if d.timer != nil {
+		d.timer.Stop()
+	}
 }
 
 // SetDeadline sets the deadlines of reads and of writes; see net.Conn.
@@ -56,13 +91,16 @@ func (c *conn) setDeadlines(t time.Time, read, write bool) error {
 	if !c.ok() {
 		return errInvalid
 	}
-	at := c.s.API().Deadline(t)
+	never, wait := t.IsZero(), time.Duration(0)
+	if !never {
+		wait = time.Until(t)
+	}
 	var err error
 	if read {
-		err = c.readBy.change(at)
+		err = c.readBy.change(wait, never)
 	}
 	if write && err == nil {
-		err = c.writeBy.change(at)
+		err = c.writeBy.change(wait, never)
 	}
 	return c.setError(err)
 }
@@ -74,7 +112,7 @@ var errAgain = unix.ERESTART
 // forbids: that of Close comes before it.
 func (d *deadline) begin(c *conn) (was uint32, err error) {
 	was = d.changes.Load()
-	if d.passed() {
+	if d.late.Load() {
 		if err = c.closedError(); err == nil {
 			err = os.ErrDeadlineExceeded
 		}

@@ -70,6 +70,40 @@ func TestReadDeadlineMoves(t *testing.T) {
 	}
 }
 
+// TestDeadlineBeforeData: what is there when the deadline comes is not read after it, and is with
+// another deadline.
+func TestDeadlineBeforeData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := hosts(t)
+		a, b, err := connectedPair(near, far)
+		check(t, err)
+		defer a.Close()
+		defer b.Close()
+		for range 2 { // the timer is made, and then set anew
+			check(t, a.SetDeadline(time.Now().Add(time.Millisecond)))
+			_, err = b.Write([]byte("x"))
+			check(t, err)
+			time.Sleep(2 * time.Millisecond)
+			if _, err := a.Read(make([]byte, 10)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("read: %v", err)
+			}
+			if _, err := a.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("write: %v", err)
+			}
+			check(t, a.SetDeadline(time.Now().Add(time.Second)))
+			_, err = a.Read(make([]byte, 10))
+			check(t, err)
+			_, err = a.Write([]byte("x"))
+			check(t, err)
+		}
+		check(t, a.SetDeadline(time.Now().Add(time.Hour)))
+		check(t, a.Close())
+		if a.readBy.timer.Stop() || a.writeBy.timer.Stop() {
+			t.Error("a timer runs on after Close")
+		}
+	})
+}
+
 // TestPastThenFuture wakes a read, and lets it live on before it can have noticed: it waits
 // on, or has timed out, and nothing else.
 func TestPastThenFuture(t *testing.T) {

@@ -37,17 +37,47 @@ func (d *Dialer) Dial(network, address string) (net.Conn, error) {
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := d.limit(ctx)
 	defer cancel()
-	if !isUDP(network) {
+	if _, _, ok, _ := ipNetwork(network); !ok && !isUDP(network) {
 		return nil, opError("dial", network, nil, nil, net.UnknownNetworkError(network))
 	}
 	if address == "" {
 		return nil, opError("dial", network, nil, nil, errMissingAddress)
 	}
-	laddr, err := d.localUDP()
-	if err != nil {
-		return nil, opError("dial", network, nil, nil, err)
+	if isUDP(network) {
+		laddr, err := localAs[*net.UDPAddr](d.LocalAddr)
+		var addrs []*net.UDPAddr
+		if err == nil {
+			addrs, err = d.Net.resolveUDP(ctx, network, address)
+		}
+		return firstOf(ctx, d, network, addrs, err, func(raddr *net.UDPAddr) (net.Conn, error) {
+			return d.dialUDP(ctx, network, laddr, raddr)
+		})
 	}
-	addrs, err := d.Net.resolveUDP(ctx, network, address)
+	laddr, err := localAs[*net.IPAddr](d.LocalAddr)
+	var addrs []*net.IPAddr
+	if err == nil {
+		addrs, err = d.Net.resolveIPAddr(ctx, network, address)
+	}
+	return firstOf(ctx, d, network, addrs, err, func(raddr *net.IPAddr) (net.Conn, error) {
+		return d.dialIP(ctx, network, laddr, raddr)
+	})
+}
+
+// localAs returns an address to bind to as one of a network's type, nil for none.
+func localAs[A net.Addr](local net.Addr) (a A, err error) {
+	if local == nil {
+		return a, nil
+	}
+	a, ok := local.(A)
+	if !ok {
+		return a, &net.AddrError{Err: "mismatched local address type", Addr: local.String()}
+	}
+	return a, nil
+}
+
+// firstOf returns the first connection that dial makes to one of some addresses, or the error
+// with which they were looked for.
+func firstOf[A net.Addr](ctx context.Context, d *Dialer, network string, addrs []A, err error, dial func(A) (net.Conn, error)) (net.Conn, error) {
 	if err != nil {
 		return nil, opError("dial", network, nil, nil, err)
 	}
@@ -55,7 +85,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 		if ctx.Err() != nil {
 			return nil, opError("dial", network, d.LocalAddr, raddr, contextError(ctx.Err()))
 		}
-		c, e := d.dialUDP(ctx, network, laddr, raddr)
+		c, e := dial(raddr)
 		if e == nil {
 			return c, nil
 		}
@@ -64,18 +94,6 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 		}
 	}
 	return nil, err
-}
-
-// localUDP returns the address to bind to, nil for none.
-func (d *Dialer) localUDP() (*net.UDPAddr, error) {
-	switch a := d.LocalAddr.(type) {
-	case nil:
-		return nil, nil
-	case *net.UDPAddr:
-		return a, nil
-	default:
-		return nil, &net.AddrError{Err: "mismatched local address type", Addr: a.String()}
-	}
 }
 
 // limit returns a context that ends when the Dialer's time is over too.
@@ -112,7 +130,7 @@ func (d *Dialer) dialUDP(ctx context.Context, network string, laddr, raddr *net.
 // connectUDP is dialUDP for arguments that are there.
 func (d *Dialer) connectUDP(ctx context.Context, network string, laddr, raddr *net.UDPAddr) (*UDPConn, error) {
 	family := raddr
-	if laddr != nil && !hasIPv4(laddr) {
+	if laddr != nil && !hasIPv4(laddr.IP) {
 		family = laddr
 	}
 	s, err := d.Net.openUDP(network, family, raddr.String(), d.control(ctx))
@@ -147,7 +165,7 @@ func connectUDP(s *sockapi.Socket, network string, laddr, raddr *net.UDPAddr) er
 }
 
 // control returns what sets up a socket, nil if nothing does.
-func (d *Dialer) control(ctx context.Context) func(network, address string, s *sockapi.Socket) error {
+func (d *Dialer) control(ctx context.Context) controlFunc {
 	if d.ControlContext == nil {
 		return d.Control
 	}

@@ -24,7 +24,7 @@ type ListenConfig struct {
 // ListenPacket is Net's, and ends the search for a name with ctx.
 func (l *ListenConfig) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
 	if !isUDP(network) {
-		return nil, opError("listen", network, nil, nil, net.UnknownNetworkError(network))
+		return l.listenPacketIP(ctx, network, address)
 	}
 	addrs, err := l.Net.resolveUDP(ctx, network, address)
 	if err != nil {
@@ -33,6 +33,19 @@ func (l *ListenConfig) ListenPacket(ctx context.Context, network, address string
 	c, err := l.listenUDP(network, addrs[0])
 	if err != nil {
 		return nil, err // not c, which would be no nil interface
+	}
+	return c, nil
+}
+
+// listenPacketIP is ListenPacket for a network of IP.
+func (l *ListenConfig) listenPacketIP(ctx context.Context, network, address string) (net.PacketConn, error) {
+	addrs, err := l.Net.resolveIPAddr(ctx, network, address)
+	if err != nil {
+		return nil, opError("listen", network, nil, nil, err)
+	}
+	c, err := l.listenIP(network, addrs[0])
+	if err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -72,17 +85,19 @@ func (l *ListenConfig) prepare(network, address string, group bool, s *sockapi.S
 	return l.Control(network, address, s)
 }
 
-// openUDP opens a socket for a network and an address of it, with what package net sets. control
-// may be nil.
-func (n *Net) openUDP(network string, a *net.UDPAddr, address string, control func(network, address string, s *sockapi.Socket) error) (*sockapi.Socket, error) {
-	if network == "udp6" || network == "udp" && !hasIPv4(a) {
+// A controlFunc sets up a socket that is open and not bound yet; nil does nothing.
+type controlFunc = func(network, address string, s *sockapi.Socket) error
+
+// openUDP opens a socket for a network and an address of it, with what package net sets.
+func (n *Net) openUDP(network string, a *net.UDPAddr, address string, control controlFunc) (*sockapi.Socket, error) {
+	if network == "udp6" || network == "udp" && !hasIPv4(a.IP) {
 		return nil, syscallError("socket", unix.EAFNOSUPPORT)
 	}
 	return n.open(unix.SOCK_DGRAM, 0, "udp4", address, control)
 }
 
-// open opens a socket and has control set it up; it may be nil.
-func (n *Net) open(typ, proto int, network, address string, control func(network, address string, s *sockapi.Socket) error) (*sockapi.Socket, error) {
+// open opens a socket and has control set it up.
+func (n *Net) open(typ, proto int, network, address string, control controlFunc) (*sockapi.Socket, error) {
 	if n == nil || n.host == nil {
 		return nil, unix.EINVAL
 	}
@@ -104,17 +119,20 @@ func (n *Net) open(typ, proto int, network, address string, control func(network
 
 // hasIPv4 reports whether an address is one that the stack may have: the unspecified one of
 // IPv6 stands for all.
-func hasIPv4(a *net.UDPAddr) bool {
-	return len(a.IP) == 0 || a.IP.To4() != nil || a.IP.IsUnspecified()
+func hasIPv4(ip net.IP) bool { return len(ip) == 0 || ip.To4() != nil || ip.IsUnspecified() }
+
+// anyOf returns an address as the stack has it: with the network that is of both families the
+// unspecified one of IPv6 stands for that of IPv4.
+func anyOf(network, both string, ip net.IP) net.IP {
+	if network == both && ip.To4() == nil && ip.IsUnspecified() {
+		return net.IPv4zero
+	}
+	return ip
 }
 
-// forStack returns an address as the stack has it: with "udp" the unspecified one of IPv6
-// stands for that of IPv4.
+// forStack is anyOf for an address of UDP.
 func forStack(network string, a *net.UDPAddr) *net.UDPAddr {
-	if network == "udp" && a.IP.To4() == nil && a.IP.IsUnspecified() {
-		return &net.UDPAddr{IP: net.IPv4zero, Port: a.Port}
-	}
-	return a
+	return &net.UDPAddr{IP: anyOf(network, "udp", a.IP), Port: a.Port}
 }
 
 // bindUDP binds a socket.

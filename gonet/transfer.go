@@ -63,28 +63,25 @@ func (c *conn) sendto(b []byte, to sockapi.Sockaddr) (int, error) {
 // A message is one datagram of one buffer with control messages: what it refers to would
 // move to the heap if it were made anew for each call.
 type message struct {
-	hdr sockapi.Msghdr
-	iov [2][]byte
+	hdr  sockapi.Msghdr
+	iov  [2][]byte
+	head [maxIPHeader]byte // room for an IP header that the caller does not get
+	oob  [controlRoom]byte // room for what a PacketConn asks for
 }
 
 var messages = sync.Pool{New: func() any { return new(message) }}
 
-// newMessage returns a message of up to two buffers.
-func newMessage(head, b, oob []byte) *message {
+// newMessage returns a message of one buffer.
+func newMessage(b, oob []byte) *message {
 	m := messages.Get().(*message)
-	m.iov[0], m.iov[1] = b, nil
-	n := 1
-	if head != nil {
-		m.iov[0], m.iov[1] = head, b
-		n = 2
-	}
-	m.hdr.Iov, m.hdr.Control = m.iov[:n], oob
+	m.iov[0] = b
+	m.hdr.Iov, m.hdr.Control = m.iov[:1], oob
 	return m
 }
 
 // free gives a message back, without the caller's buffers.
 func (m *message) free() {
-	*m = message{}
+	m.hdr, m.iov = sockapi.Msghdr{}, [2][]byte{}
 	messages.Put(m)
 }
 

@@ -80,7 +80,7 @@ func (c *UDPConn) ReadMsgUDPAddrPort(b, oob []byte) (n, oobn, flags int, addr ne
 	if !c.ok() {
 		return 0, 0, 0, netip.AddrPort{}, errInvalid
 	}
-	m := newMessage(nil, b, oob)
+	m := newMessage(b, oob)
 	defer m.free()
 	n, err = c.recvmsg(m)
 	if err != nil {

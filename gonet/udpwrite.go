@@ -140,7 +140,7 @@ func (c *UDPConn) WriteMsgUDPAddrPort(b, oob []byte, addr netip.AddrPort) (n, oo
 }
 
 func (c *conn) writeMsg(b, oob []byte, to sockapi.Sockaddr) (int, error) {
-	m := newMessage(nil, b, oob)
+	m := newMessage(b, oob)
 	defer m.free()
 	m.hdr.Name = to
 	return c.sendmsg(m)
