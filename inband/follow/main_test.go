@@ -15,7 +15,12 @@ import (
 	"github.com/outband/outband/internal/netlab"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childMark) != "" {
+		os.Exit(child())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // needLab skips a test that needs namespaces where there can be none; on a
 // machine that promises them (CI) that is a failure.
