@@ -87,13 +87,17 @@ func mapped(m *ebpf.Map) ([]byte, error) {
 	return unix.Mmap(m.FD(), 0, int(m.ValueSize()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 }
 
+func (m *maps) all() []*ebpf.Map {
+	return []*ebpf.Map{m.portMap, m.widthMap, m.exact, m.local, m.addresses, m.dropped, m.taken, m.counters}
+}
+
 func (m *maps) close() {
 	for _, mem := range [][]byte{m.ports, m.widths} {
 		if mem != nil {
 			unix.Munmap(mem)
 		}
 	}
-	for _, each := range []*ebpf.Map{m.portMap, m.widthMap, m.exact, m.local, m.addresses, m.dropped, m.taken, m.counters} {
+	for _, each := range m.all() {
 		if each != nil {
 			each.Close()
 		}
