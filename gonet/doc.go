@@ -7,7 +7,8 @@
 // A [Net] has the calls of package net: ListenPacket, ListenUDP, DialUDP, Dial,
 // ListenMulticastUDP; [ListenConfig] and [Dialer] take a context. They return a
 // [UDPConn], which has the methods of *net.UDPConn but SyscallConn and File: there is no
-// descriptor of the kernel's to set options on. [NewPacketConn] has options, groups
+// descriptor of the kernel's to set options on, but for what [WithSyscallConn] makes up for
+// programs that insist. [NewPacketConn] has options, groups
 // and control messages, as golang.org/x/net/ipv4 has for package net's.
 //
 // # What is as in package net
