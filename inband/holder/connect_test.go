@@ -149,6 +149,16 @@ func TestShared(t *testing.T) {
 	if e := hold(t, h, different); e.ID() == a.ID() {
 		t.Error("one with another option shares")
 	}
+	chosen := r
+	chosen.Port = 0
+	p, q := hold(t, h, chosen), hold(t, h, chosen)
+	if p.Port() == q.Port() || p.ID() == q.ID() {
+		t.Error("two ports that the kernel chooses are one")
+	}
+	chosen.Port = p.Port()
+	if hold(t, h, chosen).ID() != p.ID() {
+		t.Error("the chosen port is not shared")
+	}
 	peer := udp(t, n, "127.0.0.1:7")
 	_, e := b.Connect(Peer{Addr: localhost, Port: 7})
 	ok(t, e)

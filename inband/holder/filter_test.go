@@ -92,7 +92,9 @@ func TestDevice(t *testing.T) {
 	none(t, h)
 	send(t, l.near, d.Port(), [4]byte{127, 0, 0, 1})
 	receive(t, h, 1)
-	ok(t, d.SetDevice(0))
+	_, e := d.Connect(Peer{Addr: nearIP, Port: 7})
+	ok(t, e)
+	ok(t, d.Disconnect()) // which makes it one of no device, as in-band
 	send(t, l.far, d.Port(), nearIP)
 	receive(t, h, 1)
 }

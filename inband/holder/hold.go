@@ -105,14 +105,15 @@ func (s *socket) setRoute(p Peer) error {
 	return nil
 }
 
-// Disconnect undoes Connect (connect(2) with AF_UNSPEC): the socket is bound as it was.
+// Disconnect undoes Connect (connect(2) with AF_UNSPEC): the socket is bound as it was, but
+// to no device.
 // The kernel keeps a port that was asked for, and lets go of one that it chose: that one
 // is bound again. EADDRINUSE: somebody else was faster, and the Hold holds nothing.
 func (d *Hold) Disconnect() unix.Errno {
 	d.h.mu.Lock()
 	defer d.h.mu.Unlock()
-	if d.s == nil {
-		return unix.EBADF
+	if e := d.aloneLocked(); e != 0 {
+		return e
 	}
 	unspec := unix.RawSockaddr{Family: unix.AF_UNSPEC}
 	if e := connectRaw(d.s.fd, &unspec); e != 0 {
@@ -136,11 +137,7 @@ func (d *Hold) SetDevice(index int32) unix.Errno {
 	if e := d.aloneLocked(); e != 0 {
 		return e
 	}
-	err := unix.SetsockoptInt(d.s.fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, int(index))
-	if err == nil {
-		d.s.asked.Device = index
-	}
-	return errnoOf(err)
+	return errnoOf(unix.SetsockoptInt(d.s.fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, int(index)))
 }
 
 // SetReuse changes SO_REUSEADDR and SO_REUSEPORT, on which it depends whether others

@@ -122,6 +122,22 @@ func TestFair(t *testing.T) {
 	}
 }
 
+// One call takes all that there is room for, however it is distributed.
+func TestReceiveFills(t *testing.T) {
+	n := newSpace(t)
+	h := newHolders(t, n)
+	u := udp(t, n, "127.0.0.1:0")
+	busy, quiet := hold(t, h, Request{}).Port(), hold(t, h, Request{}).Port()
+	for range 70 {
+		must(t, u.SendTo(nil, addrPort(localhost, busy)))
+	}
+	must(t, u.SendTo(nil, addrPort(localhost, quiet)))
+	ds := rooms(100)
+	if a, b := h.Receive(ds), h.Receive(ds); a != batchSize || a+b != 71 {
+		t.Errorf("%d, then %d of 71 datagrams", a, b)
+	}
+}
+
 // Receiving allocates nothing, and one call takes what many ports have.
 func TestReceiveAllocs(t *testing.T) {
 	n := newSpace(t)

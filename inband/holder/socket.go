@@ -26,9 +26,9 @@ type Request struct {
 // receiver.mu too.
 type socket struct {
 	fd    int
-	slot  int32  // in the receiver's table
-	id    uint32 // never 0
-	asked Request
+	slot  int32   // in the receiver's table
+	id    uint32  // never 0
+	asked Request // reuse as it is now, the rest as it was opened
 	port  uint16
 	holds int  // that share it
 	alone bool // no other Hold may share it
