@@ -5,6 +5,7 @@
 //
 //   - link/tpacket: a Linux network device, by an AF_PACKET ring.
 //   - link/loopback: what is sent is received again.
+//   - link/host: the IP layer of the host itself, for a stack that shares its addresses.
 //   - link/pipe: two ends in memory, for tests in simulated time.
 //   - link/fault and link/pcapng: wrappers, which are links too, so they stack.
 //
@@ -59,6 +60,9 @@ type Meta struct {
 	// Device is the index of the device that the frame came by, if it is another than the
 	// link's (link/host): 0 if it is not.
 	Device int32
+	// Holder is the number of the in-band socket that the frame's datagram came to (link/host,
+	// inband/holder): of a group's or a broadcast each has its own copy. 0: none.
+	Holder uint32
 	// ByLoopback is what TxFrame said.
 	ByLoopback bool
 	// VLANTCI and VLANTPID are the tag control information and the tag

@@ -50,7 +50,7 @@ func (l *Link) send(f *link.TxFrame) error {
 		}
 		return nil
 	}
-	h := held{Frame: link.Frame{Data: f.Data, Meta: link.Meta{WireLen: len(f.Data), ByLoopback: f.ByLoopback}},
+	h := held{Frame: link.Frame{Data: f.Data, Meta: link.Meta{WireLen: len(f.Data), Device: f.Device, ByLoopback: f.ByLoopback}},
 		priority: f.Priority, mark: f.Mark}
 	if f.PartialChecksum {
 		h.Checksum, h.csumStart, h.csumOffset = link.ChecksumPartial, f.CsumStart, f.CsumOffset
@@ -142,11 +142,11 @@ func (l *Link) drainLocked(mine uint64, limit int) (err error) {
 
 // forward sends one frame on the wrapped link.
 func (l *Link) forward(h *held) error {
-	if h.Checksum != link.ChecksumPartial && h.priority|h.mark == 0 && !h.ByLoopback {
+	if h.Checksum != link.ChecksumPartial && h.priority|h.mark == 0 && h.Device == 0 && !h.ByLoopback {
 		return l.inner.Send(h.Data)
 	}
 	tx := &l.tx.one[0]
-	*tx = link.TxFrame{Data: h.Data, Priority: h.priority, Mark: h.mark, ByLoopback: h.ByLoopback}
+	*tx = link.TxFrame{Data: h.Data, Priority: h.priority, Mark: h.mark, Device: h.Device, ByLoopback: h.ByLoopback}
 	if h.Checksum == link.ChecksumPartial {
 		tx.PartialChecksum, tx.CsumStart, tx.CsumOffset = true, h.csumStart, h.csumOffset
 	}

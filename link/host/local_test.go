@@ -1,0 +1,144 @@
+package host
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/inband/holder"
+	"github.com/outband/outband/link"
+)
+
+// What an in-band server of the host answers, at whichever of the host's addresses, comes
+// back once: by the ring on lo if there is one, else by the holder. So does what
+// in-band programs send of themselves.
+func TestHostLocal(t *testing.T) {
+	for _, ringed := range []bool{true, false} {
+		lb := newLab(t)
+		h := lb.holders(t)
+		o := Options{Source: h}
+		if ringed {
+			o.Ring = lb.ring(t)
+			must(t, h.SetRings([]int32{1}))
+		}
+		k := lb.open(t, o)
+		port := hold(t, h, holder.Request{}).Port()
+		server := udp(t, lb.near, "0.0.0.0:7")
+		for _, at := range []struct {
+			src, dst [4]byte
+			device   int32 // that the answer is said to come by without a ring
+		}{{localhost, localhost, 1}, {[4]byte{127, 1, 2, 3}, [4]byte{127, 0, 0, 9}, 1}, {nearIP, nearIP, lb.device}, {nearIP, localhost, lb.device}} {
+			must(t, k.Send(datagram(at.src, at.dst, port, 7, "question")))
+			buf := make([]byte, 100)
+			n, from, err := server.RecvFrom(buf, 0)
+			must(t, err)
+			if string(buf[:n]) != "question" || from != addrPort(at.src, port) {
+				t.Fatalf("the server got %q from %v", buf[:n], from)
+			}
+			must(t, server.SendTo([]byte("answer"), from))
+			g := receive(t, k, 1, toPort(port))[0]
+			if g.payload() != "answer" || g.Type != link.Host || [4]byte(g.data[30:34]) != at.src || g.Clock != link.ClockSoftware {
+				t.Errorf("ring %v: %+v", ringed, g)
+			}
+			if ringed && (g.Device != 0 || g.Holder != 0) || !ringed && (g.Device != at.device || g.Holder == 0) {
+				t.Errorf("ring %v: %v to %v by device %d, holder %d", ringed, at.src, at.dst, g.Device, g.Holder)
+			}
+			none(t, k, port)
+		}
+	}
+}
+
+// A device without a ring is reached by the kernel, and what comes by it comes by the holder.
+func TestDeviceWithoutRing(t *testing.T) {
+	lb := newLab(t)
+	h := lb.holders(t)
+	k := lb.open(t, Options{Ring: lb.ring(t), Source: h})
+	must(t, h.SetRings([]int32{1}))
+	port := hold(t, h, holder.Request{}).Port()
+	far := udp(t, lb.far, "0.0.0.0:7")
+	must(t, far.SetOption(unix.SOL_SOCKET, unix.SO_BROADCAST, 1))
+	must(t, far.SetOption(unix.SOL_IP, unix.IP_TTL, 9))
+	must(t, far.SetOption(unix.SOL_IP, unix.IP_TOS, 0x28))
+	must(t, k.Send(datagram(nearIP, farIP, port, 7, "there")))
+	_, from, err := far.RecvFrom(make([]byte, 100), 0)
+	must(t, err)
+	for _, to := range []struct {
+		addr [4]byte
+		kind link.PacketType
+		mac  link.MAC
+	}{
+		{from.Addr().As4(), link.Host, link.MAC{}}, {[4]byte{10, 9, 0, 255}, link.Broadcast, link.MAC{255, 255, 255, 255, 255, 255}},
+	} {
+		must(t, far.SendTo([]byte("back"), addrPort(to.addr, port)))
+		g := receive(t, k, 1, toPort(port))[0]
+		if g.payload() != "back" || g.Device != lb.device || g.Type != to.kind || link.MAC(g.data[:6]) != to.mac ||
+			[4]byte(g.data[30:34]) != to.addr || [4]byte(g.data[26:30]) != farIP || g.data[15] != 0x28 || g.data[22] != 9 {
+			t.Errorf("to %v: %+v", to.addr, g)
+		}
+	}
+	none(t, k, port)
+}
+
+// A group's datagram reaches members beside us on this host, members elsewhere, and, as a
+// copy that no ring sees, our own holder, ring or not.
+func TestGroup(t *testing.T) {
+	lb := newLab(t)
+	h := lb.holders(t)
+	k := lb.open(t, Options{Source: h})
+	must(t, h.SetRings([]int32{lb.device}))
+	port := hold(t, h, holder.Request{Port: 5353, ReuseAddr: true}).Port()
+	here, there := udp(t, lb.near, "233.252.0.7:4000"), udp(t, lb.far, "0.0.0.0:4000")
+	for _, m := range []struct {
+		fd     int
+		device int32
+	}{{here.FD(), lb.device}, {there.FD(), 2}} {
+		must(t, unix.SetsockoptIPMreqn(m.fd, unix.SOL_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreqn{Multiaddr: group, Ifindex: m.device}))
+	}
+	for _, to := range []uint16{4000, port} {
+		must(t, k.Send(datagram(nearIP, group, port, to, "all")))
+	}
+	buf := make([]byte, 10)
+	for _, u := range []interface {
+		RecvFrom([]byte, int) (int, netip.AddrPort, error)
+	}{here, there} {
+		if n, from, err := u.RecvFrom(buf, 0); err != nil || string(buf[:n]) != "all" || from != addrPort(nearIP, port) {
+			t.Errorf("%q from %v, %v", buf[:n], from, err)
+		}
+	}
+	g := receive(t, k, 1, toPort(port))[0]
+	if g.Type != link.Multicast || g.Device != lb.device || link.MAC(g.data[:6]) != group.MulticastMAC() {
+		t.Errorf("our copy: %+v", g)
+	}
+	none(t, k, port)
+}
+
+// The frame of a holder's datagram says all that the kernel knows.
+func TestFrame(t *testing.T) {
+	lb := newLab(t)
+	h := lb.holders(t)
+	k := lb.open(t, Options{Source: h})
+	d := hold(t, h, holder.Request{})
+	u := udp(t, lb.near, "127.0.0.1:0")
+	options := string([]byte{1, 1, 148, 4, 0, 0, 1, 0})
+	must(t, unix.SetsockoptString(u.FD(), unix.SOL_IP, unix.IP_OPTIONS, options))
+	must(t, u.SetOption(unix.SOL_SOCKET, unix.SO_MARK, 99))
+	must(t, u.SetOption(unix.SOL_SOCKET, unix.SO_PRIORITY, 4))
+	must(t, u.SetOption(unix.SOL_UDP, unix.UDP_SEGMENT, 100))
+	payload := string(make([]byte, 777))
+	must(t, u.SendTo([]byte(payload), addrPort(localhost, d.Port())))
+	g := receive(t, k, 1, toPort(d.Port()))[0]
+	want := link.Meta{Time: g.Time, WireLen: link.HeaderLen + 28 + 8 + 777, GSO: link.GSOUDP, GSOSize: 100, Priority: 4, Mark: 99,
+		Device: 1, Holder: d.ID(), Clock: link.ClockSoftware, Checksum: link.ChecksumValid}
+	if g.Meta != want || g.Time == 0 {
+		t.Errorf("%+v, want %+v", g.Meta, want)
+	}
+	if len(g.data) != g.WireLen || g.data[14] != 0x47 || string(g.data[34:42]) != options || string(g.data[50:]) != payload ||
+		binary.BigEndian.Uint16(g.data[46:]) != 8+777 || binary.BigEndian.Uint16(g.data[48:]) != 0 {
+		t.Errorf("frame % x", g.data[:60])
+	}
+	if s := k.Stats(); s.RxFrames != 1 || s.RxBytes != uint64(len(g.data)) {
+		t.Errorf("%+v", s)
+	}
+}
