@@ -108,32 +108,6 @@ func TestConnectRefused(t *testing.T) {
 	}
 }
 
-// An ICMP error about a connected socket is taken away: datagrams behind it come.
-func TestErrorIsTakenAway(t *testing.T) {
-	n := newSpace(t)
-	h := newHolders(t, n)
-	d := hold(t, h, Request{Local: localhost})
-	peer := udp(t, n, "127.0.0.1:0")
-	name, err := peer.LocalAddr()
-	must(t, err)
-	_, e := d.Connect(Peer{Addr: localhost, Port: name.Port()})
-	ok(t, e)
-	must(t, peer.SetOption(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)) // to be bound again
-	must(t, peer.Close())
-	// Our datagram to the closed port, sent beside the socket as a stack does.
-	_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(d.s.fd), 0, 0, 0, 0, 0)
-	ok(t, errno)
-	if !await(h, 0) {
-		t.Fatal("no error is there")
-	}
-	again := udp(t, n, name.String())
-	must(t, again.SendTo([]byte("x"), addrPort(localhost, d.Port())))
-	receive(t, h, 1)
-	if await(h, 0) {
-		t.Error("the error has stayed")
-	}
-}
-
 // Holds with SO_REUSEPORT share a socket, until all are closed; one that connects, or
 // changes what it is bound to, has its own.
 func TestShared(t *testing.T) {

@@ -12,6 +12,10 @@ import (
 // time, up to 40 bytes of options, and numbers.
 type controlBuffer [320]byte
 
+// extendedErrLen is the length in bytes of struct sock_extended_err, which the address of
+// the error's sender follows.
+const extendedErrLen = int(unsafe.Sizeof(unix.SockExtendedErr{}))
+
 // set fills in d from what the kernel says of one message.
 func (d *Datagram) set(s *socket, m *mmsg.Header, from *unix.RawSockaddrInet4) {
 	*d = Datagram{Buffer: d.Buffer, Len: int(m.N), Source: from.Addr, SourcePort: swapped(from.Port),
@@ -39,6 +43,13 @@ func (d *Datagram) message(c *unix.Cmsghdr, data []byte) {
 		d.TOS = data[0]
 	case c.Level == unix.SOL_IP && c.Type == unix.IP_RECVOPTS:
 		d.optionsLen = uint8(copy(d.options[:], data))
+	case c.Level == unix.SOL_IP && c.Type == unix.IP_RECVERR && len(data) >= extendedErrLen+unix.SizeofSockaddrInet4:
+		e := (*unix.SockExtendedErr)(unsafe.Pointer(&data[0]))
+		if e.Origin == unix.SO_EE_ORIGIN_ICMP {
+			d.Error.Type, d.Error.Code, d.Error.Info = e.Type, e.Code, e.Info
+			d.Source = (*unix.RawSockaddrInet4)(unsafe.Pointer(&data[extendedErrLen])).Addr // SO_EE_OFFENDER
+			d.SourcePort = 0
+		}
 	case c.Level == unix.SOL_UDP && c.Type == unix.UDP_GRO:
 		d.SegmentSize = uint16(number(data))
 	case c.Level == unix.SOL_SOCKET && c.Type == unix.SO_TIMESTAMPNS_NEW && len(data) >= 16:

@@ -12,6 +12,9 @@
 // device, and the copies of multicasts and broadcasts that this host itself sends, which
 // no ring sees, stays in the in-band socket's queue, and [Holders.Receive] takes it from there.
 //
+// ICMP errors about what was sent from the port are kept in the same way: see
+// [Datagram.Error].
+//
 // # One socket for several Holds
 //
 // Holds with SO_REUSEPORT on the same address, port and device share one socket, since the
@@ -26,5 +29,5 @@
 // A Hold is a file descriptor (RLIMIT_NOFILE). What waits in it is bounded by
 // net.core.rmem_default, and what finds no room there is counted by the kernel
 // (UdpRcvbufErrors), not here: the kernel's counter per socket counts what the filter
-// drops as well.
+// drops as well. A thread in another network namespace needs CAP_SYS_ADMIN to Hold.
 package holder

@@ -102,6 +102,7 @@ func (h *Holders) SetRings(indexes []int32) error {
 		return unix.EBADF
 	}
 	h.filter = ringFilter(indexes)
+	h.rx.setRings(slices.Clone(indexes))
 	var failed error
 	for _, s := range h.rx.all() {
 		if err := attach(s.fd, h.filter); err != nil && failed == nil {

@@ -142,6 +142,8 @@ func (d Datagram) String() string {
 
 func (d *Datagram) payload() string { return string(d.Buffer[:min(d.Len, len(d.Buffer))]) }
 
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
 func addrPort(a [4]byte, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4(a), port)
 }

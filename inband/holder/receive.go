@@ -1,6 +1,7 @@
 package holder
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -42,8 +43,22 @@ type Datagram struct {
 	// Time is when the kernel got it, in nanoseconds since the Unix epoch; 0: not known.
 	Time int64
 
+	// Error is the ICMP error that this is instead of a datagram, if its Type is not 0.
+	// Then Source is who has sent the error, Destination the local address that it was sent
+	// to, from which the datagram went that it is about, and the payload as much of that one's as the error has quoted.
+	Error ICMPError
+
 	optionsLen uint8
 	options    [40]byte
+}
+
+// An ICMPError is an ICMP error (RFC 792) about a datagram that was sent from a port.
+type ICMPError struct {
+	Type, Code uint8
+	Info       uint32 // the next hop's MTU of type 3, code 4 (RFC 1191), the pointer of type 12; else 0
+	// Peer and PeerPort are to whom the datagram went.
+	Peer     [4]byte
+	PeerPort uint16
 }
 
 // Options returns the IPv4 options of the header, as they came (RFC 791, section 3.1),
@@ -57,7 +72,8 @@ type receiver struct {
 	mu      sync.Mutex
 	table   []*socket // by slot, which the epoll gives back; nil: free
 	free    []int32
-	last    uint32 // identifier given last
+	last    uint32  // identifier given last
+	rings   []int32 // devices whose errors are not ours to tell
 	events  [batchSize]unix.EpollEvent
 	msgs    [batchSize]mmsg.Header
 	iovs    [batchSize]unix.Iovec
@@ -118,6 +134,13 @@ func (r *receiver) remove(s *socket) {
 	r.free = append(r.free, s.slot)
 }
 
+// setRings says by which devices errors come that are not ours to tell.
+func (r *receiver) setRings(indexes []int32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rings = indexes
+}
+
 // setPort changes the port that datagrams of a socket are said to be for.
 func (r *receiver) setPort(s *socket, port uint16) {
 	r.mu.Lock()
@@ -137,7 +160,7 @@ func (r *receiver) close() []*socket {
 
 // Receive takes what has come to the in-band sockets, up to len(ds) datagrams, and returns
 // how many. It never waits, and allocates nothing. Busy sockets are served in turn.
-// Errors that ICMP has left at a socket are taken away, so that it goes on.
+// ICMP errors are among it, but for those that came by a device with a ring.
 func (h *Holders) Receive(ds []Datagram) int {
 	r := &h.rx
 	r.mu.Lock()
@@ -160,8 +183,13 @@ func (r *receiver) round(ds []Datagram, first int) (n int, more bool) {
 	for i := range ready {
 		s := r.table[r.events[i].Fd]
 		share := max(1, (len(ds)-n)/(ready-i))
-		got, rest := r.take(s, ds[n:min(n+share, len(ds))], first+n)
-		n += got
+		mine := ds[n:min(n+share, len(ds))]
+		told := 0
+		if r.events[i].Events&unix.EPOLLERR != 0 {
+			told = r.takeErrors(s, mine, first+n)
+		}
+		got, rest := r.take(s, mine[told:], first+n+told)
+		n += told + got
 		more = more || rest
 	}
 	return n, n > 0 && (more || ready == len(ds))
@@ -180,6 +208,21 @@ func (r *receiver) wait(most int) int {
 // take receives from one socket, by the messages from first on, and reports whether it may
 // have more.
 func (r *receiver) take(s *socket, ds []Datagram, first int) (n int, more bool) {
+	if len(ds) == 0 {
+		return 0, true
+	}
+	msgs := r.prepare(ds, first)
+	// With MSG_TRUNC the length is the datagram's, not what there was room for.
+	n, e := mmsg.Recv(s.fd, msgs, unix.MSG_DONTWAIT|unix.MSG_TRUNC, nil)
+	for i := range n {
+		ds[i].set(s, &msgs[i], &r.names[first+i])
+	}
+	// An error is gone when it was told; datagrams are behind it.
+	return n, n == len(ds) || e != 0 && e != unix.EAGAIN
+}
+
+// prepare returns messages for datagrams, from the first on.
+func (r *receiver) prepare(ds []Datagram, first int) []mmsg.Header {
 	msgs := r.msgs[first : first+len(ds)]
 	for i := range msgs {
 		iov, m := &r.iovs[first+i], &msgs[i].Hdr
@@ -188,11 +231,33 @@ func (r *receiver) take(s *socket, ds []Datagram, first int) (n int, more bool) 
 		m.Namelen = unix.SizeofSockaddrInet4
 		m.SetControllen(len(controlBuffer{}))
 	}
-	// With MSG_TRUNC the length is the datagram's, not what there was room for.
-	n, e := mmsg.Recv(s.fd, msgs, unix.MSG_DONTWAIT|unix.MSG_TRUNC, nil)
-	for i := range n {
-		ds[i].set(s, &msgs[i], &r.names[first+i])
+	return msgs
+}
+
+// errorsAtOnce bounds how many errors of one socket are looked at in one turn.
+const errorsAtOnce = 16
+
+// takeErrors empties a socket's error queue (IP_RECVERR in ip(7)), and returns how many of
+// the errors are ours to tell. They are rare: each is a call of its own, so that the next can
+// take the room of one that is not.
+func (r *receiver) takeErrors(s *socket, ds []Datagram, first int) (n int) {
+	for range errorsAtOnce {
+		if n == len(ds) {
+			break
+		}
+		msgs := r.prepare(ds[n:n+1], first+n)
+		if k, _ := mmsg.Recv(s.fd, msgs, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT, nil); k == 0 {
+			break
+		}
+		d := &ds[n]
+		d.set(s, &msgs[0], &r.names[first+n])
+		if d.Error.Type == 0 || slices.Contains(r.rings, d.Device) {
+			continue
+		}
+		// The name is that of whom the datagram went to, and Local means nothing.
+		d.Error.Peer, d.Error.PeerPort = r.names[first+n].Addr, swapped(r.names[first+n].Port)
+		d.Local = d.Destination
+		n++
 	}
-	// An error is gone when it was told; datagrams are behind it.
-	return n, n == len(ds) || e != 0 && e != unix.EAGAIN
+	return n
 }

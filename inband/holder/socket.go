@@ -93,6 +93,7 @@ func setOptions(fd int, r *Request) error {
 		{unix.SOL_IP, unix.IP_RECVTTL, 1, always},
 		{unix.SOL_IP, unix.IP_RECVTOS, 1, always},
 		{unix.SOL_IP, unix.IP_RECVOPTS, 1, always},
+		{unix.SOL_IP, unix.IP_RECVERR, 1, always},
 		{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1, always},
 		{unix.SOL_UDP, unix.UDP_GRO, 1, always},
 	} {
