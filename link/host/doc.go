@@ -19,7 +19,8 @@
 // IPv4 and UDP headers in its own memory, around the payload where the kernel has put it.
 // What the kernel does not tell is not there: identification and "don't fragment" are 0,
 // and so is the UDP checksum, which the kernel has verified. [link.Meta] says by which
-// device and by which holder it came.
+// device and by which holder it came. ICMP errors about what the stack has sent come as
+// such, quoting a datagram of which but the addresses, the ports and the payload are true.
 //
 // # Looking at the holders
 //

@@ -7,7 +7,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/inband/holder"
+	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 )
 
@@ -140,5 +142,48 @@ func TestFrame(t *testing.T) {
 	}
 	if s := k.Stats(); s.RxFrames != 1 || s.RxBytes != uint64(len(g.data)) {
 		t.Errorf("%+v", s)
+	}
+}
+
+// An ICMP error about our datagram, which no ring sees, comes as one: at the host itself,
+// from another, and with a path's MTU.
+func TestICMPError(t *testing.T) {
+	lb := newLab(t)
+	h := lb.holders(t)
+	k := lb.open(t, Options{Source: h})
+	port := hold(t, h, holder.Request{}).Port()
+	for _, at := range []struct{ src, dst ipv4.Addr }{{localhost, ipv4.Addr{127, 0, 0, 9}}, {nearIP, farIP}} {
+		sent := datagram(at.src, at.dst, port, 7, "nobody is there!")
+		must(t, k.Send(sent))
+		g := receive(t, k, 1, func(*link.Frame) bool { return true })[0]
+		ip, payload, c := ipv4.Parse(g.data[link.HeaderLen:])
+		if c != ipv4.CauseNone || ip.Protocol() != ipv4.ProtocolICMP || ip.Src() != at.dst || ip.Dst() != at.src || g.Type != link.Host {
+			t.Fatalf("%v, %v", c, ip)
+		}
+		if m, c := icmp.Parse(payload); c != 0 || m.Type() != icmp.DestinationUnreachable || m.Code() != icmp.CodePort {
+			t.Errorf("cause %v: % x", c, payload)
+		}
+		quoted, rest, ok := ipv4.ParseQuoted(payload[8:])
+		if !ok || quoted.Src() != at.src || quoted.Dst() != at.dst || quoted.Protocol() != 17 ||
+			string(rest[:4]) != string(sent[34:38]) || string(rest[8:]) != "nobody is there!" {
+			t.Errorf("quotes % x", payload[8:])
+		}
+	}
+	none(t, k, port)
+}
+
+// What an error tells beside its type stands where its RFC has it.
+func TestErrorInfo(t *testing.T) {
+	b := newBench(t)
+	for _, e := range []holder.ICMPError{{Type: 3, Code: 4, Info: 1400}, {Type: 12, Info: 21}, {Type: 11, Info: 9}} {
+		d := &b.rx.in[0]
+		*d = holder.Datagram{Buffer: d.Buffer, Len: 8, Source: farIP, Destination: nearIP, Local: nearIP, Error: e}
+		var f link.Frame
+		b.rx.frame(&f, 0)
+		got := [4]byte(f.Data[38:42])
+		want := map[uint8][4]byte{3: {0, 0, 1400 >> 8, 1400 & 255}, 12: {21}, 11: {}}[e.Type]
+		if got != want {
+			t.Errorf("%+v: % x, want % x", e, got, want)
+		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 const (
 	// slots is how many of the holders' datagrams one Receive hands out at most.
 	slots = 32
-	// headroom is what stands before the payload in a slot: Ethernet, IPv4 with options
-	// and UDP, rounded up to where a payload is aligned.
+	// headroom has room for what stands before the payload in a slot, Ethernet, IPv4 with
+	// options and UDP, or those of an ICMP error, rounded up to where a payload is aligned.
 	headroom = 96
 	// maxPayload is the longest payload of a UDP datagram (RFC 768), or super-packet.
 	maxPayload = ipMaxLen - ipMinHeaderLen - udpHeaderLen
