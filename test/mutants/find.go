@@ -38,7 +38,7 @@ func find(patterns []string, since string) ([]mutant, error) {
 		} else if err != nil {
 			return nil, err
 		}
-		if len(p.TestGoFiles)+len(p.XTestGoFiles) == 0 && len(judgesOf(p.ImportPath)) == 1 {
+		if len(p.TestGoFiles)+len(p.XTestGoFiles) == 0 && roomOf(p.ImportPath, false) == p.ImportPath {
 			continue
 		}
 		for _, name := range p.GoFiles {

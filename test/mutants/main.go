@@ -1,14 +1,16 @@
 // Command mutants looks for lines that no test misses. It changes one thing at a
 // time in the code of a package - a guard off, a condition negated, a bound shifted
-// by one, a statement dropped - runs the package's own tests, and tells which changes
-// they let pass.
+// by one, a statement dropped - runs the tests of the package's room that come by there,
+// the quickest first, and tells which changes they let pass.
 //
 //	go run ./test/mutants ./stack                 # 100 mutants, chosen by -seed
 //	go run ./test/mutants -only guard,wake -n 0 ./stack ./sockapi
 //	go run ./test/mutants -changed HEAD~20 ./...  # of lines that have changed since
+//	go run ./test/mutants -own -n 0 ./stack/internal/queue  # judged by its own tests only
 //
 // Those that change nothing do not count: equivalent.txt lists them, with the reason.
-// Nothing in the tree is written: mutants are built by go's -overlay.
+// Nothing in the tree is written: all mutants are built at once by go's -overlay, and one
+// of them is chosen by the environment.
 package main
 
 import (
@@ -33,6 +35,8 @@ func main() {
 		changed = flag.String("changed", "", "try lines only that have changed since this revision")
 		least   = flag.Float64("least", 0, "fail if a smaller part dies, in percent, of ten or more")
 		bound   = flag.Duration("for", 0, "stop after this time (none)")
+		own     = flag.Bool("own", false, "judge a package by its own tests only, not by those of the package that it is a part of")
+		dir     = flag.String("keep", "", "a directory for what was found: a run goes on where the one before has ended")
 		list    = flag.Bool("list", false, "list the mutants, run nothing")
 	)
 	flag.Parse()
@@ -51,11 +55,11 @@ func main() {
 		}
 		return
 	}
-	var end time.Time
+	o := options{own: *own, dir: *dir}
 	if *bound > 0 {
-		end = time.Now().Add(*bound)
+		o.end = time.Now().Add(*bound)
 	}
-	c, err := run(chosen, end)
+	c, err := run(chosen, o)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -66,7 +70,7 @@ func main() {
 	}
 }
 
-// choose returns at most so many mutants of some classes, in the order of their files.
+// choose returns at most so many mutants of some classes, in an order by the seed.
 func choose(all []mutant, only string, most int, seed uint64) []mutant {
 	var chosen []mutant
 	for _, m := range all {

@@ -5,7 +5,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -18,32 +17,22 @@ type mutant struct {
 	kind      string // what was done
 	class     string // what it was done to: guard, limit, wake or other
 	was       string // the text that is changed
-	edits     []edit
+	at        span   // of that text, and of the operator in it if that is what changes
+	op        span
 }
 
-// An edit puts text in the place of the bytes from one offset to another.
-type edit struct {
-	from, to int
-	text     string
-}
+// A span is a part of a file: the bytes from one offset to another.
+type span struct{ from, to int }
+
+const (
+	off     = "off"           // a condition that does not hold
+	negated = "negated"       // a condition that holds where it did not
+	shift   = "bound shifted" // a comparison that includes what it excluded
+	dropped = "dropped"       // a statement that is not run
+)
 
 func (m mutant) String() string {
 	return fmt.Sprintf("%s/%s:%d: %s, %s: %s", strings.TrimPrefix(m.pkg, module), filepath.Base(m.file), m.line, m.class, m.kind, m.was)
-}
-
-// apply returns the changed file. Edits do not overlap and are in order.
-func (m mutant) apply() ([]byte, error) {
-	src, err := os.ReadFile(m.file)
-	if err != nil {
-		return nil, err
-	}
-	var out []byte
-	at := 0
-	for _, e := range m.edits {
-		out = append(append(out, src[at:e.from]...), e.text...)
-		at = e.to
-	}
-	return append(out, src[at:]...), nil
 }
 
 // Names that tell what a statement or a condition is for.
@@ -63,17 +52,13 @@ func mutantsOf(pkg, file string, src []byte) ([]mutant, error) {
 	var out []mutant
 	offset := func(p token.Pos) int { return fset.Position(p).Offset }
 	text := func(n ast.Node) string { return string(src[offset(n.Pos()):offset(n.End())]) }
-	add := func(n ast.Node, kind, class string, edits ...edit) {
+	add := func(n ast.Node, kind, class string, op span) {
 		was, _, _ := strings.Cut(text(n), "\n")
-		out = append(out, mutant{pkg, file, fset.Position(n.Pos()).Line, kind, class, was, edits})
-	}
-	around := func(n ast.Node, before, after string) []edit {
-		from, to := offset(n.Pos()), offset(n.End())
-		return []edit{{from, from, before}, {to, to, after}}
+		out = append(out, mutant{pkg, file, fset.Position(n.Pos()).Line, kind, class, was, span{offset(n.Pos()), offset(n.End())}, op})
 	}
 	condition := func(n ast.Expr, class string) {
-		add(n, "off", class, around(n, "false && (", ")")...)
-		add(n, "negated", class, around(n, "!(", ")")...)
+		add(n, off, class, span{})
+		add(n, negated, class, span{})
 	}
 	ast.Inspect(f, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -88,17 +73,17 @@ func mutantsOf(pkg, file string, src []byte) ([]mutant, error) {
 				}
 			}
 		case *ast.BinaryExpr:
-			if to, ok := shifted[n.Op]; ok {
+			if shifted[n.Op.String()] != "" {
 				from := offset(n.OpPos)
-				add(n, "bound shifted", "limit", edit{from, from + len(n.Op.String()), to})
+				add(n, shift, "limit", span{from, from + len(n.Op.String())})
 			}
 		case *ast.ExprStmt:
 			if call, ok := n.X.(*ast.CallExpr); ok && droppable(text(call.Fun)) {
-				add(n, "dropped", statementClass(text(call.Fun)), around(n, "if false { ", " }")...)
+				add(n, dropped, statementClass(text(call.Fun)), span{})
 			}
 		case *ast.AssignStmt:
 			if n.Tok != token.DEFINE && len(n.Lhs) == 1 && inBlock(n.Lhs[0]) {
-				add(n, "dropped", "other", around(n, "if false { ", " }")...)
+				add(n, dropped, "other", span{})
 			}
 		}
 		return true
@@ -106,7 +91,7 @@ func mutantsOf(pkg, file string, src []byte) ([]mutant, error) {
 	return drop(out, postStatements(f, offset)), nil
 }
 
-var shifted = map[token.Token]string{token.LSS: "<=", token.LEQ: "<", token.GTR: ">=", token.GEQ: ">"}
+var shifted = map[string]string{"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 
 // classOf tells what a condition is for, by what is done if it holds and by its words.
 func classOf(n ast.Node, cond string) string {
@@ -179,7 +164,7 @@ func postStatements(f *ast.File, offset func(token.Pos) int) map[int]bool {
 func drop(all []mutant, at map[int]bool) []mutant {
 	var out []mutant
 	for _, m := range all {
-		if m.kind != "dropped" || !at[m.edits[0].from] {
+		if m.kind != dropped || !at[m.at.from] {
 			out = append(out, m)
 		}
 	}

@@ -1,220 +1,92 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 )
 
-// A fate is what became of a mutant.
-type fate int
-
-const (
-	survived  fate = iota
-	killed         // a test failed
-	timedOut       // the tests did not end: that is noticed too
-	notBuilt       // it is no program, and does not count
-	unreached      // no test runs the line: it survives without being run
-)
-
-// counts is the outcome of a run.
-type counts struct {
-	byClass   map[string]*[5]int
-	survivors []mutant
+// options say how mutants are tried.
+type options struct {
+	end time.Time // stop then, if it is not zero
+	own bool      // a package's own tests judge it only, not those of the outer one
+	dir string    // where what has been found is kept; none: nowhere
 }
 
-// run tries mutants one after the other, until a time if it is not zero.
-func run(ms []mutant, end time.Time) (*counts, error) {
-	dir, err := os.MkdirTemp("", "mutants")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	c := &counts{byClass: make(map[string]*[5]int)}
-	rooms := make(map[string]*room)
+// run tries mutants, room after room: each has its share of the time, and may measure its
+// tests in half of that.
+func run(ms []mutant, o options) (*counts, error) {
+	byRoom := make(map[string][]mutant)
 	for _, m := range ms {
-		if !end.IsZero() && time.Now().After(end) {
-			break
+		name := roomOf(m.pkg, o.own)
+		byRoom[name] = append(byRoom[name], m)
+	}
+	c := newCounts()
+	names := slices.Sorted(maps.Keys(byRoom))
+	for i, name := range names {
+		var half, end time.Time
+		if !o.end.IsZero() {
+			share := time.Until(o.end) / time.Duration(len(names)-i)
+			half, end = time.Now().Add(share/2), time.Now().Add(share)
 		}
-		r := rooms[m.pkg]
-		if r == nil {
-			if r, err = newRoom(m.pkg, dir); err != nil {
-				return nil, err
-			}
-			rooms[m.pkg] = r
-		}
-		f := unreached
-		if r.covers(m.file, m.line) {
-			if f, err = r.try(m); err != nil {
-				return nil, err
-			}
-		}
-		c.add(m, f)
-		if f == survived || f == unreached {
-			fmt.Printf("%s: %v\n", map[fate]string{survived: "survived", unreached: "not reached"}[f], m)
+		if err := runRoom(c, name, byRoom[name], o.dir, half, end); err != nil {
+			return nil, err
 		}
 	}
 	return c, nil
 }
 
-func (c *counts) add(m mutant, f fate) {
-	n := c.byClass[m.class]
-	if n == nil {
-		n = new([5]int)
-		c.byClass[m.class] = n
-	}
-	n[f]++
-	if f == survived || f == unreached {
-		c.survivors = append(c.survivors, m)
-	}
-}
-
-// sum returns how many died, and how many there were that could.
-func (c *counts) sum() (died, all int) {
-	for _, n := range c.byClass {
-		died += n[killed] + n[timedOut]
-		all += n[killed] + n[timedOut] + n[survived] + n[unreached]
-	}
-	return died, all
-}
-
-func (c *counts) tried() int { _, all := c.sum(); return all }
-
-func (c *counts) percent() float64 {
-	died, all := c.sum()
-	return 100 * float64(died) / float64(max(all, 1))
-}
-
-func (c *counts) print(w io.Writer) {
-	var classes []string
-	for class := range c.byClass {
-		classes = append(classes, class)
-	}
-	slices.Sort(classes)
-	for _, class := range classes {
-		n := c.byClass[class]
-		fmt.Fprintf(w, "%-6s %4d killed, %3d timed out, %4d survived, %4d not reached, %3d not built\n",
-			class, n[killed], n[timedOut], n[survived], n[unreached], n[notBuilt])
-	}
-	died, all := c.sum()
-	fmt.Fprintf(w, "%d of %d died, %.0f %%\n", died, all, c.percent())
-}
-
-// A room is a package whose tests judge its mutants. Those of the package that an internal
-// one is of judge them too: it is a part of that.
-type room struct {
-	pkg, dir string
-	judges   []string      // packages, the room itself first
-	bound    time.Duration // for its tests: several times what they took unchanged
-	reached  map[string]map[int]bool
-}
-
-// newRoom runs a package's tests as they are: they must pass.
-func newRoom(pkg, dir string) (*room, error) {
-	profile := filepath.Join(dir, "cover")
-	began := time.Now()
-	judges := judgesOf(pkg)
-	args := append([]string{"test", "-count=1", "-coverpkg=" + pkg, "-coverprofile=" + profile}, judges...)
-	if _, err := output("go", args...); err != nil {
-		return nil, fmt.Errorf("without any mutant: %w", err)
-	}
-	r := &room{pkg: pkg, dir: dir, judges: judges, bound: 3*time.Since(began) + 20*time.Second}
-	b, err := os.ReadFile(profile)
+// runRoom tries the mutants of one room.
+func runRoom(c *counts, name string, ms []mutant, kept string, half, end time.Time) error {
+	dir, err := os.MkdirTemp("", "mutants")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r.reached = reachedLines(b)
-	return r, nil
-}
-
-// judgesOf returns the packages whose tests judge the mutants of one.
-func judgesOf(pkg string) []string {
-	judges := []string{pkg}
-	if outer, _, ok := strings.Cut(pkg, "/internal/"); ok && outer != strings.TrimSuffix(module, "/") {
-		judges = append(judges, outer)
-	}
-	return judges
-}
-
-// reachedLines reads a cover profile: the lines that were run, by the file's base name.
-func reachedLines(profile []byte) map[string]map[int]bool {
-	reached := make(map[string]map[int]bool)
-	for line := range strings.Lines(string(profile)) {
-		var from, to, fromCol, toCol, statements, n int
-		name, where, ok := strings.Cut(line, ".go:")
-		if !ok {
-			continue
-		}
-		if _, err := fmt.Sscanf(where, "%d.%d,%d.%d %d %d", &from, &fromCol, &to, &toCol, &statements, &n); err != nil || n == 0 {
-			continue
-		}
-		name = filepath.Base(name) + ".go"
-		if reached[name] == nil {
-			reached[name] = make(map[int]bool)
-		}
-		for i := from; i <= to; i++ {
-			reached[name][i] = true
-		}
-	}
-	return reached
-}
-
-func (r *room) covers(file string, line int) bool { return r.reached[filepath.Base(file)][line] }
-
-// try builds one mutant and has the tests judge it.
-func (r *room) try(m mutant) (fate, error) {
-	src, err := m.apply()
+	defer os.RemoveAll(dir)
+	r, err := newRoom(name, dir, ms)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	changed, overlay := filepath.Join(r.dir, "mutant.go"), filepath.Join(r.dir, "overlay.json")
-	replace, err := json.Marshal(map[string]map[string]string{"Replace": {m.file: changed}})
-	if err := errors.Join(err, os.WriteFile(changed, src, 0o600), os.WriteFile(overlay, replace, 0o600)); err != nil {
-		return 0, err
+	old := readRecord("")
+	if kept != "" {
+		if err := os.MkdirAll(kept, 0o700); err != nil {
+			return err
+		}
+		old = readRecord(filepath.Join(kept, flat(name)+".json"))
 	}
-	for _, judge := range r.judges {
-		if f, err := r.ask(judge, m, overlay); f != survived || err != nil {
-			return f, err
+	if err := r.measure(len(ms), old, half); err != nil {
+		return err
+	}
+	for i, m := range ms {
+		f := r.decide(i+1, old, end)
+		c.add(m, f)
+		if f.lives() {
+			fmt.Printf("%s: %v\n", fateNames[f], m)
+		}
+		if i%50 == 49 {
+			if err := old.write(); err != nil {
+				return err
+			}
 		}
 	}
-	return survived, nil
+	return old.write()
 }
 
-// ask has the tests of one package judge a mutant that is overlaid.
-func (r *room) ask(judge string, m mutant, overlay string) (fate, error) {
-	binary := filepath.Join(r.dir, "test")
-	os.Remove(binary) // none is built of a package without tests
-	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay="+overlay, "-o", binary, judge).CombinedOutput(); err != nil {
-		if bytes.Contains(out, []byte(filepath.Base(m.file))) {
-			return notBuilt, nil
-		}
-		return 0, fmt.Errorf("go test -c %s: %w\n%s", judge, err, out)
+// decide tells the fate of a mutant: what is on record, or what the judges say now.
+func (r *room) decide(number int, old *record, end time.Time) fate {
+	if _, ok := r.numbers[number]; !ok {
+		return notBuilt
 	}
-	if _, err := os.Stat(binary); err != nil {
-		return survived, nil
+	if f, ok := old.fate(number, r.judges); ok {
+		return f
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), r.bound)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "-test.failfast", "-test.timeout="+r.bound.String())
-	cmd.Dir = filepath.Dir(m.file)
-	if outer, _, ok := strings.Cut(cmd.Dir, "/internal/"); ok && judge != m.pkg {
-		cmd.Dir = outer
+	if late(end) {
+		return undecided
 	}
-	cmd.WaitDelay = 5 * time.Second
-	switch err := cmd.Run(); {
-	case ctx.Err() != nil:
-		return timedOut, nil
-	case err != nil:
-		return killed, nil
-	}
-	return survived, nil
+	f, by := r.try(number)
+	old.add(number, f, by, r.judges)
+	return f
 }
