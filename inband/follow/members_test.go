@@ -60,9 +60,26 @@ func TestMembersBeside(t *testing.T) {
 	check("all left", beside(a, up0, 0), false)
 	// The kernel itself is a member of this one.
 	check("all hosts", beside(ip4("224.0.0.1"), up0, 0), true)
+	// Ours leaves after a look that was for the sake of another group.
+	ours = l.join(t, "239.1.2.3", "up0")
+	check("ours", beside(a, up0, 1), false)
+	now = now.Add(membersPause)
+	check("another group", beside(b, up0, 0), false)
+	ours()
+	check("ours has left", beside(a, up0, 0), false)
+	// Ours joins where there is another, which was not asked about.
 	leave = l.join(t, "239.1.2.4", "up1")
-	defer leave()
-	check("first of ours, looked at a moment ago", beside(b, up1, 1), false)
+	now = now.Add(membersPause)
+	check("another look", beside(a, up0, 0), false)
+	ours = l.join(t, "239.1.2.4", "up1")
+	check("ours beside what was not asked about", beside(b, up1, 1), true)
+	ours()
+	leave()
+	// Both join at once.
+	ours, leave = l.join(t, "239.1.2.5", "up1"), l.join(t, "239.1.2.5", "up1")
+	check("two since the last look", beside(ip4("239.1.2.5"), up1, 1), true)
+	ours()
+	leave()
 }
 
 // TestMembersUnseen has no file to look at: then there may be members.

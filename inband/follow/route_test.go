@@ -93,6 +93,39 @@ func TestRoute(t *testing.T) {
 	}
 }
 
+// TestRequestLeavesECNOut looks at the message: newer kernels leave it out themselves.
+func TestRequestLeavesECNOut(t *testing.T) {
+	s := socket{}
+	if tos := s.routeRequest(Query{TOS: 0xff})[unix.NLMSG_HDRLEN+3]; tos != 0xfc {
+		t.Errorf("TOS %#x", tos)
+	}
+}
+
+// TestKernelOnly has ways that no ring can go.
+func TestKernelOnly(t *testing.T) {
+	l, _ := uplinks(t)
+	k := l.open()
+	must(t, l.SetSysctl("net/ipv6/conf/up0/disable_ipv6", "0"))
+	for name, route := range map[string]string{
+		"IPv6 gateway":  "route add 10.9.1.0/24 via inet6 fe80::1 dev up0",
+		"encapsulation": "route add 10.9.1.0/24 encap ip id 3 dst 10.0.0.2 dev up0",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := l.command("ip", strings.Fields(route)...); err != nil {
+				t.Skip("not with this kernel: ", said(err))
+			}
+			q := Query{Dst: ip4("10.9.1.1")}
+			if a, errno := k.Route(q); errno != 0 || !a.KernelOnly || a.Device != l.index("up0") {
+				t.Errorf("%+v %v", a, errno)
+			}
+			l.ip("route del 10.9.1.0/24")
+			if a, errno := k.Route(Query{Dst: ip4("10.0.0.2")}); errno != 0 || a.KernelOnly {
+				t.Errorf("%+v %v", a, errno)
+			}
+		})
+	}
+}
+
 // checkRoute compares an answer with what is expected, with ip(8)'s and with what becomes
 // of an in-band socket.
 func (l *lab) checkRoute(t *testing.T, k *Kernel, c routeCase) {

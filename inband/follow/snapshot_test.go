@@ -2,6 +2,7 @@ package follow
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -86,5 +87,46 @@ func TestUsable(t *testing.T) {
 		if !errors.Is(err, c.err) || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%d: %v, want %v", c.index, err, c.err)
 		}
+	}
+}
+
+// TestLongDumps has more addresses and neighbours than the kernel sends at once.
+func TestLongDumps(t *testing.T) {
+	l, _ := uplinks(t)
+	const many = 1000
+	var lines strings.Builder
+	for i := range many {
+		fmt.Fprintf(&lines, "addr add 10.20.%d.%d/32 dev lo\n", i>>8, i&0xff)
+		fmt.Fprintf(&lines, "neigh add 10.0.%d.%d lladdr 02:00:00:00:00:01 dev up0\n", 100+i>>8, i&0xff)
+	}
+	l.storm(lines.String())
+	k := l.open()
+	if n := len(k.Snapshot().Addresses); n != many+5 {
+		t.Errorf("%d addresses", n)
+	}
+	if all, err := k.Neighbours(); err != nil || len(all) != many {
+		t.Errorf("%d neighbours, %v", len(all), err)
+	}
+}
+
+// TestDumpAfterOneThatFailed has a buffer that is too short, and then one that is not.
+func TestDumpAfterOneThatFailed(t *testing.T) {
+	l, _ := uplinks(t)
+	var lines strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&lines, "addr add 10.20.%d.%d/32 dev lo\n", i>>8, i&0xff)
+	}
+	l.storm(lines.String())
+	k := l.open()
+	k.dumping.Lock()
+	defer k.dumping.Unlock()
+	buf := k.dumper.buf
+	k.dumper.buf = buf[:64]
+	if errno := k.dumper.addresses(&Snapshot{}); errno != unix.EMSGSIZE {
+		t.Error(errno)
+	}
+	k.dumper.buf = buf
+	if s, errno := k.dumper.snapshot(); errno != 0 || len(s.Addresses) < 1000 {
+		t.Errorf("%d addresses, %v", len(s.Addresses), errno)
 	}
 }

@@ -111,6 +111,7 @@ func (s *socket) dump(req []byte, each func(message)) unix.Errno {
 	for {
 		b, errno := s.receive()
 		if errno != 0 {
+			s.drain()
 			return errno
 		}
 		for m, rest, ok := cutMessage(b); ok; m, rest, ok = cutMessage(rest) {
@@ -127,6 +128,15 @@ func (s *socket) dump(req []byte, each func(message)) unix.Errno {
 			default:
 				each(m)
 			}
+		}
+	}
+}
+
+// drain reads the rest of a dump, before which the kernel begins no other (EBUSY).
+func (s *socket) drain() {
+	for {
+		if _, errno := receive(s.fd, s.buf); errno != 0 && errno != unix.ENOBUFS {
+			return
 		}
 	}
 }

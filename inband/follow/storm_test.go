@@ -42,6 +42,7 @@ func TestStormOfRoutes(t *testing.T) {
 	k := l.open()
 	var mu sync.Mutex
 	var calls []time.Time
+	begin := time.Now()
 	found := make(chan struct{})
 	once := sync.OnceFunc(func() { close(found) })
 	k.Follow(Events{RoutesMoved: func() {
@@ -60,10 +61,9 @@ func TestStormOfRoutes(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	for i := 1; i < len(calls); i++ {
-		if gap := calls[i].Sub(calls[i-1]); gap < routesPause*9/10 {
-			t.Fatalf("call %d after %v", i, gap)
-		}
+	took := calls[len(calls)-1].Sub(begin)
+	if most := int(took/routesPause) + 2; len(calls) > most {
+		t.Errorf("%d calls in %v", len(calls), took)
 	}
 	t.Logf("%d calls", len(calls))
 }
