@@ -281,6 +281,24 @@ func sendPort(u *inband.UDP, port uint16) {
 	u.SendTo(binary.BigEndian.AppendUint16(nil, port), addrPort(localhost, port))
 }
 
+// A child of the process, between fork and exec, has a copy of each descriptor: what comes to
+// a closed port meanwhile is nobody's.
+func TestClosedWhileCopied(t *testing.T) {
+	n := newSpace(t)
+	h := newHolders(t, n)
+	d := hold(t, h, Request{})
+	port := d.Port()
+	copied, err := unix.Dup(d.s.fd)
+	must(t, err)
+	defer unix.Close(copied)
+	d.Close()
+	sendPort(udp(t, n, "127.0.0.1:0"), port)
+	none(t, h)
+	if await(h, 0) {
+		t.Error("the descriptor is readable")
+	}
+}
+
 // A Holders that is closed gives and takes nothing.
 func TestClosed(t *testing.T) {
 	n := newSpace(t)

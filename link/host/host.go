@@ -236,7 +236,6 @@ func (l *Link) Close() error {
 func (l *Link) shut() error {
 	var errs []error
 	if l.ring != nil {
-		l.ring.SetNotify(nil, nil)
 		errs = append(errs, l.ring.Close())
 	}
 	for _, fd := range l.tx.fds() {

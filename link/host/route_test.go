@@ -5,6 +5,9 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	bpflink "github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -136,4 +139,33 @@ func TestErrnosAsInBand(t *testing.T) {
 			t.Errorf("%d frames and %d errors are counted", after.TxFrames-before.TxFrames, after.TxErrors-before.TxErrors)
 		}
 	}
+}
+
+// What netfilter drops on its way out is refused as in-band.
+func TestNetfilter(t *testing.T) {
+	lb := newLab(t)
+	k := lb.open(t, Options{})
+	u := udp(t, lb.near, "127.0.0.1:7")
+	const localOut, drop = 3, 0 // NF_INET_LOCAL_OUT, NF_DROP
+	var rule bpflink.Link
+	err := lb.near.Do(func() error {
+		p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.Netfilter, AttachType: ebpf.AttachNetfilter, License: "Apache-2.0",
+			Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, drop), asm.Return()}})
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		rule, err = bpflink.AttachNetfilter(bpflink.NetfilterOptions{Program: p, ProtocolFamily: unix.AF_INET, HookNumber: localOut, Priority: 1})
+		return err
+	})
+	if err != nil {
+		t.Skip("no netfilter program to be had (before Linux 6.4, or without CAP_BPF): ", err)
+	}
+	f := datagram(localhost, localhost, 7, 7, "x")
+	want := u.SendTo([]byte("x"), addrPort(localhost, 7))
+	if err := k.Send(f); want == nil || err != want {
+		t.Errorf("%v, in-band %v", err, want)
+	}
+	must(t, rule.Close())
+	must(t, k.Send(f))
 }
