@@ -3,6 +3,7 @@ package claim
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -30,7 +31,11 @@ func (c *Claims) AttachFilter(fd int) error {
 	if err != nil {
 		return err
 	}
-	if err := attachClassic(fd, c.classicLocked()); err != nil {
+	program, err := c.classicLocked().assemble()
+	if err != nil {
+		return err
+	}
+	if err := attachClassic(fd, program, c.allUDPLocked); err != nil {
 		return err
 	}
 	c.sockets[fd] = inode
@@ -48,19 +53,26 @@ func (c *Claims) RemoveFilter(fd int) {
 // classifyLocked gives the sockets that have a classic filter a new one.
 func (c *Claims) classifyLocked() error {
 	if len(c.sockets) == 0 {
+		c.classic = nil
 		return nil
 	}
-	program := c.classicLocked()
-	var failed error
+	program, err := c.classicLocked().assemble()
+	if err != nil || c.classic != nil && slices.Equal(program, c.classic) {
+		return err
+	}
+	c.classic = nil
 	for fd, had := range c.sockets {
 		// A descriptor that was closed behind our back may be another file by now.
-		if now, err := inode(fd); err != nil || now != had {
+		if now, gone := inode(fd); gone != nil || now != had {
 			delete(c.sockets, fd)
 			continue
 		}
-		failed = errors.Join(failed, attachClassic(fd, program))
+		err = errors.Join(err, attachClassic(fd, program, c.allUDPLocked))
 	}
-	return failed
+	if err == nil {
+		c.classic = program
+	}
+	return err
 }
 
 // inode tells sockets apart.
@@ -70,22 +82,27 @@ func inode(fd int) (uint64, error) {
 	return st.Ino, err
 }
 
-// attachClassic makes a socket accept only what the program accepts (SO_ATTACH_FILTER,
-// socket(7)). Where there is no memory for so many ports (net.core.optmem_max) that is all
-// UDP.
-func attachClassic(fd int, p classicProgram) error {
-	program, err := p.assemble()
-	if err != nil {
-		return err
-	}
-	err = attachProgram(fd, program)
-	if err == unix.ENOMEM && p.ports != nil {
-		p.ports = nil
-		return attachClassic(fd, p)
+// allUDPLocked returns the filter without ports.
+func (c *Claims) allUDPLocked() ([]bpf.RawInstruction, error) {
+	p := c.classicLocked()
+	p.ports = nil
+	return p.assemble()
+}
+
+// attachClassic has a socket take what a filter takes. Where there is no memory for it
+// (net.core.optmem_max) it gets a shorter one.
+func attachClassic(fd int, program []bpf.RawInstruction, shorter func() ([]bpf.RawInstruction, error)) error {
+	err := attachProgram(fd, program)
+	if err == unix.ENOMEM {
+		if program, err = shorter(); err == nil {
+			err = attachProgram(fd, program)
+		}
 	}
 	return err
 }
 
+// attachProgram makes a socket accept only what the program accepts (SO_ATTACH_FILTER,
+// socket(7)).
 func attachProgram(fd int, program []bpf.RawInstruction) error {
 	insns := make([]unix.SockFilter, len(program))
 	for i, in := range program {

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/internal/namespace"
@@ -29,13 +30,14 @@ type Claims struct {
 
 	mu      sync.Mutex // guards what follows
 	closed  bool
-	why     error          // why it is not TCX
-	maps    *maps          // nil: eBPF is not to be had
-	filter  *ebpf.Program  // the rings'; nil: classic
-	tcx     *ebpf.Program  // nil: not to be had
-	nft     *nftTable      // nil: not needed yet, or not to be had
-	nftLost error          // why it is not to be had any more
-	sockets map[int]uint64 // with a classic filter: their inodes, by descriptor
+	why     error                // why it is not TCX
+	maps    *maps                // nil: eBPF is not to be had
+	filter  *ebpf.Program        // the rings'; nil: classic
+	tcx     *ebpf.Program        // nil: not to be had
+	nft     *nftTable            // nil: not needed yet, or not to be had
+	nftLost error                // why it is not to be had any more
+	sockets map[int]uint64       // with a classic filter: their inodes, by descriptor
+	classic []bpf.RawInstruction // that filter; nil: not all have it
 	table   table
 	widths  [widths]int
 	devices map[int]*device

@@ -116,10 +116,10 @@ func (c *Claims) classicLocked() (p classicProgram) {
 			p.ports = append(p.ports, port)
 		}
 	}
-	slices.Sort(p.ports)
 	if len(p.ports) > maxClassicPorts {
 		p.ports = nil
 	}
+	slices.Sort(p.ports)
 	for w, n := range c.widths[:AllIPv4] {
 		if n > 0 {
 			p.protocols = append(p.protocols, uint8(w))

@@ -189,6 +189,21 @@ func TestClassicPorts(t *testing.T) {
 	}
 }
 
+// TestClassicReturns has a socket be without a filter's care for a time.
+func TestClassicReturns(t *testing.T) {
+	lb := newLab(t)
+	c := lb.attached(Options{Force: Holder, Classic: true})
+	r := lb.ring(c)
+	add(t, c, Claim{Port: 1000})
+	c.RemoveFilter(r.fd)
+	e := add(t, c, Claim{Port: 1001})
+	must(t, c.AttachFilter(r.fd))
+	e.Close() // the filter is to be what it was before
+	if n, _ := r.took(lb.bytes(frame{to: hostAddr, dport: 1001})); n != 0 {
+		t.Error("a port is taken that was given up")
+	}
+}
+
 // TestClassicForgets has a descriptor become another socket.
 func TestClassicForgets(t *testing.T) {
 	lb := newLab(t)
