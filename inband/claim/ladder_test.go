@@ -196,6 +196,11 @@ func TestDevices(t *testing.T) {
 		if err := c.Attach(lb.index, "eth1"); !errors.Is(err, unix.ENODEV) {
 			t.Errorf("a device that is gone: %v", err)
 		}
+		if o.Force != TCX { // which goes by the index
+			if err := c.Attach(lb.index, "lo"); !errors.Is(err, unix.ENODEV) {
+				t.Errorf("another device's name: %v", err)
+			}
+		}
 		gone := lb.index
 		lb.cable()
 		must(t, c.Attach(lb.index, "eth0"))

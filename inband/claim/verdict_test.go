@@ -3,6 +3,7 @@ package claim
 import (
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -161,6 +162,30 @@ func TestNeverClaimed(t *testing.T) {
 		}
 		if s := c.Stats(lb.index); o.Force == TCX && s.Dropped > 4 { // those that have their ports
 			t.Errorf("dropped: %+v", s)
+		}
+	})
+}
+
+// TestMacvlan has a device beside eth0 on the same cable: what is for it is for another
+// host as eth0 sees it, and no ring on eth0 gets it.
+func TestMacvlan(t *testing.T) {
+	forRungs(t, func(t *testing.T, lb *lab, o Options) {
+		c := lb.attached(o)
+		r := lb.ring(c)
+		mac := [6]byte{2, 0, 0, 0, 0, 0x33}
+		must(t, lb.host.Do(func() error {
+			attrs := netlink.NewLinkAttrs()
+			attrs.Name, attrs.ParentIndex, attrs.HardwareAddr = "mv0", lb.index, mac[:]
+			return netlink.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE})
+		}))
+		must(t, lb.host.SetUp("mv0"))
+		add(t, c, Claim{Port: 1000, Alone: true})
+		before := lb.counter("Ip InReceives")
+		if n, _ := r.took(lb.bytes(frame{toMAC: mac, to: otherAddr, dport: 1000})); n != 0 {
+			t.Errorf("the ring took %d", n)
+		}
+		if n := lb.counter("Ip InReceives") - before; n != 1 {
+			t.Errorf("the kernel has %d", n)
 		}
 	})
 }
