@@ -3,6 +3,7 @@ package gonet
 import (
 	"context"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/outband/outband/sockapi"
@@ -61,6 +62,21 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	return firstOf(ctx, d, network, addrs, err, func(raddr *net.IPAddr) (net.Conn, error) {
 		return d.dialIP(ctx, network, laddr, raddr)
 	})
+}
+
+// DialUDP is Net.DialUDP for netip addresses, with what the Dialer says but for LocalAddr; a zero
+// laddr is chosen. See net.Dialer.DialUDP.
+func (d *Dialer) DialUDP(ctx context.Context, network string, laddr, raddr netip.AddrPort) (*UDPConn, error) {
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
+	return d.dialUDP(ctx, network, net.UDPAddrFromAddrPort(laddr), net.UDPAddrFromAddrPort(raddr))
+}
+
+// DialIP is Net.DialIP as DialUDP is Net.DialUDP.
+func (d *Dialer) DialIP(ctx context.Context, network string, laddr, raddr netip.Addr) (*IPConn, error) {
+	ctx, cancel := d.limit(ctx)
+	defer cancel()
+	return d.dialIP(ctx, network, &net.IPAddr{IP: laddr.AsSlice(), Zone: laddr.Zone()}, &net.IPAddr{IP: raddr.AsSlice(), Zone: raddr.Zone()})
 }
 
 // localAs returns an address to bind to as one of a network's type, nil for none.

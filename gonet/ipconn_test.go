@@ -1,7 +1,9 @@
 package gonet
 
 import (
+	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"testing"
 
@@ -175,5 +177,49 @@ func TestDialIP(t *testing.T) {
 	}
 	if _, err := (&Dialer{Net: n, LocalAddr: localhost}).Dial("ip4:99", "127.0.0.2"); err == nil {
 		t.Error("an address of UDP is taken")
+	}
+	one, two := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")
+	ip := must[*IPConn](t)((&Dialer{Net: n}).DialIP(t.Context(), "ip4:99", one, two))
+	defer ip.Close()
+	udp := must[*UDPConn](t)((&Dialer{Net: n}).DialUDP(t.Context(), "udp", netip.AddrPortFrom(one, 7), netip.AddrPortFrom(two, 9)))
+	defer udp.Close()
+	chosen := must[*UDPConn](t)((&Dialer{Net: n}).DialUDP(t.Context(), "udp", netip.AddrPort{}, netip.AddrPortFrom(two, 9)))
+	defer chosen.Close()
+	if got := fmt.Sprint(ip.LocalAddr(), ip.RemoteAddr(), udp.LocalAddr(), udp.RemoteAddr(), chosen.RemoteAddr()); got != "127.0.0.1 127.0.0.2 127.0.0.1:7 127.0.0.2:9 127.0.0.2:9" {
+		t.Error(got)
+	}
+}
+
+// TestListenICMP pings by a socket that sees echo replies only.
+func TestListenICMP(t *testing.T) {
+	near, _ := hosts(t)
+	for network, far := range map[string]net.Addr{
+		"udp4":     &net.UDPAddr{IP: net.IPv4(10, 9, 0, 2)},
+		"ip4:icmp": &net.IPAddr{IP: net.IPv4(10, 9, 0, 2)},
+	} {
+		c, err := near.ListenICMP(network, "10.9.0.1")
+		check(t, err)
+		check(t, c.SetReadDeadline(soon()))
+		_, err = c.WriteTo(echo(ipv4.ICMPTypeEcho, 5), far)
+		check(t, err)
+		buf := make([]byte, 100)
+		n, from, err := c.ReadFrom(buf)
+		check(t, err)
+		m, err := icmp.ParseMessage(1, buf[:n])
+		check(t, err)
+		if e, ok := m.Body.(*icmp.Echo); !ok || m.Type != ipv4.ICMPTypeEchoReply || e.Seq != 5 {
+			t.Errorf("%s: %v %+v from %v", network, m.Type, m.Body, from)
+		}
+		check(t, c.Close())
+	}
+	for _, network := range []string{"udp6", "udp", "tcp", "ip4:nothing"} {
+		if c, err := near.ListenICMP(network, "10.9.0.1"); err == nil {
+			t.Errorf("%s: %T", network, c)
+		}
+	}
+	for _, address := range []string{"10.9.0.7", "::1"} {
+		if _, err := near.ListenICMP("udp4", address); err == nil {
+			t.Error(address)
+		}
 	}
 }

@@ -1,0 +1,62 @@
+package gonet
+
+import (
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestIdleConnections has a thousand connections wait: that costs no CPU, and little memory.
+func TestIdleConnections(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector has its own memory")
+	}
+	const n, most = 1000, 8 << 10
+	near, _ := hosts(t)
+	var conns []*UDPConn
+	before := heap()
+	for range n {
+		conns = append(conns, must[*UDPConn](t)(near.ListenUDP("udp4", nil)))
+	}
+	var wg sync.WaitGroup
+	buf := make([]byte, n)
+	for i, c := range conns {
+		wg.Go(func() { c.Read(buf[i : i+1]) })
+	}
+	// Once all sleep there is a while without any CPU to speak of.
+	const while = 50 * time.Millisecond
+	for end := soon(); ; {
+		used := cpu(t)
+		time.Sleep(while)
+		if used = cpu(t) - used; used < while/10 {
+			break
+		} else if time.Now().After(end) {
+			t.Fatalf("%v of CPU in %v", used, while)
+		}
+	}
+	if each := (heap() - before) / n; each > most {
+		t.Errorf("%d bytes each, want %d at most", each, most)
+	}
+	for _, c := range conns {
+		check(t, c.Close())
+	}
+	wg.Wait()
+}
+
+// heap returns how many bytes are in use.
+func heap() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// cpu returns how long the process has run.
+func cpu(t *testing.T) time.Duration {
+	t.Helper()
+	var r syscall.Rusage
+	check(t, syscall.Getrusage(syscall.RUSAGE_SELF, &r))
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
