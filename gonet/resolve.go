@@ -9,7 +9,7 @@ import (
 
 // resolver returns what resolves names.
 func (n *Net) resolver() *net.Resolver {
-	if n.Resolver != nil {
+	if n != nil && n.Resolver != nil {
 		return n.Resolver
 	}
 	return net.DefaultResolver
