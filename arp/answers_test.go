@@ -139,3 +139,34 @@ func TestAnswersForOneNeighbour(t *testing.T) {
 		t.Errorf("the oldest that waits has %d bytes", len(p.Frame))
 	}
 }
+
+// An answer that is longer than all that may wait comes back at once; one that is as long
+// may wait.
+func TestAnswerLongerThanAll(t *testing.T) {
+	s := newSim(t, func(c *Config) { c.AnswerQueueBytes = 100 + PendingOverhead })
+	e, _ := s.ResolveAnswer(s.now, host(1), ourIP)
+	if _, full := s.Enqueue(e, Pending{Frame: make([]byte, 100), Answer: true}); full {
+		t.Error("the longest finds no room")
+	}
+	if p, full := s.Enqueue(e, Pending{Frame: make([]byte, 101), Answer: true}); !full || len(p.Frame) != 101 {
+		t.Errorf("one byte more: full is %t, %d bytes come back", full, len(p.Frame))
+	}
+	if n := s.Stats().UnresDiscards; n != 1 || e.answers.n != 1 {
+		t.Errorf("%d discarded, %d wait", n, e.answers.n)
+	}
+}
+
+// An answer to a stranger takes no neighbour's place that is known.
+func TestAnswerEvictsNoneKnown(t *testing.T) {
+	const known = 4
+	s := newSim(t, func(c *Config) { c.MaxEntries = known })
+	for i := range known {
+		s.add(i, Stale)
+	}
+	if e, c := s.ResolveAnswer(s.now, host(1000), ourIP); e != nil || c != CauseTableFull {
+		t.Errorf("a stranger is asked for: %v", c)
+	}
+	if got := len(s.has(known)); got != known {
+		t.Errorf("%d of %d known neighbours are left", got, known)
+	}
+}

@@ -378,3 +378,17 @@ func TestEntries(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got[otherIP], want)
 	}
 }
+
+// What has been stale for long enough goes at that moment, not a collection later.
+func TestCollectOnTime(t *testing.T) {
+	s := newSim(t, func(c *Config) { c.GCThreshold, c.GCStaleTime, c.GCInterval = 1, 60*time.Second, 30*time.Second })
+	s.Set(s.now, host(0), peerMAC, Stale)
+	s.run(60*time.Second - 1)
+	if len(s.has(1)) != 1 {
+		t.Fatal("it has gone too early")
+	}
+	s.run(1)
+	if len(s.has(1)) != 0 {
+		t.Error("it is still there")
+	}
+}

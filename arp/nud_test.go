@@ -257,6 +257,14 @@ func TestConfirm(t *testing.T) {
 		s.run(1)
 		s.wantState(e, Stale)
 	})
+	t.Run("ends DELAY at its begin", func(t *testing.T) {
+		s := newSim(t, nil)
+		e := s.stale()
+		s.Resolve(s.now, peerIP, ourIP)
+		s.Confirm(s.now, peerIP)
+		wantLines(t, s.run(5*time.Second))
+		s.wantState(e, Reachable)
+	})
 	t.Run("does not end PROBE", func(t *testing.T) {
 		s := newSim(t, nil)
 		e := s.stale()

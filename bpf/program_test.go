@@ -88,6 +88,12 @@ func TestFindAttribute(t *testing.T) {
 	if at := findNested(empty, 0, 6); at != 0 {
 		t.Errorf("nested in an empty one: %d", at)
 	}
+	for name, n := range map[string]uint16{"too short": 3, "too long": 9} {
+		bad := append(binary.NativeEndian.AppendUint16(nil, n), 6, 0)
+		if at := findAttribute(append(bad, attribute(6)...), 0, 6); at != 0 {
+			t.Errorf("%s an attribute ends the list, but one is found at %d", name, at)
+		}
+	}
 	for _, tt := range []struct {
 		nested        bool
 		from, typ, at uint32

@@ -93,3 +93,26 @@ func TestNewCopies(t *testing.T) {
 		t.Error("a program without instructions is accepted")
 	}
 }
+
+// hostWithFrames has a frame for whatever it is asked about.
+type hostWithFrames struct{ Host }
+
+func (hostWithFrames) Frame([]byte) Frame { return Frame{Tagged: true} }
+
+// A host is asked for a frame once, and only for that of a network header.
+func TestFrameOfNothing(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		v    View
+		want bool
+	}{
+		{"asked for", View{Host: hostWithFrames{}, Network: make([]byte, 20)}, true},
+		{"no network header", View{Host: hostWithFrames{}}, false},
+		{"known", View{Host: hostWithFrames{}, Network: make([]byte, 20), Found: true}, false},
+		{"no host", View{Network: make([]byte, 20)}, false},
+	} {
+		if got := tt.v.frame().Tagged; got != tt.want {
+			t.Errorf("%s: from the host is %t", tt.name, got)
+		}
+	}
+}

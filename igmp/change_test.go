@@ -179,6 +179,19 @@ func TestSplit(t *testing.T) {
 		expect(t, s.run(time.Second),
 			"0.002 TO_EX 239.1.1.1 {}, ALLOW 239.1.1.2 "+numbers(0, 5), "0.002 ALLOW 239.1.1.2 "+numbers(5, 6))
 	})
+	t.Run("to the last byte", func(t *testing.T) {
+		s := newSim(t, func(c *Config) { c.Robustness, c.MTU = 1, 68 })
+		s.set(g1, NotMember, in(1))
+		s.set(g2, NotMember, in(2))
+		s.set(g3, NotMember, in(3))
+		expect(t, s.run(time.Second), "0.002 ALLOW 239.1.1.1 {1}, ALLOW 239.1.1.2 {2}, ALLOW 239.1.1.3 {3}")
+	})
+	t.Run("to the last byte, by TO_EX", func(t *testing.T) {
+		s := newSim(t, func(c *Config) { c.Robustness, c.MTU = 1, 68 })
+		s.set(g1, NotMember, ex())
+		s.set(g2, NotMember, ex(1, 2, 3, 4, 5))
+		expect(t, s.run(time.Second), "0.002 TO_EX 239.1.1.1 {}, TO_EX 239.1.1.2 {1 2 3 4 5}")
+	})
 	t.Run("but not by TO_EX", func(t *testing.T) {
 		s := newSim(t, func(c *Config) { c.Robustness, c.MTU = 1, 68 })
 		s.set(g1, NotMember, ex())

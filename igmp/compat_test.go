@@ -2,6 +2,7 @@ package igmp
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -91,6 +92,19 @@ func TestOlderQuerierTimeout(t *testing.T) {
 	s.hear(short(Query, 50, ipv4.Addr{}))
 	if want := s.now + 65*sec; s.Status().V2Until != want || s.Deadline() > want {
 		t.Errorf("until %d, want %d", s.Status().V2Until, want)
+	}
+}
+
+// Status tells no time that is over.
+func TestOlderQuerierIsOver(t *testing.T) {
+	for _, q := range [][]byte{v1Query, v2Query} {
+		s := newSim(t, nil)
+		s.hear(q)
+		end := min(s.Status().V1Until, s.Status().V2Until)
+		s.run(time.Duration(end - s.now))
+		if st := s.Status(); st.V1Until != math.MaxInt64 || st.V2Until != math.MaxInt64 {
+			t.Errorf("over at %d: %d, %d", s.now, st.V1Until, st.V2Until)
+		}
 	}
 }
 

@@ -117,6 +117,40 @@ func TestBounds(t *testing.T) {
 		}
 		expect(t, s.run(time.Minute), "0.002 TO_IN 239.1.1.1 {4}", "0.502 TO_IN 239.1.1.1 {4}")
 	})
+	t.Run("dead sources at the limit", func(t *testing.T) {
+		s := newSim(t, func(c *Config) { c.MaxDeadSources = 2 })
+		s.set(g1, NotMember, in(1, 2, 3))
+		s.run(time.Minute)
+		s.set(g1, in(1, 2, 3), in(3))
+		expect(t, s.run(time.Minute), "0.002 BLOCK 239.1.1.1 {1 2}", "0.502 BLOCK 239.1.1.1 {1 2}")
+	})
+	t.Run("messages at the limit", func(t *testing.T) {
+		const each = 8 + messageNote
+		s := newSim(t, func(c *Config) { c.Version, c.MaxQueue = 2, 8+2*each })
+		for i := range 4 {
+			s.set(ipv4.Addr{239, 3, 0, byte(i)}, NotMember, ex())
+		}
+		s.now += sec
+		s.Advance(s.now)
+		if st := s.Stats(); st.QueuedMessages != 3 || st.Causes[CauseBacklog] != 1 {
+			t.Errorf("%d wait, %d found no room", st.QueuedMessages, st.Causes[CauseBacklog])
+		}
+	})
+	t.Run("scratch", func(t *testing.T) {
+		s := newSim(t, nil)
+		s.set(g1, NotMember, in(1, 2))
+		if cap(s.touched) == 0 {
+			t.Error("little memory is given back")
+		}
+		f := Filter{Mode: Include}
+		for i := range keepScratch + 1 {
+			f.Sources = append(f.Sources, ipv4.AddrFrom(10<<24|uint32(i)))
+		}
+		s.set(g2, NotMember, f)
+		if n := cap(s.touched); n != 0 {
+			t.Errorf("room for %d is kept", n)
+		}
+	})
 	t.Run("messages", func(t *testing.T) {
 		s := newSim(t, func(c *Config) { c.MaxQueue, c.MTU = 500, 68 })
 		for i := range 400 {
@@ -226,5 +260,45 @@ func TestGroups(t *testing.T) {
 		if c.String() == "" {
 			t.Errorf("cause %d has no name", c)
 		}
+	}
+}
+
+// A group takes what its sockets want, and what comes from no address (Linux'
+// ip_check_mc_rcu). To leave what nobody is in does nothing.
+func TestAccepts(t *testing.T) {
+	none := ipv4.Addr{}
+	for _, tt := range []struct {
+		name                   string
+		f                      Filter
+		listed, other, no, all bool
+	}{
+		{"all", ex(), true, true, true, true},
+		{"all but one", ex(1), false, true, true, false},
+		{"one", in(1), true, false, true, false},
+	} {
+		s := newSim(t, nil)
+		s.set(g1, NotMember, tt.f)
+		g := s.Lookup(g1)
+		if g.Accepts(src(1)) != tt.listed || g.Accepts(src(2)) != tt.other || g.Accepts(none) != tt.no || g.AcceptsAll() != tt.all {
+			t.Errorf("%s: it takes the source %t, another %t, none %t, all %t", tt.name,
+				g.Accepts(src(1)), g.Accepts(src(2)), g.Accepts(none), g.AcceptsAll())
+		}
+	}
+	s := newSim(t, nil)
+	s.set(g1, ex(), NotMember)
+	if st := s.Stats(); st.Joins != 0 || st.Leaves != 0 || s.Lookup(g1) != nil {
+		t.Errorf("a group that nobody was in was left: %+v", st)
+	}
+}
+
+// What is not configured has the default.
+func TestConfigComplete(t *testing.T) {
+	want := DefaultConfig()
+	want.LinkLocalReports = false
+	if got := (Config{}).complete(); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got := (Config{MaxQueue: -1, Version: 4}).complete(); got.MaxQueue != want.MaxQueue || got.Version != 0 {
+		t.Errorf("out of range: %+v", got)
 	}
 }

@@ -55,6 +55,8 @@ func TestParse(t *testing.T) {
 		{"v3 query", queryV3(0, g1), CauseNone},
 		{"v3 query with sources", queryV3(0, g1, 1, 2), CauseNone},
 		{"one source too few", seal(queryV3(0, g1, 1, 2)[:16]), CauseTooShort},
+		{"a source and no room for any", change(queryV3(0, g1), 11, 1), CauseTooShort},
+		{"a record's source and no room for any", seal([]byte{byte(ReportV3), 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 1, 239, 1, 1, 1}), CauseTooShort},
 		{"checksum", append(queryV3(0, g1)[:11:11], 7), CauseChecksum},
 		{"unknown type", short(0x30, 0, g1), CauseType},
 		{"v3 report", report, CauseNone},
@@ -74,7 +76,11 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: %v", s, c)
 		}
 	}
-	m, _ := Parse(report)
+	m, _ := Parse(queryV3(0, g1))
+	if n := m.NumRecords(); n != 0 {
+		t.Errorf("a query has %d records", n)
+	}
+	m, _ = Parse(report)
 	expect(t, records(m), "ALLOW 239.1.1.1 {1}", "IS_EX 239.1.1.2 {}")
 	if RecordType(0).String() != "unknown" || RecordType(7).String() != "unknown" {
 		t.Error("record types out of range have a name")

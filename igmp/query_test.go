@@ -130,6 +130,17 @@ func TestQuerySourceLimit(t *testing.T) {
 	}
 }
 
+// As many sources as the limit are kept.
+func TestQuerySourcesAtLimit(t *testing.T) {
+	s := settled(t, func(c *Config) { c.MaxQuerySources = 4 })
+	s.draw(time.Second)
+	s.hear(queryV3(100, g2, 1, 2))
+	s.hear(queryV3(100, g3, 1, 2))
+	if n := s.Stats().Causes[CauseManySources]; n != 0 {
+		t.Errorf("counted %d", n)
+	}
+}
+
 // Queries that are not heeded, and why.
 func TestBadQueries(t *testing.T) {
 	general := queryV3(100, ipv4.Addr{})

@@ -96,6 +96,7 @@ func TestFragmenterCauses(t *testing.T) {
 		{"longest", Fields{}, 65515, 1500, CauseNone},
 		{"too long", Fields{}, 65516, 1500, CauseTooLong},
 		{"too long with options", Fields{Options: []byte{1}}, 65512, 1500, CauseTooLong},
+		{"too long with most options", Fields{Options: pattern(40)}, 65476, 1500, CauseTooLong},
 		{"too long at its offset", Fields{FragmentOffset: 65512}, 4, 1500, CauseTooLong},
 		{"no room for 8 bytes", Fields{}, 100, 27, CauseMTUTooSmall},
 		{"room for 8 bytes", Fields{}, 100, 28, CauseNone},

@@ -175,6 +175,10 @@ func TestParseQuoted(t *testing.T) {
 		})
 	}
 	short := bytes.Clone(whole)
+	short[3] = 20
+	if _, payload, ok := ParseQuoted(short); !ok || len(payload) != 0 {
+		t.Errorf("a datagram without payload: %t, %d bytes", ok, len(payload))
+	}
 	short[3] = 10
 	if _, _, ok := ParseQuoted(short); ok {
 		t.Error("a total length shorter than the header was accepted")

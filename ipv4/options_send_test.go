@@ -2,6 +2,7 @@ package ipv4
 
 import (
 	"encoding/hex"
+	"strings"
 	"testing"
 )
 
@@ -30,6 +31,7 @@ func TestSentOptions(t *testing.T) {
 		{"source route, uneven", "8308040102030400", "", "", "", CauseOptionBadLength},
 		{"source route, used up", "83070801020304", "", "", "", CauseOptionBadPointer},
 		{"cut", "0709", "", "", "", CauseOptionTruncated},
+		{"as long as can be", strings.Repeat("01", 40), strings.Repeat("01", 40), strings.Repeat("01", 40), "", CauseNone},
 		{"too long", hex.EncodeToString(make([]byte, 41)), "", "", "", CauseOptionTruncated},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -75,9 +77,17 @@ func TestAppendReturnOptions(t *testing.T) {
 	}
 	// An option of which a part of an entry is left after we have entered ourselves.
 	h, _ := withOptions(t, nil)
-	h = append(h[:MinHeaderLen:MinHeaderLen], 7, 9, 8, 1, 1, 1, 1, 0, 0, 0, 0, 0)
-	if got, ok := AppendReturnOptions(nil, h, OptionSet{RecordRoute: MinHeaderLen}); ok || len(got) != 0 {
-		t.Errorf("half an entry gave % x", got)
+	for _, pointer := range []byte{8, 9} {
+		h = append(h[:MinHeaderLen:MinHeaderLen], 7, 9, pointer, 1, 1, 1, 1, 0, 0, 0, 0, 0)
+		if got, ok := AppendReturnOptions(nil, h, OptionSet{RecordRoute: MinHeaderLen}); ok || len(got) != 0 {
+			t.Errorf("half an entry from %d on gave % x", pointer, got)
+		}
+	}
+	if got, ok := AppendReturnOptionsOf(nil, Addr{10, 9, 0, 9}, []byte{7, 9}); ok || len(got) != 0 {
+		t.Errorf("options that are cut gave % x", got)
+	}
+	if got, ok := AppendReturnOptionsOf(nil, Addr{10, 9, 0, 9}, []byte{7, 7, 4, 9, 9, 9, 9}); !ok || hex.EncodeToString(got) != "0707040000000000" {
+		t.Errorf("options gave % x", got)
 	}
 }
 

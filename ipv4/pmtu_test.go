@@ -25,6 +25,7 @@ func TestPathMTUUpdate(t *testing.T) {
 		{"never higher", []step{{1400, 1500, true, 1400, false}, {1450, 1500, false, 1400, false}}},
 		{"not above the link", []step{{1600, 1500, false, 0, false}}},
 		{"not the link's own", []step{{1500, 1500, false, 0, false}}},
+		{"not the link's own, at the floor", []step{{552, 552, false, 0, false}}},
 		{"floor", []step{{552, 1500, true, 552, false}}},
 		{"below the floor", []step{{551, 1500, true, 552, true}, {68, 1500, false, 552, true}}},
 		{"floor, then below", []step{{552, 1500, true, 552, false}, {300, 1500, true, 552, true}}},

@@ -399,6 +399,21 @@ func TestReassemblyNoMemory(t *testing.T) {
 	equal(t, "Datagrams", r.Stats().Datagrams, 1)
 }
 
+// As much memory as the threshold is used before something is evicted.
+func TestReassemblyAtThreshold(t *testing.T) {
+	fill := func(r *Reassembler) ReassemblyStats {
+		for id := range 3 {
+			f := testFields
+			f.ID = uint16(id)
+			input(t, r, 0, fragmentOf(f, 0, 800, true))
+		}
+		return r.Stats()
+	}
+	need := fill(NewReassembler(ReassemblyConfig{})).Memory
+	equal(t, "evicted at the threshold", fill(NewReassembler(ReassemblyConfig{HighThresh: need})).Evicted, 0)
+	equal(t, "evicted beyond", fill(NewReassembler(ReassemblyConfig{HighThresh: need - 1})).Evicted, 1)
+}
+
 // Fragments of 8 bytes in the worst of orders cost memory for their runs too.
 func TestReassemblyManyRuns(t *testing.T) {
 	r := NewReassembler(ReassemblyConfig{})

@@ -187,6 +187,14 @@ func TestOrderReplaceDelete(t *testing.T) {
 	wantList(t, table, "local 10.0.0.0/8 dev 1", "10.0.0.0/8 dev 1 metric 20")
 }
 
+// What is ours comes before what is not, whatever their metrics (Linux' table local).
+func TestOursFirst(t *testing.T) {
+	ours := typed("10.0.0.0/8", 1, Local)
+	ours.Metric = 5
+	table := tableOf(t, via("10.0.0.0/8", 2, "", 0), ours)
+	wantList(t, table, "local 10.0.0.0/8 dev 1 metric 5", "10.0.0.0/8 dev 2")
+}
+
 func TestCloneIsApart(t *testing.T) {
 	a := tableOf(t, via("10.0.0.0/24", 1, "", 0))
 	b := a.Clone()
@@ -264,6 +272,7 @@ func TestRouteTypes(t *testing.T) {
 	equal(t, "unicast", Unicast.Errno(), 0)
 	equal(t, "name", Multicast.String(), "multicast")
 	equal(t, "no name", RouteType(99).String(), "unknown")
+	equal(t, "the first without a name", (Prohibit + 1).String(), "unknown")
 	r := Route{Prefix: prefix("0.0.0.0/0"), Gateway: far, Source: near, Iface: 3, Metric: 7, MTU: 1400}
 	equal(t, "String", r.String(), "default via 10.0.0.2 dev 3 src 10.0.0.1 metric 7 mtu 1400")
 	r = Route{Prefix: prefix("10.0.0.1/32"), Gateway: far, Iface: 3, OnLink: true}

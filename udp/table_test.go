@@ -51,6 +51,13 @@ func TestMisuse(t *testing.T) {
 	if e := table.Connect(b, loc, ipv4.Addr{}, 9); e != unix.EINVAL {
 		t.Errorf("Connect to 0.0.0.0: %v, want EINVAL", e)
 	}
+	table.Publish(b) // it is
+	table.Publish(&Binding[int]{ReusePort: true})
+	found := 0
+	table.Each(loc, 7, 0, func(*Binding[int]) { found++ })
+	if found != 1 {
+		t.Errorf("one binding is found %d times", found)
+	}
 	table.Unbind(b)
 	table.Unbind(b)
 	if table.Len() != 0 || b.Bound() {
@@ -236,6 +243,7 @@ func TestIndexAgainstMap(t *testing.T) {
 	r := rand.New(rand.NewPCG(51, 52))
 	x := index[int]{secret: secret{r.Uint64(), r.Uint64()}}
 	m := map[key]*int{}
+	x.delete(key{1, 2}) // none is there
 	for i := range 200000 {
 		k := key{r.Uint64N(40) << 32, uint32(r.IntN(20))}
 		switch {
