@@ -194,44 +194,36 @@ func (c *Claims) changeLocked(add, remove *Claim) error {
 			return err
 		}
 	}
-	if remove != nil {
-		c.table.count(*remove, -1)
+	if remove == nil {
+		return nil
 	}
-	if err := c.syncNFTLocked(add, remove); err != nil && add != nil {
-		c.undoLocked(add, remove)
-		return err
+	if c.maps != nil {
+		c.maps.widths[generation]++
 	}
-	if remove != nil {
-		return c.syncFilterLocked(remove.key())
-	}
-	return nil
+	c.table.count(*remove, -1)
+	c.syncNFTLocked(remove.key()) // what fails there is not claimed there any more
+	return c.syncFilterLocked(remove.key())
 }
 
-// addLocked counts a claim, and has the ring's filter know it.
+// addLocked counts a claim, and has it hold.
 func (c *Claims) addLocked(add Claim) error {
 	if err := add.valid(); err != nil {
 		return err
 	}
-	if c.table.claims[add.key()] == nil && len(c.table.claims) >= maxClaims {
+	key := add.key()
+	if c.table.claims[key] == nil && len(c.table.claims) >= maxClaims {
 		return fmt.Errorf("too many claims: %w", unix.ENOBUFS)
 	}
 	c.table.count(add, 1)
-	err := c.syncFilterLocked(add.key())
+	err := c.syncFilterLocked(key)
+	if err == nil {
+		err = c.syncNFTLocked(key)
+	}
 	if err != nil {
-		c.undoLocked(&add, nil)
+		c.table.count(add, -1)
+		c.syncFilterLocked(key)
 	}
 	return err
-}
-
-// undoLocked undoes a change that failed.
-func (c *Claims) undoLocked(added, removed *Claim) {
-	if removed != nil {
-		c.table.count(*removed, 1)
-	}
-	if added != nil {
-		c.table.count(*added, -1)
-		c.syncFilterLocked(added.key())
-	}
 }
 
 // syncFilterLocked makes the rings' filter say of a claim what the table says.

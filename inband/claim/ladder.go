@@ -53,14 +53,12 @@ func (c *Claims) loseNFTLocked(err error) {
 
 // syncNFTLocked makes the sets say of claims what the table says. It returns an error only
 // where the rung is required.
-func (c *Claims) syncNFTLocked(claims ...*Claim) error {
+func (c *Claims) syncNFTLocked(keys ...Claim) error {
 	if c.nft == nil {
 		return c.requiredNFT(c.nftLost)
 	}
-	for _, claim := range claims {
-		if claim != nil {
-			c.nft.sync(&c.table, claim.key())
-		}
+	for _, k := range keys {
+		c.nft.sync(&c.table, k)
 	}
 	err := c.nft.commit()
 	if err != nil {

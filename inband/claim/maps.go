@@ -56,7 +56,7 @@ func newMaps() (*maps, error) {
 		flags uint32
 	}{
 		{&m.portMap, "ports", ebpf.Array, 4, 1 << 16, 1, unix.BPF_F_MMAPABLE},
-		{&m.widthMap, "widths", ebpf.Array, 4, uint32(widths), 1, unix.BPF_F_MMAPABLE},
+		{&m.widthMap, "widths", ebpf.Array, 4, uint32(widthMapLen), 1, unix.BPF_F_MMAPABLE},
 		{&m.exact, "exact", ebpf.Hash, exactKeyLen, 1, maxClaims, unix.BPF_F_NO_PREALLOC},
 		{&m.local, "local", ebpf.Hash, localKeyLen, 1, maxClaims, unix.BPF_F_NO_PREALLOC},
 		{&m.addresses, "hosts", ebpf.Hash, 4, 4, maxAddresses, unix.BPF_F_NO_PREALLOC},

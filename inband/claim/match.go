@@ -9,7 +9,9 @@ func (b *builder) match() {
 	b.half(asm.R2, exactAt+10)
 	b.add(asm.LoadMapValue(asm.R1, b.maps.portMap.FD(), 0), asm.Add.Reg(asm.R1, asm.R2),
 		asm.LoadMem(flags, asm.R1, 0, asm.Byte), asm.Mov.Imm(result, 0),
-		asm.And.Imm(flags, flagsClaimed), asm.JEq.Imm(flags, 0, "verdict"))
+		asm.And.Imm(flags, flagsClaimed), asm.JEq.Imm(flags, 0, "verdict"),
+		asm.LoadMapValue(asm.R1, b.maps.widthMap.FD(), uint32(generation)), asm.LoadMem(asm.R1, asm.R1, 0, asm.Byte),
+		asm.StoreMem(asm.RFP, moveAt, asm.R1, asm.Word), asm.StoreImm(asm.RFP, exactAt+12, 0, asm.Word))
 	b.classify("match")
 	b.add(asm.Or.Reg(flags, asm.R1))
 	b.move(localAt, exactAt)
@@ -25,6 +27,7 @@ func (b *builder) match() {
 		asm.StoreImm(asm.RFP, localAt, 0, asm.Word))
 	b.find(b.maps.local.FD(), localAt, "matched")
 	b.label("matched")
+	b.moved()
 	if !b.ring {
 		// What is for every socket, the kernel has too, unless there can be no other.
 		b.add(asm.JSet.Imm(flags, addressMany, "many"), asm.Ja.Label("one"))
@@ -33,6 +36,16 @@ func (b *builder) match() {
 		b.label("one")
 	}
 	b.add(asm.And.Imm(result, valueClaimed))
+}
+
+// moved looks again, once, for a claim that was not found if meanwhile one has taken
+// another's place: it may have been looked for too early, and the other one too late.
+func (b *builder) moved() {
+	b.add(asm.JNE.Imm(result, 0, "looked"), asm.JSet.Imm(fragment, markMoved, "looked"),
+		asm.LoadMapValue(asm.R1, b.maps.widthMap.FD(), uint32(generation)), asm.LoadMem(asm.R1, asm.R1, 0, asm.Byte),
+		asm.LoadMem(asm.R2, asm.RFP, moveAt, asm.Word), asm.JEq.Reg(asm.R1, asm.R2, "looked"),
+		asm.Or.Imm(fragment, markMoved), asm.Ja.Label("match"))
+	b.label("looked")
 }
 
 // claims looks for a claim of an address, of a connected socket and of another.

@@ -36,6 +36,7 @@ const (
 	quoteAt  = -120 // an IP header that an ICMP error quotes
 	portsAt  = -128 // 8 bytes of the payload's beginning
 	deviceAt = -132 // a device's index
+	moveAt   = -136 // the generation of the claims
 )
 
 // Bits of the IP header's fragment field.
@@ -143,7 +144,7 @@ func (b *builder) begin() {
 	b.headerLen(result, header, "leave")
 	b.add(asm.Add.Imm(result, etherLen), asm.LoadMem(flags, asm.RFP, header+9, asm.Byte))
 	b.half(fragment, header+6)
-	b.add(asm.And.Imm(fragment, moreFragments|fragmentOffset), asm.StoreImm(asm.RFP, exactAt+12, 0, asm.Word))
+	b.add(asm.And.Imm(fragment, moreFragments|fragmentOffset))
 }
 
 // headerLen loads the length of an IP header on the stack; no such header goes to bad.

@@ -1,8 +1,10 @@
 package claim
 
 import (
+	"net/netip"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -125,6 +127,13 @@ func TestVerdicts(t *testing.T) {
 				t.Errorf("%s: counted as dropped: %d", tt.name, got)
 			}
 		}
+		if c.maps != nil { // nothing is remembered of what is no fragment
+			for _, m := range []*ebpf.Map{c.maps.taken, c.maps.dropped} {
+				if key, err := m.NextKeyBytes(nil); key != nil || err != nil {
+					t.Errorf("remembered: %x, %v", key, err)
+				}
+			}
+		}
 	})
 }
 
@@ -134,6 +143,8 @@ func TestNeverClaimed(t *testing.T) {
 		c := lb.attached(o)
 		r := lb.ring(c)
 		add(t, c, Claim{Port: 1000, Alone: true})
+		// What a header of 16 bytes would make of the destination address.
+		add(t, c, Claim{Port: uint16(hostAddr[2])<<8 | uint16(hostAddr[3])})
 		f := frame{to: hostAddr, dport: 1000}
 		for _, tt := range []struct {
 			name   string
@@ -188,4 +199,28 @@ func TestMacvlan(t *testing.T) {
 			t.Errorf("the kernel has %d", n)
 		}
 	})
+}
+
+// TestOutgoing has the host send what it would take if it came.
+func TestOutgoing(t *testing.T) {
+	for _, o := range []Options{{}, {Classic: true}} {
+		lb := newLab(t)
+		c := lb.attached(o)
+		r := lb.ring(c)
+		must(t, unix.SetsockoptInt(r.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 0))
+		add(t, c, Claim{Port: 1000, Alone: true})
+		sender := lb.socket(0)
+		must(t, unix.SetsockoptIPMreqn(sender.FD(), unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &unix.IPMreqn{Ifindex: int32(lb.index)}))
+		send := func() { must(t, sender.SendTo([]byte("x"), netip.AddrPortFrom(netip.AddrFrom4(group), 1000))) }
+		send()
+		if n, _ := r.came(); n != 0 {
+			t.Errorf("classic %t: the ring took %d", o.Classic, n)
+		}
+		_, err := c.Widen(Everything)
+		must(t, err)
+		send()
+		if n, _ := r.came(); n == 0 {
+			t.Errorf("classic %t: a packet socket sees nothing", o.Classic)
+		}
+	}
 }

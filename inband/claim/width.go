@@ -10,4 +10,9 @@ const (
 	Promiscuous                    // all frames
 
 	widths = int(Promiscuous) + 1
+
+	// generation is where a number is, behind the widths, that moves after one claim was
+	// added and before another one is taken away for it.
+	generation  = widths
+	widthMapLen = generation + 1
 )
