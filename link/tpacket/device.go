@@ -25,7 +25,9 @@ func (h hold) Take(index int, name string) error {
 			return step("bind", err)
 		}
 	}
-	h.guest.Attach(index, name)
+	if err := h.attachHost(index, name); err != nil {
+		return err
+	}
 	if err := bind(h.rx.fd, ethPAll, index); err != nil {
 		return step("bind", err)
 	}
@@ -58,7 +60,7 @@ func (h hold) Admit(index int, what device.Frames, on bool) error {
 // Pass changes the ring's filter.
 func (h hold) Pass(m link.Mode, on bool) error {
 	switch {
-	case m != link.Promiscuous:
+	case m != link.Promiscuous || h.opts.Share != nil: // whose filter knows who wants what
 		return nil
 	case on:
 		return attachFilter(h.rx.fd, h.filters.promiscuous)

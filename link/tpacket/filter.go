@@ -22,6 +22,9 @@ type filters struct{ usual, promiscuous []bpf.RawInstruction }
 
 // filters returns the programs that o asks for.
 func (o *Options) filters() (f filters, err error) {
+	if o.Share != nil {
+		return f, nil
+	}
 	if o.Filter != nil {
 		return filters{o.Filter, o.Filter}, nil
 	}
@@ -50,6 +53,14 @@ func (o *Options) filter(promiscuous bool) ([]bpf.RawInstruction, error) {
 		p = append(p, bpf.RetConstant{Val: 0})
 	}
 	return bpf.Assemble(append(p, bpf.RetConstant{Val: acceptWhole}))
+}
+
+// filterRing gives the ring's socket its first filter.
+func (o *Options) filterRing(fd int, program []bpf.RawInstruction) error {
+	if o.Share != nil {
+		return o.Share.AttachFilter(fd)
+	}
+	return step("SO_ATTACH_FILTER", attachFilter(fd, program))
 }
 
 // attachFilter makes a socket accept only what the program accepts

@@ -107,10 +107,28 @@ type Options struct {
 	// no claim can be had: it sends the stack's datagrams on, and answers them with
 	// redirects and unreachables. By default the stack has no address then.
 	HostMayAnswer bool
+	// Share says that the stack uses the host's own addresses, and who has seen to it that
+	// each of the two gets what is its own: it has the ring's filter, in place of Filter,
+	// EtherTypes, AllEtherTypes and Promiscuous, which must not be set then, and keeps the
+	// host off what is the stack's. The link is no [link.Claimer] then: nobody reserves or
+	// claims an address.
+	Share Sharer
 	// SendBuffer is how many bytes of sent frames may wait in the device, by the
 	// kernel's own reckoning, until Send returns EAGAIN (SO_SNDBUF). 0 is the
 	// sysctl net.core.wmem_default.
 	SendBuffer int
+}
+
+// A Sharer divides what comes by a device between the host and a stack that has the same
+// addresses. Its methods are called with locks of the link held.
+type Sharer interface {
+	// AttachFilter has a packet socket, which is not bound yet, accept what the stack has
+	// use for, from now until RemoveFilter. The descriptor stays the link's.
+	AttachFilter(fd int) error
+	RemoveFilter(fd int)
+	// Attach takes in which device the link is over from now on: it has been made anew, or
+	// renamed, if it is called again.
+	Attach(index int, name string) error
 }
 
 // invalid is EINVAL in words.
@@ -140,6 +158,8 @@ func (o *Options) check() error {
 		return invalid("TxMode is %d", o.TxMode)
 	case o.Filter != nil && (len(o.EtherTypes) > 0 || o.AllEtherTypes):
 		return invalid("Filter is set, and EtherTypes too")
+	case o.Share != nil && (o.Filter != nil || len(o.EtherTypes) > 0 || o.AllEtherTypes || o.Promiscuous):
+		return invalid("Share is set, which has the filter, and Filter, EtherTypes, AllEtherTypes or Promiscuous too")
 	case o.AllEtherTypes && len(o.EtherTypes) > 0:
 		return invalid("AllEtherTypes is set, and EtherTypes too")
 	case o.Filter != nil && (len(o.Filter) == 0 || len(o.Filter) > maxFilter):

@@ -81,7 +81,7 @@ func openRing(program []bpf.RawInstruction, o *Options) (int, error) {
 		err = setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, or(o.LongBuffer, DefaultLongBuffer))
 	}
 	if err == nil {
-		err = step("SO_ATTACH_FILTER", attachFilter(fd, program))
+		err = o.filterRing(fd, program)
 	}
 	if err != nil {
 		unix.Close(fd)

@@ -192,6 +192,9 @@ func (l *Link) shut() {
 	if l.guest != nil {
 		l.guest.Close()
 	}
+	if s := l.opts.Share; s != nil && l.rx.fd >= 0 {
+		s.RemoveFilter(l.rx.fd)
+	}
 	l.tx.room.close()
 	l.rx.close()
 	l.space.Close()
