@@ -37,8 +37,8 @@ type fakeHold struct {
 
 func (h *fakeHold) Port() uint16 { return h.port }
 
-func (h *fakeHold) Connect(peer ipv4.Addr, port uint16) (ipv4.Addr, unix.Errno) {
-	h.told = append(h.told, fmt.Sprintf("connect %s %d", peer, port))
+func (h *fakeHold) Connect(p PortPeer) (ipv4.Addr, unix.Errno) {
+	h.told = append(h.told, fmt.Sprintf("connect %+v", p))
 	return h.local, h.refuse
 }
 
@@ -453,10 +453,16 @@ func TestHolderIsTold(t *testing.T) {
 	k := udpSocket(t, s, "0.0.0.0:9")
 	hold := h.latest
 	k.SetReuse(true, false)
+	k.SetTOS(0x10)
+	k.Sending().SetMark(3)
+	k.SetBroadcast(true)
+	k.Sending().SetDontRoute(true)
+	check(t, k.SetUnicastInterface(1))
 	check(t, k.Connect(local9))
+	peer := fmt.Sprintf("%+v", PortPeer{Addr: loopbackAddr, Port: 9, Device: 1, TOS: 0x10, Mark: 3, Broadcast: true, DontRoute: true})
 	check(t, k.Disconnect())
 	check(t, k.SetDevice(1))
-	want := []string{"reuse true false", "connect 127.0.0.1 9", "disconnect", "device 1"}
+	want := []string{"reuse true false", "connect " + peer, "disconnect", "device 1"}
 	if !slices.Equal(hold.told, want) {
 		t.Errorf("told %q, want %q", hold.told, want)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
+	"github.com/outband/outband/stack/internal/port"
 	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
@@ -148,7 +149,8 @@ func (k *IPSocket) Connect(peer netip.AddrPort) error {
 	if e != 0 {
 		return e
 	}
-	local, e := k.transport.agreePeerLocked(dst, peer.Port())
+	local, e := k.transport.agreePeerLocked(port.Peer{Addr: dst, Port: peer.Port(), Device: f.Device, TOS: f.TOS, Mark: f.Mark,
+		Broadcast: f.Broadcast, DontRoute: f.OnLink})
 	if e != 0 {
 		return e
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
+	"github.com/outband/outband/stack/internal/port"
 	"golang.org/x/sys/unix"
 )
 
@@ -91,7 +92,7 @@ type transport interface {
 	portedLocked() bool
 	// agreePeerLocked tells whoever holds the socket's port who its peer is to be, and
 	// returns the local address for that, zero for any. Endpoint.mu is held.
-	agreePeerLocked(peer ipv4.Addr, port uint16) (local ipv4.Addr, e unix.Errno)
+	agreePeerLocked(p port.Peer) (local ipv4.Addr, e unix.Errno)
 	// connectLocked and disconnectLocked have the socket receive from its peer only,
 	// and from all again. Endpoint.mu is held, and for the former the locks of all lanes.
 	// release, unless it is nil, is to be called once no lock is held.

@@ -111,9 +111,9 @@ func (p *place[K]) portedLocked() bool {
 // agreePeerLocked tells who holds the port which peer the socket is about to have, and
 // returns the local address for that, zero if there is none in particular. Endpoint.mu is
 // held.
-func (p *place[K]) agreePeerLocked(peer ipv4.Addr, number uint16) (local ipv4.Addr, e unix.Errno) {
+func (p *place[K]) agreePeerLocked(peer port.Peer) (local ipv4.Addr, e unix.Errno) {
 	if h := p.holdLocked(); h != nil {
-		return h.Connect(peer, number)
+		return h.Connect(peer)
 	}
 	return ipv4.Addr{}, 0
 }

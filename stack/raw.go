@@ -14,6 +14,7 @@ import (
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
 	"github.com/outband/outband/stack/internal/output"
+	"github.com/outband/outband/stack/internal/port"
 	"github.com/outband/outband/stack/internal/route"
 	"golang.org/x/sys/unix"
 )
@@ -146,7 +147,7 @@ func (k *RawSocket) disconnectLocked() (release func()) {
 
 func (k *RawSocket) holdDeviceLocked(int32) unix.Errno { return 0 }
 
-func (k *RawSocket) agreePeerLocked(ipv4.Addr, uint16) (local ipv4.Addr, e unix.Errno) {
+func (k *RawSocket) agreePeerLocked(port.Peer) (local ipv4.Addr, e unix.Errno) {
 	return local, 0
 }
 

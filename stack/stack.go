@@ -94,10 +94,12 @@ func (s *Stack) RoutesChanged() { s.routes.Generations.Changed() }
 // stack is concerned, and before anything is received at it.
 type PortHolder = port.Holder
 
-// A PortRequest is what a PortHolder is asked for, and a PortHold what it gives.
+// A PortRequest is what a PortHolder is asked for, a PortHold what it gives, and a
+// PortPeer what that is told of.
 type (
 	PortRequest = port.Request
 	PortHold    = port.Hold
+	PortPeer    = port.Peer
 )
 
 // Stack is one host: interfaces, addresses, routes, sockets. All methods may be

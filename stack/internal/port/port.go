@@ -32,7 +32,7 @@ type Hold interface {
 	// Connect takes in that from now on the socket receives from one peer only, by
 	// connect(2)'s rules, and returns the local address that it has for that, zero for
 	// one that the stack is to choose. Of what it was before, Connect keeps the port.
-	Connect(peer ipv4.Addr, port uint16) (local ipv4.Addr, e unix.Errno)
+	Connect(p Peer) (local ipv4.Addr, e unix.Errno)
 	// Disconnect takes in that it receives from everybody again, at the address that it
 	// was bound to, by all devices.
 	Disconnect()
@@ -42,6 +42,18 @@ type Hold interface {
 	SetReuse(addr, port bool)
 	// Release gives the port up.
 	Release()
+}
+
+// A Peer is whom a socket is connected to, and what else the way there depends on.
+type Peer struct {
+	Addr ipv4.Addr
+	Port uint16
+	// Device is the index of the only device that will do: SO_BINDTODEVICE's,
+	// IP_UNICAST_IF's or IP_MULTICAST_IF's; 0: any.
+	Device               int32
+	TOS                  uint8
+	Mark                 uint32
+	Broadcast, DontRoute bool // SO_BROADCAST, SO_DONTROUTE
 }
 
 // A Request is what a Holder is asked for.

@@ -56,12 +56,12 @@ type testHold struct {
 	release func()
 }
 
-func (h *testHold) Port() uint16                                          { return h.port }
-func (h *testHold) Connect(ipv4.Addr, uint16) (a ipv4.Addr, e unix.Errno) { return a, e }
-func (h *testHold) Disconnect()                                           {}
-func (h *testHold) SetDevice(int32) unix.Errno                            { return 0 }
-func (h *testHold) SetReuse(bool, bool)                                   {}
-func (h *testHold) Release()                                              { call(h.release) }
+func (h *testHold) Port() uint16                             { return h.port }
+func (h *testHold) Connect(Peer) (a ipv4.Addr, e unix.Errno) { return a, e }
+func (h *testHold) Disconnect()                              {}
+func (h *testHold) SetDevice(int32) unix.Errno               { return 0 }
+func (h *testHold) SetReuse(bool, bool)                      {}
+func (h *testHold) Release()                                 { call(h.release) }
 
 // claims does all that takes a port: what remains is nothing, or a port that is in use.
 func claims(p *Ports[int], c *Claim[int], port uint16) unix.Errno {

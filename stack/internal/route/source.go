@@ -42,6 +42,9 @@ type Answer struct {
 	// Learnt says that MTU comes from an ICMP error and will be forgotten, and not from
 	// the route.
 	Learnt bool
+	// MTULocked says that the MTU is below what a host may believe: datagrams are sent
+	// without DF, for routers to fragment.
+	MTULocked bool
 }
 
 // SetSource makes s whom Find asks. It is for before r is used.
@@ -57,7 +60,7 @@ func (r *Routes) ask(n *Network, f Flow) (Hop, unix.Errno) {
 	if e != 0 {
 		return Hop{}, e
 	}
-	h := Hop{Next: f.Dst, Src: f.Src, Kind: a.Kind, MTU: a.MTU}
+	h := Hop{Next: f.Dst, Src: f.Src, Kind: a.Kind, MTU: a.MTU, MTULocked: a.MTULocked}
 	if h.Src.IsUnspecified() {
 		h.Src = a.Src
 	}
