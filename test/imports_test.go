@@ -20,6 +20,7 @@ var rooms = []struct {
 	{"cmd", true},
 	{"gonet", false},
 	{"sockapi", true},
+	{"shared", false},
 	{"stack", true},
 	{"protocols", false},
 	{"ipv4", false},

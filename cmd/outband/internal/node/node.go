@@ -14,9 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/inband/claim"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/tpacket"
+	"github.com/outband/outband/shared"
 	"github.com/outband/outband/sockapi"
 	"github.com/outband/outband/stack"
 )
@@ -24,8 +26,10 @@ import (
 // A Config says what stack to bring up. The device is looked for in the calling
 // thread's network namespace.
 type Config struct {
-	Device  string
-	Addr    netip.Prefix  // our own address, which the kernel must not have
+	Device string
+	// Addr is our own address, which the kernel must not have; the zero Prefix shares those
+	// that the kernel has.
+	Addr    netip.Prefix
 	Gateway netip.Addr    // of the default route; the zero Addr: none
 	Spin    time.Duration // as stack.Config.Spin
 	Ring    tpacket.Options
@@ -41,19 +45,23 @@ type Config struct {
 	Probe time.Duration
 	// MaxSources is stack.Config's.
 	MaxSources int
+	// NoLo and Require are shared.Config's.
+	NoLo    bool
+	Require claim.Rung
 }
 
 // A Node is a stack on one device, or in-band the kernel's stack.
 type Node struct {
 	Stack *stack.Stack
 	API   *sockapi.API
-	Addr  netip.Addr       // in-band the zero Addr
+	Addr  netip.Addr       // in-band and of shared addresses the zero Addr
 	Iface *stack.Interface // in-band nil
 	Slots int              // of the receive ring
 
 	device  string
 	prefix  netip.Prefix
 	capture captureFile
+	shared  *shared.Host // nil: the address is our own
 }
 
 // OpenInBand returns a Node whose sockets are the kernel's, on a device of the
@@ -87,6 +95,9 @@ func (n *Node) IfIndex() (int, error) {
 // Open brings a stack up. Close ends it. The error is ctx's if that ends before the
 // address has been probed for.
 func Open(ctx context.Context, c Config) (*Node, error) {
+	if !c.Addr.IsValid() {
+		return openShared(c)
+	}
 	l, err := tpacket.Open(c.Device, c.Ring)
 	if errors.Is(err, unix.ENODEV) {
 		return nil, fmt.Errorf("%s: %w", c.Device, unix.ENODEV)
@@ -119,6 +130,36 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	}
 	return n, nil
 }
+
+// openShared is Open for the addresses that the kernel has.
+func openShared(c Config) (*Node, error) {
+	n := &Node{device: c.Device}
+	var err error
+	n.shared, err = shared.Open(shared.Config{Devices: []string{c.Device}, NoLo: c.NoLo, Require: c.Require, Ring: c.Ring,
+		Wrap: n.wrapDevice(&c), Stack: stack.Config{Spin: c.Spin, MaxSources: c.MaxSources}})
+	if err != nil {
+		return nil, errors.Join(err, n.EndCapture())
+	}
+	n.Stack = n.shared.Stack()
+	n.API = sockapi.New(n.Stack)
+	n.Iface = n.Stack.InterfaceByName(c.Device)
+	return n, nil
+}
+
+// wrapDevice returns what puts around the device's link what the configuration asks for,
+// and around no other.
+func (n *Node) wrapDevice(c *Config) func(link.Link) (link.Link, error) {
+	return func(l link.Link) (link.Link, error) {
+		if t, ok := l.(*tpacket.Link); ok {
+			n.Slots = t.Slots()
+			return n.wrap(l, c)
+		}
+		return l, nil
+	}
+}
+
+// Shared returns how the kernel's addresses are shared, nil if the address is our own.
+func (n *Node) Shared() *shared.Host { return n.shared }
 
 // wrap puts around a link what the configuration asks for.
 func (n *Node) wrap(l link.Link, c *Config) (wrapped link.Link, err error) {
@@ -212,7 +253,7 @@ func (n *Node) UDP(port uint16) (*sockapi.Socket, error) {
 		return nil, err
 	}
 	local := n.Addr
-	if n.InBand() {
+	if !local.IsValid() {
 		local = netip.IPv4Unspecified()
 	}
 	at := netip.AddrPortFrom(local, port)
@@ -235,7 +276,12 @@ func (n *Node) Broadcast() netip.Addr {
 }
 
 // Close ends the stack, and all that waits on its sockets; a capture is complete then.
-func (n *Node) Close() error { return errors.Join(n.Stack.Close(), n.EndCapture()) }
+func (n *Node) Close() error {
+	if n.shared != nil {
+		return errors.Join(n.shared.Close(), n.EndCapture())
+	}
+	return errors.Join(n.Stack.Close(), n.EndCapture())
+}
 
 // EndCapture completes the capture, if there is one. The stack goes on. It may be called
 // while others do anything with the Node, and more than once.

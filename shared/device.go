@@ -1,0 +1,150 @@
+package shared
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/inband/follow"
+	"github.com/outband/outband/link/tpacket"
+	"github.com/outband/outband/stack"
+)
+
+// A device is one that has a ring.
+type device struct {
+	index int32
+	name  string // that it was opened by
+	ifc   *stack.Interface
+}
+
+// openDevices opens the rings that the configuration asks for.
+func (h *Host) openDevices() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.kernel.Snapshot()
+	for _, name := range h.cfg.Devices {
+		at := slices.IndexFunc(s.Devices, func(d follow.Device) bool { return d.Name == name })
+		if at < 0 {
+			return fmt.Errorf("%s: %w", name, unix.ENODEV)
+		}
+		if err := h.openLocked(s, s.Devices[at]); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return h.followLocked(s)
+}
+
+// openLocked opens a ring on a device.
+func (h *Host) openLocked(s follow.Snapshot, d follow.Device) error {
+	if err := s.CheckDevice(d.Index); err != nil {
+		return err
+	}
+	if d.Loopback {
+		return fmt.Errorf("the loopback device has its ring anyway: %w", unix.EINVAL)
+	}
+	o := h.cfg.Ring
+	o.Share = h.sharer()
+	t, err := tpacket.Open(d.Name, o)
+	if err != nil {
+		return err
+	}
+	l, err := h.wrap(t)
+	if err != nil {
+		return err
+	}
+	index := int32(t.Info().Index)
+	i, err := h.st.AddLink(l, stack.InterfaceConfig{Index: int(index), Policy: stack.SharedPolicy(),
+		Groups: &reporter{&h.groups, index}})
+	if err != nil {
+		l.Close()
+		return err
+	}
+	h.devices = append(h.devices, &device{index, d.Name, i})
+	return nil
+}
+
+// closeLocked gives up the ring of a device that is gone.
+func (h *Host) closeLocked(d *device) {
+	if err := h.ring(d.index, false); err != nil {
+		h.log(slog.LevelError, "datagrams of a device that is gone are dropped should it come back", "device", d.name, "error", err)
+	}
+	h.claims.Detach(int(d.index))
+	h.st.RemoveLink(int(d.index)) // it is there
+	h.devices = slices.DeleteFunc(h.devices, func(other *device) bool { return other == d })
+	for a := range h.addresses {
+		if a.device == d.index {
+			delete(h.addresses, a)
+		}
+	}
+}
+
+// ring takes in that what comes by a device comes by a ring, or does not any more.
+func (h *Host) ring(index int32, on bool) error {
+	h.ringMu.Lock()
+	defer h.ringMu.Unlock()
+	if h.rings[index] == on {
+		return nil
+	}
+	if on {
+		h.rings[index] = true
+	} else {
+		delete(h.rings, index)
+	}
+	return h.holders.SetRings(slices.Sorted(maps.Keys(h.rings)))
+}
+
+// A sharer is what divides a device's frames: tpacket.Sharer. Its rings are opened with
+// Host.mu held, and come back by themselves without it.
+type sharer struct{ h *Host }
+
+var _ tpacket.Sharer = sharer{}
+
+func (h *Host) sharer() tpacket.Sharer { return sharer{h} }
+
+func (s sharer) AttachFilter(fd int) error { return s.h.claims.AttachFilter(fd) }
+func (s sharer) RemoveFilter(fd int)       { s.h.claims.RemoveFilter(fd) }
+
+// Attach implements tpacket.Sharer.
+func (s sharer) Attach(index int, name string) error {
+	if err := s.h.ring(int32(index), true); err != nil {
+		return err
+	}
+	return s.h.claims.Attach(index, name)
+}
+
+// followLocked brings rings up to date with the kernel's devices: those that are gone are
+// closed, those that are back, or new where all are wanted, are opened.
+func (h *Host) followLocked(s follow.Snapshot) error {
+	for _, d := range slices.Clone(h.devices) {
+		if _, there := s.Device(d.index); !there {
+			h.closeLocked(d)
+		}
+	}
+	var errs []error
+	for _, d := range h.wantedLocked(s) {
+		if err := h.openLocked(s, d); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", d.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// wantedLocked returns the devices that are to have a ring, and have none.
+func (h *Host) wantedLocked(s follow.Snapshot) (wanted []follow.Device) {
+	candidates := s.Devices
+	if len(h.cfg.Devices) == 0 {
+		candidates = follow.Usable(s)
+	}
+	for _, d := range candidates {
+		has := slices.ContainsFunc(h.devices, func(o *device) bool { return o.index == d.Index })
+		named := len(h.cfg.Devices) == 0 || slices.Contains(h.cfg.Devices, d.Name)
+		if !has && named && s.CheckDevice(d.Index) == nil && !d.Loopback {
+			wanted = append(wanted, d)
+		}
+	}
+	return wanted
+}

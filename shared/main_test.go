@@ -1,0 +1,9 @@
+package shared
+
+import (
+	"testing"
+
+	"github.com/outband/outband/test/lab"
+)
+
+func TestMain(m *testing.M) { lab.Main(m) }
