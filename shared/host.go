@@ -123,12 +123,13 @@ func (h *Host) openStack() error {
 	h.routes.kernel, h.routes.uid, h.routes.noLocal = h.kernel, uint32(os.Geteuid()), h.cfg.NoLocalMulticast
 	h.routes.groups = &h.groups
 	h.routes.open()
-	h.widths.claims = h.claims
+	h.widths.claims, h.widths.holders = h.claims, h.holders
 	h.widths.failed = func(err error) {
 		h.log(slog.LevelError, "raw and packet sockets do not see all that they should", "error", err)
 	}
 	c := h.cfg.Stack
-	c.Ports, c.Routes, c.Loopback, c.Wanted = &ports{h.holders, h.claims}, &h.routes, lo, h.widths.set
+	c.Ports, c.Routes, c.Wanted = &ports{h.holders, h.claims}, &h.routes, h.widths.set
+	c.Loopback, c.LoopbackPolicy = lo, stack.SharedPolicy()
 	if h.st, err = stack.New(c); err != nil {
 		lo.Close()
 		return err
@@ -221,11 +222,13 @@ func (h *Host) Close() error {
 	return err
 }
 
-// widths has the rings take what sockets want beside what is for their ports.
+// widths has the rings take what sockets want beside what is for their ports, and the
+// kernel as quiet about it as if they were in-band.
 type widths struct {
-	claims *claim.Claims
-	failed func(error)
-	narrow []func()
+	claims  *claim.Claims
+	holders *holder.Holders
+	failed  func(error)
+	narrow  []func()
 }
 
 // set implements stack.Config.Wanted: what is new comes before what was goes.
@@ -245,7 +248,15 @@ func (w *widths) set(wants stack.Wants) {
 	for p := range 256 {
 		if wants.Protocol(uint8(p)) {
 			widen(claim.Width(p))
+			if release, e := w.holders.HoldProtocol(uint8(p)); e == 0 {
+				narrow = append(narrow, release)
+			} else {
+				w.failed(e)
+			}
 		}
+	}
+	if len(narrow) > 0 {
+		widen(unix.IPPROTO_ICMP) // errors about what raw sockets send
 	}
 	for _, f := range w.narrow {
 		f()

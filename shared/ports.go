@@ -29,7 +29,7 @@ func (p *ports) HoldPort(r stack.PortRequest) (stack.PortHold, unix.Errno) {
 		return &identHold{release: release}, 0
 	}
 	ask := holder.Request{Local: r.Addr, Port: r.Port, Device: r.Device, ReuseAddr: r.ReuseAddr, ReusePort: r.ReusePort,
-		FreeBind: r.AnyAddress}
+		FreeBind: r.FreeBind, Transparent: r.Transparent}
 	if r.Chosen {
 		ask.Port, ask.PortLow, ask.PortHigh = 0, r.Low, r.High
 	}
@@ -81,9 +81,11 @@ func (h *portHold) Port() uint16 { return h.hold.Port() }
 // Connect implements [stack.PortHold].
 func (h *portHold) Connect(p stack.PortPeer) (ipv4.Addr, unix.Errno) {
 	to := holder.Peer{Addr: p.Addr, Port: p.Port, Broadcast: p.Broadcast, DontRoute: p.DontRoute, TOS: p.TOS, Mark: p.Mark}
-	if p.Addr.IsMulticast() {
+	switch {
+	case p.Device == h.device: // as the holder is bound already
+	case p.Addr.IsMulticast():
 		to.MulticastDevice = p.Device
-	} else {
+	default:
 		to.UnicastDevice = p.Device
 	}
 	local, e := h.hold.Connect(to)

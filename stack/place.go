@@ -61,7 +61,7 @@ func (p *place[K]) bindLocked(addr ipv4.Addr, number uint16) unix.Errno {
 // a PortHolder is asked, which may take its time. EBADF: the socket was closed meanwhile.
 func (p *place[K]) claimLocked(addr ipv4.Addr, number, lo, hi uint16, then func()) unix.Errno {
 	k := p.k
-	p.claim.AnyAddress = k.binding.AnyAddress()
+	p.claim.FreeBind, p.claim.Transparent = k.binding.FreeBind(), k.binding.Transparent()
 	if e := p.ports.Reserve(&p.claim, addr, number, k.device, lo, hi); e != 0 {
 		return e
 	}

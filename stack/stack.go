@@ -62,8 +62,9 @@ type Config struct {
 	Routes RouteSource
 	// Loopback is the link of the interface "lo", by which what is for the host itself
 	// leaves, and what Routes says is the operating system's to send; nil: the stack's own,
-	// where all comes back. The stack owns it from now on.
-	Loopback link.Link
+	// where all comes back. The stack owns it from now on. LoopbackPolicy is that interface's.
+	Loopback       link.Link
+	LoopbackPolicy Policy
 	// Wanted is told, one call after the other, what the stack's sockets want of the frames
 	// that the links see beside what is for their ports, whenever that changes; nil: nobody is.
 	Wanted func(Wants)
@@ -223,7 +224,7 @@ func New(cfg Config) (*Stack, error) {
 	if cfg.Loopback == nil {
 		cfg.Loopback = loopback.New(loopback.Options{})
 	}
-	lo, err := s.AddLink(cfg.Loopback, InterfaceConfig{Index: 1})
+	lo, err := s.AddLink(cfg.Loopback, InterfaceConfig{Index: 1, Policy: cfg.LoopbackPolicy})
 	if err != nil {
 		return nil, err
 	}

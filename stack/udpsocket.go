@@ -143,7 +143,7 @@ func (s *Stack) NewPingSocket() (*PingSocket, error) {
 func (k *PingSocket) name() string { return "icmp" }
 
 func (k *PingSocket) bindLocked(addr ipv4.Addr, port uint16) unix.Errno {
-	if k.s.routes.Net().ReceivesOnly(addr) {
+	if k.s.routes.Net().ReceivesOnly(addr) || !k.bindable(addr) { // whoever holds idents knows no addresses
 		return unix.EADDRNOTAVAIL
 	}
 	return k.place.bindLocked(addr, port)

@@ -33,9 +33,14 @@ func ringFilter(rings []int32) []unix.SockFilter {
 		bpf.RetConstant{Val: keep},
 		bpf.RetConstant{Val: drop},
 	)
+	return assemble(prog)
+}
+
+// assemble returns a program as the kernel takes it.
+func assemble(prog []bpf.Instruction) []unix.SockFilter {
 	raw, err := bpf.Assemble(prog)
 	if err != nil {
-		panic("holder: " + err.Error()) // of constants: it cannot be
+		panic("holder: " + err.Error()) // of our own programs: it cannot be
 	}
 	filter := make([]unix.SockFilter, len(raw))
 	for i, r := range raw {

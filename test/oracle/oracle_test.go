@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outband/outband/inband/claim"
 	"github.com/outband/outband/test/lab"
 )
 
@@ -101,6 +102,28 @@ func TestRings(t *testing.T) {
 		j.Steady(t, c)
 	}
 	t.Logf("%d cases, %d calls compared with Linux", n, j.Calls)
+}
+
+// TestShared runs the table with our stacks on shared addresses.
+func TestShared(t *testing.T) {
+	for _, rung := range []claim.Rung{claim.TCX} {
+		t.Run(rung.String(), func(t *testing.T) {
+			j := &Judge{Linux: NewStage(t, NewInBand(t)), Ours: NewStage(t, NewShared(t, rung))}
+			cases := table()
+			differ := 0
+			for i := range cases {
+				c := &cases[i]
+				if !strings.HasPrefix(c.Name, *only) || find(Deliberate, c) >= 0 {
+					continue
+				}
+				if diff := j.Case(c, true); diff != "" {
+					differ++
+					t.Errorf("%s\n%s", c.Name, diff)
+				}
+			}
+			t.Logf("%d cases, %d differ", len(cases), differ)
+		})
+	}
 }
 
 // A tally counts cases.

@@ -80,15 +80,7 @@ func NewInBand(t testing.TB) World {
 	t.Cleanup(func() { check(t, st.Close()) })
 	w := &inbandWorld{api: sockapi.New(st)}
 	for h, e := range l.Ends[:2] {
-		// Errors are compared, not their rate.
-		check(t, e.SetSysctl("net/ipv4/icmp_ratemask", "0"))
-		check(t, e.SetSysctl("net/ipv4/ping_group_range", "0 0"))
-		d, err := e.Device(e.Name)
-		check(t, err)
-		if d.Index != deviceIndex {
-			t.Fatalf("%s has index %d, expected %d", e.Name, d.Index, deviceIndex)
-		}
-		check(t, e.AddLinkRoute(e.Name, routedGroups))
+		kernelHost(t, e)
 		w.hosts[h] = lab.Worker(t, e.Namespace)
 	}
 	return w

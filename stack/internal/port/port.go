@@ -68,9 +68,9 @@ type Request struct {
 	Device int32
 	// ReuseAddr and ReusePort are SO_REUSEADDR and SO_REUSEPORT.
 	ReuseAddr, ReusePort bool
-	// AnyAddress says that the address need not be one of the host's (IP_FREEBIND,
-	// IP_TRANSPARENT).
-	AnyAddress bool
+	// FreeBind and Transparent are IP_FREEBIND and IP_TRANSPARENT, with which the address
+	// need not be one of the host's.
+	FreeBind, Transparent bool
 	// Low and High are the range out of which a port was chosen (IP_LOCAL_PORT_RANGE); 0
 	// leaves that end to the holder.
 	Low, High uint16
@@ -96,11 +96,11 @@ func New[T any](table *udp.Table[T], lock sync.Locker, protocol uint8, holder Ho
 
 // A Claim is what a socket has of a port, or nothing.
 type Claim[T any] struct {
-	Binding    udp.Binding[T]
-	AnyAddress bool // see Request; set before Reserve
-	lo, hi     uint16
-	chosen     bool
-	hold       Hold // nil: there is none
+	Binding               udp.Binding[T]
+	FreeBind, Transparent bool // see Request; set before Reserve
+	lo, hi                uint16
+	chosen                bool
+	hold                  Hold // nil: there is none
 }
 
 // Hold returns what a Holder holds for the claim, nil if there is nothing.
@@ -184,7 +184,7 @@ func (p *Ports[T]) request(c *Claim[T]) Request {
 	defer p.lock.Unlock()
 	b := &c.Binding
 	return Request{Protocol: p.protocol, Addr: b.Local, Port: b.LocalPort, Chosen: c.chosen, Device: b.Device,
-		ReuseAddr: b.ReuseAddr, ReusePort: b.ReusePort, AnyAddress: c.AnyAddress, Low: c.lo, High: c.hi}
+		ReuseAddr: b.ReuseAddr, ReusePort: b.ReusePort, FreeBind: c.FreeBind, Transparent: c.Transparent, Low: c.lo, High: c.hi}
 }
 
 // move reserves another port in place of the one that is reserved.
