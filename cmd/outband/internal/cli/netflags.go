@@ -11,6 +11,7 @@ import (
 
 	"github.com/outband/outband/cmd/outband/internal/node"
 	"github.com/outband/outband/cmd/outband/internal/values"
+	"github.com/outband/outband/inband/claim"
 	"github.com/outband/outband/link/tpacket"
 	"github.com/outband/outband/stack"
 )
@@ -27,6 +28,8 @@ type stackFlags struct {
 	qdisc   bool
 	probe   values.Duration
 	sources int // --max-sources, of the commands that join groups
+	noLo    bool
+	require claim.Rung
 }
 
 // probeTime is the default of --probe. RFC 5227 takes 4 to 7 seconds, for hosts that join
@@ -49,7 +52,9 @@ func (f *netFlags) register(cmd *cobra.Command) {
 func (f *stackFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.device, "dev", "", "network device to use")
-	flags.Var(&f.addr, "addr", "our own address and its network, such as 10.9.0.1/24; not one of the kernel's")
+	flags.Var(&f.addr, "addr", "an address of our own and its network, such as 10.9.0.1/24, which the kernel has not; without, its addresses are shared")
+	flags.BoolVar(&f.noLo, "no-lo", false, "with shared addresses: no ring on the loopback device")
+	flags.Var(values.Rung(&f.require), "require", "with shared addresses: what keeps the kernel off our datagrams must be at least this: tcx, nft or holder")
 	flags.Var(&f.gateway, "gateway", "router for other networks")
 	flags.Var(&f.spin, "spin", "how long a wait spins before it sleeps: a duration, always, never or default")
 	flags.Var(values.CPU(&f.cpu), "cpu", "pin the thread that does the work to this CPU")
@@ -60,6 +65,7 @@ func (f *stackFlags) register(cmd *cobra.Command) {
 	flags.Var(&f.probe, "probe", "ask by ARP for so long whether somebody has --addr (0: ask nobody)")
 	completeDevices(cmd, "dev")
 	completeWords(cmd, "spin", "always", "never", "default")
+	completeWords(cmd, "require", "tcx", "nft", "holder")
 }
 
 // defaultSources is Linux' limit (net.ipv4.igmp_max_msf).
@@ -76,8 +82,12 @@ func (f *stackFlags) check() error {
 	switch {
 	case f.device == "":
 		return errors.New("needs a network device: --dev")
-	case !f.addr.IsValid():
-		return errors.New("needs an address of our own: --addr, such as 10.9.0.1/24")
+	case !f.addr.IsValid() && f.gateway.IsValid():
+		return errors.New("--gateway is for an address of our own (--addr): with the kernel's, routes are the kernel's too")
+	case f.addr.IsValid() && f.noLo:
+		return errors.New("--no-lo is for shared addresses, without --addr")
+	case f.addr.IsValid() && f.require != claim.Any:
+		return errors.New("--require is for shared addresses, without --addr")
 	}
 	return nil
 }
@@ -92,7 +102,8 @@ func (a *app) open(ctx context.Context, f *stackFlags) (*node.Node, error) {
 		return nil, err
 	}
 	n, err := node.Open(ctx, node.Config{Device: f.device, Addr: f.addr.Prefix, Gateway: f.gateway.Addr, Spin: time.Duration(f.spin),
-		Ring: tpacket.Options{Qdisc: f.qdisc}, Capture: f.capture, Probe: time.Duration(f.probe), MaxSources: f.sources})
+		Ring: tpacket.Options{Qdisc: f.qdisc}, Capture: f.capture, Probe: time.Duration(f.probe), MaxSources: f.sources,
+		NoLo: f.noLo, Require: f.require})
 	switch {
 	case errors.Is(err, context.Canceled):
 		return nil, answerNo(fmt.Sprintf("interrupted while asking whether somebody has %s", f.addr.Addr()))

@@ -54,7 +54,7 @@ type Config struct {
 type Node struct {
 	Stack *stack.Stack
 	API   *sockapi.API
-	Addr  netip.Addr       // in-band and of shared addresses the zero Addr
+	Addr  netip.Addr       // in-band the zero Addr; of shared ones the device's first, or 0.0.0.0
 	Iface *stack.Interface // in-band nil
 	Slots int              // of the receive ring
 
@@ -143,6 +143,10 @@ func openShared(c Config) (*Node, error) {
 	n.Stack = n.shared.Stack()
 	n.API = sockapi.New(n.Stack)
 	n.Iface = n.Stack.InterfaceByName(c.Device)
+	n.Addr = netip.IPv4Unspecified()
+	if own := n.Iface.Addresses(); len(own) > 0 {
+		n.Addr, n.prefix = own[0].Addr(), own[0]
+	}
 	return n, nil
 }
 
@@ -245,15 +249,15 @@ func (n *Node) UnboundUDP() (*sockapi.Socket, error) {
 	return n.API.Socket(unix.AF_INET, typ, 0)
 }
 
-// UDP opens a UDP socket bound to our address, in-band to none, and a port; 0 asks
-// for an ephemeral one.
+// UDP opens a UDP socket bound to our address, in-band or of shared ones to all, and a
+// port; 0 asks for an ephemeral one.
 func (n *Node) UDP(port uint16) (*sockapi.Socket, error) {
 	s, err := n.UnboundUDP()
 	if err != nil {
 		return nil, err
 	}
 	local := n.Addr
-	if !local.IsValid() {
+	if n.InBand() || n.shared != nil {
 		local = netip.IPv4Unspecified()
 	}
 	at := netip.AddrPortFrom(local, port)
