@@ -35,7 +35,11 @@ func (h *Host) openDevices() error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return h.followLocked(s)
+	if err := h.followLocked(s); err != nil {
+		return err
+	}
+	h.addressesLocked(s)
+	return nil
 }
 
 // openLocked opens a ring on a device.
