@@ -50,9 +50,7 @@ func (h *Host) openLocked(s follow.Snapshot, d follow.Device) error {
 	if d.Loopback {
 		return fmt.Errorf("the loopback device has its ring anyway: %w", unix.EINVAL)
 	}
-	o := h.cfg.Ring
-	o.Share = h.sharer()
-	t, err := tpacket.Open(d.Name, o)
+	t, err := h.openRing(d.Name)
 	if err != nil {
 		return err
 	}
@@ -69,6 +67,17 @@ func (h *Host) openLocked(s follow.Snapshot, d follow.Device) error {
 	}
 	h.devices = append(h.devices, &device{index, d.Name, i})
 	return nil
+}
+
+// openRing opens a ring on a device, on whatever thread it is called.
+func (h *Host) openRing(name string) (t *tpacket.Link, err error) {
+	o := h.cfg.Ring
+	o.Share = h.sharer()
+	err = h.space.Do(func() (err error) {
+		t, err = tpacket.Open(name, o)
+		return err
+	})
+	return t, err
 }
 
 // closeLocked gives up the ring of a device that is gone.

@@ -142,9 +142,7 @@ func (h *Host) openStack() error {
 func (h *Host) openLo() (link.Link, error) {
 	var ring link.Link
 	if !h.cfg.NoLo {
-		o := h.cfg.Ring
-		o.Share = h.sharer()
-		t, err := tpacket.Open(loName, o)
+		t, err := h.openRing(loName)
 		if err != nil {
 			return nil, err
 		}

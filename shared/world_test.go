@@ -2,8 +2,10 @@ package shared
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/outband/outband/inband"
 	"github.com/outband/outband/inband/claim"
+	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/stack"
 	"github.com/outband/outband/test/lab"
 )
@@ -50,6 +53,7 @@ func worldOf(t *testing.T, l *lab.Lab, c Config) *world {
 	t.Helper()
 	w := &world{t: t, Lab: l}
 	c.Stack.Panics = true
+	c.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	w.Near().In(t, func() (err error) {
 		if w.host, err = Open(c); err == nil {
 			w.st = w.host.Stack()
@@ -144,4 +148,18 @@ func grown(before, now map[string]int, names ...string) string {
 		}
 	}
 	return strings.Join(out, " ")
+}
+
+// runIn calls a program in a namespace.
+func runIn(t testing.TB, n *netlab.Namespace, name string, args ...string) string {
+	t.Helper()
+	var out []byte
+	err := n.Do(func() (err error) {
+		out, err = exec.Command(name, args...).CombinedOutput()
+		return err
+	})
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
 }
