@@ -148,11 +148,8 @@ func (h *Host) openLo() (link.Link, error) {
 		}
 		ring = t
 	}
-	lo, err := host.Open(host.Options{Ring: ring, Holders: h.holders})
+	lo, err := host.Open(host.Options{Ring: ring, Source: h.holders})
 	if err != nil {
-		if ring != nil {
-			ring.Close()
-		}
 		return nil, err
 	}
 	h.lo = lo

@@ -78,6 +78,9 @@ func (h *portHold) change() unix.Errno { return errnoOf(h.entry.Replace(h.claim(
 // Port implements [stack.PortHold].
 func (h *portHold) Port() uint16 { return h.hold.Port() }
 
+// Number implements [stack.PortHold].
+func (h *portHold) Number() uint32 { return h.hold.ID() }
+
 // Connect implements [stack.PortHold].
 func (h *portHold) Connect(p stack.PortPeer) (ipv4.Addr, unix.Errno) {
 	to := holder.Peer{Addr: p.Addr, Port: p.Port, Broadcast: p.Broadcast, DontRoute: p.DontRoute, TOS: p.TOS, Mark: p.Mark}
@@ -135,6 +138,7 @@ type identHold struct{ release func() }
 
 var _ stack.PortHold = (*identHold)(nil)
 
+func (h *identHold) Number() uint32                                         { return 0 }
 func (h *identHold) Port() uint16                                           { return 0 }
 func (h *identHold) Connect(stack.PortPeer) (local ipv4.Addr, e unix.Errno) { return local, 0 }
 func (h *identHold) Disconnect()                                            {}

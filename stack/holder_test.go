@@ -29,13 +29,15 @@ type fakeHolder struct {
 // A fakeHold is a port that a fakeHolder holds. It notes what it is told.
 type fakeHold struct {
 	port    uint16
+	number  uint32
 	release func()
 	refuse  unix.Errno // what Connect and SetDevice say
 	local   ipv4.Addr  // what Connect gives
 	told    []string
 }
 
-func (h *fakeHold) Port() uint16 { return h.port }
+func (h *fakeHold) Port() uint16   { return h.port }
+func (h *fakeHold) Number() uint32 { return h.number }
 
 func (h *fakeHold) Connect(p PortPeer) (ipv4.Addr, unix.Errno) {
 	h.told = append(h.told, fmt.Sprintf("connect %+v", p))

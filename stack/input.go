@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/outband/outband/ether"
@@ -355,7 +356,7 @@ func (l *lane) udpDeliverGSO(a *arrival, sockets []*UDPSocket, data []byte, in *
 
 // udpDeliver gives one datagram to the sockets that it is for.
 func (l *lane) udpDeliver(a *arrival, data []byte, in *Info) {
-	if a.flow != nil && !a.flow.Selective() && len(a.flow.All) == 1 {
+	if a.flow != nil && !a.flow.Selective() && len(a.flow.All) == 1 && a.meta.Holder == 0 {
 		a.chosen = true
 		l.deliver(a, &a.flow.All[0].Endpoint, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
 		return
@@ -384,10 +385,16 @@ func (l *lane) destinations(a *arrival, in *Info) []*UDPSocket {
 	switch {
 	case f == nil:
 		return nil
-	case !f.Selective():
+	case a.meta.Holder == 0 && !f.Selective():
 		return f.All
 	}
-	l.match = selected(append(l.match[:0], f.All...), f, in.From, in.FromPort)
+	l.match = append(l.match[:0], f.All...)
+	if f.Selective() {
+		l.match = selected(l.match, f, in.From, in.FromPort)
+	}
+	if n := a.meta.Holder; n != 0 { // every holder has its own copy
+		l.match = slices.DeleteFunc(l.match, func(k *UDPSocket) bool { return !k.broughtBy(n) })
+	}
 	return l.match
 }
 

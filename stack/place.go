@@ -2,6 +2,7 @@ package stack
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/outband/outband/bpf"
 	"github.com/outband/outband/ipv4"
@@ -23,6 +24,8 @@ type place[K any] struct {
 	// when it has answered, or the socket is closed.
 	asking bool
 	asked  sync.Cond
+	// holder is the number of what holds the port: see port.Hold.
+	holder atomic.Uint32
 }
 
 // init makes the place that of a socket: of owner, which k is part of.
@@ -73,6 +76,7 @@ func (p *place[K]) claimLocked(addr ipv4.Addr, number, lo, hi uint16, then func(
 		if k.device != asked { // it was bound to another one meanwhile
 			p.holdDeviceLocked(k.device)
 		}
+		p.numberLocked()
 	}
 	p.ports.Publish(&p.claim, k.device, then)
 	k.addr, k.port = addr, p.claim.Binding.LocalPort
@@ -113,10 +117,22 @@ func (p *place[K]) portedLocked() bool {
 // held.
 func (p *place[K]) agreePeerLocked(peer port.Peer) (local ipv4.Addr, e unix.Errno) {
 	if h := p.holdLocked(); h != nil {
+		defer p.numberLocked()
 		return h.Connect(peer)
 	}
 	return ipv4.Addr{}, 0
 }
+
+// numberLocked notes by which number frames say that what holds the port has brought them.
+// Endpoint.mu is held.
+func (p *place[K]) numberLocked() {
+	if h := p.holdLocked(); h != nil {
+		p.holder.Store(h.Number())
+	}
+}
+
+// broughtBy reports whether frames that bear a holder's number are for the socket.
+func (p *place[K]) broughtBy(holder uint32) bool { return p.holder.Load() == holder }
 
 // holdLocked returns what a PortHolder holds for the socket, nil if there is nothing, or
 // it is being asked. Endpoint.mu is held.
@@ -147,6 +163,7 @@ func (p *place[K]) disconnectLocked() (release func()) {
 func (p *place[K]) holdNoPeerLocked() {
 	if h := p.holdLocked(); h != nil && p.k.userPort {
 		h.Disconnect()
+		p.numberLocked()
 	}
 }
 
@@ -154,6 +171,7 @@ func (p *place[K]) holdNoPeerLocked() {
 // Endpoint.mu is held.
 func (p *place[K]) holdDeviceLocked(index int32) unix.Errno {
 	if h := p.holdLocked(); h != nil {
+		defer p.numberLocked()
 		return h.SetDevice(index)
 	}
 	return 0
@@ -186,6 +204,7 @@ func (p *place[K]) SetReuse(reuseAddr, reusePort bool) {
 	defer p.k.mu.Unlock()
 	if h := p.holdLocked(); h != nil {
 		h.SetReuse(reuseAddr, reusePort)
+		p.numberLocked()
 	}
 	p.k.s.lockLanes()
 	defer p.k.s.unlockLanes()

@@ -29,6 +29,9 @@ type Holder interface {
 type Hold interface {
 	// Port returns the port, or 0 for the one that was asked for.
 	Port() uint16
+	// Number returns what link.Meta.Holder has of frames that came by the hold, 0 for none.
+	// Connect, SetDevice and SetReuse may change it.
+	Number() uint32
 	// Connect takes in that from now on the socket receives from one peer only, by
 	// connect(2)'s rules, and returns the local address that it has for that, zero for
 	// one that the stack is to choose. Of what it was before, Connect keeps the port.

@@ -56,6 +56,7 @@ type testHold struct {
 	release func()
 }
 
+func (h *testHold) Number() uint32                           { return 0 }
 func (h *testHold) Port() uint16                             { return h.port }
 func (h *testHold) Connect(Peer) (a ipv4.Addr, e unix.Errno) { return a, e }
 func (h *testHold) Disconnect()                              {}
