@@ -60,7 +60,7 @@ func (h *Host) openLocked(s follow.Snapshot, d follow.Device) error {
 	}
 	index := int32(t.Info().Index)
 	i, err := h.st.AddLink(l, stack.InterfaceConfig{Index: int(index), Policy: stack.SharedPolicy(),
-		Groups: &reporter{&h.groups, index}})
+		Groups: &reporter{h.groups, index}})
 	if err != nil {
 		l.Close()
 		return err

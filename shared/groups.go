@@ -1,28 +1,18 @@
 package shared
 
 import (
-	"sync"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/igmp"
-	"github.com/outband/outband/inband/follow"
+	"github.com/outband/outband/inband/membership"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack"
 )
 
-// reporters has the kernel be in the groups that the stack's sockets are in: it reports
-// them to routers.
-type reporters struct {
-	kernel *follow.Groups
-
-	mu      sync.Mutex // a leaf
-	members map[member]bool
-}
-
-// A reporter is that for one device: a stack.GroupReporter.
+// A reporter has the kernel be in the groups that the stack's sockets are in on a device:
+// it reports them to routers.
 type reporter struct {
-	of     *reporters
+	groups *membership.Groups
 	device int32
 }
 
@@ -30,51 +20,23 @@ var _ stack.GroupReporter = (*reporter)(nil)
 
 // SetGroup implements [stack.GroupReporter].
 func (r *reporter) SetGroup(group ipv4.Addr, f igmp.Filter) error {
-	m := member{group, r.device}
-	if f.Mode == igmp.Include && len(f.Sources) == 0 {
-		r.of.note(m, false)
-		return r.of.kernel.Leave(group, r.device)
-	}
-	sources := make([][4]byte, len(f.Sources))
-	for at, s := range f.Sources {
-		sources[at] = s
-	}
-	err := r.of.kernel.Set(group, r.device, f.Mode == igmp.Exclude, sources)
-	if errnoOf(err) == unix.ENOBUFS { // more sources than the kernel lets a socket have
-		err = r.of.kernel.Set(group, r.device, true, nil)
-	}
-	if err == nil {
-		r.of.note(m, true)
+	err := r.groups.Set(group, r.device, filterOf(f))
+	if errnoOf(err) == unix.ENOBUFS && len(f.Sources) > 0 {
+		// All sockets together want more sources than the kernel lets one have
+		// (net.ipv4.igmp_max_msf): the host hears all of them, the sockets what they want.
+		err = r.groups.Set(group, r.device, membership.Filter{Mode: membership.Exclude})
 	}
 	return err
 }
 
-// note takes in that the kernel is in a group for us, or is not any more.
-func (r *reporters) note(m member, in bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.members == nil {
-		r.members = make(map[member]bool)
+// filterOf returns a filter as the kernel's memberships have it.
+func filterOf(f igmp.Filter) membership.Filter {
+	out := membership.Filter{Mode: membership.Include}
+	if f.Mode == igmp.Exclude {
+		out.Mode = membership.Exclude
 	}
-	if in {
-		r.members[m] = true
-	} else {
-		delete(r.members, m)
+	for _, s := range f.Sources {
+		out.Sources = append(out.Sources, s)
 	}
-}
-
-// count returns how many of the host's memberships in a group are ours.
-func (r *reporters) count(m member) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.members[m] {
-		return 1
-	}
-	return 0
-}
-
-func (r *reporters) close() {
-	if r.kernel != nil {
-		r.kernel.Close()
-	}
+	return out
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/outband/outband/inband/claim"
 	"github.com/outband/outband/inband/follow"
 	"github.com/outband/outband/inband/holder"
+	"github.com/outband/outband/inband/membership"
 	"github.com/outband/outband/internal/namespace"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/host"
@@ -57,7 +58,7 @@ type Host struct {
 	lo      *host.Link
 	st      *stack.Stack
 	routes  routes
-	groups  reporters
+	groups  *membership.Groups
 	widths  widths
 
 	// mu makes changes of devices and addresses take turns. What follows is guarded by it.
@@ -99,7 +100,7 @@ func Open(c Config) (_ *Host, err error) {
 	if h.kernel, err = follow.Open(); err != nil {
 		return nil, err
 	}
-	if h.groups.kernel, err = follow.OpenGroups(); err != nil {
+	if h.groups, err = membership.Open(); err != nil {
 		return nil, err
 	}
 	h.sayRung()
@@ -121,7 +122,7 @@ func (h *Host) openStack() error {
 		return err
 	}
 	h.routes.kernel, h.routes.uid, h.routes.noLocal = h.kernel, uint32(os.Geteuid()), h.cfg.NoLocalMulticast
-	h.routes.groups = &h.groups
+	h.routes.groups = h.groups
 	h.routes.open()
 	h.widths.claims, h.widths.holders = h.claims, h.holders
 	h.widths.failed = func(err error) {
@@ -204,7 +205,9 @@ func (h *Host) Close() error {
 	if h.st != nil {
 		err = h.st.Close()
 	}
-	h.groups.close()
+	if h.groups != nil {
+		h.groups.Close()
+	}
 	if h.claims != nil {
 		h.claims.Close()
 	}

@@ -84,12 +84,14 @@ func (h *portHold) Number() uint32 { return h.hold.ID() }
 // Connect implements [stack.PortHold].
 func (h *portHold) Connect(p stack.PortPeer) (ipv4.Addr, unix.Errno) {
 	to := holder.Peer{Addr: p.Addr, Port: p.Port, Broadcast: p.Broadcast, DontRoute: p.DontRoute, TOS: p.TOS, Mark: p.Mark}
-	switch {
-	case p.Device == h.device: // as the holder is bound already
-	case p.Addr.IsMulticast():
-		to.MulticastDevice = p.Device
-	default:
-		to.UnicastDevice = p.Device
+	device := p.Device
+	if device == h.device { // to which the holder is bound already
+		device = 0
+	}
+	if p.Addr.IsMulticast() {
+		to.MulticastDevice, to.MulticastLocal = device, p.Source
+	} else {
+		to.UnicastDevice = device
 	}
 	local, e := h.hold.Connect(to)
 	if e != 0 {

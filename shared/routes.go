@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/inband/follow"
+	"github.com/outband/outband/inband/membership"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack"
 )
@@ -16,7 +17,7 @@ type routes struct {
 	kernel  *follow.Kernel
 	uid     uint32
 	noLocal bool // multicasts are not for the host's other members (Config.NoLocalMulticast)
-	groups  *reporters
+	groups  *membership.Groups
 	changed func() // what was answered does not hold any more
 
 	mu     sync.Mutex // a leaf
@@ -52,11 +53,11 @@ func (r *routes) Route(q stack.RouteQuery) (stack.RouteAnswer, unix.Errno) {
 		MTU: a.MTU, MTULocked: a.MTULocked, Learnt: a.Expires > 0, InBand: a.KernelOnly}
 	switch a.Kind {
 	case follow.Broadcast:
-		// The host's own sockets hear it too.
-		out.Kind, out.InBand = stack.ToBroadcast, true
+		// The host's own sockets hear it too, ours by their holders, as far as it is UDP.
+		out.Kind, out.InBand = stack.ToBroadcast, out.InBand || q.Protocol == ipv4.ProtocolUDP
 	case follow.Multicast:
 		out.Kind = stack.ToMulticast
-		out.InBand = out.InBand || q.Loop && !r.noLocal && r.membersBeside(member{q.Dst, a.Device})
+		out.InBand = out.InBand || q.Loop && !r.noLocal && q.Protocol == ipv4.ProtocolUDP && r.membersBeside(member{q.Dst, a.Device})
 	}
 	if out.MTU == 0 {
 		if d, ok := r.kernel.Snapshot().Device(a.Device); ok {
@@ -69,7 +70,7 @@ func (r *routes) Route(q stack.RouteQuery) (stack.RouteAnswer, unix.Errno) {
 // membersBeside reports whether a group has members on the host beside the stack's, and has
 // that looked at again from time to time.
 func (r *routes) membersBeside(m member) bool {
-	yes := r.kernel.MembersBeside(m.group, m.device, r.groups.count(m))
+	yes := r.kernel.MembersBeside(m.group, m.device, r.groups.Own(m.group, m.device))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.beside == nil {
@@ -102,7 +103,7 @@ func (r *routes) lookBeside() {
 	r.mu.Unlock()
 	moved := false
 	for m, yes := range was {
-		moved = moved || r.kernel.MembersBeside(m.group, m.device, r.groups.count(m)) != yes
+		moved = moved || r.kernel.MembersBeside(m.group, m.device, r.groups.Own(m.group, m.device)) != yes
 	}
 	r.mu.Lock()
 	if moved {

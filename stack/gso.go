@@ -22,6 +22,10 @@ const (
 	maxGSO = 64
 	// minGSO is from how many on it is worth while.
 	minGSO = 2
+	// maxGSOFrame is the longest frame that one may be: Linux drops a longer one with
+	// PACKET_QDISC_BYPASS, since it would have to cut it before the device does
+	// (gso_max_size in ip-link(8), whose default is one more).
+	maxGSOFrame = 65535
 )
 
 // gsoRun returns how many of msgs, from the first on, can go in one
@@ -43,7 +47,7 @@ func (k *Endpoint) gsoRun(tx *output.Buffer, msgs []OutMessage) (int, *output.Pa
 	for run < min(len(msgs), maxGSO) {
 		m := &msgs[run]
 		n := m.len()
-		if m.To != msgs[0].To || m.Options != nil || n == 0 || n > first.n || total+n > maxDatagram-udp.HeaderLen {
+		if m.To != msgs[0].To || m.Options != nil || n == 0 || n > first.n || output.HeadersLen+total+n > maxGSOFrame {
 			break
 		}
 		total += n
@@ -122,7 +126,7 @@ func (k *UDPSocket) sendSegmentsWhole(tx *output.Buffer, p *output.Path, spec *o
 // plain datagrams may be put together too.
 func (k *UDPSocket) staysWhole(p *output.Path, spec *output.Spec, o *outgoing) bool {
 	stamped := k.sendExtras.Has(option.SendStamps|option.TransmitTimes) || o.opts != nil && o.opts.Timestamping != 0
-	return p.Dev.Info().Caps&link.CapGSO != 0 && !p.Slow && p.Later == nil &&
+	return p.Dev.Info().Caps&link.CapGSO != 0 && output.HeadersLen+o.n <= maxGSOFrame && !p.Slow && p.Later == nil &&
 		spec.Options == nil && !stamped
 }
 

@@ -150,7 +150,7 @@ func (k *IPSocket) Connect(peer netip.AddrPort) error {
 		return e
 	}
 	local, e := k.transport.agreePeerLocked(port.Peer{Addr: dst, Port: peer.Port(), Device: f.Device, TOS: f.TOS, Mark: f.Mark,
-		Broadcast: f.Broadcast, DontRoute: f.OnLink})
+		Broadcast: f.Broadcast, DontRoute: f.OnLink, Source: f.Src})
 	if e != 0 {
 		return e
 	}
@@ -256,7 +256,7 @@ func shutdownBits(how int) (uint32, error) {
 // when the socket was connected, for what goes to the peer.
 func (k *IPSocket) flowLocked(dst ipv4.Addr, unicastIf int32) route.Flow {
 	f := route.Flow{Src: k.addr, Dst: dst, Device: k.device, Broadcast: k.broadcast.Load(), Loop: !k.multicast.quiet,
-		TOS: uint8(k.tos.Load()), Mark: k.sending.Mark(), AnySource: k.binding.Transparent()} // IP_FREEBIND is for bind alone
+		Protocol: k.proto, TOS: uint8(k.tos.Load()), Mark: k.sending.Mark(), AnySource: k.binding.Transparent()} // IP_FREEBIND is for bind alone
 	if k.s.routes.Net().ReceivesOnly(k.addr) {
 		f.Src = k.source
 	}

@@ -141,7 +141,7 @@ func TestSourceIsAsked(t *testing.T) {
 		check(t, k.SetDevice(w.ifc.Index()))
 		check(t, w.send(k, far4))
 		check(t, w.send(k, far4))
-		want := []RouteQuery{{Dst: far4, Device: int32(w.ifc.Index()), TOS: 0x10, Mark: 77, Loop: true}}
+		want := []RouteQuery{{Dst: far4, Device: int32(w.ifc.Index()), TOS: 0x10, Mark: 77, Loop: true, Protocol: ipv4.ProtocolUDP}}
 		if got := w.source.queries(); !slices.Equal(got, want) {
 			t.Errorf("asked %+v, want %+v", got, want)
 		}

@@ -8,8 +8,8 @@ import (
 
 // SetLocal says which addresses the host has, and which broadcast addresses: all of them
 // each time. Sockets that are bound to no address get datagrams to these, and to groups
-// and 255.255.255.255; on lo, to all of 127.0.0.0/8. ENOBUFS: more than 16384, of which
-// nothing is taken over.
+// and 255.255.255.255; on lo, to whatever address, as the kernel has it. ENOBUFS: more
+// than 16384, of which nothing is taken over.
 func (c *Claims) SetLocal(addresses, broadcasts [][4]byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -20,8 +20,14 @@ func (b *builder) match() {
 	b.claims("any")
 	b.wild()
 	b.add(asm.Mov.Reg(asm.R1, flags), asm.And.Imm(asm.R1, flagDevice), asm.JEq.Imm(asm.R1, 0, "matched"))
-	b.add(asm.LoadMem(asm.R1, context, skbDevice, asm.Word),
-		asm.StoreMem(asm.RFP, exactAt+12, asm.R1, asm.Word), asm.StoreMem(asm.RFP, localAt+8, asm.R1, asm.Word))
+	b.add(asm.LoadMem(asm.R1, context, skbDevice, asm.Word))
+	if b.ring {
+		// What the host sends to itself counts as having come by the device that has the
+		// address: the stack finds out which that is, and the kernel has it too.
+		b.add(asm.JNE.Imm(asm.R1, loopbackIndex, "bound"), asm.Or.Imm(result, valueClaimed), asm.Ja.Label("matched"))
+		b.label("bound")
+	}
+	b.add(asm.StoreMem(asm.RFP, exactAt+12, asm.R1, asm.Word), asm.StoreMem(asm.RFP, localAt+8, asm.R1, asm.Word))
 	b.claims("device")
 	b.add(asm.Mov.Reg(asm.R1, flags), asm.And.Imm(asm.R1, addressOwn|addressMany), asm.JEq.Imm(asm.R1, 0, "matched"),
 		asm.StoreImm(asm.RFP, localAt, 0, asm.Word))
@@ -77,15 +83,12 @@ func (b *builder) wild() {
 func (b *builder) classify(of string) {
 	b.add(asm.LoadMem(asm.R1, asm.RFP, exactAt, asm.Word), asm.HostTo(asm.BE, asm.R1, asm.Word),
 		asm.JEq.Imm32(asm.R1, -1, of+"-many"), // 255.255.255.255
-		asm.RSh.Imm(asm.R1, 24), asm.JEq.Imm(asm.R1, 127, of+"-loopback"),
-		asm.RSh.Imm(asm.R1, 4), asm.JEq.Imm(asm.R1, 14, of+"-many"))
-	b.label(of + "-lookup")
+		asm.RSh.Imm(asm.R1, 28), asm.JEq.Imm(asm.R1, 14, of+"-many"))
 	b.lookup(b.maps.addresses.FD(), exactAt)
-	b.add(asm.Mov.Imm(asm.R1, 0), asm.JEq.Imm(asm.R0, 0, of+"-classified"),
-		asm.LoadMem(asm.R1, asm.R0, 0, asm.Word), asm.Ja.Label(of+"-classified"))
-	b.label(of + "-loopback") // all of 127/8, but only on lo
-	b.add(asm.LoadMem(asm.R1, context, skbDevice, asm.Word), asm.JNE.Imm(asm.R1, loopbackIndex, of+"-lookup"),
-		asm.Mov.Imm(asm.R1, addressOwn), asm.Ja.Label(of+"-classified"))
+	b.add(asm.JEq.Imm(asm.R0, 0, of+"-unknown"), asm.LoadMem(asm.R1, asm.R0, 0, asm.Word), asm.Ja.Label(of+"-classified"))
+	b.label(of + "-unknown") // what is sent over lo is for this host, whatever it is addressed to
+	b.add(asm.LoadMem(asm.R2, context, skbDevice, asm.Word), asm.Mov.Imm(asm.R1, 0),
+		asm.JNE.Imm(asm.R2, loopbackIndex, of+"-classified"), asm.Mov.Imm(asm.R1, addressOwn), asm.Ja.Label(of+"-classified"))
 	b.label(of + "-many")
 	b.add(asm.Mov.Imm(asm.R1, addressMany))
 	b.label(of + "-classified")

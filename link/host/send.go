@@ -100,11 +100,11 @@ func (l *Link) Send(frame []byte) error {
 	return err
 }
 
-// SendBatch hands frames to the kernel, IPv4 only, in order. Errors are those that the same
-// datagram meets in-band: ENETUNREACH, EHOSTUNREACH, EMSGSIZE (longer than the MTU of the
+// SendBatch hands IPv4 frames to the kernel, in order, and all others to the ring on lo.
+// Errors are those that the same datagram meets in-band: ENETUNREACH, EHOSTUNREACH, EMSGSIZE (longer than the MTU of the
 // device that the route leads to), EPERM (netfilter, or a mark without CAP_NET_RAW), EAGAIN
 // and ENOBUFS (no room), EINVAL (a header that makes no sense, a source that is not the
-// host's for a group), ...; EAFNOSUPPORT: no IPv4; EOPNOTSUPP: a GSO packet.
+// host's for a group), ...; EAFNOSUPPORT: no IPv4, and no ring; EOPNOTSUPP: a GSO packet.
 func (l *Link) SendBatch(frames []link.TxFrame) (int, error) {
 	s := &l.tx
 	if !s.gate.enter() {
@@ -114,7 +114,11 @@ func (l *Link) SendBatch(frames []link.TxFrame) (int, error) {
 	var errno syscall.Errno
 	for sent < len(frames) && errno == 0 {
 		var n int
-		n, errno = s.some(frames[sent:])
+		if n, errno = s.some(frames[sent:]); errno == unix.EAFNOSUPPORT {
+			var other int
+			other, errno = l.sendOther(frames[sent+n:])
+			n += other
+		}
 		for _, f := range frames[sent : sent+n] {
 			bytes += len(f.Data)
 		}
@@ -122,6 +126,20 @@ func (l *Link) SendBatch(frames []link.TxFrame) (int, error) {
 	}
 	s.gate.leave()
 	return s.count(sent, bytes, errno)
+}
+
+// sendOther sends the first of frames, which is no IPv4 datagram, by the ring on lo, if there
+// is one: it is a packet socket's, which lo brings back.
+func (l *Link) sendOther(frames []link.TxFrame) (int, syscall.Errno) {
+	if l.ring == nil {
+		return 0, unix.EAFNOSUPPORT
+	}
+	one := []link.TxFrame{frames[0]} // a copy, so that what Send makes stays on its stack
+	n, err := l.ring.SendBatch(one)
+	if errno, ok := err.(syscall.Errno); ok {
+		return n, errno
+	}
+	return n, 0
 }
 
 // some sends the first of frames that can go by one batch, and returns how many were sent and

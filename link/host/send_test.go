@@ -8,12 +8,14 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/inband"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/link/tpacket"
 )
 
 // tun makes a TUN device in the near namespace, a device without Ethernet, with a route to
@@ -231,5 +233,39 @@ func TestWithoutCapability(t *testing.T) {
 	must(t, r.setup)
 	if !errors.Is(r.open, unix.EPERM) || r.send != nil || !errors.Is(r.mark, unix.EPERM) {
 		t.Errorf("Open: %v, Send: %v, with a mark: %v", r.open, r.send, r.mark)
+	}
+}
+
+// What is no IPv4 comes back by lo's ring, among what is, in order.
+func TestOtherFrames(t *testing.T) {
+	lb := newLab(t)
+	var ring *tpacket.Link
+	must(t, lb.near.Do(func() (err error) {
+		ring, err = tpacket.Open("lo", tpacket.Options{AllEtherTypes: true})
+		return err
+	}))
+	k := lb.open(t, Options{Ring: ring})
+	other := bytes.Clone(datagram(localhost, localhost, 8, 7, "other"))
+	copy(other[12:], []byte{0x88, 0xb5}) // for experiments (IEEE 802)
+	plain := datagram(localhost, localhost, 8, 7, "plain")
+	n, err := k.SendBatch([]link.TxFrame{{Data: plain}, {Data: other}, {Data: other}, {Data: plain}})
+	if n != 4 || err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	if s := k.Stats(); s.TxFrames != 4 || s.TxErrors != 0 {
+		t.Errorf("%+v", s)
+	}
+	seen := 0
+	var frames [16]link.Frame
+	for end := time.Now().Add(patience); seen < 2 && time.Now().Before(end); {
+		for _, f := range frames[:k.Receive(frames[:])] {
+			if bytes.Equal(f.Data, other) {
+				seen++
+			}
+		}
+		k.Release()
+	}
+	if seen != 2 {
+		t.Errorf("%d of 2 came back", seen)
 	}
 }

@@ -39,3 +39,19 @@ var Deliberate = []Difference{
 	{"place/loopback by another device", "127.0.0.1 by a device that is not loopback: Linux asks the wire for it; here it is EHOSTUNREACH, for the same reason"},
 	{"ping/control/IP_RECVORIGDSTADDR", "Linux takes the ICMP checksum for a port; here it is 0"},
 }
+
+// DeliberateShared are further ones of a stack that shares the kernel's addresses. An entry
+// whose cases do as Linux does in all of its worlds fails.
+var DeliberateShared = []Difference{
+	{"control/tags", "between two sockets on one host SO_RCVMARK and SO_RCVPRIORITY are 0: a ring on lo does not see what the sender has set"},
+	{"option/SO_BUSY_POLL", "the default is the stack's own budget to spin; Linux' is net.core.busy_read, 0"},
+	{"control/sent/IP_PKTINFO, both", "to an address of the host's own by lo, named: a ring on lo does not see that lo was named, and the datagram counts as having come by the device that has the address"},
+	{"control/sent/IP_PKTINFO, index", "as for both"},
+	{"home/UDP", "as for both, where IP_UNICAST_IF or SO_BINDTODEVICE name lo, and where 0.0.0.0 stands for the address that the sender is bound to"},
+	{"home/UDP, in fragments", "as for home/UDP"},
+	{"home/raw", "as for home/UDP"},
+	{"home/raw ICMP", "as for home/UDP"},
+	{"home/connect", "as for home/UDP"},
+	{"ip options/set/record route, half a slot", "a datagram with bad options for a port of the stack's is dropped, and nobody tells its sender: the kernel never sees it, and the stack is silent on shared addresses"},
+	{"ip options/sent/record route, half a slot", "as for set"},
+}

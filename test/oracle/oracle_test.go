@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/inband/claim"
+	"github.com/outband/outband/shared"
 	"github.com/outband/outband/test/lab"
 )
 
@@ -104,26 +105,40 @@ func TestRings(t *testing.T) {
 	t.Logf("%d cases, %d calls compared with Linux", n, j.Calls)
 }
 
-// TestShared runs the table with our stacks on shared addresses.
+// TestShared runs the table with our stacks on shared addresses, on every rung, and without
+// a ring on lo.
 func TestShared(t *testing.T) {
-	for _, rung := range []claim.Rung{claim.TCX} {
-		t.Run(rung.String(), func(t *testing.T) {
-			j := &Judge{Linux: NewStage(t, NewInBand(t)), Ours: NewStage(t, NewShared(t, rung))}
-			cases := table()
-			differ := 0
-			for i := range cases {
-				c := &cases[i]
-				if !strings.HasPrefix(c.Name, *only) || find(Deliberate, c) >= 0 {
-					continue
-				}
-				if diff := j.Case(c, true); diff != "" {
-					differ++
-					t.Errorf("%s\n%s", c.Name, diff)
-				}
-			}
-			t.Logf("%d cases, %d differ", len(cases), differ)
-		})
+	deliberate := make([]tally, len(DeliberateShared))
+	for _, c := range []shared.Config{{Only: claim.TCX}, {Only: claim.NFT}, {Only: claim.Holder}, {Only: claim.TCX, NoLo: true}} {
+		w := NewShared(t, c)
+		t.Run(w.Name(), func(t *testing.T) { playShared(t, w, deliberate) })
 	}
+	for i, d := range DeliberateShared {
+		deliberate[i].check(t, "DeliberateShared", d)
+	}
+}
+
+// playShared runs the table in a world of shared addresses. deliberate counts what differs as
+// DeliberateShared says.
+func playShared(t *testing.T, w World, deliberate []tally) {
+	j := &Judge{Linux: NewStage(t, NewInBand(t)), Ours: NewStage(t, w)}
+	cases := table()
+	for i := range cases {
+		c := &cases[i]
+		if !strings.HasPrefix(c.Name, *only) || find(Deliberate, c) >= 0 || find(Pending, c) >= 0 {
+			continue
+		}
+		d := find(DeliberateShared, c)
+		diff := j.Case(c, d < 0)
+		j.Steady(t, c)
+		switch {
+		case d >= 0:
+			deliberate[d].add(diff != "")
+		case diff != "":
+			t.Errorf("%s\n%s", c.Name, diff)
+		}
+	}
+	t.Logf("%d calls compared with Linux", j.Calls)
 }
 
 // A tally counts cases.

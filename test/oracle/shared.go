@@ -3,8 +3,6 @@ package oracle
 import (
 	"testing"
 
-	"github.com/outband/outband/inband/claim"
-	"github.com/outband/outband/link/tpacket"
 	"github.com/outband/outband/shared"
 	"github.com/outband/outband/sockapi"
 	"github.com/outband/outband/stack"
@@ -12,17 +10,21 @@ import (
 )
 
 // NewShared returns the world of two of our stacks that share the addresses of the kernels
-// whose devices they use, on one rung of the ladder.
-func NewShared(t testing.TB, rung claim.Rung) World {
+// whose devices they use, as c says.
+func NewShared(t testing.TB, c shared.Config) World {
 	t.Helper()
 	l := lab.New(t, lab.Config{Kernel: lab.All})
-	w := &outbandWorld{name: "ours on shared addresses, " + rung.String()}
+	w := &outbandWorld{name: "ours on shared addresses, " + c.Only.String()}
+	if c.NoLo {
+		w.name += ", without lo"
+	}
+	c.Stack = stack.Config{ICMP: unlimited, TxTimeSlack: patience, Panics: true}
 	for h, e := range l.Ends[:2] {
 		kernelHost(t, e)
 		var s *shared.Host
 		e.In(t, func() (err error) {
-			s, err = shared.Open(shared.Config{Devices: []string{e.Name}, Only: rung, Ring: tpacket.Options{},
-				Stack: stack.Config{ICMP: unlimited, TxTimeSlack: patience, Panics: true}})
+			c.Devices = []string{e.Name}
+			s, err = shared.Open(c)
 			return err
 		})
 		t.Cleanup(func() { check(t, s.Close()) })

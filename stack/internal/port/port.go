@@ -53,7 +53,10 @@ type Peer struct {
 	Port uint16
 	// Device is the index of the only device that will do: SO_BINDTODEVICE's,
 	// IP_UNICAST_IF's or IP_MULTICAST_IF's; 0: any.
-	Device               int32
+	Device int32
+	// Source is the address to send from, if it is not the one that the socket is bound to:
+	// IP_MULTICAST_IF's.
+	Source               ipv4.Addr
 	TOS                  uint8
 	Mark                 uint32
 	Broadcast, DontRoute bool // SO_BROADCAST, SO_DONTROUTE

@@ -16,7 +16,8 @@ type Flow struct {
 	AnySource bool      // Src need not be ours: IP_TRANSPARENT
 	Self      bool      // Dst was the zero address, see ThisHost
 	Loop      bool      // a multicast is for members on this host too
-	TOS       uint8     // a Source may go by these two
+	Protocol  uint8     // a Source may go by these three
+	TOS       uint8
 	Mark      uint32
 }
 

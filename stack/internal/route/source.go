@@ -23,6 +23,7 @@ type Query struct {
 	Mark     uint32    // SO_MARK
 	OnLink   bool      // no gateway (MSG_DONTROUTE)
 	Loop     bool      // of a multicast: the host's own members want it too (IP_MULTICAST_LOOP)
+	Protocol uint8     // in the IP header
 }
 
 // An Answer is what a Source says.
@@ -52,7 +53,8 @@ func (r *Routes) SetSource(s Source) { r.source = s }
 
 // ask is Find where there is a Source.
 func (r *Routes) ask(n *Network, f Flow) (Hop, unix.Errno) {
-	q := Query{Src: f.Src, Dst: f.Dst, Device: f.Device, TOS: f.TOS, Mark: f.Mark, OnLink: f.OnLink, Loop: f.Loop}
+	q := Query{Src: f.Src, Dst: f.Dst, Device: f.Device, TOS: f.TOS, Mark: f.Mark, OnLink: f.OnLink, Loop: f.Loop,
+		Protocol: f.Protocol}
 	if f.AnySource && !n.IsLocal(f.Src) {
 		q.Src = ipv4.Addr{} // which no operating system would have
 	}
@@ -72,7 +74,7 @@ func (r *Routes) ask(n *Network, f Flow) (Hop, unix.Errno) {
 		r.size(&h, f.Dst)
 		return h, 0
 	}
-	if h.Device = n.Present(a.Device); h.Device == nil || a.InBand {
+	if h.Device = n.Present(a.Device); h.Device == nil || h.Device.Loopback || a.InBand {
 		h.Device, h.Via = n.Loopback, a.Device
 	}
 	if !a.Gateway.IsUnspecified() {
