@@ -47,8 +47,11 @@ func (h *Host) openLocked(s follow.Snapshot, d follow.Device) error {
 	if err := s.CheckDevice(d.Index); err != nil {
 		return err
 	}
-	if d.Loopback {
-		return fmt.Errorf("the loopback device has its ring anyway: %w", unix.EINVAL)
+	if d.Loopback { // which has its ring already
+		if h.cfg.NoLo {
+			return fmt.Errorf("the loopback device, and no ring on it: %w", unix.EINVAL)
+		}
+		return nil
 	}
 	t, err := h.openRing(d.Name)
 	if err != nil {

@@ -22,11 +22,11 @@ func find(list []Difference, c *Case) int {
 	return -1
 }
 
-// Markdown returns the deliberate differences as a table for README.
-func Markdown() string {
+// Markdown returns deliberate differences as a table for README.
+func Markdown(list []Difference) string {
 	var b strings.Builder
 	b.WriteString("| What | Why it differs from Linux |\n| --- | --- |\n")
-	for _, d := range Deliberate {
+	for _, d := range list {
 		fmt.Fprintf(&b, "| %s | %s |\n", d.Cases, d.Reason)
 	}
 	return b.String()

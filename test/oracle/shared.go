@@ -15,9 +15,6 @@ func NewShared(t testing.TB, c shared.Config) World {
 	t.Helper()
 	l := lab.New(t, lab.Config{Kernel: lab.All})
 	w := &outbandWorld{name: "ours on shared addresses, " + c.Only.String()}
-	if c.NoLo {
-		w.name += ", without lo"
-	}
 	c.Stack = stack.Config{ICMP: unlimited, TxTimeSlack: patience, Panics: true}
 	for h, e := range l.Ends[:2] {
 		kernelHost(t, e)

@@ -303,7 +303,7 @@ func TestMcastUsage(t *testing.T) {
 		{"recv", "requires at least 1 arg"},
 		{"recv 10.9.0.1:5", "is not an IPv4 group and a port"},
 		{"recv 239.9.0.1:5", "needs a network device: --dev"},
-		{"recv 239.9.0.1:5 --dev lo", "needs an address of our own: --addr"},
+		{"recv 239.9.0.1:5 --dev lo --gateway 10.9.0.1", "--gateway is for an address of our own"},
 		{"recv 239.9.0.1:5 --in-band", "needs a network device: --dev"},
 		{"recv 239.9.0.1:5 --in-band --dev none0", "none0: no such device"},
 		{"recv 239.9.0.1:5 --in-band --dev lo --addr 10.9.0.1/24", "--addr is for a stack of our own: not with --in-band"},

@@ -20,7 +20,11 @@ func TestNetUsage(t *testing.T) {
 		want string // in stderr
 	}{
 		{"no device", []string{"recv", "--port", "9", "--addr", "10.9.0.1/24"}, "needs a network device: --dev"},
-		{"no address", []string{"recv", "--port", "9", "--dev", "lo"}, "needs an address of our own: --addr"},
+		{"gateway without an address", []string{"recv", "--port", "9", "--dev", "lo", "--gateway", "10.9.0.1"}, "--gateway is for an address of our own"},
+		{"no ring for an address of our own", []string{"recv", "--port", "9", "--dev", "near0", "--addr", "10.9.0.1/24", "--no-lo"}, "--no-lo is for shared addresses"},
+		{"rung for an address of our own", []string{"recv", "--port", "9", "--dev", "near0", "--addr", "10.9.0.1/24", "--require", "tcx"}, "--require is for shared addresses"},
+		{"no such rung", []string{"recv", "--port", "9", "--dev", "near0", "--require", "xdp"}, `"xdp" is not tcx, nft or holder`},
+		{"no such device to share", []string{"recv", "--port", "9", "--dev", "none0"}, "none0: no such device"},
 		{"no prefix length", []string{"stat", "--addr", "10.9.0.1"}, "is not an IPv4 address with a prefix length"},
 		{"IPv6", []string{"stat", "--addr", "::1/64"}, "is not an IPv4 address with a prefix length"},
 		{"gateway of words", []string{"stat", "--gateway", "router"}, `"router" is not an IPv4 address`},
