@@ -131,7 +131,7 @@ func TestErrorsOfListen(t *testing.T) {
 			c, err := w.listenUDP(tt.network, tt.laddr)
 			l.add("%s %v: %s", tt.network, tt.laddr, describe(err))
 			if err == nil {
-				l.add("%T %s %v", c.LocalAddr(), c.LocalAddr(), c.RemoteAddr())
+				l.add("%T %s %v, an IP of %d bytes", c.LocalAddr(), c.LocalAddr(), c.RemoteAddr(), len(c.LocalAddr().(*net.UDPAddr).IP))
 				check(t, c.Close())
 			}
 		}
@@ -170,7 +170,7 @@ func TestErrorsOfAddresses(t *testing.T) {
 			c, err := w.dial(t.Context(), tt.network, tt.address, tt.local)
 			l.add("Dial %s %s from %v: %s", tt.network, tt.address, tt.local, describe(err))
 			if err == nil {
-				l.add("%T %v %T %v", c.LocalAddr(), c.LocalAddr(), c.RemoteAddr(), c.RemoteAddr())
+				l.add("%T %v %T %v, the former with an IP of %d bytes", c.LocalAddr(), c.LocalAddr(), c.RemoteAddr(), c.RemoteAddr(), len(c.LocalAddr().(*net.UDPAddr).IP))
 				check(t, c.Close())
 			}
 		}

@@ -223,3 +223,23 @@ func TestListenICMP(t *testing.T) {
 		}
 	}
 }
+
+// TestStripHeader takes headers off that are whole, and leaves what has none.
+func TestStripHeader(t *testing.T) {
+	header := func(first byte, size int) []byte {
+		b := make([]byte, size)
+		b[0] = first
+		return b
+	}
+	for _, tt := range []struct {
+		b    []byte
+		want int
+	}{
+		{header(0x45, 20), 0}, {header(0x45, 30), 10}, {header(0x46, 30), 6}, {header(0x4f, 60), 0},
+		{header(0x46, 20), 20}, {header(0x45, 19), 19}, {header(0x44, 30), 30}, {header(0x65, 30), 30}, {nil, 0},
+	} {
+		if got := stripHeader(len(tt.b), tt.b); got != tt.want {
+			t.Errorf("%d bytes that begin with %x: %d are left, want %d", len(tt.b), tt.b[:min(1, len(tt.b))], got, tt.want)
+		}
+	}
+}

@@ -148,6 +148,11 @@ func TestNoHost(t *testing.T) {
 	check(t, st.host.(*sockapi.API).Stack().Close())
 	for _, call := range []func() error{
 		func() error { _, err := st.Dial("udp", "127.0.0.1:9"); return err },
+		func() error {
+			_, err := st.ListenMulticastUDP("udp", loopback, &net.UDPAddr{IP: net.IPv4(239, 1, 2, 3)})
+			return err
+		},
+		func() error { _, err := st.ListenICMP("udp4", ""); return err },
 		func() error { _, err := st.Dial("ip4:99", "127.0.0.1"); return err },
 		func() error { _, err := st.ListenPacket("ip4:99", "127.0.0.1"); return err },
 	} {

@@ -215,6 +215,11 @@ func TestBatchErrors(t *testing.T) {
 	add(c.ReadBatch(msg, 0))
 	msg[0].Addr = c.LocalAddr()
 	add(c.WriteBatch(msg, 0))
+	for _, f := range []func([]ipv4.Message, int) (int, error){c.ReadBatch, c.WriteBatch} {
+		if n, err := f(nil, 0); n != 0 || err != nil {
+			t.Errorf("no messages: %d, %v", n, err)
+		}
+	}
 	check(t, c.Close())
 	add(c.ReadBatch(msg, 0))
 	add(c.WriteBatch(msg, 0))

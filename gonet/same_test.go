@@ -220,10 +220,16 @@ func (l *log) reads(c udpMethods, room int) {
 	l.add("ReadFrom: %d %T %v %s", n, addr, addr, describe(err))
 	n, udp, err := c.ReadFromUDP(b)
 	l.add("ReadFromUDP: %d %v %s", n, udp, describe(err))
+	if udp != nil {
+		l.add("%s, an IP of %d bytes", udp.Network(), len(udp.IP))
+	}
 	n, ap, err := c.ReadFromUDPAddrPort(b)
 	l.add("ReadFromUDPAddrPort: %d %v %s", n, ap, describe(err))
 	n, oobn, flags, udp, err := c.ReadMsgUDP(b, nil)
 	l.add("ReadMsgUDP: %d %d %#x %v %s", n, oobn, flags, udp, describe(err))
+	if udp != nil {
+		l.add("an IP of %d bytes", len(udp.IP))
+	}
 	n, oobn, flags, ap, err = c.ReadMsgUDPAddrPort(b, make([]byte, 0, 8))
 	l.add("ReadMsgUDPAddrPort: %d %d %#x %v %s", n, oobn, flags, ap, describe(err))
 }

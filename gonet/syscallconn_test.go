@@ -40,6 +40,12 @@ func TestSyscallConnOptions(t *testing.T) {
 			t.Errorf("option %d of level %d: %d is shown, %v, want %d", o.name, o.level, shown, e, o.want)
 		}
 	}
+	// What the stand-in cannot show stays as it is: the kernel has no such interface.
+	check(t, c.s.SetsockoptInt(unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, 987654))
+	check(t, raw.Control(func(uintptr) {}))
+	if v, err := c.s.GetsockoptInt(unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX); v != 987654 || err != nil {
+		t.Errorf("SO_BINDTOIFINDEX: %d, %v", v, err)
+	}
 	check(t, c.SetReadBuffer(30000))
 	check(t, raw.Control(func(fd uintptr) {
 		if v, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF); v != 60000 || err != nil {

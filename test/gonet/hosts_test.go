@@ -39,21 +39,34 @@ const (
 	cutFor   = 200 * time.Millisecond
 )
 
-// onWires runs a test between two hosts, 10.9.0.1 and 10.9.0.2, over each wire.
-func onWires(t *testing.T, test func(t *testing.T, near, far *gonet.Net)) {
-	for _, w := range wires {
-		t.Run(w.name, func(t *testing.T) {
+// A wire is one to make hosts at.
+type wire struct {
+	ends  [2]*fault.Link
+	index int // of the interface to it, of each host
+}
+
+// eachWire runs a test over each wire.
+func eachWire(t *testing.T, test func(t *testing.T, w wire)) {
+	for _, kind := range wires {
+		t.Run(kind.name, func(t *testing.T) {
 			a, b := pipe.New(pipe.Options{Caps: link.CapChecksum | link.CapGSO})
-			ends := [2]*fault.Link{
-				fault.Wrap(a, fault.Config{Seed: 1, Tx: w.faults}), fault.Wrap(b, fault.Config{Seed: 2, Tx: w.faults}),
+			w := wire{index: 2}
+			for i, l := range []link.Link{a, b} {
+				w.ends[i] = fault.Wrap(l, fault.Config{Seed: uint64(i), Tx: kind.faults})
 			}
-			near, far := host(t, ends[0], "10.9.0.1/24"), host(t, ends[1], "10.9.0.2/24")
-			if w.cut {
-				defer cut(ends)()
+			if kind.cut {
+				defer cut(w.ends)()
 			}
-			test(t, near, far)
+			test(t, w)
 		})
 	}
+}
+
+// onWires runs a test between two hosts, 10.9.0.1 and 10.9.0.2, over each wire.
+func onWires(t *testing.T, test func(t *testing.T, near, far *gonet.Net)) {
+	eachWire(t, func(t *testing.T, w wire) {
+		test(t, w.host(t, 0, "10.9.0.1/24"), w.host(t, 1, "10.9.0.2/24"))
+	})
 }
 
 // cut has a wire lose everything for a while from soon on, and returns what ends that.
@@ -70,15 +83,18 @@ func cut(ends [2]*fault.Link) (stop func()) {
 	return func() { begin.Stop() }
 }
 
-func host(t *testing.T, l link.Link, prefix string) *gonet.Net {
+// host makes a host at an end of a wire; it has no address if prefix is empty.
+func (w wire) host(t *testing.T, end int, prefix string) *gonet.Net {
 	t.Helper()
 	st, err := stack.New(stack.Config{})
 	check(t, err)
 	t.Cleanup(func() { st.Close() })
-	ifc, err := st.AddLink(l, stack.InterfaceConfig{})
+	ifc, err := st.AddLink(w.ends[end], stack.InterfaceConfig{Index: w.index})
 	check(t, err)
-	check(t, ifc.AddAddress(netip.MustParsePrefix(prefix)))
-	check(t, st.AddRoute(ipv4.Route{Prefix: netip.MustParsePrefix("224.0.0.0/4"), Iface: ifc.Index()}))
+	if prefix != "" {
+		check(t, ifc.AddAddress(netip.MustParsePrefix(prefix)))
+		check(t, st.AddRoute(ipv4.Route{Prefix: netip.MustParsePrefix("224.0.0.0/4"), Iface: ifc.Index()}))
+	}
 	return gonet.New(sockapi.New(st))
 }
 
