@@ -118,6 +118,35 @@ func TestReplaceLeavesNoGap(t *testing.T) {
 	})
 }
 
+// TestComeAndGo has a claim be made and given up while datagrams come: the ring's filter
+// is first to get it and last to lose it, so that there is always one that has them.
+func TestComeAndGo(t *testing.T) {
+	forRungs(t, func(t *testing.T, lb *lab, o Options) {
+		if o.Force == TCX {
+			t.Skip("filter and program change at once")
+		}
+		c := lb.attached(o)
+		r := lb.ring(c)
+		before := lb.counter("Ip InReceives")
+		const sent = 2000
+		var done atomic.Bool
+		f := lb.bytes(frame{to: hostAddr, sport: 5000, dport: 1000})
+		go func() {
+			defer done.Store(true)
+			for range sent {
+				unix.Sendto(lb.sender, f, 0, &unix.SockaddrLinklayer{Ifindex: lb.peerIndex})
+			}
+		}()
+		for !done.Load() {
+			add(t, c, Claim{Port: 1000}).Close()
+		}
+		n, _ := r.came()
+		if kernel := lb.counter("Ip InReceives") - before; n+kernel < sent {
+			t.Errorf("of %d the ring took %d, and the kernel has %d", sent, n, kernel)
+		}
+	})
+}
+
 // TestSetLocal has the host's addresses change.
 func TestSetLocal(t *testing.T) {
 	forRungs(t, func(t *testing.T, lb *lab, o Options) {
