@@ -46,7 +46,7 @@ func (b *builder) verdict() {
 	b.lookup(b.datagrams(), datagram)
 	b.add(asm.JEq.Imm(asm.R0, 0, "new"),
 		asm.LoadMem(asm.R1, asm.RFP, stateAt+stateTime, asm.DWord), asm.LoadMem(asm.R2, asm.R0, stateTime, asm.DWord),
-		asm.Sub.Reg(asm.R1, asm.R2), asm.JGT.Imm(asm.R1, second, "replace"),
+		asm.Sub.Reg(asm.R1, asm.R2), asm.JSGT.Imm(asm.R1, second, "replace"), // it may be below 0: by another processor's clock
 		asm.LoadMem(asm.R1, asm.R0, stateVerdict, asm.Word), asm.JSet.Imm(fragment, fragmentOffset, "later"),
 		asm.JNE.Imm(asm.R1, stateEarly, "replace")) // a first fragment decides anew
 	if b.ring {

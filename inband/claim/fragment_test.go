@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -255,4 +256,36 @@ func TestTailsFirst(t *testing.T) {
 			t.Errorf("in-band: %d, %v", n, err)
 		}
 	})
+}
+
+// TestFragmentsAtOnce has two processors see the first and a later fragment of a datagram
+// at once: the first is not dropped if the kernel got the later one.
+func TestFragmentsAtOnce(t *testing.T) {
+	lb := newLab(t)
+	c := lb.open(Options{Force: TCX})
+	add(t, c, Claim{Port: 1000})
+	lb.hostMAC = [6]byte{} // as lo has it, on which the kernel runs a program for a test
+	const dropped = tcxDrop
+	var verdicts [2]uint32
+	var turn [2]atomic.Uint32
+	run := func(which, id int) {
+		f := lb.fragments(1000, uint16(id), which)[0]
+		copy(f, make([]byte, 6))
+		turn[which].Store(uint32(id))
+		for turn[1-which].Load() < uint32(id) {
+		}
+		verdicts[which], _, _ = c.tcx.Test(f)
+	}
+	order := map[[2]bool]int{}
+	for id := 1; id <= 5000; id++ {
+		done := make(chan bool)
+		go func() { run(1, id); done <- true }()
+		run(0, id)
+		<-done
+		first, later := verdicts[0] == dropped, verdicts[1] == dropped
+		if order[[2]bool{first, later}]++; first && !later {
+			t.Fatalf("datagram %d: the first fragment was dropped, a later one went to the kernel", id)
+		}
+	}
+	t.Logf("first and later one dropped: %v", order)
 }
