@@ -144,7 +144,6 @@ func (b *builder) begin() {
 	b.headerLen(result, header, "leave")
 	b.add(asm.Add.Imm(result, etherLen), asm.LoadMem(flags, asm.RFP, header+9, asm.Byte))
 	b.half(fragment, header+6)
-	b.add(asm.And.Imm(fragment, moreFragments|fragmentOffset))
 }
 
 // headerLen loads the length of an IP header on the stack; no such header goes to bad.
