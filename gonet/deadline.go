@@ -32,7 +32,7 @@ func (d *deadline) init(st *stack.Stack, set func(at int64) error) {
 func (d *deadline) change(wait time.Duration, never bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.changes.Add(1)
+	defer d.changes.Add(1) // last, so that a call between two settings knows that it was
 	d.at = stack.NoDeadline
 	if !never {
 		d.at = d.st.Deadline(max(wait, 0))

@@ -220,3 +220,23 @@ func TestNonblocking(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestCallWhileDeadlineChanges has a call begin when the connection has the new deadline already, and
+// the socket the one of before, which ends its wait: it is made again.
+func TestCallWhileDeadlineChanges(t *testing.T) {
+	c := listener(t, lone(t))
+	check(t, c.SetReadDeadline(past))
+	set := c.readBy.set
+	var was uint32
+	c.readBy.set = func(at int64) error {
+		var err error
+		if was, err = c.readBy.begin(&c.conn); err != nil {
+			t.Error(err)
+		}
+		return set(at)
+	}
+	check(t, c.SetReadDeadline(time.Time{}))
+	if err := c.readBy.ended(unix.EAGAIN, was); err != errAgain {
+		t.Error(err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -206,21 +207,21 @@ func TestDialerTime(t *testing.T) {
 // TestResolverOfNet asks the resolver for names, and for nothing else; it stops with the context.
 func TestResolverOfNet(t *testing.T) {
 	n := lone(t)
-	asked := 0
+	var asked atomic.Int32
 	n.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		asked++
+		asked.Add(1)
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}}
 	c, err := n.ListenPacket("udp", "127.0.0.1:0")
 	check(t, err)
 	check(t, c.Close())
-	if asked != 0 {
+	if asked.Load() != 0 {
 		t.Error("it is asked for an address")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if _, err := (&Dialer{Net: n}).DialContext(ctx, "udp", "nowhere.example:9"); err == nil || asked == 0 {
-		t.Errorf("%v; asked %d times", err, asked)
+	if _, err := (&Dialer{Net: n}).DialContext(ctx, "udp", "nowhere.example:9"); err == nil || asked.Load() == 0 {
+		t.Errorf("%v; asked %d times", err, asked.Load())
 	}
 }

@@ -89,7 +89,7 @@ func TestKCP(t *testing.T) {
 		s.SetNoDelay(1, 10, 2, 1)
 		s.SetWindowSize(256, 256)
 		check(t, s.SetDeadline(time.Now().Add(patience)))
-		data := payload[:1<<20]
+		data := payload[:size/10]
 		go s.Write(data)
 		back := make([]byte, len(data))
 		_, err = io.ReadFull(s, back)

@@ -25,9 +25,6 @@ import (
 
 var _ quic.OOBCapablePacketConn = (*gonet.SyscallUDPConn)(nil)
 
-// size is how much a stream carries.
-const size = 10 << 20
-
 // payload is what it carries.
 var payload = func() []byte {
 	b := make([]byte, size)
