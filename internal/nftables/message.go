@@ -95,7 +95,22 @@ func Open() (*Socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nftables: %w", err)
 	}
-	return &Socket{fd: fd}, nil
+	return &Socket{fd: raise(fd)}, nil
+}
+
+// high is the lowest number of a socket's descriptor.
+const high = 1000
+
+// raise gives a descriptor a high number, if the process may have such (RLIMIT_NOFILE). When
+// a process ends, the kernel lets go of its descriptors from the highest down, and of each
+// packet socket only after some ten milliseconds: what a table drops until then, nobody has.
+func raise(fd int) int {
+	raised, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, high)
+	if err != nil {
+		return fd
+	}
+	unix.Close(fd)
+	return raised
 }
 
 // Close closes the socket: what it made goes.
