@@ -129,7 +129,14 @@ func (s sharer) Attach(index int, name string) error {
 	if err := s.h.ring(int32(index), true); err != nil {
 		return err
 	}
-	return s.h.claims.Attach(index, name)
+	c := s.h.claims
+	if err := c.Attach(index, name); err != nil {
+		return err
+	}
+	if rung := c.RungOf(index); rung < c.Rung() {
+		s.h.log(slog.LevelWarn, "the kernel processes more of a device's than it has to", "device", name, "by", rung.String(), "reason", c.WhyOf(index))
+	}
+	return nil
 }
 
 // followLocked brings rings up to date with the kernel's devices: those that are gone are

@@ -51,9 +51,14 @@ func newWorld(t *testing.T, c Config) *world {
 // worldOf is newWorld in a lab that is there.
 func worldOf(t *testing.T, l *lab.Lab, c Config) *world {
 	t.Helper()
+	return worldWith(t, l, c, slog.New(slog.NewTextHandler(t.Output(), nil)))
+}
+
+// worldWith is worldOf with a log.
+func worldWith(t *testing.T, l *lab.Lab, c Config, log *slog.Logger) *world {
+	t.Helper()
 	w := &world{t: t, Lab: l}
-	c.Stack.Panics = true
-	c.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	c.Stack.Panics, c.Log = true, log
 	w.Near().In(t, func() (err error) {
 		if w.host, err = Open(c); err == nil {
 			w.st = w.host.Stack()

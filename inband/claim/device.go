@@ -15,6 +15,7 @@ type device struct {
 	rung  Rung
 	tcx   link.Link
 	chain string // of nf_tables
+	why   error  // why it is not the best rung there is
 }
 
 // Attach makes the claims hold at the ingress of the device with that index and name, by
@@ -57,6 +58,7 @@ func (c *Claims) attach(index int, name string) (d *device, err error) {
 	}
 	if c.allowed(NFT) {
 		if d, err = c.attachNFTLocked(name); err == nil {
+			d.why = refused
 			return d, nil
 		}
 		refused = errors.Join(refused, err)
@@ -64,7 +66,7 @@ func (c *Claims) attach(index int, name string) (d *device, err error) {
 	if !c.allowed(Holder) {
 		return nil, refused
 	}
-	return &device{rung: Holder}, nil
+	return &device{rung: Holder, why: refused}, nil
 }
 
 // present returns ENODEV if the device of a name has not that index.
@@ -144,6 +146,17 @@ func (c *Claims) RungOf(index int) Rung {
 		return d.rung
 	}
 	return Any
+}
+
+// WhyOf returns why claims hold at a device's ingress by less than TCX, nil if they do by
+// TCX, or do not.
+func (c *Claims) WhyOf(index int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d := c.devices[index]; d != nil {
+		return d.why
+	}
+	return nil
 }
 
 // Stats are what TCX has done with the frames of a device since it was attached.

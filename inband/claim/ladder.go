@@ -46,7 +46,7 @@ func (c *Claims) loseNFTLocked(err error) {
 	c.why = errors.Join(c.why, err)
 	for _, d := range c.devices {
 		if d.rung == NFT {
-			*d = device{rung: Holder}
+			*d = device{rung: Holder, why: errors.Join(d.why, err)}
 		}
 	}
 }

@@ -100,6 +100,9 @@ func TestFullDevice(t *testing.T) {
 		if got := c.RungOf(lb.index); got != want || c.Rung() != TCX || c.Why() != nil {
 			t.Errorf("process %d: %s, %s, %v; want %s", 63+i, got, c.Rung(), c.Why(), want)
 		}
+		if why := c.WhyOf(lb.index); errors.Is(why, unix.ERANGE) != (want == NFT) || c.WhyOf(lb.index+1) != nil {
+			t.Errorf("process %d: %s because of %v", 63+i, want, why)
+		}
 		all = append(all, c)
 	}
 	for i, c := range all {
@@ -164,8 +167,9 @@ func TestLostTable(t *testing.T) {
 	}
 	must(t, c.nft.socket.Send(func(b *nftables.Batch) { b.Remove(c.nft.name, "wild", []byte{1000 >> 8, 1000 & 0xff}) }))
 	e.Close()
-	if c.RungOf(lb.index) != Holder || c.Why() == nil || len(lb.tables()) != 0 || lb.hides(frame{to: hostAddr, dport: 1001}) {
-		t.Errorf("%s, %v, tables %v", c.RungOf(lb.index), c.Why(), lb.tables())
+	if c.RungOf(lb.index) != Holder || c.Why() == nil || !errors.Is(c.WhyOf(lb.index), unix.ENOENT) || len(lb.tables()) != 0 ||
+		lb.hides(frame{to: hostAddr, dport: 1001}) {
+		t.Errorf("%s, %v, %v, tables %v", c.RungOf(lb.index), c.Why(), c.WhyOf(lb.index), lb.tables())
 	}
 	add(t, c, Claim{Port: 1000})
 	must(t, c.Attach(lb.index, "eth0"))
