@@ -1,6 +1,7 @@
 package gonet_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
@@ -14,6 +15,8 @@ import (
 	"github.com/outband/outband/link/pipe"
 	"github.com/outband/outband/sockapi"
 	"github.com/outband/outband/stack"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
 )
 
 // must returns what a call returned, or ends the example.
@@ -88,4 +91,40 @@ func ExampleUDPConn_SetReadDeadline() {
 	// Output:
 	// read udp 0.0.0.0:7: i/o timeout true
 	// read udp 0.0.0.0:7: use of closed network connection true
+}
+
+// A listener joins a group at an interface, and is told whom a datagram was for.
+func ExampleNewPacketConn() {
+	near, far, end := hosts()
+	defer end()
+	eth := &net.Interface{Index: 2} // in a program net.InterfaceByName's
+	group := &net.UDPAddr{IP: net.IPv4(239, 1, 2, 3), Port: 5000}
+
+	c := must(far.ListenUDP("udp4", &net.UDPAddr{Port: 5000}))
+	p := gonet.NewPacketConn(c)
+	check(p.JoinGroup(eth, group))
+	check(p.SetControlMessage(ipv4.FlagDst, true))
+
+	s := must(near.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(10, 9, 0, 1)}))
+	check(gonet.NewPacketConn(s).SetMulticastInterface(eth))
+	must(s.WriteTo([]byte("hello"), group))
+
+	buf := make([]byte, 1500)
+	n, cm, _, err := p.ReadFrom(buf)
+	check(err)
+	fmt.Printf("%s for %v\n", buf[:n], cm.Dst)
+	// Output: hello for 239.1.2.3
+}
+
+// Two connections share a port, which Control permits.
+func ExampleListenConfig() {
+	_, far, end := hosts()
+	defer end()
+	l := gonet.ListenConfig{Net: far, Control: func(_, _ string, s *sockapi.Socket) error {
+		return s.SetsockoptInt(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	}}
+	one := must(l.ListenPacket(context.Background(), "udp", ":7"))
+	two := must(l.ListenPacket(context.Background(), "udp", ":7"))
+	fmt.Println(one.LocalAddr(), two.LocalAddr())
+	// Output: 0.0.0.0:7 0.0.0.0:7
 }

@@ -16,6 +16,10 @@
 //
 //	if err == unix.EAGAIN { ... }
 //
+// Beside the calls of BSD there are some for Go: options by name ([Socket.SetTTL]),
+// groups by netip ([Socket.JoinGroup]), deadlines that end waits in progress
+// ([Socket.SetReadDeadline]). Package gonet has the types of package net.
+//
 // All methods may be called by any goroutines at once. Buffers are the
 // caller's, and not kept when a call has returned.
 //
