@@ -26,18 +26,9 @@ const soRcvPriority = 82
 
 // receiveMark is SO_RCVMARK, receivePriority SO_RCVPRIORITY: what a datagram was
 // sent with, if it comes from this host. What came by a ring has 0 of both, as in
-// the kernel before any packet filter.
+// the kernel before any packet filter. Neither needs a privilege.
 var (
-	receiveMark = integer(
-		func(s *State) int { return boolInt(s.Wants.Load()&WantMark != 0) },
-		func(s *State, v int) error {
-			if !MayMark() {
-				return unix.EPERM
-			}
-			s.want(WantMark, v != 0)
-			keepMetadata(s, v != 0)
-			return nil
-		})
+	receiveMark     = wanted(WantMark, keepMetadata)
 	receivePriority = wanted(WantPriority, keepMetadata)
 )
 

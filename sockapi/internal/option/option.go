@@ -54,7 +54,7 @@ func (s *State) Set(level, name int, value []byte) error {
 		level == unix.SOL_UDP && s.IsUDP()) {
 		return unix.EINVAL
 	}
-	if s.refusesOption(level, name) {
+	if s.refusesOption(level, name, value) {
 		return unix.EOPNOTSUPP
 	}
 	o, ok := s.option(level, name)

@@ -66,7 +66,7 @@ func membershipOption(do func(*stack.PacketSocket, stack.Membership) error) opti
 }
 
 // refusesOption reports whether the option is EOPNOTSUPP for a packet socket:
-// those of Linux share no ports.
-func (s *State) refusesOption(level, name int) bool {
-	return s.IsPacket() && level == unix.SOL_SOCKET && name == unix.SO_REUSEPORT
+// those of Linux share no ports, but may be told so. The value has 4 bytes at least.
+func (s *State) refusesOption(level, name int, value []byte) bool {
+	return s.IsPacket() && level == unix.SOL_SOCKET && name == unix.SO_REUSEPORT && binary.NativeEndian.Uint32(value) != 0
 }
