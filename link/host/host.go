@@ -46,6 +46,7 @@ type Options struct {
 type Link struct {
 	ring   link.Link
 	closed atomic.Bool
+	slept  atomic.Bool // somebody has asked for FD since the last look
 	rx     receiver
 	_      [64]byte // what receiving writes is not on a cache line that sending reads
 	tx     sender
@@ -190,10 +191,14 @@ func (l *Link) tell() {
 	}
 }
 
-// FD returns the epoll's descriptor, -1 after Close.
+// FD returns the epoll's descriptor, -1 after Close. Who asks for it is about to sleep: the
+// next Receive looks at the holders in any case.
 func (l *Link) FD() int {
 	if l.closed.Load() {
 		return -1
+	}
+	if !l.slept.Load() {
+		l.slept.Store(true)
 	}
 	return l.epoll
 }

@@ -52,7 +52,8 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	b := &bench{ring: loopback.New(loopback.Options{}), source: newFakeSource(t), clock: 1}
 	b.Link = newLab(t).open(t, Options{Ring: b.ring, Source: b.source})
-	b.rx.now = func() int64 { return b.clock }
+	b.rx.now, b.rx.every = func() int64 { return b.clock }, 1
+	b.slept.Store(false) // of what has asked so far
 	return b
 }
 
@@ -95,6 +96,27 @@ func TestLookInterval(t *testing.T) {
 	}
 	if b.source.taken != 12 {
 		t.Errorf("%d of 20 were taken, 4 at a time", b.source.taken)
+	}
+}
+
+// A sleeper's Receive looks at once, and a spinner's at the clock only now and then.
+func TestLookAfterSleep(t *testing.T) {
+	b := newBench(t)
+	b.take(8) // looks
+	b.source.has = 1
+	b.FD()
+	if _, held := b.take(8); held != 1 {
+		t.Error("who has slept does not get what woke it")
+	}
+	b.take(8) // looks again, and finds nothing
+	b.rx.every = clockEvery
+	asked := 0
+	b.rx.now = func() int64 { asked++; return b.clock }
+	for range 10 * clockEvery {
+		b.take(8)
+	}
+	if asked != 10 {
+		t.Errorf("the clock was looked at %d times in %d calls", asked, 10*clockEvery)
 	}
 }
 

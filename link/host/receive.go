@@ -20,6 +20,9 @@ const (
 	// maxPayload is the longest payload of a UDP datagram (RFC 768), or super-packet.
 	maxPayload = ipMaxLen - ipMinHeaderLen - udpHeaderLen
 	slotSize   = headroom + (maxPayload+63)&^63
+	// clockEvery is every how many calls the clock is looked at, which takes longer than to
+	// look at the ring.
+	clockEvery = 16
 )
 
 // Which of the two an event of the epoll is of.
@@ -35,7 +38,9 @@ type receiver struct {
 	source Source
 	epoll  int
 	now    func() int64 // nanoseconds of a monotonic clock
-	next   int64        // when it is time to look
+	next   int64        // when it is time to look; 0: at once
+	calls  uint32       // of Receive, since the clock was looked at
+	every  uint32       // after how many it is
 	events [eventTokens]unix.EpollEvent
 	in     [slots]holder.Datagram
 	memory []byte
@@ -49,7 +54,7 @@ var epoch = time.Now()
 func monotonic() int64 { return int64(time.Since(epoch)) }
 
 func (r *receiver) init(s Source) {
-	r.source, r.now, r.epoll = s, monotonic, -1
+	r.source, r.now, r.every, r.epoll = s, monotonic, clockEvery, -1
 	if s == nil {
 		return
 	}
@@ -67,10 +72,8 @@ func (l *Link) Receive(frames []link.Frame) int {
 		return 0
 	}
 	held := 0
-	now := l.rx.now()
-	if now >= l.rx.next {
-		l.rx.next = now + int64(LookInterval)
-		held = l.look(frames)
+	if l.rx.calls++; l.rx.calls >= l.rx.every || l.rx.next == 0 || l.slept.Load() {
+		held = l.lookInTime(frames)
 	}
 	if l.ring == nil {
 		l.rx.again(held > 0)
@@ -82,6 +85,18 @@ func (l *Link) Receive(frames []link.Frame) int {
 		l.rx.again(held > 0 && ringed == 0)
 	}
 	return held + ringed
+}
+
+// lookInTime looks at the holders if it is time to: a caller that has slept has been woken
+// by them, maybe.
+func (l *Link) lookInTime(frames []link.Frame) int {
+	now := l.rx.now()
+	l.rx.calls = 0
+	if l.slept.Swap(false) || now >= l.rx.next {
+		l.rx.next = now + int64(LookInterval)
+		return l.look(frames)
+	}
+	return 0
 }
 
 // again has the next Receive look at once.

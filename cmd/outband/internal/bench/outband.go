@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,12 @@ func openOutbandBlock(j EndJob) (conn, error)   { return openOutband(j, stack.Sp
 // openOutbandQdisc has frames go through the device's queueing discipline.
 func openOutbandQdisc(j EndJob) (conn, error) {
 	return openOutbandOver(j, stack.SpinAlways, tpacket.Options{Slots: tpacket.DefaultSlots, SlotSize: slotSize, Qdisc: true})
+}
+
+// openOutbandShared has both ends share the kernels' addresses.
+func openOutbandShared(j EndJob) (conn, error) {
+	j.Local = netip.Prefix{} // the kernel has it
+	return openOutband(j, stack.SpinAlways)
 }
 
 func openOutband(j EndJob, spin time.Duration) (conn, error) {
