@@ -221,6 +221,16 @@ type LossTeller interface{ Lost() uint64 }
 // LossTellerOf returns l, or the link that it wraps, as a LossTeller; nil if it is none.
 func LossTellerOf(l Link) LossTeller { return inner[LossTeller](l) }
 
+// An InBander is a link to an operating system's own sockets (link/host). InBand reports
+// whether no ring is between: what comes by it takes an operating system's time.
+type InBander interface{ InBand() bool }
+
+// InBand reports whether l, or the link that it wraps, is an InBander that says so.
+func InBand(l Link) bool {
+	b := inner[InBander](l)
+	return b != nil && b.InBand()
+}
+
 // inner returns l, or the link that it wraps, as a T; its zero value if none is one.
 func inner[T any](l Link) (t T) {
 	for {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/outband/outband/sockapi/internal/option"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -13,6 +14,18 @@ const (
 	// ICMP_FILTER is a bit for each type of ICMP message that is not received:
 	// 4 bytes in the machine's order.
 	ICMP_FILTER = 1
+)
+
+// SO_OOB_PATH is an option of SOL_SOCKET, to read only: how the socket's datagrams go to
+// its peer, or, without one, come to the address that it is bound to. Two ints: one of
+// OOB_PATH_*, and the index of the device, 0 if that depends on the datagram.
+const SO_OOB_PATH = option.PathOOB
+
+// The ways of SO_OOB_PATH.
+const (
+	OOB_PATH_INBAND = option.PathInBand // the kernel's stack: the socket is in-band
+	OOB_PATH_HOLDER = option.PathHolder // out-of-band, brought and taken by in-band sockets (package shared)
+	OOB_PATH_RING   = option.PathRing   // out-of-band, by a link
 )
 
 // Setsockopt sets an option (setsockopt(2)). The value is in the machine's byte

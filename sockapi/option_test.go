@@ -143,3 +143,36 @@ func TestFilter(t *testing.T) {
 		}
 	}
 }
+
+// A socket says whether it is out-of-band, and by which device its peer is reached.
+func TestPath(t *testing.T) {
+	a := newAPI(t)
+	path := func(s *Socket) (b [8]byte, n int, err error) {
+		n, err = s.Getsockopt(unix.SOL_SOCKET, SO_OOB_PATH, b[:])
+		return b, n, err
+	}
+	for name, c := range map[string]struct {
+		typ    int
+		path   uint32
+		device uint32
+	}{"in-band": {unix.SOCK_DGRAM, OOB_PATH_INBAND, 0}, "out-of-band": {unix.SOCK_DGRAM | SOCK_OOB, OOB_PATH_RING, 1}} {
+		s, err := a.Socket(unix.AF_INET, c.typ, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Connect(Inet4([4]byte{127, 0, 0, 1}, 9)); err != nil {
+			t.Fatal(err)
+		}
+		b, n, err := path(s)
+		if got, dev := binary.NativeEndian.Uint32(b[:]), binary.NativeEndian.Uint32(b[4:]); got != c.path || dev != c.device || n != 8 || err != nil {
+			t.Errorf("%s: path %d by %d, %d bytes, %v", name, got, dev, n, err)
+		}
+		if err := s.SetsockoptInt(unix.SOL_SOCKET, SO_OOB_PATH, 1); err != unix.ENOPROTOOPT {
+			t.Errorf("%s: it can be set: %v", name, err)
+		}
+		s.Close()
+		if _, _, err := path(s); err != unix.EBADF {
+			t.Errorf("%s, closed: %v", name, err)
+		}
+	}
+}

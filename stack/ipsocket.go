@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
+	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/port"
@@ -344,4 +345,53 @@ func (k *IPSocket) icmpError(e QueuedError, hard bool) {
 	e.Origin, e.Payload = unix.SO_EE_ORIGIN_ICMP, bytes.Clone(e.Payload)
 	k.errors.push(e)
 	k.errors.set(e.Errno)
+}
+
+// A Way is how a socket's datagrams come and go.
+type Way struct {
+	// InBand says that an operating system's own sockets bring or take them, and no ring.
+	InBand bool
+	// Interface is the index of the device, 0 if that depends on the datagram.
+	Interface int
+}
+
+// Way returns how datagrams go to the socket's peer, or, without one, come to the address
+// that it is bound to. A packet socket's come as it is bound.
+func (k *Endpoint) Way() Way {
+	if s := k.kind.ip(); s != nil {
+		return s.way()
+	}
+	return Way{Interface: k.Device()}
+}
+
+func (k *IPSocket) way() Way {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	net := k.s.routes.Net()
+	if !k.connected {
+		switch d := net.With(k.addr); {
+		case d != nil:
+			return wayBy(d, 0)
+		case k.device != 0:
+			return Way{InBand: net.Present(k.device) == nil, Interface: int(k.device)}
+		default:
+			return Way{}
+		}
+	}
+	f := k.flowLocked(k.peer, k.peerIf)
+	f.Broadcast, f.OnLink = true, k.sending.DontRoute()
+	k.multicast.apply(&f)
+	h, e := k.s.routes.Find(f)
+	if e != 0 {
+		return Way{}
+	}
+	return wayBy(h.Device, h.Via)
+}
+
+// wayBy returns the way by a device, or by way of it by another.
+func wayBy(d *route.Device, via int32) Way {
+	if via != 0 {
+		return Way{InBand: true, Interface: int(via)}
+	}
+	return Way{InBand: link.InBand(d.Link), Interface: int(d.Index)}
 }

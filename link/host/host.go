@@ -154,6 +154,9 @@ func (l *Link) Stats() (s link.Stats) {
 	return s
 }
 
+// InBand implements [link.InBander].
+func (l *Link) InBand() bool { return l.ring == nil }
+
 // Lost implements [link.LossTeller], as far as the ring knows.
 func (l *Link) Lost() uint64 {
 	if l.ring == nil {

@@ -33,6 +33,7 @@ var socketOptions = map[optionKey]option{
 	{unix.SOL_SOCKET, unix.SO_MARK}:     integer(func(s *State) int { return int(int32(s.K.Sending().Mark())) }, (*State).setMark),
 	{unix.SOL_SOCKET, unix.SO_TXTIME}:   txTimeOption,
 	{unix.SOL_SOCKET, TimestampOOB}:     oobTimestamp,
+	{unix.SOL_SOCKET, PathOOB}:          oobPath,
 	{unix.SOL_SOCKET, unix.SO_RCVMARK}:  receiveMark,
 	{unix.SOL_SOCKET, soRcvPriority}:    receivePriority,
 	{unix.SOL_SOCKET, unix.SO_BROADCAST}: boolean(
