@@ -14,6 +14,7 @@ import (
 	"github.com/outband/outband/inband/holder"
 	"github.com/outband/outband/inband/membership"
 	"github.com/outband/outband/internal/namespace"
+	"github.com/outband/outband/internal/status"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/host"
 	"github.com/outband/outband/link/tpacket"
@@ -56,7 +57,9 @@ type Host struct {
 	holders *holder.Holders
 	claims  *claim.Claims
 	lo      *host.Link
+	server  *status.Server // of what it does, nil: none
 	st      *stack.Stack
+	ports   ports
 	routes  routes
 	groups  *membership.Groups
 	widths  widths
@@ -112,6 +115,7 @@ func Open(c Config) (_ *Host, err error) {
 	}
 	h.kernel.Follow(follow.Events{Changed: h.changed, RoutesMoved: h.routesMoved,
 		NeighbourChanged: h.neighbourChanged, Neighbours: h.neighbours})
+	h.serve()
 	return h, nil
 }
 
@@ -129,7 +133,8 @@ func (h *Host) openStack() error {
 		h.log(slog.LevelError, "raw and packet sockets do not see all that they should", "error", err)
 	}
 	c := h.cfg.Stack
-	c.Ports, c.Routes, c.Wanted = &ports{h.holders, h.claims}, &h.routes, h.widths.set
+	h.ports.holders, h.ports.claims = h.holders, h.claims
+	c.Ports, c.Routes, c.Wanted = &h.ports, &h.routes, h.widths.set
 	c.Loopback, c.LoopbackPolicy = lo, stack.SharedPolicy()
 	if h.st, err = stack.New(c); err != nil {
 		lo.Close()
@@ -198,6 +203,9 @@ func (h *Host) Close() error {
 	h.closed = true
 	h.mu.Unlock()
 	var err error
+	if h.server != nil {
+		h.server.Close()
+	}
 	if h.kernel != nil {
 		h.kernel.Close() // nothing is told any more
 	}

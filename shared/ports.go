@@ -1,6 +1,8 @@
 package shared
 
 import (
+	"sync/atomic"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/inband/claim"
@@ -14,6 +16,7 @@ import (
 type ports struct {
 	holders *holder.Holders
 	claims  *claim.Claims
+	holds   atomic.Int64 // how many there are
 }
 
 var _ stack.PortHolder = (*ports)(nil)
@@ -44,6 +47,7 @@ func (p *ports) HoldPort(r stack.PortRequest) (stack.PortHold, unix.Errno) {
 		return nil, errnoOf(err)
 	}
 	held.entry = entry
+	p.holds.Add(1)
 	return held, 0
 }
 
@@ -132,6 +136,7 @@ func (h *portHold) SetReuse(addr, port bool) {
 func (h *portHold) Release() {
 	h.entry.Close()
 	h.hold.Close()
+	h.ports.holds.Add(-1)
 }
 
 // An identHold is the ident of a ping socket: the kernel does not hold it, and what is

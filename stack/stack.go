@@ -323,6 +323,7 @@ type SocketInfo struct {
 	Connected     bool
 	RecvQ         int // bytes charged for what is queued
 	Drops         uint32
+	Way           Way
 }
 
 // Sockets returns all open sockets.
@@ -335,7 +336,7 @@ func (s *Stack) Sockets() []SocketInfo {
 	s.mu.Unlock()
 	out := make([]SocketInfo, 0, len(sockets))
 	for _, k := range sockets {
-		in := SocketInfo{Proto: k.kind.name(), Local: k.kind.LocalAddr(), Drops: k.Drops()}
+		in := SocketInfo{Proto: k.kind.name(), Local: k.kind.LocalAddr(), Drops: k.Drops(), Way: k.Way()}
 		in.Remote, in.Connected = k.kind.RemoteAddr()
 		in.RecvQ = int(k.queue.Charged())
 		out = append(out, in)

@@ -329,3 +329,17 @@ func leaveChecksums(batch []link.TxFrame) {
 		f.PartialChecksum, f.CsumStart, f.CsumOffset = true, 34, 6
 	}
 }
+
+// What comes is counted by device, of 255 of them, and of the rest together.
+func TestHolderIn(t *testing.T) {
+	var l Link
+	for round := range 2 {
+		for d := int32(1); d <= 300; d++ {
+			l.rx.by.count(d)
+		}
+		got, each := l.HolderIn(), uint64(round+1)
+		if len(got) != maxDevices || got[1] != each || got[255] != each || got[others] != 45*each {
+			t.Errorf("%d devices; of 1 %d, of 255 %d, of the rest %d", len(got), got[1], got[255], got[others])
+		}
+	}
+}

@@ -46,6 +46,7 @@ type receiver struct {
 	memory []byte
 
 	frames, bytes atomic.Uint64
+	by            byDevice
 }
 
 // epoch is when the clock of receivers begins.
@@ -145,6 +146,7 @@ func (r *receiver) take(frames []link.Frame, shared bool) int {
 	for i := range n {
 		r.frame(&frames[i], i)
 		bytes += len(frames[i].Data)
+		r.by.count(frames[i].Device)
 	}
 	r.frames.Add(uint64(n))
 	r.bytes.Add(uint64(bytes))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -103,7 +104,7 @@ func (a *app) open(ctx context.Context, f *stackFlags) (*node.Node, error) {
 	}
 	n, err := node.Open(ctx, node.Config{Device: f.device, Addr: f.addr.Prefix, Gateway: f.gateway.Addr, Spin: time.Duration(f.spin),
 		Ring: tpacket.Options{Qdisc: f.qdisc}, Capture: f.capture, Probe: time.Duration(f.probe), MaxSources: f.sources,
-		NoLo: f.noLo, Require: f.require})
+		NoLo: f.noLo, Require: f.require, Log: slog.New(lineHandler{a.err})})
 	switch {
 	case errors.Is(err, context.Canceled):
 		return nil, answerNo(fmt.Sprintf("interrupted while asking whether somebody has %s", f.addr.Addr()))

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"time"
@@ -48,6 +49,8 @@ type Config struct {
 	// NoLo and Require are shared.Config's.
 	NoLo    bool
 	Require claim.Rung
+	// Log is told what is less than it might be, with shared addresses; nil: nobody is.
+	Log *slog.Logger
 }
 
 // A Node is a stack on one device, or in-band the kernel's stack.
@@ -135,7 +138,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 func openShared(c Config) (*Node, error) {
 	n := &Node{device: c.Device}
 	var err error
-	n.shared, err = shared.Open(shared.Config{Devices: []string{c.Device}, NoLo: c.NoLo, Require: c.Require, Ring: c.Ring,
+	n.shared, err = shared.Open(shared.Config{Devices: []string{c.Device}, NoLo: c.NoLo, Require: c.Require, Ring: c.Ring, Log: c.Log,
 		Wrap: n.wrapDevice(&c), Stack: stack.Config{Spin: c.Spin, MaxSources: c.MaxSources}})
 	if err != nil {
 		return nil, errors.Join(err, n.EndCapture())
