@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -82,67 +81,6 @@ func TestAloneIsCounted(t *testing.T) {
 			}
 			e.Close()
 			other.Close()
-		}
-	})
-}
-
-// TestReplaceLeavesNoGap has a socket be connected and disconnected while its peer sends.
-func TestReplaceLeavesNoGap(t *testing.T) {
-	forRungs(t, func(t *testing.T, lb *lab, o Options) {
-		c := lb.attached(o)
-		r := lb.ring(c)
-		bound, connected := Claim{Port: 1000, Alone: true}, Claim{Port: 1000, Local: hostAddr, Peer: peerAddr, PeerPort: 5000, Alone: true}
-		e := add(t, c, bound)
-		before := lb.counter("Ip InReceives")
-		const sent = 2000
-		var done atomic.Bool
-		f := lb.bytes(frame{to: hostAddr, sport: 5000, dport: 1000})
-		go func() {
-			defer done.Store(true)
-			for range sent {
-				unix.Sendto(lb.sender, f, 0, &unix.SockaddrLinklayer{Ifindex: lb.peerIndex})
-			}
-		}()
-		for !done.Load() {
-			must(t, e.Replace(connected))
-			must(t, e.Replace(bound))
-		}
-		if n, _ := r.came(); n != sent {
-			t.Errorf("the ring took %d of %d", n, sent)
-		}
-		// Rules of nf_tables look one after the other: between two of them both transactions
-		// may be done. Then the holder drops it.
-		if n := lb.counter("Ip InReceives") - before; o.Force == TCX && n != 0 || o.Force == NFT && n > 20 {
-			t.Errorf("the kernel has %d", n)
-		}
-	})
-}
-
-// TestComeAndGo has a claim be made and given up while datagrams come: the ring's filter
-// is first to get it and last to lose it, so that there is always one that has them.
-func TestComeAndGo(t *testing.T) {
-	forRungs(t, func(t *testing.T, lb *lab, o Options) {
-		if o.Force == TCX {
-			t.Skip("filter and program change at once")
-		}
-		c := lb.attached(o)
-		r := lb.ring(c)
-		before := lb.counter("Ip InReceives")
-		const sent = 2000
-		var done atomic.Bool
-		f := lb.bytes(frame{to: hostAddr, sport: 5000, dport: 1000})
-		go func() {
-			defer done.Store(true)
-			for range sent {
-				unix.Sendto(lb.sender, f, 0, &unix.SockaddrLinklayer{Ifindex: lb.peerIndex})
-			}
-		}()
-		for !done.Load() {
-			add(t, c, Claim{Port: 1000}).Close()
-		}
-		n, _ := r.came()
-		if kernel := lb.counter("Ip InReceives") - before; n+kernel < sent {
-			t.Errorf("of %d the ring took %d, and the kernel has %d", sent, n, kernel)
 		}
 	})
 }
@@ -313,96 +251,6 @@ func TestLoopback(t *testing.T) {
 			t.Error("a martian is hidden from the kernel, which counts it")
 		}
 	})
-}
-
-// TestManyClaims has 10,000 claims, all before and all after the device was attached.
-func TestManyClaims(t *testing.T) {
-	const many = 10000
-	forRungs(t, func(t *testing.T, lb *lab, o Options) {
-		if o.Force == Holder || o.Classic {
-			t.Skip("as with the other filter or rung")
-		}
-		c := lb.attached(o)
-		r := lb.ring(c)
-		n := many
-		if o.Force == NFT {
-			n = 500 // of which each takes its time; TestFullDevice adds many at once
-		}
-		claim := func(i int) Claim {
-			return [...]Claim{{Port: uint16(1000 + i)}, {Port: uint16(1000 + i), Local: hostAddr},
-				{Port: 999, Local: hostAddr, Peer: peerAddr, PeerPort: uint16(1000 + i)}}[i%3]
-		}
-		var all []*Entry
-		for i := range n {
-			all = append(all, add(t, c, claim(i)))
-		}
-		check := func(what string, want bool) {
-			t.Helper()
-			for _, i := range []int{0, 1, 2, n - 3, n - 2, n - 1} {
-				f := frame{to: hostAddr, sport: claim(i).PeerPort, dport: claim(i).Port}
-				before := lb.counter("Ip InReceives")
-				got, _ := r.took(lb.bytes(f))
-				if hidden := lb.counter("Ip InReceives") == before; hidden != want || (got == 1) != want {
-					t.Errorf("%s: %+v: hidden %t, the ring took %d", what, claim(i), hidden, got)
-				}
-			}
-		}
-		check("held", true)
-		if c.tcx != nil {
-			var bytes uint64
-			for _, m := range c.maps.all() {
-				info, err := m.Info()
-				must(t, err)
-				b, _ := info.Memlock()
-				bytes += b
-			}
-			if t.Logf("%d claims: %d KiB", n, bytes>>10); bytes > 4<<20 {
-				t.Errorf("%d claims take %d KiB of the kernel's memory", n, bytes>>10)
-			}
-		}
-		for _, e := range all {
-			e.Close()
-		}
-		check("given up", false)
-	})
-}
-
-// TestManyAtOnce has a device refuse TCX when there are 10,000 claims already.
-func TestManyAtOnce(t *testing.T) {
-	lb := newLab(t)
-	c := lb.open(Options{})
-	lb.fill(63)
-	for i := range 10000 {
-		add(t, c, Claim{Port: uint16(1000 + i), Local: hostAddr})
-	}
-	must(t, c.Attach(lb.index, "eth0"))
-	if c.RungOf(lb.index) != NFT {
-		t.Fatal(c.RungOf(lb.index), c.nftLost)
-	}
-	for _, port := range []uint16{1000, 6000, 10999} {
-		if !lb.hides(frame{to: hostAddr, dport: port}) {
-			t.Errorf("port %d is not claimed", port)
-		}
-	}
-}
-
-// TestTooMany has more claims than there is room for.
-func TestTooMany(t *testing.T) {
-	lb := newLab(t)
-	c := lb.open(Options{})
-	claim := func(i int) Claim {
-		return Claim{Port: uint16(1 + i%60000), Local: [4]byte{10, 0, 0, byte(i / 60000)}}
-	}
-	var last *Entry
-	for i := range maxClaims {
-		last = add(t, c, claim(i))
-	}
-	if _, err := c.Add(claim(maxClaims)); !errors.Is(err, unix.ENOBUFS) {
-		t.Errorf("one too many: %v", err)
-	}
-	add(t, c, claim(0)) // which is there
-	last.Close()
-	add(t, c, claim(maxClaims))
 }
 
 // TestSocketsOfOthers has in-band sockets beside a claim: a neighbouring port, and TCP.

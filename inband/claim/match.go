@@ -59,6 +59,10 @@ func (b *builder) claims(of string) {
 	b.add(asm.Mov.Reg(asm.R1, flags), asm.And.Imm(asm.R1, flagExact), asm.JEq.Imm(asm.R1, 0, of+"-local"))
 	b.find(b.maps.exact.FD(), exactAt, of+"-local")
 	b.label(of + "-local")
+	if len(b.pause) > 0 {
+		b.add(b.pause...)
+		b.pause = nil
+	}
 	b.add(asm.Mov.Reg(asm.R1, flags), asm.And.Imm(asm.R1, flagLocal), asm.JEq.Imm(asm.R1, 0, of+"-done"))
 	b.find(b.maps.local.FD(), localAt, of+"-done")
 	b.label(of + "-done")

@@ -71,6 +71,8 @@ type builder struct {
 	maps *maps
 	ring bool
 	name string // of the next instruction
+
+	pause asm.Instructions // between two lookups, where a test needs time
 }
 
 func (b *builder) add(ins ...asm.Instruction) {

@@ -19,8 +19,9 @@ const (
 )
 
 // newTCX loads the program for TCX ingress.
-func newTCX(m *maps) (*ebpf.Program, error) {
-	b := &builder{maps: m}
+func newTCX(m *maps) (*ebpf.Program, error) { return (&builder{maps: m}).loadTCX() }
+
+func (b *builder) loadTCX() (*ebpf.Program, error) {
 	b.add(asm.Mov.Reg(context, asm.R1))
 	b.begin()
 	b.add(asm.JNE.Imm(flags, unix.IPPROTO_UDP, "leave"), asm.JSet.Imm(fragment, fragmentOffset, "fragment"))
