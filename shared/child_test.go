@@ -83,6 +83,7 @@ func (c *child) want(line string) {
 func (c *child) kill() {
 	if !c.over {
 		c.over = true
+		c.in.Close() // of which a program before the child knows nothing
 		c.cmd.Process.Kill()
 		c.wait()
 	}

@@ -64,20 +64,29 @@ func Open(o Options) (*Claims, error) {
 // load loads the programs, as far as that is permitted, and returns why it is not.
 func (c *Claims) load() (err error) {
 	if c.maps, err = newMaps(); err != nil {
-		return fmt.Errorf("tcx: %w", err)
+		return fmt.Errorf("tcx: %w", needs("CAP_BPF and CAP_NET_ADMIN of the initial user namespace", err))
 	}
 	if !c.options.Classic {
 		if c.filter, err = newRingFilter(c.maps); err != nil {
-			return fmt.Errorf("tcx: %w", err)
+			return fmt.Errorf("tcx: %w", needs("CAP_BPF", err))
 		}
 	}
 	if !c.allowed(TCX) {
 		return fmt.Errorf("tcx: only %s is to be tried: %w", c.options.Force, unix.EOPNOTSUPP)
 	}
 	if c.tcx, err = newTCX(c.maps); err != nil {
-		return fmt.Errorf("tcx: %w", err)
+		return fmt.Errorf("tcx: %w", needs("CAP_NET_ADMIN", err))
 	}
 	return nil
+}
+
+// needs names the capabilities that are missing, if that is what err means: what else may be
+// the cause on older kernels, as err says, has not been since before TCX.
+func needs(capabilities string, err error) error {
+	if !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	return fmt.Errorf("needs %s: %w", capabilities, unix.EPERM)
 }
 
 // Rung returns the best rung there is: what a device gets that does not refuse it.

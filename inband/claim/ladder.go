@@ -28,7 +28,7 @@ func (c *Claims) openNFTLocked() (err error) {
 	}
 	err = c.space.Do(func() error { c.nft, err = newNFT(); return err })
 	if err != nil {
-		return err
+		return fmt.Errorf("nft: %w", needs("CAP_NET_ADMIN of the namespace's owner", err))
 	}
 	c.nft.syncAll(&c.table)
 	if err := c.nft.commit(); err != nil {
