@@ -168,3 +168,8 @@ func runIn(t testing.TB, n *netlab.Namespace, name string, args ...string) strin
 	}
 	return string(out)
 }
+
+// addrPortOf returns an address and port.
+func addrPortOf(addr string, port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr(addr), port)
+}
