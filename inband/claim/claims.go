@@ -44,7 +44,7 @@ type Claims struct {
 }
 
 // Open makes the means to claim in the calling thread's network namespace: see
-// [Options]. Without [Options.Require] it fails only if it cannot look at the namespace.
+// [Options]. With neither Require nor Force it fails only if it cannot look at the namespace.
 func Open(o Options) (*Claims, error) {
 	space, err := namespace.Current()
 	if err != nil {
