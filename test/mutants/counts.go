@@ -30,6 +30,7 @@ func (f fate) lives() bool { return f == survived || f == unreached }
 type counts struct {
 	byPackage, byClass map[string]*[fates]int
 	survivors          []mutant
+	known              int // of those counted, how many were on record
 }
 
 func newCounts() *counts {

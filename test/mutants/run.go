@@ -61,8 +61,10 @@ func runRoom(c *counts, name string, ms []mutant, kept string, half, end time.Ti
 		return err
 	}
 	for i, m := range ms {
-		f := r.decide(i+1, old, end)
-		c.add(m, f)
+		f, known := r.decide(i+1, old, end)
+		if c.add(m, f); known {
+			c.known++
+		}
 		if f.lives() {
 			fmt.Printf("%s: %v\n", fateNames[f], m)
 		}
@@ -75,18 +77,19 @@ func runRoom(c *counts, name string, ms []mutant, kept string, half, end time.Ti
 	return old.write()
 }
 
-// decide tells the fate of a mutant: what is on record, or what the judges say now.
-func (r *room) decide(number int, old *record, end time.Time) fate {
+// decide tells the fate of a mutant: what is on record, which is known, or what the
+// judges say now.
+func (r *room) decide(number int, old *record, end time.Time) (f fate, known bool) {
 	if _, ok := r.numbers[number]; !ok {
-		return notBuilt
+		return notBuilt, false
 	}
 	if f, ok := old.fate(number, r.judges); ok {
-		return f
+		return f, true
 	}
 	if late(end) {
-		return undecided
+		return undecided, false
 	}
 	f, by := r.try(number)
 	old.add(number, f, by, r.judges)
-	return f
+	return f, false
 }
