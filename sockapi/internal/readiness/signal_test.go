@@ -36,3 +36,27 @@ func TestSignalInformation(t *testing.T) {
 		t.Errorf("%+v", info)
 	}
 }
+
+// TestSignalToThread has a signal without information come to a thread, not to any of its
+// process: this one alone has it blocked.
+func TestSignalToThread(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var set, old unix.Sigset_t
+	set.Val[0] = 1 << (unix.SIGIO - 1)
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &set, &old); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+	fd, err := unix.Signalfd(-1, &set, unix.SFD_CLOEXEC|unix.SFD_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	sendSignal(Owner{Type: OwnerTID, PID: int32(unix.Gettid())}, 0, bandIn, 77)
+	var info unix.SignalfdSiginfo
+	b := unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info))
+	if _, err := unix.Read(fd, b); err != nil || info.Signo != uint32(unix.SIGIO) {
+		t.Errorf("signal %d, %v", info.Signo, err)
+	}
+}
