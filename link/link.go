@@ -142,6 +142,10 @@ type TxFrame struct {
 	// loopback interface, whichever has the address that it goes to. It means
 	// something on links with CapLoopback only.
 	ByLoopback bool
+	// NotLooped says of a datagram to a group that the members on the sender's own host do
+	// not get it (IP_MULTICAST_LOOP in ip(7)), of a link that would bring it to them
+	// (link/host). Other links do not look at it.
+	NotLooped bool
 }
 
 // A Link carries frames. The package comment says which goroutines may call what.

@@ -62,6 +62,9 @@ func (h *Host) openLocked(s follow.Snapshot, d follow.Device) error {
 		return err
 	}
 	index := int32(t.Info().Index)
+	if h.ringless[index] != nil {
+		h.dropRinglessLocked(index)
+	}
 	i, err := h.st.AddLink(l, stack.InterfaceConfig{Index: int(index), Policy: stack.SharedPolicy(),
 		Groups: &reporter{h.groups, index}})
 	if err != nil {
@@ -83,19 +86,15 @@ func (h *Host) openRing(name string) (t *tpacket.Link, err error) {
 	return t, err
 }
 
-// closeLocked gives up the ring of a device that is gone.
+// closeLocked gives up the ring of a device that is gone, or part of another one.
 func (h *Host) closeLocked(d *device) {
 	if err := h.ring(d.index, false); err != nil {
-		h.log(slog.LevelError, "datagrams of a device that is gone are dropped should it come back", "device", d.name, "error", err)
+		h.log(slog.LevelError, "datagrams of a device without a ring are dropped", "device", d.name, "error", err)
 	}
 	h.claims.Detach(int(d.index))
 	h.st.RemoveLink(int(d.index)) // it is there
 	h.devices = slices.DeleteFunc(h.devices, func(other *device) bool { return other == d })
-	for a := range h.addresses {
-		if a.device == d.index {
-			delete(h.addresses, a)
-		}
-	}
+	h.forgetAddressesLocked(d.index)
 }
 
 // ring takes in that what comes by a device comes by a ring, or does not any more.
@@ -140,10 +139,14 @@ func (s sharer) Attach(index int, name string) error {
 }
 
 // followLocked brings rings up to date with the kernel's devices: those that are gone are
-// closed, those that are back, or new where all are wanted, are opened.
+// closed, and those that have become part of another; those that are back, or new where all
+// are wanted, are opened.
 func (h *Host) followLocked(s follow.Snapshot) error {
 	for _, d := range slices.Clone(h.devices) {
-		if _, there := s.Device(d.index); !there {
+		if err := s.CheckDevice(d.index); err != nil {
+			if !errors.Is(err, unix.ENODEV) {
+				h.log(slog.LevelWarn, "a device has no ring any more", "device", d.name, "reason", err)
+			}
 			h.closeLocked(d)
 		}
 	}
@@ -153,6 +156,7 @@ func (h *Host) followLocked(s follow.Snapshot) error {
 			errs = append(errs, fmt.Errorf("%s: %w", d.Name, err))
 		}
 	}
+	h.ringlessLocked(s)
 	return errors.Join(errs...)
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // An address is one of the kernel's, and the interface of the stack that has it: the one
-// of its device, or lo for all others.
+// of its device, or lo's where there are too many.
 type address struct {
 	device int32
 	prefix netip.Prefix
@@ -66,10 +66,8 @@ func (h *Host) addressesLocked(s follow.Snapshot) {
 
 // homeLocked returns the interface of the stack that has a device's addresses.
 func (h *Host) homeLocked(device int32) int32 {
-	for _, d := range h.devices {
-		if d.index == device {
-			return device
-		}
+	if h.ringless[device] != nil || !h.homeless(device) {
+		return device
 	}
 	return loIndex
 }

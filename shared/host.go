@@ -68,7 +68,8 @@ type Host struct {
 	mu        sync.Mutex
 	closed    bool
 	devices   []*device
-	addresses map[address]bool // that the stack has
+	ringless  map[int32]*host.Device // devices that have an address, and no ring
+	addresses map[address]bool       // that the stack has
 	permanent map[neighbour]bool
 
 	ringMu sync.Mutex     // taken last; held while the holders are told
@@ -85,7 +86,7 @@ func Open(c Config) (_ *Host, err error) {
 	if c.Stack.Ports != nil || c.Stack.Routes != nil || c.Stack.Loopback != nil || c.Stack.Wanted != nil {
 		return nil, fmt.Errorf("stack configuration: what the host decides is set: %w", unix.EINVAL)
 	}
-	h := &Host{cfg: c, addresses: map[address]bool{}, rings: map[int32]bool{}, permanent: map[neighbour]bool{}}
+	h := &Host{cfg: c, addresses: map[address]bool{}, ringless: map[int32]*host.Device{}, rings: map[int32]bool{}, permanent: map[neighbour]bool{}}
 	defer func() {
 		if err != nil {
 			h.Close()

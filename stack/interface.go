@@ -109,7 +109,7 @@ func (s *Stack) configureLocked(change func(n *route.Network) error) error {
 		memoryOnly = memoryOnly && l.FD() < 0
 	}
 	s.drive.LinksChanged(memoryOnly, slices.ContainsFunc(n.Devices, func(d *route.Device) bool {
-		return !d.Loopback && d.Link.FD() < 0
+		return !d.Loopback && !d.InBand && d.Link.FD() < 0
 	}))
 	// Whoever leads may be using the old configuration's interfaces.
 	s.lockLanes()
@@ -140,7 +140,7 @@ func (s *Stack) storeNetworkLocked(n *route.Network) {
 	s.routes.Set(n)
 	all := interfacesOf(n)
 	for _, l := range *s.lanes.all.Load() {
-		l.interfaces = slices.DeleteFunc(slices.Clone(all), func(i *Interface) bool { return i.lane != l })
+		l.interfaces = slices.DeleteFunc(slices.Clone(all), func(i *Interface) bool { return i.lane != l || i.dev.InBand })
 	}
 }
 

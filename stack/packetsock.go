@@ -77,7 +77,8 @@ func (s *Stack) NewPacketSocket(cooked bool, ethertype uint16) (*PacketSocket, e
 
 // BindLink has a packet socket receive the frames of an EtherType, in host order,
 // from one interface, and send by it; 0 leaves the EtherType as it is, and index
-// 0 is all interfaces. ENODEV: there is no such interface. An interface that is down is ENETDOWN for the next call.
+// 0 is all interfaces. ENODEV: there is no such interface, or its frames pass by no link of
+// the stack's. An interface that is down is ENETDOWN for the next call.
 func (k *PacketSocket) BindLink(index int, ethertype uint16) error {
 	if k.Closed() {
 		return unix.EBADF
@@ -90,7 +91,7 @@ func (k *PacketSocket) BindLink(index int, ethertype uint16) error {
 	}
 	var ifc *Interface
 	if index != 0 {
-		if ifc = k.s.InterfaceByIndex(index); ifc == nil {
+		if ifc = k.s.InterfaceByIndex(index); ifc == nil || ifc.dev.InBand {
 			return unix.ENODEV
 		}
 	}

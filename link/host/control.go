@@ -64,16 +64,17 @@ var takesPriority = func(fd int) bool {
 // A prioritySocket is the socket for frames with a priority where the kernel does not take it as a
 // control message. fd is -1 where it does.
 type prioritySocket struct {
-	fd   int
-	mu   sync.Mutex // held from setting its priority until the frames are sent
-	now  uint32
-	pool batchPool
+	fd    int
+	mu    sync.Mutex // held from setting its options until the frames are sent
+	now   uint32
+	quiet bool // it does not loop
+	pool  batchPool
 }
 
-// send sends the first of frames that have one priority.
+// send sends the first of frames that have one priority and go to the same members.
 func (p *prioritySocket) send(frames []link.TxFrame) (int, syscall.Errno) {
 	n := 1
-	for n < min(len(frames), batchSize) && frames[n].Priority == frames[0].Priority {
+	for n < min(len(frames), batchSize) && frames[n].Priority == frames[0].Priority && frames[n].NotLooped == frames[0].NotLooped {
 		n++
 	}
 	p.mu.Lock()
@@ -83,6 +84,16 @@ func (p *prioritySocket) send(frames []link.TxFrame) (int, syscall.Errno) {
 			return 0, err.(syscall.Errno)
 		}
 		p.now = want
+	}
+	if quiet := frames[0].NotLooped; p.quiet != quiet {
+		loop := 1
+		if quiet {
+			loop = 0
+		}
+		if err := unix.SetsockoptInt(p.fd, unix.SOL_IP, unix.IP_MULTICAST_LOOP, loop); err != nil {
+			return 0, err.(syscall.Errno)
+		}
+		p.quiet = quiet
 	}
 	return p.pool.send(p.fd, frames[:n])
 }

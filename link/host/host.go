@@ -72,7 +72,7 @@ type notify struct{ readable, changed func() }
 func Open(o Options) (*Link, error) {
 	l := &Link{ring: o.Ring, epoll: -1, ringFD: -1}
 	l.rx.init(o.Source)
-	l.tx.fd, l.tx.prio.fd = -1, -1
+	l.tx.fd, l.tx.quiet, l.tx.prio.fd = -1, -1, -1
 	if err := l.open(); err != nil {
 		l.shut()
 		return nil, fmt.Errorf("host: %w", err)

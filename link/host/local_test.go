@@ -2,12 +2,15 @@ package host
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/icmp"
+	"github.com/outband/outband/inband"
 	"github.com/outband/outband/inband/holder"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
@@ -184,6 +187,53 @@ func TestErrorInfo(t *testing.T) {
 		want := map[uint8][4]byte{3: {0, 0, 1400 >> 8, 1400 & 255}, 12: {21}, 11: {}}[e.Type]
 		if got != want {
 			t.Errorf("%+v: % x, want % x", e, got, want)
+		}
+	}
+}
+
+// What is not to be looped the host's own members do not get, whatever else a batch has,
+// and on kernels that take no SO_PRIORITY as a control message too.
+func TestNotLooped(t *testing.T) {
+	kernel := takesPriority
+	defer func() { takesPriority = kernel }()
+	for _, taken := range []bool{true, false} {
+		if !taken {
+			takesPriority = func(int) bool { return false }
+		}
+		lb := newLab(t)
+		k := lb.open(t, Options{})
+		near, far := udp(t, lb.near, "0.0.0.0:7"), udp(t, lb.far, "0.0.0.0:7")
+		for _, m := range []struct {
+			u      *inband.UDP
+			device int32
+		}{{near, lb.device}, {far, 2}} {
+			must(t, unix.SetsockoptIPMreqn(m.u.FD(), unix.SOL_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreqn{Multiaddr: group, Ifindex: m.device}))
+		}
+		var batch []link.TxFrame
+		var want, all []string
+		for i := range 40 {
+			f := link.TxFrame{Data: datagram(nearIP, group, 8, 7, fmt.Sprint(i)), Device: lb.device, NotLooped: i%3 == 0, Priority: uint32(i / 7 % 2)}
+			if all = append(all, fmt.Sprint(i)); !f.NotLooped {
+				want = append(want, fmt.Sprint(i))
+			}
+			batch = append(batch, f)
+		}
+		if n, err := k.SendBatch(batch); n != len(batch) || err != nil {
+			t.Fatalf("%d, %v", n, err)
+		}
+		for u, want := range map[*inband.UDP][]string{near: want, far: all} {
+			var got []string
+			for b := make([]byte, 100); len(got) < len(want); {
+				n, err := u.Recv(b, 0)
+				must(t, err)
+				got = append(got, string(b[:n]))
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("received %q, want %q", got, want)
+			}
+			if n, err := u.Recv(make([]byte, 100), unix.MSG_DONTWAIT); err != unix.EAGAIN {
+				t.Errorf("received %d bytes more, %v", n, err)
+			}
 		}
 	}
 }

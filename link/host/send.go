@@ -32,10 +32,11 @@ const sendBuffer = 4 << 20
 
 // A sender is the transmit side of a link.
 type sender struct {
-	gate gate
-	fd   int // the raw socket
-	prio prioritySocket
-	pool batchPool
+	gate  gate
+	fd    int // the raw socket
+	quiet int // the one for what is not looped to members on the host
+	prio  prioritySocket
+	pool  batchPool
 
 	frames, bytes, errors, dropped atomic.Uint64
 }
@@ -44,6 +45,12 @@ type sender struct {
 func (s *sender) open() (err error) {
 	if s.fd, err = openRaw(); err != nil {
 		return err
+	}
+	if s.quiet, err = openRaw(); err != nil {
+		return err
+	}
+	if err := unix.SetsockoptInt(s.quiet, unix.SOL_IP, unix.IP_MULTICAST_LOOP, 0); err != nil {
+		return fmt.Errorf("IP_MULTICAST_LOOP: %w", err)
 	}
 	s.pool.priority = takesPriority(s.fd)
 	if !s.pool.priority {
@@ -61,7 +68,7 @@ func (s *sender) open() (err error) {
 
 // fds returns the sockets that are open.
 func (s *sender) fds() (fds []int) {
-	for _, fd := range []int{s.fd, s.prio.fd} {
+	for _, fd := range []int{s.fd, s.quiet, s.prio.fd} {
 		if fd >= 0 {
 			fds = append(fds, fd)
 		}
@@ -149,10 +156,14 @@ func (s *sender) some(frames []link.TxFrame) (int, syscall.Errno) {
 		return s.prio.send(frames)
 	}
 	n := 1
-	for n < min(len(frames), batchSize) && (s.pool.priority || frames[n].Priority == 0) {
+	for n < min(len(frames), batchSize) && (s.pool.priority || frames[n].Priority == 0) && frames[n].NotLooped == frames[0].NotLooped {
 		n++
 	}
-	return s.pool.send(s.fd, frames[:n])
+	fd := s.fd
+	if frames[0].NotLooped {
+		fd = s.quiet
+	}
+	return s.pool.send(fd, frames[:n])
 }
 
 // count counts what became of a call's frames, and returns what the call does.

@@ -10,6 +10,7 @@ import (
 type Metadata struct {
 	Priority, Mark uint32
 	byLoopback     bool
+	notLooped      bool  // by the operating system, to the host's members of a group
 	device         int32 // that the operating system is to send by; 0: it does not, or by any
 }
 
@@ -19,7 +20,7 @@ func (p *Path) Described() bool { return p.Metadata != Metadata{} }
 // DescribeLast gives the frame that was added last metadata.
 func (tx *Buffer) DescribeLast(t Metadata) {
 	f := &tx.Batch[len(tx.Batch)-1]
-	f.Priority, f.Mark, f.ByLoopback = t.Priority, t.Mark, t.byLoopback
+	f.Priority, f.Mark, f.ByLoopback, f.NotLooped = t.Priority, t.Mark, t.byLoopback, t.notLooped
 	if t.device != 0 {
 		f.Device = t.device
 		tx.Count[counter.SentInBand].Add(1)

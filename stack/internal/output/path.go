@@ -91,6 +91,7 @@ func (t *Transmitter) MakePath(p *Path, spec *Spec) unix.Errno {
 	*p = Path{gen: gen, genAt: genAt, Queue: d.Queue, Dev: d, Next: h.Next, Hop: h,
 		Dst: spec.Dst, DstPort: spec.DstPort, mtuRule: spec.MTURule, Metadata: spec.Metadata, Later: spec.Later}
 	p.Metadata.byLoopback, p.Metadata.device = h.ByLoopback, h.Via
+	p.Metadata.notLooped = h.Via != 0 && h.Kind == route.Multicast && spec.Quiet
 	ttl := spec.TTL
 	if ttl < 0 || ttl == 0 && h.Kind != route.Multicast { // RFC 1122, 3.2.1.7: 0 is never sent
 		if ttl = DefaultTTL; h.Kind == route.Multicast {

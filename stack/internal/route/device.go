@@ -22,7 +22,10 @@ import (
 type Device struct {
 	Index    int32 // what sockets and routes name it by; set by Network.Add
 	Loopback bool
-	Link     link.Link
+	// InBand says that nothing passes the link but by the operating system, which the
+	// loopback device leads to (link.InBander).
+	InBand bool
+	Link   link.Link
 	// Primary is the first address, for whoever takes in frames: it is guarded by the
 	// lanes' locks. Network.Primary is the same for all others.
 	Primary ipv4.Addr
@@ -52,6 +55,7 @@ type DeviceConfig struct {
 func (d *Device) Init(l link.Link, cfg DeviceConfig, owner any) {
 	info := l.Info()
 	d.Link, d.losses, d.Loopback, d.Owner = l, link.LossTellerOf(l), info.Caps&link.CapLoopback != 0, owner
+	d.InBand = !d.Loopback && link.InBand(l)
 	d.probes, d.shares, d.keepsHost = cfg.Probes, cfg.Shares, cfg.KeepsHost
 	d.info.Store(&info)
 }

@@ -31,7 +31,8 @@ type Answer struct {
 	// Local says that Dst is an address of the host's.
 	Local bool
 	// InBand says that the operating system is to send the datagram itself. So it does too
-	// if Local, or if the stack has no interface of the index Device.
+	// if Local, or if the stack has no interface of the index Device, or one that is in-band
+	// (link.InBander).
 	InBand  bool
 	Kind    Kind
 	Device  int32
@@ -74,7 +75,7 @@ func (r *Routes) ask(n *Network, f Flow) (Hop, unix.Errno) {
 		r.size(&h, f.Dst)
 		return h, 0
 	}
-	if h.Device = n.Present(a.Device); h.Device == nil || h.Device.Loopback || a.InBand {
+	if h.Device = n.Present(a.Device); h.Device == nil || h.Device.Loopback || h.Device.InBand || a.InBand {
 		h.Device, h.Via = n.Loopback, a.Device
 	}
 	if !a.Gateway.IsUnspecified() {
