@@ -25,17 +25,21 @@ type snoop struct {
 
 // newSnoop makes a bridge that asks each second, and forgets after three without an
 // answer, or a fifth of a second after a leave.
-func newSnoop(t *testing.T, version int) *snoop {
+func newSnoop(t *testing.T, version int, shared bool) *snoop {
 	lab.NeedProgram(t, "ip")
 	lab.NeedProgram(t, "bridge")
-	l := lab.New(t, lab.Config{Ends: 3, Kernel: lab.Far | lab.End(2)})
+	kernel, open := lab.Far|lab.End(2), newHost
+	if shared {
+		kernel, open = lab.All, newSharedHost
+	}
+	l := lab.New(t, lab.Config{Ends: 3, Kernel: kernel})
 	set := []string{"link", "set", "dev", "br0", "type", "bridge"}
 	lab.Output(t, l.Hub, "ip", append(set, "mcast_snooping", "1", "mcast_igmp_version", fmt.Sprint(version),
 		"mcast_query_response_interval", "10", "mcast_query_interval", "100", "mcast_startup_query_interval", "100",
 		"mcast_last_member_interval", "10", "mcast_membership_interval", "300")...)
 	// It floods until it has been a querier for a response's time.
 	lab.Output(t, l.Hub, "ip", append(set, "mcast_querier", "1")...)
-	s := &snoop{host: newHost(t, l), sender: l.Ends[1], receiver: l.Ends[2]}
+	s := &snoop{host: open(t, l), sender: l.Ends[1], receiver: l.Ends[2]}
 	s.speaks(version)
 	s.outlasts(time.Second)
 	return s
@@ -158,7 +162,10 @@ func (s *snoop) arrives(p *lab.Packet, sources map[byte]*inband.UDP, sends ...st
 // TestBridge3 is about a bridge that asks in version 3.
 func TestBridge3(t *testing.T) {
 	t.Parallel()
-	s := newSnoop(t, 3)
+	bridge3(t, newSnoop(t, 3, false))
+}
+
+func bridge3(t *testing.T, s *snoop) {
 	k, other := s.udp(7), s.udp(8)
 	sources := map[byte]*inband.UDP{2: s.source(2), 102: s.source(102), 103: s.source(103)}
 	wire, otherWire := s.lab.Near().Packet(t), s.receiver.Packet(t)
@@ -207,7 +214,7 @@ func TestBridge3(t *testing.T) {
 	}
 	check(t, k.Multicast().JoinGroup(s.on(groupD)))
 	s.knows(groupD, "exclude")
-	check(t, s.stack.Close())
+	check(t, s.close())
 	s.knows(groupB, "")
 	s.knows(groupD, "")
 }
@@ -215,6 +222,10 @@ func TestBridge3(t *testing.T) {
 // outlasts waits until the bridge has asked for so long, once a second.
 func (s *snoop) outlasts(d time.Duration) {
 	s.t.Helper()
+	if s.shared { // it is the kernel that hears
+		time.Sleep(d)
+		return
+	}
 	heard := func() uint64 { q := s.ifc.GroupStats().RxQueries; return q[1] + q[2] + q[3] }
 	before, began := heard(), time.Now()
 	await(s.t, "queries", func() bool { return time.Since(began) > d && heard()-before >= uint64(d/time.Second) })
@@ -226,7 +237,10 @@ const lifetime = 3200 * time.Millisecond
 // TestBridge2 is about one that asks in version 2.
 func TestBridge2(t *testing.T) {
 	t.Parallel()
-	s := newSnoop(t, 2)
+	bridge2(t, newSnoop(t, 2, false))
+}
+
+func bridge2(t *testing.T, s *snoop) {
 	k, other := s.udp(7), s.udp(8)
 	sources := map[byte]*inband.UDP{2: s.source(2)}
 	wire := s.lab.Near().Packet(t)
@@ -246,6 +260,6 @@ func TestBridge2(t *testing.T) {
 	s.knows(groupB, "")
 	s.outlasts(lifetime)
 	s.knows(groupA, "all") // there is a member left
-	check(t, s.stack.Close())
+	check(t, s.close())
 	s.knows(groupA, "")
 }

@@ -4,11 +4,14 @@
 package routers
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/outband/outband/link/tpacket"
+	"github.com/outband/outband/shared"
 	"github.com/outband/outband/stack"
 	"github.com/outband/outband/test/lab"
 )
@@ -31,6 +34,9 @@ type host struct {
 	lab   *lab.Lab
 	stack *stack.Stack
 	ifc   *stack.Interface
+	close func() error
+	// shared says that the address is the kernel's, which speaks IGMP for the stack.
+	shared bool
 }
 
 func newHost(t testing.TB, l *lab.Lab) *host {
@@ -46,7 +52,19 @@ func newHost(t testing.TB, l *lab.Lab) *host {
 	ifc, err := st.AddLink(ring, stack.InterfaceConfig{})
 	check(t, err)
 	check(t, ifc.AddAddress(l.Near().Prefix()))
-	return &host{t, l, st, ifc}
+	return &host{t, l, st, ifc, st.Close, false}
+}
+
+// newSharedHost is newHost on the kernel's address.
+func newSharedHost(t testing.TB, l *lab.Lab) *host {
+	t.Helper()
+	var h *shared.Host
+	l.Near().In(t, func() (err error) {
+		h, err = shared.Open(shared.Config{Devices: []string{l.Near().Name}})
+		return err
+	})
+	t.Cleanup(func() { h.Close() })
+	return &host{t, l, h.Stack(), h.Stack().InterfaceByName(l.Near().Name), h.Close, true}
 }
 
 // udp opens a UDP socket of ours that closes with the test.
@@ -68,6 +86,13 @@ func (h *host) on(group [4]byte) stack.GroupRequest {
 func (h *host) speaks(version int) {
 	h.t.Helper()
 	await(h.t, "a querier of the version", func() bool {
+		if h.shared {
+			b, err := h.lab.Near().ReadFile("net/igmp")
+			check(h.t, err)
+			_, after, _ := strings.Cut(string(b), h.lab.Near().Name)
+			line, _, _ := strings.Cut(after, "\n")
+			return strings.HasSuffix(line, fmt.Sprint("V", version))
+		}
 		_, st := h.ifc.Groups()
 		return st.Version == version && st.QuerierVersion == version
 	})
