@@ -1,7 +1,6 @@
 package claim
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -127,7 +126,7 @@ func (c *Claims) detachLocked(index int) {
 	}
 	if d.tcx != nil {
 		d.tcx.Close()
-		c.maps.counters.Delete(uint32(index))
+		c.maps.uncount(index)
 	}
 	if d.chain != "" {
 		if err := c.nft.detach(d.chain); err != nil {
@@ -169,26 +168,8 @@ type Stats struct {
 func (c *Claims) Stats(index int) (s Stats) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var values [][]byte // one a processor
-	if c.closed || c.maps == nil || c.maps.counters.Lookup(uint32(index), &values) != nil {
+	if c.closed || c.maps == nil {
 		return s
 	}
-	for _, v := range values {
-		s.Dropped += binary.NativeEndian.Uint64(v[counterDropped:])
-		s.Passed += binary.NativeEndian.Uint64(v[counterPassed:])
-	}
-	return s
-}
-
-// count makes counters for a device.
-func (m *maps) count(index int) error {
-	processors, err := ebpf.PossibleCPU()
-	if err != nil {
-		return err
-	}
-	zero := make([][]byte, processors)
-	for i := range zero {
-		zero[i] = make([]byte, counterLen)
-	}
-	return m.counters.Put(uint32(index), zero)
+	return c.maps.stats(index)
 }

@@ -16,8 +16,9 @@
 //  3. The kernel's IP layer gets the rest.
 //
 // Both programs are assembled from the same parts: match.go says what is claimed,
-// fragment.go what becomes of fragments. They read the same maps (maps.go), so that one
-// update changes both at once.
+// fragment.go what becomes of fragments; fast.go says the same of plain frames, in less time,
+// and has the filter's verdict noted at the frame for TCX, which does what is noted. They
+// read the same maps (maps.go), so that one update changes both at once.
 //
 // # Capabilities
 //

@@ -123,7 +123,7 @@ func (b *builder) remember() {
 	b.label("new")
 	b.add(asm.StoreMem(asm.RFP, stateAt+stateVerdict, result, asm.Word), asm.JSet.Imm(fragment, fragmentOffset, "early"), asm.Ja.Label("keep"))
 	b.label("early")
-	b.move(exactAt, header+16)
+	b.move(exactAt+4, header+16)
 	b.classify("early")
 	b.add(asm.JEq.Imm(asm.R1, 0, "leave"), // none of this host's
 		asm.StoreImm(asm.RFP, stateAt+stateVerdict, stateEarly, asm.Word))

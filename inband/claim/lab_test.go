@@ -38,7 +38,7 @@ func self(task string) *exec.Cmd {
 	return cmd
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ var (
 
 // A lab is a host with eth0, whose cable ends at peer0 in another namespace.
 type lab struct {
-	t          *testing.T
+	t          testing.TB
 	host, peer *netlab.Namespace
 	index      int // of eth0
 	hostMAC    [6]byte
@@ -66,7 +66,7 @@ type lab struct {
 	sender     int // packet socket of the peer's
 }
 
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	t.Helper()
 	if !inband.HasCapability(netlab.Capabilities...) {
 		if os.Getenv("CI") != "" {
@@ -139,7 +139,7 @@ func (lb *lab) attached(o Options) *Claims {
 	return c
 }
 
-func add(t *testing.T, c *Claims, claim Claim) *Entry {
+func add(t testing.TB, c *Claims, claim Claim) *Entry {
 	t.Helper()
 	e, err := c.Add(claim)
 	if err != nil {
@@ -321,7 +321,7 @@ func (r *ring) came() (n int, lengths []int) {
 }
 
 // eventually waits for something that needs some time.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {

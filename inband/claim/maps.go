@@ -1,6 +1,7 @@
 package claim
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -27,25 +28,29 @@ const (
 // takes no system call to change.
 type maps struct {
 	portMap, widthMap *ebpf.Map
-	ports, widths     []byte    // mapped: flags by port, and a count's being above 0 by Width
-	exact, local      *ebpf.Map // claims by exactKey, localKey
-	addresses         *ebpf.Map // by address
-	dropped           *ebpf.Map // TCX' fragmented datagrams
-	taken             *ebpf.Map // the rings'
-	counters          *ebpf.Map // by device index
+	ports, widths     []byte             // mapped: flags by port, and a count's being above 0 by Width
+	exact, local      *ebpf.Map          // claims by exactKey, localKey
+	addresses         *ebpf.Map          // by address
+	dropped           *ebpf.Map          // TCX' fragmented datagrams
+	taken             *ebpf.Map          // the rings'
+	counters          *ebpf.Map          // of devices
+	counted           [counterPlaces]int // whose they are
+	secret            uint64             // of notes, even
 }
 
 // Lengths of keys and values.
 const (
-	exactKeyLen      = 16 // destination, source, source port, destination port, device
+	exactKeyLen      = 16 // source, destination, source port, destination port, device
 	localKeyLen      = 12 // destination, destination port, 0, device
 	datagramKeyLen   = 12 // source, destination, identification, protocol, 0
 	datagramValueLen = 24 // see fragment.go
-	counterLen       = 16 // Stats
 )
 
 func newMaps() (*maps, error) {
 	m := &maps{}
+	var secret [8]byte
+	rand.Read(secret[:]) // which never fails
+	m.secret = binary.NativeEndian.Uint64(secret[:]) &^ 1
 	for _, s := range []struct {
 		to    **ebpf.Map
 		name  string
@@ -62,7 +67,7 @@ func newMaps() (*maps, error) {
 		{&m.addresses, "hosts", ebpf.Hash, 4, 4, maxAddresses, unix.BPF_F_NO_PREALLOC},
 		{&m.dropped, "dropped", ebpf.LRUHash, datagramKeyLen, datagramValueLen, maxDatagrams, 0},
 		{&m.taken, "taken", ebpf.LRUHash, datagramKeyLen, datagramValueLen, maxDatagrams, 0},
-		{&m.counters, "counters", ebpf.PerCPUHash, 4, counterLen, maxDevices, 0},
+		{&m.counters, "counters", ebpf.PerCPUArray, 4, counterLen, counterPlaces, 0},
 	} {
 		made, err := ebpf.NewMap(&ebpf.MapSpec{Name: "oob_" + s.name, Type: s.typ, KeySize: s.key, ValueSize: s.value, MaxEntries: s.n, Flags: s.flags})
 		if err != nil {
@@ -111,11 +116,11 @@ func (m *maps) sync(t *table, k Claim) error {
 		err = m.syncAddress(t, k.Local)
 	}
 	if err == nil && !k.wild() {
-		where, key := m.local, localKey(k)
+		where, key, v := m.local, localKey(k), t.value(k)
 		if k.exact() {
 			where, key = m.exact, exactKey(k)
 		}
-		if v := t.value(k); v != 0 {
+		if v != 0 {
 			err = where.Put(key, []byte{v})
 		} else {
 			err = gone(where.Delete(key))
@@ -153,7 +158,7 @@ func full(err error) error {
 }
 
 func exactKey(k Claim) []byte {
-	b := append(append(make([]byte, 0, exactKeyLen), k.Local[:]...), k.Peer[:]...)
+	b := append(append(make([]byte, 0, exactKeyLen), k.Peer[:]...), k.Local[:]...)
 	b = binary.BigEndian.AppendUint16(b, k.PeerPort)
 	b = binary.BigEndian.AppendUint16(b, k.Port)
 	return binary.NativeEndian.AppendUint32(b, uint32(k.Device))

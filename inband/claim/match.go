@@ -6,15 +6,16 @@ import "github.com/cilium/ebpf/asm"
 // no claim costs no lookup. It goes on at verdict, with 1 or 0 in result.
 func (b *builder) match() {
 	b.label("match")
+	b.generation(asm.R1)
+	b.add(asm.StoreMem(asm.RFP, moveAt, asm.R1, asm.Word))
 	b.half(asm.R2, exactAt+10)
 	b.add(asm.LoadMapValue(asm.R1, b.maps.portMap.FD(), 0), asm.Add.Reg(asm.R1, asm.R2),
 		asm.LoadMem(flags, asm.R1, 0, asm.Byte), asm.Mov.Imm(result, 0),
 		asm.And.Imm(flags, flagsClaimed), asm.JEq.Imm(flags, 0, "verdict"),
-		asm.LoadMapValue(asm.R1, b.maps.widthMap.FD(), uint32(generation)), asm.LoadMem(asm.R1, asm.R1, 0, asm.Byte),
-		asm.StoreMem(asm.RFP, moveAt, asm.R1, asm.Word), asm.StoreImm(asm.RFP, exactAt+12, 0, asm.Word))
+		asm.StoreImm(asm.RFP, exactAt+12, 0, asm.Word))
 	b.classify("match")
 	b.add(asm.Or.Reg(flags, asm.R1))
-	b.move(localAt, exactAt)
+	b.move(localAt, exactAt+4)
 	b.add(asm.StoreImm(asm.RFP, localAt+4, 0, asm.Word), asm.LoadMem(asm.R1, asm.RFP, exactAt+10, asm.Half),
 		asm.StoreMem(asm.RFP, localAt+4, asm.R1, asm.Half), asm.StoreImm(asm.RFP, localAt+8, 0, asm.Word))
 	b.claims("any")
@@ -47,9 +48,9 @@ func (b *builder) match() {
 // moved looks again, once, for a claim that was not found if meanwhile one has taken
 // another's place: it may have been looked for too early, and the other one too late.
 func (b *builder) moved() {
-	b.add(asm.JNE.Imm(result, 0, "looked"), asm.JSet.Imm(fragment, markMoved, "looked"),
-		asm.LoadMapValue(asm.R1, b.maps.widthMap.FD(), uint32(generation)), asm.LoadMem(asm.R1, asm.R1, 0, asm.Byte),
-		asm.LoadMem(asm.R2, asm.RFP, moveAt, asm.Word), asm.JEq.Reg(asm.R1, asm.R2, "looked"),
+	b.add(asm.JNE.Imm(result, 0, "looked"), asm.JSet.Imm(fragment, markMoved, "looked"))
+	b.generation(asm.R1)
+	b.add(asm.LoadMem(asm.R2, asm.RFP, moveAt, asm.Word), asm.JEq.Reg(asm.R1, asm.R2, "looked"),
 		asm.Or.Imm(fragment, markMoved), asm.Ja.Label("match"))
 	b.label("looked")
 }
@@ -59,13 +60,18 @@ func (b *builder) claims(of string) {
 	b.add(asm.Mov.Reg(asm.R1, flags), asm.And.Imm(asm.R1, flagExact), asm.JEq.Imm(asm.R1, 0, of+"-local"))
 	b.find(b.maps.exact.FD(), exactAt, of+"-local")
 	b.label(of + "-local")
+	b.between()
+	b.add(asm.Mov.Reg(asm.R1, flags), asm.And.Imm(asm.R1, flagLocal), asm.JEq.Imm(asm.R1, 0, of+"-done"))
+	b.find(b.maps.local.FD(), localAt, of+"-done")
+	b.label(of + "-done")
+}
+
+// between is between two lookups, the first time.
+func (b *builder) between() {
 	if len(b.pause) > 0 {
 		b.add(b.pause...)
 		b.pause = nil
 	}
-	b.add(asm.Mov.Reg(asm.R1, flags), asm.And.Imm(asm.R1, flagLocal), asm.JEq.Imm(asm.R1, 0, of+"-done"))
-	b.find(b.maps.local.FD(), localAt, of+"-done")
-	b.label(of + "-done")
 }
 
 // find adds a claim's value to the result; if there is none it goes to none.
@@ -83,12 +89,12 @@ func (b *builder) wild() {
 	b.label("not-wild")
 }
 
-// classify leaves in R1 what the address at the beginning of the key at exactAt is.
+// classify leaves in R1 what the destination of the key at exactAt is.
 func (b *builder) classify(of string) {
-	b.add(asm.LoadMem(asm.R1, asm.RFP, exactAt, asm.Word), asm.HostTo(asm.BE, asm.R1, asm.Word),
+	b.add(asm.LoadMem(asm.R1, asm.RFP, exactAt+4, asm.Word), asm.HostTo(asm.BE, asm.R1, asm.Word),
 		asm.JEq.Imm32(asm.R1, -1, of+"-many"), // 255.255.255.255
 		asm.RSh.Imm(asm.R1, 28), asm.JEq.Imm(asm.R1, 14, of+"-many"))
-	b.lookup(b.maps.addresses.FD(), exactAt)
+	b.lookup(b.maps.addresses.FD(), exactAt+4)
 	b.add(asm.JEq.Imm(asm.R0, 0, of+"-unknown"), asm.LoadMem(asm.R1, asm.R0, 0, asm.Word), asm.Ja.Label(of+"-classified"))
 	b.label(of + "-unknown") // what is sent over lo is for this host, whatever it is addressed to
 	b.add(asm.LoadMem(asm.R2, context, skbDevice, asm.Word), asm.Mov.Imm(asm.R1, 0),

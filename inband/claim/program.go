@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
@@ -23,20 +24,24 @@ const (
 	skbTagPresent = 20  // vlan_present
 	skbTag        = 24  // vlan_tci
 	skbDevice     = 40  // ifindex
+	skbNote       = 48  // cb[0] and cb[1]: see fast.go
+	skbNoteOn     = 56  // cb[2]: the device
+	skbData       = 76  // data, of TCX programs
+	skbDataEnd    = 80  // data_end
 	skbSegments   = 164 // gso_segs
 )
 
 // Places on the programs' stacks, from the frame pointer.
 const (
-	header   = -24  // the IP header without options
-	exactAt  = -40  // key of a connected claim; it begins with the address
-	localAt  = -56  // key of another claim
-	datagram = -72  // key of a fragmented datagram
-	stateAt  = -96  // its state
-	quoteAt  = -120 // an IP header that an ICMP error quotes
-	portsAt  = -128 // 8 bytes of the payload's beginning
-	deviceAt = -132 // a device's index
-	moveAt   = -136 // the generation of the claims
+	header   = -32  // the IP header without options; for the fast path, what is behind it too
+	exactAt  = -48  // key of a connected claim: source, destination, ports
+	localAt  = -64  // key of another claim: it begins with the address
+	datagram = -80  // key of a fragmented datagram
+	stateAt  = -104 // its state
+	quoteAt  = -128 // an IP header that an ICMP error quotes
+	portsAt  = -136 // 8 bytes of the payload's beginning
+	deviceAt = -140 // a device's place among the counters
+	moveAt   = -144 // the generation of the claims
 )
 
 // Bits of the IP header's fragment field.
@@ -88,6 +93,11 @@ func (b *builder) label(name string) {
 		b.add(asm.Mov.Reg(context, context))
 	}
 	b.name = name
+}
+
+// program loads the program into the kernel.
+func (b *builder) program(name string, t ebpf.ProgramType) (*ebpf.Program, error) {
+	return ebpf.NewProgram(&ebpf.ProgramSpec{Name: name, Type: t, License: "Apache-2.0", Instructions: b.Instructions})
 }
 
 // load loads n bytes of the frame, from an offset in a register or, if that is R0, from
@@ -158,6 +168,6 @@ func (b *builder) headerLen(to asm.Register, at int16, bad string) {
 // datagramPorts loads the ports of a UDP datagram, and makes its key: it goes on at match.
 func (b *builder) datagramPorts() {
 	b.load(result, 0, exactAt+8, 4, "leave")
-	b.move(exactAt, header+16)
-	b.move(exactAt+4, header+12)
+	b.move(exactAt, header+12)
+	b.move(exactAt+4, header+16)
 }

@@ -74,8 +74,19 @@ func TestComeAndGo(t *testing.T) {
 
 // TestReplaceBetweenLookups has a socket be connected while a program, which was made
 // slow, is between its lookups: it has looked for the one claim before it was made, and
-// looks for the other one when it is gone.
+// looks for the other one when it is gone. Both paths of the program have such lookups.
 func TestReplaceBetweenLookups(t *testing.T) {
+	t.Run("fast", func(t *testing.T) { replaceBetweenLookups(t, (*builder).loadTCX) })
+	t.Run("slow", func(t *testing.T) {
+		replaceBetweenLookups(t, func(b *builder) (*ebpf.Program, error) {
+			b.add(asm.Mov.Reg(context, asm.R1))
+			b.slowTCX()
+			return b.program("slow", ebpf.SchedCLS)
+		})
+	})
+}
+
+func replaceBetweenLookups(t *testing.T, load func(*builder) (*ebpf.Program, error)) {
 	lb := newLab(t)
 	c := lb.open(Options{Force: TCX})
 	gate, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE})
@@ -93,7 +104,7 @@ func TestReplaceBetweenLookups(t *testing.T) {
 		asm.LoadMem(asm.R1, asm.RFP, count, asm.DWord), asm.Add.Imm(asm.R1, 1), asm.StoreMem(asm.RFP, count, asm.R1, asm.DWord),
 		asm.JLT.Imm(asm.R1, 50000, "wait"), // some milliseconds
 	}}
-	program, err := slow.loadTCX()
+	program, err := load(slow)
 	must(t, err)
 	defer program.Close()
 	lb.hostMAC = [6]byte{} // as lo has it, on which the kernel runs a program for a test

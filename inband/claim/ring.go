@@ -10,6 +10,14 @@ import (
 func newRingFilter(m *maps) (*ebpf.Program, error) {
 	b := &builder{maps: m, ring: true}
 	b.add(asm.Mov.Reg(context, asm.R1))
+	b.fast()
+	b.label("slow")
+	b.slowRing()
+	return b.program("oob_ring", ebpf.SocketFilter)
+}
+
+// slowRing is the rings' filter without the fast path.
+func (b *builder) slowRing() {
 	b.wide()
 	b.begin()
 	b.wideIPv4()
@@ -23,7 +31,6 @@ func newRingFilter(m *maps) (*ebpf.Program, error) {
 	b.add(asm.Mov.Imm(asm.R0, -1), asm.Return()) // all of the frame
 	b.label("leave")
 	b.add(asm.Mov.Imm(asm.R0, 0), asm.Return())
-	return ebpf.NewProgram(&ebpf.ProgramSpec{Name: "oob_ring", Type: ebpf.SocketFilter, License: "Apache-2.0", Instructions: b.Instructions})
 }
 
 // wide takes what packet sockets want.
@@ -86,8 +93,8 @@ func (b *builder) quote() {
 	b.load(result, 0, portsAt, 8, "none")
 	b.add(asm.LoadMem(asm.R1, asm.RFP, quoteAt+9, asm.Byte), asm.JEq.Imm(asm.R1, unix.IPPROTO_ICMP, "quoted-icmp"),
 		asm.JNE.Imm(asm.R1, unix.IPPROTO_UDP, "none"))
-	b.move(exactAt, quoteAt+12)
-	b.move(exactAt+4, quoteAt+16)
+	b.move(exactAt, quoteAt+16)
+	b.move(exactAt+4, quoteAt+12)
 	b.add(asm.LoadMem(asm.R1, asm.RFP, portsAt, asm.Half), asm.StoreMem(asm.RFP, exactAt+10, asm.R1, asm.Half),
 		asm.LoadMem(asm.R1, asm.RFP, portsAt+2, asm.Half), asm.StoreMem(asm.RFP, exactAt+8, asm.R1, asm.Half),
 		asm.Ja.Label("match"))

@@ -58,6 +58,7 @@ const (
 const (
 	valueClaimed = 1
 	valueAlone   = 2
+	valueOne     = 4 // of a connected socket, with an address that is not for many
 )
 
 // Values of an address in the programs' map, above a port's flags.
@@ -177,13 +178,17 @@ func (t *table) flags(port uint16) (flags uint8) {
 // value returns a claim's value in the programs' maps, 0 if there is none.
 func (t *table) value(k Claim) uint8 {
 	u := t.claims[k]
-	switch {
-	case u == nil:
+	if u == nil {
 		return 0
-	case u.alone > 0:
-		return valueClaimed | valueAlone
 	}
-	return valueClaimed
+	v := uint8(valueClaimed)
+	if u.alone > 0 {
+		v |= valueAlone
+	}
+	if k.exact() && !t.many(k.Local) {
+		v |= valueOne
+	}
+	return v
 }
 
 // address returns an address' value in the programs' map, 0 if it needs no entry.

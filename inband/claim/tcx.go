@@ -12,17 +12,20 @@ const (
 	tcxDrop = 2  // TC_ACT_SHOT
 )
 
-// Places of the counters of a device: see Stats.
-const (
-	counterDropped = 0
-	counterPassed  = 8
-)
-
 // newTCX loads the program for TCX ingress.
 func newTCX(m *maps) (*ebpf.Program, error) { return (&builder{maps: m}).loadTCX() }
 
 func (b *builder) loadTCX() (*ebpf.Program, error) {
 	b.add(asm.Mov.Reg(context, asm.R1))
+	b.noted()
+	b.fast()
+	b.label("slow")
+	b.slowTCX()
+	return b.program("oob_claim", ebpf.SchedCLS)
+}
+
+// slowTCX is the program without notes and the fast path.
+func (b *builder) slowTCX() {
 	b.begin()
 	b.add(asm.JNE.Imm(flags, unix.IPPROTO_UDP, "leave"), asm.JSet.Imm(fragment, fragmentOffset, "fragment"))
 	b.datagramPorts()
@@ -39,13 +42,4 @@ func (b *builder) loadTCX() (*ebpf.Program, error) {
 	b.counter(counterPassed, "leave")
 	b.label("leave")
 	b.add(asm.Mov.Imm(asm.R0, tcxNext), asm.Return())
-	return ebpf.NewProgram(&ebpf.ProgramSpec{Name: "oob_claim", Type: ebpf.SchedCLS, License: "Apache-2.0", Instructions: b.Instructions})
-}
-
-// counter adds result to a counter of the device, and goes to done.
-func (b *builder) counter(at int16, done string) {
-	b.add(asm.LoadMem(asm.R1, context, skbDevice, asm.Word), asm.StoreMem(asm.RFP, deviceAt, asm.R1, asm.Word))
-	b.lookup(b.maps.counters.FD(), deviceAt)
-	b.add(asm.JEq.Imm(asm.R0, 0, done),
-		asm.LoadMem(asm.R1, asm.R0, at, asm.DWord), asm.Add.Reg(asm.R1, result), asm.StoreMem(asm.R0, at, asm.R1, asm.DWord))
 }

@@ -13,6 +13,11 @@ const (
 
 	// generation is where a number is, behind the widths, that moves after one claim was
 	// added and before another one is taken away for it.
-	generation  = widths
-	widthMapLen = generation + 1
+	generation = widths
+
+	// wideAt is where it is said, for the fast path, that one of these wants more of UDP,
+	// and nearAt where the near addresses are.
+	wideAt      = generation + 1
+	nearAt      = (wideAt + 8) &^ 7
+	widthMapLen = nearAt + nearLen
 )
