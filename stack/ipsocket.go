@@ -1,10 +1,11 @@
 package stack
 
 import (
+	"bytes"
 	"net/netip"
 	"sync/atomic"
 
-	"bytes"
+
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"

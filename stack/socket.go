@@ -1,10 +1,12 @@
 package stack
 
 import (
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
 
 	"github.com/outband/outband/internal/clock"
 	"github.com/outband/outband/ipv4"
@@ -14,7 +16,6 @@ import (
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/queue"
 	"golang.org/x/sys/unix"
-	"math"
 )
 
 // An Endpoint is what every Socket has, whatever its kind: queues, a pending error, what

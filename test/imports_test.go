@@ -10,6 +10,9 @@ import (
 
 const module = "github.com/outband/outband/"
 
+// root is the package at the module's root, and its room.
+const root = "github.com/outband/outband"
+
 // rooms are the project's folders from the top down: a package may import
 // those of lower rooms, and of its own where same says so.
 var rooms = []struct {
@@ -18,6 +21,7 @@ var rooms = []struct {
 }{
 	{"examples", false},
 	{"cmd", true},
+	{root, false},
 	{"gonet", false},
 	{"sockapi", true},
 	{"shared", false},
@@ -38,6 +42,9 @@ var protocols = []string{"udp", "icmp", "igmp", "arp"}
 // level returns the place of a package's room, -1 if it has none.
 func level(pkg string) int {
 	top, _, _ := strings.Cut(strings.TrimPrefix(pkg, module), "/")
+	if pkg == root {
+		top = root
+	}
 	for _, p := range protocols {
 		if top == p {
 			top = "protocols"
@@ -87,7 +94,7 @@ func TestImportsPointDown(t *testing.T) {
 			continue
 		}
 		for _, dep := range deps {
-			if !strings.HasPrefix(dep, module) {
+			if dep != root && !strings.HasPrefix(dep, module) {
 				continue
 			}
 			to := level(dep)

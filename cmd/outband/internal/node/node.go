@@ -5,7 +5,6 @@ package node
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,12 +13,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/outband/outband/arp"
+	"github.com/outband/outband"
 	"github.com/outband/outband/inband/claim"
-	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/tpacket"
-	"github.com/outband/outband/shared"
 	"github.com/outband/outband/sockapi"
 	"github.com/outband/outband/stack"
 )
@@ -61,10 +58,9 @@ type Node struct {
 	Iface *stack.Interface // in-band nil
 	Slots int              // of the receive ring
 
-	device  string
-	prefix  netip.Prefix
-	capture captureFile
-	shared  *shared.Host // nil: the address is our own
+	device string
+	prefix netip.Prefix
+	host   *outband.Host // in-band nil
 }
 
 // OpenInBand returns a Node whose sockets are the kernel's, on a device of the
@@ -98,147 +94,61 @@ func (n *Node) IfIndex() (int, error) {
 // Open brings a stack up. Close ends it. The error is ctx's if that ends before the
 // address has been probed for.
 func Open(ctx context.Context, c Config) (*Node, error) {
-	if !c.Addr.IsValid() {
-		return openShared(c)
-	}
-	l, err := tpacket.Open(c.Device, c.Ring)
-	if errors.Is(err, unix.ENODEV) {
-		return nil, fmt.Errorf("%s: %w", c.Device, unix.ENODEV)
-	}
+	n := &Node{device: c.Device, prefix: c.Addr}
+	h, err := outband.Open(ctx, c.Device, n.options(&c)...)
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Addr: c.Addr.Addr(), Slots: l.Slots(), device: c.Device, prefix: c.Addr}
-	if l.Info().Caps&link.CapLoopback != 0 && c.Addr.Addr().IsLoopback() {
-		l.Close() // of other addresses and devices the stack knows
-		return nil, fmt.Errorf("%s on %s: the kernel has this address, as all hosts have: %w", c.Addr.Addr(), c.Device, unix.EADDRINUSE)
-	}
-	wrapped, err := n.wrap(l, &c)
-	if err != nil {
-		l.Close()
-		return nil, errors.Join(err, n.EndCapture())
-	}
-	if n.Stack, err = stack.New(stack.Config{Spin: c.Spin, MaxSources: c.MaxSources}); err != nil {
-		wrapped.Close()
-		return nil, errors.Join(err, n.EndCapture())
-	}
-	n.API = sockapi.New(n.Stack)
-	if n.Iface, err = n.Stack.AddLink(wrapped, stack.InterfaceConfig{ARP: probing(c.Probe, l)}); err != nil {
-		wrapped.Close()
-	} else {
-		err = n.configure(ctx, &c)
-	}
-	if err != nil {
-		return nil, errors.Join(err, n.Close())
-	}
-	return n, nil
-}
-
-// openShared is Open for the addresses that the kernel has.
-func openShared(c Config) (*Node, error) {
-	n := &Node{device: c.Device}
-	var err error
-	n.shared, err = shared.Open(shared.Config{Devices: []string{c.Device}, NoLo: c.NoLo, Require: c.Require, Ring: c.Ring, Log: c.Log,
-		Wrap: n.wrapDevice(&c), Stack: stack.Config{Spin: c.Spin, MaxSources: c.MaxSources}})
-	if err != nil {
-		return nil, errors.Join(err, n.EndCapture())
-	}
-	n.Stack = n.shared.Stack()
-	n.API = sockapi.New(n.Stack)
+	n.host, n.Stack, n.API = h, h.Stack(), h.API()
 	n.Iface = n.Stack.InterfaceByName(c.Device)
-	n.Addr = netip.IPv4Unspecified()
-	if own := n.Iface.Addresses(); len(own) > 0 {
-		n.Addr, n.prefix = own[0].Addr(), own[0]
+	if n.Addr = c.Addr.Addr(); !n.Addr.IsValid() {
+		n.Addr = netip.IPv4Unspecified()
+		if all := n.Iface.Addresses(); len(all) > 0 {
+			n.Addr, n.prefix = all[0].Addr(), all[0]
+		}
 	}
 	return n, nil
 }
 
-// wrapDevice returns what puts around the device's link what the configuration asks for,
-// and around no other.
-func (n *Node) wrapDevice(c *Config) func(link.Link) (link.Link, error) {
+// options returns a configuration as the library has it.
+func (n *Node) options(c *Config) []outband.Option {
+	o := []outband.Option{outband.WithStack(stack.Config{Spin: c.Spin, MaxSources: c.MaxSources}), outband.WithRing(c.Ring),
+		outband.WithLink(n.wrapper(c))}
+	if c.Addr.IsValid() {
+		o = append(o, outband.WithAddress(c.Addr), outband.WithProbe(c.Probe))
+	} else {
+		o = append(o, outband.WithRequire(c.Require))
+	}
+	if c.Gateway.IsValid() {
+		o = append(o, outband.WithGateway(c.Gateway))
+	}
+	if c.NoLo {
+		o = append(o, outband.WithoutLoopbackRing())
+	}
+	switch {
+	case c.Capture == "":
+	case c.CaptureMore:
+		o = append(o, outband.WithCaptureMore(c.Capture))
+	default:
+		o = append(o, outband.WithCapture(c.Capture))
+	}
+	if c.Log != nil {
+		o = append(o, outband.WithLogger(c.Log))
+	}
+	return o
+}
+
+// wrapper returns what puts around the device's link what the configuration asks for, and
+// notes the size of its ring.
+func (n *Node) wrapper(c *Config) func(link.Link) (link.Link, error) {
 	return func(l link.Link) (link.Link, error) {
 		if t, ok := l.(*tpacket.Link); ok {
 			n.Slots = t.Slots()
-			return n.wrap(l, c)
 		}
-		return l, nil
-	}
-}
-
-// Shared returns how the kernel's addresses are shared, nil if the address is our own.
-func (n *Node) Shared() *shared.Host { return n.shared }
-
-// wrap puts around a link what the configuration asks for.
-func (n *Node) wrap(l link.Link, c *Config) (wrapped link.Link, err error) {
-	if c.Wrap != nil {
-		if l, err = c.Wrap(l); err != nil {
-			return nil, err
+		if c.Wrap == nil {
+			return l, nil
 		}
-	}
-	if c.Capture == "" {
-		return l, nil
-	}
-	return n.capture.open(l, c)
-}
-
-// probing returns the configuration with which an address is probed for within a time,
-// by three requests as RFC 5227 has them. Where nothing can be asked, since the link is
-// down, nothing is.
-func probing(d time.Duration, l link.Link) arp.Config {
-	c := arp.DefaultConfig()
-	if d <= 0 || l.Info().State != link.Up {
-		return c
-	}
-	c.Probe, c.ProbeWait, c.ProbeNum = true, time.Millisecond, 3
-	c.ProbeMin, c.ProbeMax, c.AnnounceWait = d/4, d/4, d/2
-	return c
-}
-
-// configure gives the stack its address and its route.
-func (n *Node) configure(ctx context.Context, c *Config) error {
-	events := n.Stack.Subscribe(0)
-	defer events.Close()
-	if err := n.Iface.AddAddress(c.Addr); err != nil {
-		return fmt.Errorf("address %s: %w", c.Addr, err)
-	}
-	// A link that goes down meanwhile has its probes later: then nothing waits for them.
-	bounded, cancel := context.WithTimeout(ctx, c.Probe+probeGrace)
-	defer cancel()
-	err := n.Iface.AwaitAddress(bounded, c.Addr)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return ctx.Err()
-	case errors.Is(err, unix.EADDRINUSE):
-		return fmt.Errorf("%s: take another one of the same network, or see who has it (--probe 0 asks nobody): %w", refusal(events, c.Addr), err)
-	}
-	if !c.Gateway.IsValid() {
-		return nil
-	}
-	route := ipv4.Route{Prefix: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Gateway: c.Gateway.As4(), Iface: n.Iface.Index(),
-		OnLink: !c.Addr.Contains(c.Gateway)}
-	if err := n.Stack.AddRoute(route); err != nil {
-		return fmt.Errorf("gateway %s: %w", c.Gateway, err)
-	}
-	return nil
-}
-
-// probeGrace is how much longer than its probes an address may take.
-const probeGrace = 2 * time.Second
-
-// refusal says why an address is not used.
-func refusal(events *stack.Subscription, p netip.Prefix) string {
-	for {
-		select {
-		case e, ok := <-events.C:
-			if !ok {
-				return p.Addr().String()
-			}
-			if e.Kind == stack.AddressDuplicate || e.Kind == stack.AddressSuspended {
-				return e.String()
-			}
-		default:
-			return p.Addr().String()
-		}
+		return c.Wrap(l)
 	}
 }
 
@@ -260,7 +170,7 @@ func (n *Node) UDP(port uint16) (*sockapi.Socket, error) {
 		return nil, err
 	}
 	local := n.Addr
-	if n.InBand() || n.shared != nil {
+	if n.InBand() || n.host.Shared() {
 		local = netip.IPv4Unspecified()
 	}
 	at := netip.AddrPortFrom(local, port)
@@ -284,12 +194,17 @@ func (n *Node) Broadcast() netip.Addr {
 
 // Close ends the stack, and all that waits on its sockets; a capture is complete then.
 func (n *Node) Close() error {
-	if n.shared != nil {
-		return errors.Join(n.shared.Close(), n.EndCapture())
+	if n.host != nil {
+		return n.host.Close()
 	}
-	return errors.Join(n.Stack.Close(), n.EndCapture())
+	return n.Stack.Close()
 }
 
 // EndCapture completes the capture, if there is one. The stack goes on. It may be called
 // while others do anything with the Node, and more than once.
-func (n *Node) EndCapture() error { return n.capture.end() }
+func (n *Node) EndCapture() error {
+	if n.host == nil {
+		return nil
+	}
+	return n.host.EndCapture()
+}
