@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"sync/atomic"
 
-
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"

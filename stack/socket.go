@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-
 	"github.com/outband/outband/internal/clock"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack/internal/drive"
