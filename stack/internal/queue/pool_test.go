@@ -7,7 +7,7 @@ import "testing"
 func TestPoolTakesAnything(t *testing.T) {
 	p := Pool{Max: 1 << 20}
 	for _, b := range [][]byte{nil, {}, make([]byte, 0, 1), make([]byte, 511), make([]byte, 513), make([]byte, 1000, 1023),
-		make([]byte, maxBuffer-1), make([]byte, maxBuffer+1), make([]byte, 4*maxBuffer), p.Get(maxBuffer + 1)} {
+		make([]byte, maxBuffer-1), make([]byte, maxBuffer+1), make([]byte, 2*maxBuffer), make([]byte, 4*maxBuffer), p.Get(maxBuffer + 1)} {
 		for range 3 {
 			p.Put(b)
 		}
