@@ -130,7 +130,10 @@ func (d *droppedChild) do(task, argument string) (result string) {
 		if i == nil {
 			return "none"
 		}
-		return d.h.claims.RungOf(i.Index()).String()
+		if r := d.h.claims.RungOf(i.Index()); r != claim.Any {
+			return r.String()
+		}
+		return "none"
 	}
 	return "ok"
 }
