@@ -19,7 +19,7 @@ const unprivilegedMark = "OUTBAND_SHARED_UNPRIVILEGED"
 
 // inUserNamespace is what runs in a user namespace: on the rungs that there are.
 var inUserNamespace = []string{"TestUnprivileged", "TestTwoServers/nft", "TestTwoServers/holder", "TestFragmentOrders/nft",
-	"TestFragmentOrders/holder", "TestDeviceMadeAnew/nft", "TestAddressesAreFollowed/nft"}
+	"TestFragmentOrders/holder", "TestDeviceMadeAnew/nft", "TestAddressesAreFollowed/nft", "TestModel/nft", "TestModel/holder"}
 
 // In a user namespace of nobody's there is nf_tables, and no TCX: that is said, and if TCX is
 // required it is an error that names what is missing. All else is as everywhere.

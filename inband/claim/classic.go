@@ -7,8 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The rings' filter where eBPF is not permitted: it knows ports only, and lets all later
-// fragments of UDP and ICMP through. What it takes too much, the stack has no use for.
+// The rings' filter where eBPF is not permitted: it knows ports only, and lets all fragments
+// of UDP and ICMP through, first ones too, since parts of datagrams would stay in the stack's
+// reassembly. What it takes too much, the stack has no use for.
 
 // maxClassicPorts is how many ports a classic filter tells apart. With more of them it
 // takes all UDP.
@@ -52,7 +53,7 @@ func (p classicProgram) assemble() ([]bpf.RawInstruction, error) {
 	for _, proto := range p.protocols {
 		ins = append(ins, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(proto), SkipTrue: 1}, take)
 	}
-	udp := append(laterFragment(), bpf.LoadIndirect{Off: etherLen + 2, Size: 2})
+	udp := append(anyFragment(), bpf.LoadIndirect{Off: etherLen + 2, Size: 2})
 	icmp := append(p.icmp(), bpf.Jump{Skip: uint32(len(udp)) + 2})
 	ins = append(ins, bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.IPPROTO_ICMP, SkipTrue: 1}, bpf.Jump{Skip: uint32(len(icmp))})
 	ins = append(append(ins, icmp...), bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.IPPROTO_UDP, SkipTrue: 1}, leave)
@@ -63,18 +64,18 @@ func (p classicProgram) assemble() ([]bpf.RawInstruction, error) {
 	return bpf.Assemble(append(ins, search(p.ports)...))
 }
 
-// laterFragment takes what is no first fragment, and loads the offset in the datagram of
+// anyFragment takes fragments, and loads the offset in the datagram of
 // what is behind its header into X.
-func laterFragment() []bpf.Instruction {
+func anyFragment() []bpf.Instruction {
 	return []bpf.Instruction{bpf.LoadAbsolute{Off: etherLen + 6, Size: 2},
-		bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: fragmentOffset, SkipTrue: 1}, take,
+		bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: moreFragments | fragmentOffset, SkipTrue: 1}, take,
 		bpf.LoadMemShift{Off: etherLen}}
 }
 
 // icmp takes what is for ping sockets, and leaves all but errors about UDP datagrams. Of
 // such a datagram it loads the source port, if it has no IP options, for these it takes.
 func (p classicProgram) icmp() []bpf.Instruction {
-	ins := append(laterFragment(), bpf.LoadIndirect{Off: etherLen, Size: 1})
+	ins := append(anyFragment(), bpf.LoadIndirect{Off: etherLen, Size: 1})
 	if p.idents {
 		ins = append(ins, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: icmpEchoReply, SkipTrue: 1}, take)
 	}

@@ -43,7 +43,7 @@ const (
 	exactKeyLen      = 16 // source, destination, source port, destination port, device
 	localKeyLen      = 12 // destination, destination port, 0, device
 	datagramKeyLen   = 12 // source, destination, identification, protocol, 0
-	datagramValueLen = 24 // see fragment.go
+	datagramValueLen = 32 // see fragment.go
 )
 
 func newMaps() (*maps, error) {

@@ -37,11 +37,11 @@ const (
 	exactAt  = -48  // key of a connected claim: source, destination, ports
 	localAt  = -64  // key of another claim: it begins with the address
 	datagram = -80  // key of a fragmented datagram
-	stateAt  = -104 // its state
-	quoteAt  = -128 // an IP header that an ICMP error quotes
-	portsAt  = -136 // 8 bytes of the payload's beginning
-	deviceAt = -140 // a device's place among the counters
-	moveAt   = -144 // the generation of the claims
+	stateAt  = -112 // its state
+	quoteAt  = -136 // an IP header that an ICMP error quotes
+	portsAt  = -144 // 8 bytes of the payload's beginning
+	deviceAt = -148 // a device's place among the counters
+	moveAt   = -152 // the generation of the claims
 )
 
 // Bits of the IP header's fragment field.
