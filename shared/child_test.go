@@ -31,7 +31,7 @@ type child struct {
 func startChild(t *testing.T, n *netlab.Namespace, task, program string, before []string, env ...string) *child {
 	t.Helper()
 	if program == "" {
-		program = "/proc/self/exe"
+		program = must(os.Executable())
 	}
 	line := append(before, program)
 	c := &child{t: t, cmd: exec.Command(line[0], line[1:]...)}
