@@ -175,6 +175,22 @@ func TestOwnAddresses(t *testing.T) {
 	}
 }
 
+// What was given can be taken away: the first address, and one that is not in use yet.
+func TestRemoveAddress(t *testing.T) {
+	h := newHost(t)
+	n := h.Net().Clone()
+	lo := prefix("127.0.0.1/8")
+	if err := n.RemoveAddress(h.lo, lo); err != nil || n.State(h.lo, lo) != AddressAbsent {
+		t.Errorf("the first: %v, state %d", err, n.State(h.lo, lo))
+	}
+	c, _ := newDevice(0, DeviceConfig{Probes: true})
+	p := prefix("10.0.4.1/24")
+	routes := len(n.Routes())
+	if err := errors.Join(n.Add(c, 4), n.AddAddress(c, p), n.RemoveAddress(c, p)); err != nil || n.State(c, p) != AddressAbsent || len(n.Routes()) != routes {
+		t.Errorf("one that is probed for: %v, state %d, %d routes of %d", err, n.State(c, p), len(n.Routes()), routes)
+	}
+}
+
 // What is answered with is the address that was written to, or what we would write from.
 func TestLocalFor(t *testing.T) {
 	h := newHost(t)
