@@ -225,6 +225,14 @@ type LossTeller interface{ Lost() uint64 }
 // LossTellerOf returns l, or the link that it wraps, as a LossTeller; nil if it is none.
 func LossTellerOf(l Link) LossTeller { return inner[LossTeller](l) }
 
+// A Prompter is a link whose Receive does not look everywhere each time, as who spins has
+// no use for that (link/host). Prompt has the next Receive look wherever it is time to: a
+// call has begun that may look but once. Any goroutine may call it; it costs next to nothing.
+type Prompter interface{ Prompt() }
+
+// PrompterOf returns l, or the link that it wraps, as a Prompter; nil if it is none.
+func PrompterOf(l Link) Prompter { return inner[Prompter](l) }
+
 // An InBander is a link to an operating system's own sockets (link/host). InBand reports
 // whether no ring is between: what comes by it takes an operating system's time.
 type InBander interface{ InBand() bool }

@@ -88,6 +88,7 @@ func (s *Stack) glance(k *Endpoint, t *queue.Target) (done, empty bool) {
 	if n := k.lane.Load(); n > 1 {
 		l = lanes[n-1]
 	}
+	s.drive.Prompt()
 	if l.drive.Lock.Wanted() || !l.drive.Lock.Try(drive.Held) {
 		return false, false
 	}

@@ -224,6 +224,9 @@ func New(cfg Config) (*Stack, error) {
 	if cfg.Loopback == nil {
 		cfg.Loopback = loopback.New(loopback.Options{})
 	}
+	if p := link.PrompterOf(cfg.Loopback); p != nil {
+		s.drive.SetPrompt(p.Prompt)
+	}
 	lo, err := s.AddLink(cfg.Loopback, InterfaceConfig{Index: 1, Policy: cfg.LoopbackPolicy})
 	if err != nil {
 		return nil, err

@@ -47,12 +47,14 @@ type Link struct {
 	ring   link.Link
 	closed atomic.Bool
 	slept  atomic.Bool // somebody has asked for FD since the last look
-	rx     receiver
-	_      [64]byte // what receiving writes is not on a cache line that sending reads
-	tx     sender
-	groups memory.Groups
-	modes  memory.Modes
-	notify atomic.Pointer[notify]
+	// prompted: a call has begun since the clock was looked at.
+	prompted atomic.Bool
+	rx       receiver
+	_        [64]byte // what receiving writes is not on a cache line that sending reads
+	tx       sender
+	groups   memory.Groups
+	modes    memory.Modes
+	notify   atomic.Pointer[notify]
 
 	mu     sync.Mutex
 	epoll  int
@@ -62,6 +64,7 @@ type Link struct {
 var (
 	_ link.Link       = (*Link)(nil)
 	_ link.LossTeller = (*Link)(nil)
+	_ link.Prompter   = (*Link)(nil)
 	_ Source          = (*holder.Holders)(nil)
 )
 
@@ -204,6 +207,13 @@ func (l *Link) FD() int {
 		l.slept.Store(true)
 	}
 	return l.epoll
+}
+
+// Prompt implements [link.Prompter]: the next Receive looks at the clock.
+func (l *Link) Prompt() {
+	if !l.prompted.Load() {
+		l.prompted.Store(true)
+	}
 }
 
 // PollError has the ring clear its error. An epoll has none of its own: see receiver.look.

@@ -120,6 +120,26 @@ func TestLookAfterSleep(t *testing.T) {
 	}
 }
 
+// A call that looks but once finds what the holders have, if it is time to look.
+func TestLookWhenPrompted(t *testing.T) {
+	b := newBench(t)
+	b.take(8) // looks
+	b.rx.every = clockEvery
+	b.source.has = 1
+	b.Prompt()
+	if _, held := b.take(8); held != 0 {
+		t.Error("looked before it was time to")
+	}
+	b.clock += int64(LookInterval)
+	if _, held := b.take(8); held != 0 {
+		t.Error("looked at the clock before it was its turn")
+	}
+	b.Prompt()
+	if _, held := b.take(8); held != 1 {
+		t.Error("a call has begun, and has not got what is there")
+	}
+}
+
 // Neither a busy ring nor busy holders keep the other from being received from, even one
 // frame at a time.
 func TestNeitherStarves(t *testing.T) {

@@ -21,7 +21,7 @@ const (
 	maxPayload = ipMaxLen - ipMinHeaderLen - udpHeaderLen
 	slotSize   = headroom + (maxPayload+63)&^63
 	// clockEvery is every how many calls the clock is looked at, which takes longer than to
-	// look at the ring.
+	// look at the ring, but for the first one after Prompt.
 	clockEvery = 16
 )
 
@@ -73,7 +73,7 @@ func (l *Link) Receive(frames []link.Frame) int {
 		return 0
 	}
 	held := 0
-	if l.rx.calls++; l.rx.calls >= l.rx.every || l.rx.next == 0 || l.slept.Load() {
+	if l.rx.calls++; l.rx.calls >= l.rx.every || l.rx.next == 0 || l.slept.Load() || l.prompted.Load() {
 		held = l.lookInTime(frames)
 	}
 	if l.ring == nil {
@@ -93,6 +93,7 @@ func (l *Link) Receive(frames []link.Frame) int {
 func (l *Link) lookInTime(frames []link.Frame) int {
 	now := l.rx.now()
 	l.rx.calls = 0
+	l.prompted.Store(false)
 	if l.slept.Swap(false) || now >= l.rx.next {
 		l.rx.next = now + int64(LookInterval)
 		return l.look(frames)

@@ -57,6 +57,8 @@ type Driver struct {
 	// spinners counts calls that go from lane to lane, and have found nothing so far.
 	spinners atomic.Int32
 
+	prompt func() // link.Prompter's, nil if there is none
+
 	memoryOnly atomic.Bool // no link has a descriptor
 	tellOnce   atomic.Bool // a link that others feed has none
 	over       atomic.Bool // waits end
@@ -76,6 +78,17 @@ func (d *Driver) Init(host Host, clock Clock, spin time.Duration) {
 	d.housekeeper.init()
 	d.sleepers.pool.New = newSleeper
 	d.Timers.init(d.WakeSleepers)
+}
+
+// SetPrompt has f be what Prompt calls. It is for before d is used.
+func (d *Driver) SetPrompt(f func()) { d.prompt = f }
+
+// Prompt says that a call begins which may look at the links but once. Wait and Poll do it
+// by themselves for such calls.
+func (d *Driver) Prompt() {
+	if d.prompt != nil {
+		d.prompt()
+	}
 }
 
 // Reserve takes the descriptors that sleeping needs now: EMFILE or ENFILE if they are not

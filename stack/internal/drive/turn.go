@@ -38,6 +38,9 @@ func (g *Goal) met() bool {
 // over: it leads or follows, spins for its budget, then sleeps. Spent: it may not sleep,
 // and has had its look. Finish follows, after any number of Waits of the call.
 func (d *Driver) Wait(g *Goal, c *Call) Verdict {
+	if c.Once {
+		d.Prompt()
+	}
 	for {
 		v := d.spinFor(g, c)
 		if v != Spent || c.Once {
@@ -70,6 +73,7 @@ func (d *Driver) Finish(c *Call) {
 
 // Poll drives the links once, where nobody else does.
 func (d *Driver) Poll(g *Goal) {
+	d.Prompt()
 	c := Call{Deadline: Never, Once: true}
 	all := *d.lanes.Load()
 	for _, l := range all {
