@@ -95,6 +95,24 @@ func (h *Host) closeLocked(d *device) {
 	h.st.RemoveLink(int(d.index)) // it is there
 	h.devices = slices.DeleteFunc(h.devices, func(other *device) bool { return other == d })
 	h.forgetAddressesLocked(d.index)
+	h.dropStrayLocked()
+}
+
+// dropStrayLocked takes back what a ring that is closed has taken over by itself: a device of
+// the name that it was opened by, made before it was known that the one before is gone.
+func (h *Host) dropStrayLocked() {
+	h.ringMu.Lock()
+	all := slices.Collect(maps.Keys(h.rings))
+	h.ringMu.Unlock()
+	for _, index := range all {
+		if index == loIndex || slices.ContainsFunc(h.devices, func(d *device) bool { return d.index == index }) {
+			continue
+		}
+		if err := h.ring(index, false); err != nil {
+			h.log(slog.LevelError, "datagrams of a device without a ring are dropped", "index", index, "error", err)
+		}
+		h.claims.Detach(int(index))
+	}
 }
 
 // ring takes in that what comes by a device comes by a ring, or does not any more.
