@@ -46,7 +46,7 @@ type Options struct {
 type Link struct {
 	ring   link.Link
 	closed atomic.Bool
-	slept  atomic.Bool // somebody has asked for FD since the last look
+	due    atomic.Bool // the next Receive looks: the holders may have woken who slept, or have what was sent
 	// prompted: a call has begun since the clock was looked at.
 	prompted atomic.Bool
 	rx       receiver
@@ -203,8 +203,8 @@ func (l *Link) FD() int {
 	if l.closed.Load() {
 		return -1
 	}
-	if !l.slept.Load() {
-		l.slept.Store(true)
+	if !l.due.Load() {
+		l.due.Store(true)
 	}
 	return l.epoll
 }

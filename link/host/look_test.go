@@ -53,7 +53,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{ring: loopback.New(loopback.Options{}), source: newFakeSource(t), clock: 1}
 	b.Link = newLab(t).open(t, Options{Ring: b.ring, Source: b.source})
 	b.rx.now, b.rx.every = func() int64 { return b.clock }, 1
-	b.slept.Store(false) // of what has asked so far
+	b.due.Store(false) // of what has asked so far
 	return b
 }
 
@@ -117,6 +117,27 @@ func TestLookAfterSleep(t *testing.T) {
 	}
 	if asked != 10 {
 		t.Errorf("the clock was looked at %d times in %d calls", asked, 10*clockEvery)
+	}
+}
+
+// What was sent to many, or without a ring on lo, is looked for at once: our own holders may
+// have it.
+func TestLookAfterSend(t *testing.T) {
+	b := newBench(t)
+	b.take(8) // looks
+	b.rx.every = clockEvery
+	b.source.has = 1
+	for _, c := range []struct {
+		device int32
+		held   int
+	}{{0, 0}, {1, 1}} {
+		f := []link.TxFrame{{Data: datagram(localhost, localhost, 8, 7, "x"), Device: c.device}}
+		if n, err := b.SendBatch(f); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		if _, held := b.take(8); held != c.held {
+			t.Errorf("by device %d: %d datagrams of the holders", c.device, held)
+		}
 	}
 }
 

@@ -73,7 +73,7 @@ func (l *Link) Receive(frames []link.Frame) int {
 		return 0
 	}
 	held := 0
-	if l.rx.calls++; l.rx.calls >= l.rx.every || l.rx.next == 0 || l.slept.Load() || l.prompted.Load() {
+	if l.rx.calls++; l.rx.calls >= l.rx.every || l.rx.next == 0 || l.due.Load() || l.prompted.Load() {
 		held = l.lookInTime(frames)
 	}
 	if l.ring == nil {
@@ -94,7 +94,7 @@ func (l *Link) lookInTime(frames []link.Frame) int {
 	now := l.rx.now()
 	l.rx.calls = 0
 	l.prompted.Store(false)
-	if l.slept.Swap(false) || now >= l.rx.next {
+	if l.due.Swap(false) || now >= l.rx.next {
 		l.rx.next = now + int64(LookInterval)
 		return l.look(frames)
 	}

@@ -118,6 +118,7 @@ func (l *Link) SendBatch(frames []link.TxFrame) (int, error) {
 		return 0, unix.ENETDOWN
 	}
 	sent, bytes := 0, 0
+	held := l.ring == nil // our own holders may have what is sent, before the call returns
 	var errno syscall.Errno
 	for sent < len(frames) && errno == 0 {
 		var n int
@@ -128,10 +129,14 @@ func (l *Link) SendBatch(frames []link.TxFrame) (int, error) {
 		}
 		for _, f := range frames[sent : sent+n] {
 			bytes += len(f.Data)
+			held = held || f.Device != 0 // to a group, or a broadcast
 		}
 		sent += n
 	}
 	s.gate.leave()
+	if held && sent > 0 && !l.due.Load() {
+		l.due.Store(true)
+	}
 	return s.count(sent, bytes, errno)
 }
 
