@@ -87,6 +87,7 @@ func (h *Host) addLocked(a address) {
 
 // routesMoved has all paths asked for anew.
 func (h *Host) routesMoved() {
+	h.toldOnce.Do(func() { close(h.told) })
 	h.routes.forget()
 	h.st.RoutesChanged()
 }

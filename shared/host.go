@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -64,6 +65,9 @@ type Host struct {
 	groups  *membership.Groups
 	widths  widths
 
+	told     chan struct{} // closed when all that there is has been told
+	toldOnce sync.Once
+
 	// mu makes changes of devices and addresses take turns. What follows is guarded by it.
 	mu        sync.Mutex
 	closed    bool
@@ -86,7 +90,7 @@ func Open(c Config) (_ *Host, err error) {
 	if c.Stack.Ports != nil || c.Stack.Routes != nil || c.Stack.Loopback != nil || c.Stack.Wanted != nil {
 		return nil, fmt.Errorf("stack configuration: what the host decides is set: %w", unix.EINVAL)
 	}
-	h := &Host{cfg: c, addresses: map[address]bool{}, ringless: map[int32]*host.Device{}, rings: map[int32]bool{}, permanent: map[neighbour]bool{}}
+	h := &Host{cfg: c, addresses: map[address]bool{}, ringless: map[int32]*host.Device{}, rings: map[int32]bool{}, permanent: map[neighbour]bool{}, told: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			h.Close()
@@ -117,8 +121,17 @@ func Open(c Config) (_ *Host, err error) {
 	h.kernel.Follow(follow.Events{Changed: h.changed, RoutesMoved: h.routesMoved,
 		NeighbourChanged: h.neighbourChanged, Neighbours: h.neighbours})
 	h.serve()
+	// What there is is told once, by a goroutine that a caller who spins from now on, at a
+	// priority that nothing preempts, might keep from ever ending.
+	select {
+	case <-h.told:
+	case <-time.After(firstTold):
+	}
 	return h, nil
 }
+
+// firstTold bounds how long Open waits to be told of what there is.
+const firstTold = 2 * time.Second
 
 // openStack makes the stack, with lo.
 func (h *Host) openStack() error {

@@ -45,16 +45,15 @@ var ownerNames = [...]string{"A", "B", "in-band"}
 
 // A modelSocket is one of an owner's, and what the model knows of it.
 type modelSocket struct {
-	owner      int
-	number     int
-	socket     endpoint
-	bound      netip.Addr // as asked for
-	addr       netip.Addr // of which datagrams it gets
-	port       uint16
-	addrReuse  bool
-	portReuse  bool
-	peer       netip.AddrPort
-	want, have []uint32
+	owner     int
+	number    int
+	socket    endpoint
+	bound     netip.Addr // as asked for
+	addr      netip.Addr // of which datagrams it gets
+	port      uint16
+	addrReuse bool
+	portReuse bool
+	peer      netip.AddrPort
 }
 
 func (k *modelSocket) String() string {

@@ -213,7 +213,7 @@ func (r *receiver) take(s *socket, ds []Datagram, first int) (n int, more bool) 
 	}
 	msgs := r.prepare(ds, first)
 	// With MSG_TRUNC the length is the datagram's, not what there was room for.
-	n, e := mmsg.Recv(s.fd, msgs, unix.MSG_DONTWAIT|unix.MSG_TRUNC, nil)
+	n, e := mmsg.RecvNow(s.fd, msgs, unix.MSG_TRUNC)
 	for i := range n {
 		ds[i].set(s, &msgs[i], &r.names[first+i])
 	}
@@ -246,7 +246,7 @@ func (r *receiver) takeErrors(s *socket, ds []Datagram, first int) (n int) {
 			break
 		}
 		msgs := r.prepare(ds[n:n+1], first+n)
-		if k, _ := mmsg.Recv(s.fd, msgs, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT, nil); k == 0 {
+		if k, _ := mmsg.RecvNow(s.fd, msgs, unix.MSG_ERRQUEUE); k == 0 {
 			break
 		}
 		d := &ds[n]

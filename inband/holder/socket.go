@@ -78,7 +78,7 @@ func (h *Holders) openLocked(r Request) (*socket, unix.Errno) {
 // setOptions makes a new socket what is asked for, and has it tell all that it knows of
 // a datagram.
 func setOptions(fd int, r *Request) error {
-	const always, wanted = true, false
+	const always = true
 	for _, o := range [...]struct {
 		level, name, value int
 		on                 bool
@@ -97,7 +97,7 @@ func setOptions(fd int, r *Request) error {
 		{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1, always},
 		{unix.SOL_UDP, unix.UDP_GRO, 1, always},
 	} {
-		if o.on == wanted {
+		if !o.on {
 			continue
 		}
 		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {

@@ -31,6 +31,14 @@ func Recv(fd int, msgs []Header, flags int, timeout *unix.Timespec) (int, syscal
 	return count(n, errno), errno
 }
 
+// RecvNow is Recv without waiting (MSG_DONTWAIT). It is not announced to the scheduler: a
+// caller that holds what others spin for has it back at once.
+func RecvNow(fd int, msgs []Header, flags int) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(msgs))),
+		uintptr(len(msgs)), uintptr(flags|unix.MSG_DONTWAIT), 0, 0)
+	return count(n, errno), errno
+}
+
 func count(n uintptr, errno syscall.Errno) int {
 	if errno != 0 {
 		return 0

@@ -203,8 +203,7 @@ func TestTimers(t *testing.T) {
 		t.Error("a timer that is taken out is due")
 	}
 	times := 0
-	var again *Timer
-	again = NewTimer(func(now int64) {
+	again := NewTimer(func(now int64) {
 		if times++; times < 3 {
 			ts.Again(now + 1)
 			ts.Again(now) // once only
