@@ -150,6 +150,7 @@ var others = map[optionKey]string{
 	{unix.SOL_SOCKET, unix.SO_SNDTIMEO}:              "the kernel rounds to its ticks",
 	{unix.SOL_SOCKET, unix.SO_RCVTIMEO_NEW}:          "the kernel rounds to its ticks",
 	{unix.SOL_SOCKET, unix.SO_SNDTIMEO_NEW}:          "the kernel rounds to its ticks",
+	{unix.SOL_SOCKET, PathOOB}:                       "an option of ours",
 }
 
 // corners are numbers where an option may change its mind.

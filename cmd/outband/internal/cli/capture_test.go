@@ -46,7 +46,7 @@ func TestCaptureOnAll(t *testing.T) {
 		for _, sub := range cmd.Commands() {
 			walk(sub, strings.TrimSpace(path+" "+sub.Name()))
 		}
-		if cmd.HasSubCommands() || cmd.Hidden || path == "version" || path == "help" || strings.HasPrefix(path, "completion") {
+		if cmd.HasSubCommands() || cmd.Hidden || path == "version" || path == "status" || path == "help" || strings.HasPrefix(path, "completion") {
 			return
 		}
 		if cmd.Flags().Lookup("capture") == nil {
