@@ -18,6 +18,7 @@ import (
 	"github.com/outband/outband/inband/claim"
 	"github.com/outband/outband/internal/netlab"
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/link/tpacket"
 	"github.com/outband/outband/stack"
 	"github.com/outband/outband/test/lab"
 )
@@ -138,6 +139,8 @@ func TestOpenFails(t *testing.T) {
 		{"a capture in no folder, shared", "near0", []Option{WithCapture("/nowhere/at/all")}, unix.ENOENT, ""},
 		{"no link", "near0", []Option{WithLink(func(link.Link) (link.Link, error) { return nil, broken })}, broken, "broken"},
 		{"a stack with ports", "near0", []Option{WithStack(stack.Config{Wanted: func(stack.Wants) {}})}, unix.EINVAL, "stack configuration"},
+		{"a stack with a policy for lo", "near0", []Option{WithStack(stack.Config{LoopbackPolicy: stack.SharedPolicy()})}, unix.EINVAL, "stack configuration"},
+		{"a ring that is shared otherwise", "near0", []Option{WithRing(tpacket.Options{Share: noSharer{}})}, unix.EINVAL, "Share"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var h *Host
@@ -225,3 +228,6 @@ func TestCapture(t *testing.T) {
 		}
 	}
 }
+
+// A noSharer is not asked for anything.
+type noSharer struct{ tpacket.Sharer }

@@ -18,7 +18,6 @@ import (
 type device struct {
 	index int32
 	name  string // that it was opened by
-	ifc   *stack.Interface
 }
 
 // openDevices opens the rings that the configuration asks for.
@@ -65,13 +64,13 @@ func (h *Host) openLocked(s follow.Snapshot, d follow.Device) error {
 	if h.ringless[index] != nil {
 		h.dropRinglessLocked(index)
 	}
-	i, err := h.st.AddLink(l, stack.InterfaceConfig{Index: int(index), Policy: stack.SharedPolicy(),
+	_, err = h.st.AddLink(l, stack.InterfaceConfig{Index: int(index), Policy: stack.SharedPolicy(),
 		Groups: &reporter{h.groups, index}})
 	if err != nil {
 		l.Close()
 		return err
 	}
-	h.devices = append(h.devices, &device{index, d.Name, i})
+	h.devices = append(h.devices, &device{index, d.Name})
 	return nil
 }
 

@@ -30,9 +30,9 @@ func (h *Host) changed(s follow.Snapshot) {
 	h.addressesLocked(s)
 }
 
-// addressesLocked gives the stack the kernel's addresses. Those that are claimed come
-// first, and go last: what the ring takes for an address that the stack does not have yet
-// would be lost.
+// addressesLocked gives the stack the kernel's addresses. It has each before the rings take
+// what is for it, and until they do not any more: what a ring took before or after would be
+// lost.
 func (h *Host) addressesLocked(s follow.Snapshot) {
 	want := make(map[address]bool, len(s.Addresses))
 	var own, broadcasts [][4]byte
@@ -87,9 +87,9 @@ func (h *Host) addLocked(a address) {
 
 // routesMoved has all paths asked for anew.
 func (h *Host) routesMoved() {
-	h.toldOnce.Do(func() { close(h.told) })
 	h.routes.forget()
 	h.st.RoutesChanged()
+	h.toldOnce.Do(func() { close(h.told) })
 }
 
 // A neighbour is one of a device's.

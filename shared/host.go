@@ -44,7 +44,8 @@ type Config struct {
 	// Wrap is given each link and returns what the stack is to use in its place; nil: the
 	// link itself.
 	Wrap func(link.Link) (link.Link, error)
-	// Stack is the stack's own. Ports, Routes, Loopback and Wanted must not be set.
+	// Stack is the stack's own. Ports, Routes, Loopback, LoopbackPolicy and Wanted must not be
+	// set.
 	Stack stack.Config
 	// Log is told, once each, what has become otherwise than was wished; nil: nobody is.
 	Log *slog.Logger
@@ -87,10 +88,11 @@ type Host struct {
 // is part of another, which the message names, or carries no Ethernet; or the
 // configuration), EPERM (a capability: CAP_NET_RAW for rings; Require names more).
 func Open(c Config) (_ *Host, err error) {
-	if c.Stack.Ports != nil || c.Stack.Routes != nil || c.Stack.Loopback != nil || c.Stack.Wanted != nil {
-		return nil, fmt.Errorf("stack configuration: what the host decides is set: %w", unix.EINVAL)
+	if err := c.check(); err != nil {
+		return nil, err
 	}
-	h := &Host{cfg: c, addresses: map[address]bool{}, ringless: map[int32]*host.Device{}, rings: map[int32]bool{}, permanent: map[neighbour]bool{}, told: make(chan struct{})}
+	h := &Host{cfg: c, told: make(chan struct{}), ringless: map[int32]*host.Device{}, addresses: map[address]bool{},
+		permanent: map[neighbour]bool{}, rings: map[int32]bool{}}
 	defer func() {
 		if err != nil {
 			h.Close()
@@ -128,6 +130,18 @@ func Open(c Config) (_ *Host, err error) {
 	case <-time.After(firstTold):
 	}
 	return h, nil
+}
+
+// check refuses what Open decides itself, and would put another thing in place of.
+func (c *Config) check() error {
+	s := &c.Stack
+	switch {
+	case s.Ports != nil || s.Routes != nil || s.Loopback != nil || s.Wanted != nil || s.LoopbackPolicy != (stack.Policy{}):
+		return fmt.Errorf("stack configuration: what the host decides is set: %w", unix.EINVAL)
+	case c.Ring.Share != nil:
+		return fmt.Errorf("ring options: Share is the host's to set: %w", unix.EINVAL)
+	}
+	return nil
 }
 
 // firstTold bounds how long Open waits to be told of what there is.

@@ -199,3 +199,17 @@ func TestWeakHost(t *testing.T) {
 		})
 	})
 }
+
+// What the kernel knows when Open is called, the stack knows when it returns.
+func TestOpenKnows(t *testing.T) {
+	lab.CheckLeaks(t)
+	l := lab.New(t, lab.Config{Kernel: lab.All})
+	runIn(t, l.Near().Namespace, "ip", "neigh", "replace", "10.9.0.2", "lladdr", "02:00:00:00:00:99", "dev", "near0", "nud", "permanent")
+	for range 20 {
+		w := worldOf(t, l, Config{Devices: []string{"near0"}})
+		if all := w.st.Neighbours(); len(all) != 1 || all[0].MAC != [6]byte{2, 0, 0, 0, 0, 0x99} {
+			t.Fatalf("%+v", all)
+		}
+		check(t, w.host.Close())
+	}
+}

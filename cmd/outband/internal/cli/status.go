@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -80,24 +81,24 @@ func (p *processStatus) print(w io.Writer) {
 		fmt.Fprintf(w, "%d: %s\n", p.PID, p.Error)
 		return
 	}
-	fmt.Fprintf(w, "%d %s: %s, %d ports held, %d datagrams sent in-band\n", p.PID, p.Program, p.Rung, p.Holders, p.SentInBand)
+	fmt.Fprintf(w, "%d %s (uid %d): %s, %d ports held, %d datagrams sent in-band\n", p.PID, clean(p.Program), p.UID, clean(p.Rung), p.Holders, p.SentInBand)
 	if p.Why != "" {
-		fmt.Fprintf(w, "  not tcx: %s\n", strings.ReplaceAll(p.Why, "\n", "; "))
+		fmt.Fprintf(w, "  not tcx: %s\n", clean(strings.ReplaceAll(p.Why, "\n", "; ")))
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "  DEVICE\tBY\tCLAIMED\tIN-BAND\tFRAGMENTS")
 	for _, d := range p.Devices {
-		by := d.Rung
+		by := clean(d.Rung)
 		if !d.Ring {
 			by = "-"
 		}
-		fmt.Fprintf(t, "  %s\t%s\t%d\t%d\t%d\n", d.Name, by, d.ClaimedIn, d.HolderIn, d.FragmentsPassed)
+		fmt.Fprintf(t, "  %s\t%s\t%d\t%d\t%d\n", clean(d.Name), by, d.ClaimedIn, d.HolderIn, d.FragmentsPassed)
 	}
 	if len(p.Sockets) > 0 {
 		fmt.Fprintln(t, "  SOCKET\tLOCAL\tPEER\tPATH\tRECV-Q\tDROPS")
 	}
 	for _, k := range p.Sockets {
-		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%d\t%d\n", k.Proto, dash(k.Local), dash(k.Remote), p.path(k), k.RecvQ, k.Drops)
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%d\t%d\n", clean(k.Proto), dash(clean(k.Local)), dash(clean(k.Remote)), clean(p.path(k)), k.RecvQ, k.Drops)
 	}
 	t.Flush() // what cannot be written is found out by a.out
 }
@@ -110,6 +111,17 @@ func (p *processStatus) path(k shared.SocketStatus) string {
 		}
 	}
 	return k.Path
+}
+
+// clean leaves out what a terminal would take for more than text: any process may answer,
+// with whatever it likes.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, s)
 }
 
 // dash stands for what is not there.

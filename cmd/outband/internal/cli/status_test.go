@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/outband/outband/internal/status"
 	"github.com/outband/outband/test/lab"
 )
 
@@ -29,7 +30,7 @@ func TestEchoShared(t *testing.T) {
 	var code int
 	var out, errs string
 	l.Near().In(t, func() error { code, out, errs = run("status"); return nil })
-	if code != 0 || errs != "" || !strings.Contains(out, ": tcx, 1 ports held") || !strings.Contains(out, "near0") || !strings.Contains(out, "0.0.0.0:7") {
+	if code != 0 || errs != "" || !strings.Contains(out, "): tcx, 1 ports held") || !strings.Contains(out, "near0") || !strings.Contains(out, "0.0.0.0:7") {
 		t.Errorf("code %d, %q, %q", code, out, errs)
 	}
 	l.Near().In(t, func() error { code, out, errs = run("status", "--json"); return nil })
@@ -57,5 +58,16 @@ func TestEchoShared(t *testing.T) {
 	ask()
 	if code := server.wait(); code != 0 {
 		t.Errorf("the server ended with %d", code)
+	}
+}
+
+// What another process answers does not reach the terminal as anything but text.
+func TestStatusIsText(t *testing.T) {
+	p := processOf(status.Answer{PID: 7, UID: 8, Body: []byte(`{"program":"a\u001b[2Jb","rung":"tcx\n1 forged","why":"x\u0007",
+		"devices":[{"name":"near0\u001b]0;x"}],"sockets":[{"proto":"udp\r","local":"l\n","remote":"r\n","path":"ring\n"}]}`)})
+	var out strings.Builder
+	p.print(&out)
+	if n := strings.Count(out.String(), "\n"); n != 6 || strings.ContainsAny(out.String(), "\x1b\a\r") || !strings.Contains(out.String(), "(uid 8)") {
+		t.Errorf("%d lines: %q", n, out.String())
 	}
 }
