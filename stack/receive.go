@@ -88,7 +88,6 @@ func (s *Stack) glance(k *Endpoint, t *queue.Target) (done, empty bool) {
 	if n := k.lane.Load(); n > 1 {
 		l = lanes[n-1]
 	}
-	s.drive.Prompt()
 	if l.drive.Lock.Wanted() || !l.drive.Lock.Try(drive.Held) {
 		return false, false
 	}
@@ -123,6 +122,9 @@ func (s *Stack) receive(k *Endpoint, t *queue.Target, flags int, deadline int64,
 			return 0
 		}
 	case !peek:
+		if flags&unix.MSG_DONTWAIT != 0 {
+			s.drive.Prompt() // who waits looks again anyway, and costs no look at the clock
+		}
 		switch done, empty := s.glance(k, t); {
 		case done:
 			return 0
