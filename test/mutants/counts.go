@@ -30,13 +30,18 @@ func (f fate) lives() bool { return f == survived || f == unreached }
 type counts struct {
 	byPackage, byClass map[string]*[fates]int
 	survivors          []mutant
-	known              int // of those counted, how many were on record
+	known              int               // of those counted, how many were on record
+	listed             map[string]string // the survivors that were known before, and why they live
+	explained          int               // how many of those live
 }
 
-func newCounts() *counts {
-	return &counts{byPackage: make(map[string]*[fates]int), byClass: make(map[string]*[fates]int)}
+func newCounts() (*counts, error) {
+	list, err := listed(survivorList)
+	return &counts{byPackage: make(map[string]*[fates]int), byClass: make(map[string]*[fates]int), listed: list}, err
 }
 
+// add counts a mutant, and says what is to be looked at: one that lives, with the reason if
+// survivors.txt has one.
 func (c *counts) add(m mutant, f fate) {
 	count := func(in map[string]*[fates]int, name string) {
 		if in[name] == nil {
@@ -46,9 +51,16 @@ func (c *counts) add(m mutant, f fate) {
 	}
 	count(c.byPackage, strings.TrimPrefix(m.pkg, module))
 	count(c.byClass, m.class)
-	if f.lives() {
-		c.survivors = append(c.survivors, m)
+	if !f.lives() {
+		return
 	}
+	c.survivors = append(c.survivors, m)
+	reason := c.listed[m.name()]
+	if reason != "" {
+		c.explained++
+		reason = " // " + reason
+	}
+	fmt.Printf("%s: %v%s\n", fateNames[f], m, reason)
 }
 
 // sum returns how many died, and how many there were that could.
@@ -92,5 +104,5 @@ func (c *counts) print(w io.Writer) {
 		}
 	}
 	died, all := c.sum()
-	fmt.Fprintf(w, "\n%d of %d died, %.0f %%\n", died, all, c.percent())
+	fmt.Fprintf(w, "\n%d of %d died, %.0f %%; of the others survivors.txt has %d\n", died, all, c.percent(), c.explained)
 }

@@ -7,8 +7,10 @@
 //	go run ./test/mutants -only guard,wake -n 0 ./stack ./sockapi
 //	go run ./test/mutants -changed HEAD~20 ./...  # of lines that have changed since
 //	go run ./test/mutants -own -n 0 ./stack/internal/queue  # judged by its own tests only
+//	go run ./test/mutants -n 0 ./stack > FILE; go run ./test/mutants -n 0 -again FILE ./stack  # the survivors once more
 //
 // Those that change nothing do not count: equivalent.txt lists them, with the reason.
+// Those that change something, and are let live, are listed in survivors.txt: they count.
 // Nothing in the tree is written: all mutants are built at once by go's -overlay, and one
 // of them is chosen by the environment.
 package main
@@ -37,12 +39,17 @@ func main() {
 		bound   = flag.Duration("for", 0, "stop after this time (none)")
 		own     = flag.Bool("own", false, "judge a package by its own tests only, not by those of the package that it is a part of")
 		dir     = flag.String("keep", "", "a directory for what was found: a run goes on where the one before has ended")
+		lived   = flag.String("again", "", "try only what has survived in a run before, whose output is in this file")
+		at      = flag.Int("at-once", 1, "how many mutants to try at once")
 		list    = flag.Bool("list", false, "list the mutants, run nothing")
 	)
 	flag.Parse()
 	all, err := find(flag.Args(), *changed)
 	if err == nil {
 		all, err = withoutEquivalents(all)
+	}
+	if err == nil && *lived != "" {
+		all, err = again(all, *lived)
 	}
 	if err != nil {
 		log.Fatal(err)
@@ -55,7 +62,7 @@ func main() {
 		}
 		return
 	}
-	o := options{own: *own, dir: *dir}
+	o := options{own: *own, dir: *dir, at: *at}
 	if *bound > 0 {
 		o.end = time.Now().Add(*bound)
 	}

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"maps"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -50,16 +50,19 @@ func TestMutantsOf(t *testing.T) {
 	for _, m := range mutantsOfExample(t) {
 		_, what, _ := strings.Cut(m.String(), "p.go:")
 		got = append(got, what)
+		if name := m.name(); name != "p "+m.what() {
+			t.Errorf("%v is called %s", m, name)
+		}
 	}
 	want := []string{
-		"6: limit, off: t.n+n > t.max",
-		"6: limit, negated: t.n+n > t.max",
-		"6: limit, bound shifted: t.n+n > t.max",
-		"9: limit, bound shifted: i < n",
-		"12: other, dropped: t.max = 7",
-		"13: wake, dropped: t.wake()",
-		"15: other, off: n == 3",
-		"15: other, negated: n == 3",
+		"6: t.add: limit, off: t.n+n > t.max",
+		"6: t.add: limit, negated: t.n+n > t.max",
+		"6: t.add: limit, bound shifted: t.n+n > t.max",
+		"9: t.add: limit, bound shifted: i < n",
+		"12: t.add: other, dropped: t.max = 7",
+		"13: t.add: wake, dropped: t.wake()",
+		"15: t.add: other, off: n == 3",
+		"15: t.add: other, negated: n == 3",
 	}
 	slices.Sort(got)
 	slices.Sort(want)
@@ -68,36 +71,112 @@ func TestMutantsOf(t *testing.T) {
 	}
 }
 
-// The list of mutants that change nothing has those that there are, and leaves them out.
-func TestEquivalents(t *testing.T) {
-	known, err := equivalents()
+// A function is named whatever its receiver is, and none outside of functions.
+func TestFunctionAt(t *testing.T) {
+	const text = `package p
+
+var v = 1 < 2
+
+func f() bool { return 1 < 2 }
+func (t) a() bool { return 1 < 2 }
+func (*t) b() bool { return 1 < 2 }
+func (x *g[K]) c() bool { return func() bool { return 1 < 2 }() }
+func (g2[K, V]) d() bool { return 1 < 2 }
+`
+	ms, err := mutantsOf("p", "p.go", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	folders := make(map[string]bool)
-	for name, reason := range known {
-		file, _, _ := strings.Cut(name, ":")
-		folders["../../"+path.Dir(file)] = true
-		if reason == "" {
-			t.Errorf("%s: no reason", name)
+	var got []string
+	for _, m := range ms {
+		got = append(got, m.in)
+	}
+	if want := []string{"", "f", "t.a", "t.b", "g.c", "g2.d"}; !slices.Equal(got, want) {
+		t.Errorf("functions %q, want %q", got, want)
+	}
+}
+
+// The lists have mutants that there are, each once and with a reason.
+func TestLists(t *testing.T) {
+	equivalent, err := listed(equivalentList)
+	if err != nil {
+		t.Fatal(err)
+	}
+	surviving, err := listed(survivorList)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := make(map[string]bool)
+	missing := make(map[string]bool)
+	for _, list := range []map[string]string{equivalent, surviving} {
+		for name, reason := range list {
+			pkg, _, _ := strings.Cut(name, " ")
+			packages["../../"+pkg] = true
+			if reason == "" || missing[name] {
+				t.Errorf("no reason, or on both lists: %s", name)
+			}
+			missing[name] = true
 		}
 	}
-	var patterns []string
-	for f := range folders {
-		patterns = append(patterns, f)
-	}
-	all, err := find(patterns, "")
+	all, err := find(slices.Collect(maps.Keys(packages)), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range all {
-		delete(known, m.name())
+		delete(missing, m.name())
 	}
-	for name := range known {
-		t.Errorf("equivalent.txt: there is no such mutant: %s", name)
+	for name := range missing {
+		t.Errorf("there is no such mutant: %s", name)
 	}
 	rest, err := withoutEquivalents(slices.Clone(all))
-	if err != nil || len(rest) >= len(all) {
-		t.Errorf("%d of %d mutants are left: %v", len(rest), len(all), err)
+	if err != nil || len(all)-len(rest) < len(equivalent) {
+		t.Errorf("%d of %d mutants are left by a list of %d: %v", len(rest), len(all), len(equivalent), err)
+	}
+}
+
+// What cannot be a list says so.
+func TestListsRefused(t *testing.T) {
+	for _, list := range []string{"p f: guard, off: x", "p f: guard, off: x // a\np f: guard, off: x // b"} {
+		if got, err := listed(list); err == nil {
+			t.Errorf("%q is a list: %v", list, got)
+		}
+	}
+}
+
+// A run of the survivors of another has those, wherever they stand now, with a reason
+// behind them or without.
+func TestAgain(t *testing.T) {
+	ms := mutantsOfExample(t)
+	file := filepath.Join(t.TempDir(), "out")
+	out := `9 of 9 mutants
+survived: p/other.go:77: t.add: limit, off: t.n+n > t.max
+not reached: p/p.go:13: t.add: wake, dropped: t.wake() // a reason
+killed: p/p.go:15: t.add: other, off: n == 3
+`
+	if err := os.WriteFile(file, []byte(out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := again(ms, file)
+	if err != nil || len(got) != 2 || got[0].kind != off || got[1].class != "wake" {
+		t.Errorf("once more: %v, %v", got, err)
+	}
+	if _, err := again(ms, file+"x"); err == nil {
+		t.Error("survivors of a file that there is not")
+	}
+}
+
+// A survivor that is on the list counts as one, and as explained.
+func TestExplained(t *testing.T) {
+	ms := mutantsOfExample(t)
+	c, err := newCounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.listed = map[string]string{ms[0].name(): "a reason", ms[1].name(): "another"}
+	c.add(ms[0], survived)
+	c.add(ms[1], killed)
+	c.add(ms[2], unreached)
+	if died, all := c.sum(); died != 1 || all != 3 || c.explained != 1 {
+		t.Errorf("%d of %d died, %d explained, want 1 of 3 and 1", died, all, c.explained)
 	}
 }

@@ -14,6 +14,7 @@ import (
 type mutant struct {
 	pkg, file string // the import path and the whole path
 	line      int
+	in        string // the function it is in, a method behind its type; empty outside of functions
 	kind      string // what was done
 	class     string // what it was done to: guard, limit, wake or other
 	was       string // the text that is changed
@@ -32,8 +33,15 @@ const (
 )
 
 func (m mutant) String() string {
-	return fmt.Sprintf("%s/%s:%d: %s, %s: %s", strings.TrimPrefix(m.pkg, module), filepath.Base(m.file), m.line, m.class, m.kind, m.was)
+	return fmt.Sprintf("%s/%s:%d: %s", strings.TrimPrefix(m.pkg, module), filepath.Base(m.file), m.line, m.what())
 }
+
+// what is the mutant without its file.
+func (m mutant) what() string { return fmt.Sprintf("%s: %s, %s: %s", m.in, m.class, m.kind, m.was) }
+
+// name is the mutant without what changes when code moves: it has the package and the
+// function.
+func (m mutant) name() string { return strings.TrimPrefix(m.pkg, module) + " " + m.what() }
 
 // Names that tell what a statement or a condition is for.
 var (
@@ -54,7 +62,7 @@ func mutantsOf(pkg, file string, src []byte) ([]mutant, error) {
 	text := func(n ast.Node) string { return string(src[offset(n.Pos()):offset(n.End())]) }
 	add := func(n ast.Node, kind, class string, op span) {
 		was, _, _ := strings.Cut(text(n), "\n")
-		out = append(out, mutant{pkg, file, fset.Position(n.Pos()).Line, kind, class, was, span{offset(n.Pos()), offset(n.End())}, op})
+		out = append(out, mutant{pkg, file, fset.Position(n.Pos()).Line, functionAt(f, n.Pos()), kind, class, was, span{offset(n.Pos()), offset(n.End())}, op})
 	}
 	condition := func(n ast.Expr, class string) {
 		add(n, off, class, span{})
@@ -89,6 +97,34 @@ func mutantsOf(pkg, file string, src []byte) ([]mutant, error) {
 		return true
 	})
 	return drop(out, postStatements(f, offset)), nil
+}
+
+// functionAt returns the name of the function that a position is in, of a method behind
+// that of its type.
+func functionAt(f *ast.File, at token.Pos) string {
+	for _, d := range f.Decls {
+		fn, ok := d.(*ast.FuncDecl)
+		if !ok || at < fn.Pos() || at >= fn.End() {
+			continue
+		}
+		if fn.Recv == nil {
+			return fn.Name.Name
+		}
+		t := fn.Recv.List[0].Type
+		for {
+			switch p := t.(type) {
+			case *ast.StarExpr:
+				t = p.X
+			case *ast.IndexExpr:
+				t = p.X
+			case *ast.IndexListExpr:
+				t = p.X
+			case *ast.Ident:
+				return p.Name + "." + fn.Name.Name
+			}
+		}
+	}
+	return ""
 }
 
 var shifted = map[string]string{"<": "<=", "<=": "<", ">": ">=", ">=": ">"}

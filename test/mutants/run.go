@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ type options struct {
 	end time.Time // stop then, if it is not zero
 	own bool      // a package's own tests judge it only, not those of the outer one
 	dir string    // where what has been found is kept; none: nowhere
+	at  int       // how many mutants are tried at once; 0: one
 }
 
 // run tries mutants, room after room: each has its share of the time, and may measure its
@@ -24,23 +24,27 @@ func run(ms []mutant, o options) (*counts, error) {
 		name := roomOf(m.pkg, o.own)
 		byRoom[name] = append(byRoom[name], m)
 	}
-	c := newCounts()
+	c, err := newCounts()
+	if err != nil {
+		return nil, err
+	}
 	names := slices.Sorted(maps.Keys(byRoom))
 	for i, name := range names {
-		var half, end time.Time
+		var half time.Time
+		of := o
 		if !o.end.IsZero() {
 			share := time.Until(o.end) / time.Duration(len(names)-i)
-			half, end = time.Now().Add(share/2), time.Now().Add(share)
+			half, of.end = time.Now().Add(share/2), time.Now().Add(share)
 		}
-		if err := runRoom(c, name, byRoom[name], o.dir, half, end); err != nil {
+		if err := runRoom(c, name, byRoom[name], of, half); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
 }
 
-// runRoom tries the mutants of one room.
-func runRoom(c *counts, name string, ms []mutant, kept string, half, end time.Time) error {
+// runRoom tries the mutants of one room, whose tests may be measured until half.
+func runRoom(c *counts, name string, ms []mutant, o options, half time.Time) error {
 	dir, err := os.MkdirTemp("", "mutants")
 	if err != nil {
 		return err
@@ -51,23 +55,56 @@ func runRoom(c *counts, name string, ms []mutant, kept string, half, end time.Ti
 		return err
 	}
 	old := readRecord("")
-	if kept != "" {
-		if err := os.MkdirAll(kept, 0o700); err != nil {
+	if o.dir != "" {
+		if err := os.MkdirAll(o.dir, 0o700); err != nil {
 			return err
 		}
-		old = readRecord(filepath.Join(kept, flat(name)+".json"))
+		old = readRecord(filepath.Join(o.dir, flat(name)+".json"))
 	}
 	if err := r.measure(len(ms), old, half); err != nil {
 		return err
 	}
+	return r.decide(c, ms, old, o)
+}
+
+// A verdict is what became of a mutant, and the judge that noticed it.
+type verdict struct {
+	number int
+	fate   fate
+	by     *judge
+}
+
+// decide counts the fates of mutants: what is on record, and what the judges say now.
+func (r *room) decide(c *counts, ms []mutant, old *record, o options) error {
+	numbers, verdicts := make(chan int), make(chan verdict)
+	var open []int
 	for i, m := range ms {
-		f, known := r.decide(i+1, old, end)
-		if c.add(m, f); known {
+		if _, ok := r.numbers[i+1]; !ok {
+			c.add(m, notBuilt)
+		} else if f, ok := old.fate(i+1, r.judges); ok {
+			c.add(m, f)
 			c.known++
+		} else {
+			open = append(open, i+1)
 		}
-		if f.lives() {
-			fmt.Printf("%s: %v\n", fateNames[f], m)
+	}
+	for range max(o.at, 1) {
+		go func() {
+			for n := range numbers {
+				verdicts <- r.verdict(n, o.end)
+			}
+		}()
+	}
+	go func() {
+		defer close(numbers)
+		for _, n := range open {
+			numbers <- n
 		}
+	}()
+	for i := range open {
+		v := <-verdicts
+		c.add(ms[v.number-1], v.fate)
+		old.add(v.number, v.fate, v.by, r.judges)
 		if i%50 == 49 {
 			if err := old.write(); err != nil {
 				return err
@@ -77,19 +114,11 @@ func runRoom(c *counts, name string, ms []mutant, kept string, half, end time.Ti
 	return old.write()
 }
 
-// decide tells the fate of a mutant: what is on record, which is known, or what the
-// judges say now.
-func (r *room) decide(number int, old *record, end time.Time) (f fate, known bool) {
-	if _, ok := r.numbers[number]; !ok {
-		return notBuilt, false
-	}
-	if f, ok := old.fate(number, r.judges); ok {
-		return f, true
-	}
+// verdict has the judges try a mutant, if it is not too late.
+func (r *room) verdict(number int, end time.Time) verdict {
 	if late(end) {
-		return undecided, false
+		return verdict{number, undecided, nil}
 	}
 	f, by := r.try(number)
-	old.add(number, f, by, r.judges)
-	return f, false
+	return verdict{number, f, by}
 }

@@ -94,21 +94,29 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]fate{
-		"6: other, off: n < 3":                    killed,
-		"6: guard, off: n < 3":                    killed,
-		"6: guard, negated: n < 3":                killed,
-		"6: limit, bound shifted: n < 3":          killed,
-		"13: guard, off: n == 1":                  survived,
-		"13: guard, negated: n == 1":              survived,
-		"19: other, dropped: strings.Clone(\"\")": unreached,
-		"22: limit, bound shifted: *p > 0":        survived,
-		"23: other, dropped: *p -= 1":             timedOut,
-		"28: limit, bound shifted: 1 < 2":         notBuilt,
+		"6: tested: other, off: n < 3":                       killed,
+		"6: tested: guard, off: n < 3":                       killed,
+		"6: tested: guard, negated: n < 3":                   killed,
+		"6: tested: limit, bound shifted: n < 3":             killed,
+		"13: ignored: guard, off: n == 1":                    survived,
+		"13: ignored: guard, negated: n == 1":                survived,
+		"19: unreached: other, dropped: strings.Clone(\"\")": unreached,
+		"22: endless: limit, bound shifted: *p > 0":          survived,
+		"23: endless: other, dropped: *p -= 1":               timedOut,
+		"28: noProgram: limit, bound shifted: 1 < 2":         notBuilt,
 	}
 	kept := t.TempDir()
-	for i, what := range []string{"at first", "on record"} {
-		known := 8 * i
-		c, err := run(ms, options{dir: kept})
+	for _, test := range []struct {
+		what  string
+		o     options
+		known int
+	}{
+		{"at first", options{dir: kept}, 0},
+		{"on record", options{dir: kept}, 8},
+		{"three at once", options{at: 3}, 0},
+	} {
+		what, known := test.what, test.known
+		c, err := run(ms, test.o)
 		if err != nil {
 			t.Fatal(err)
 		}
