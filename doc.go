@@ -26,9 +26,14 @@
 // A call that waits looks for its datagram for a while, and then sleeps ([WithSpin]). A thread
 // that spins takes a CPU. What has been seen to matter for latency, in this order: a CPU for
 // each thread that spins (runtime.LockOSThread, sched_setaffinity(2), isolcpus), real-time
-// priority on it (chrt -f 10: it keeps other threads off), GOMAXPROCS of at least one more
-// than threads that spin, so that the collector and the housekeeper have one, and few
+// priority on it (sched_setattr(2): it keeps other threads off), GOMAXPROCS of at least one
+// more than threads that spin, so that the collector and the housekeeper have one, and few
 // allocations in the program itself: the stack makes none for a datagram.
+//
+// The priority is for the thread that spins, with SCHED_FLAG_RESET_ON_FORK, and not for the
+// process (chrt -f 10): Go's runtime has loops in which one thread waits for another without
+// sleeping, and where real-time threads have every CPU, that other one never runs. With no
+// spare CPU, the collector is better off (GOGC=off) while such a thread spins.
 //
 // # When not to use it
 //

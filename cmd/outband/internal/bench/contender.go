@@ -17,8 +17,6 @@ type contender[E any] struct {
 	pinned bool
 	// spin is how our stack waits, as --spin has it; "" where it takes no part.
 	spin string
-	// named says that it runs only if it is asked for by its name.
-	named bool
 }
 
 func names[E any](all []contender[E]) []string {
@@ -43,7 +41,7 @@ func spins[E any](all []contender[E]) map[string]string {
 // pick returns the named contenders, in the order of all; without names, all.
 func pick[E any](all []contender[E], wanted []string) ([]contender[E], error) {
 	if len(wanted) == 0 {
-		return slices.DeleteFunc(slices.Clone(all), func(c contender[E]) bool { return c.named }), nil
+		return all, nil
 	}
 	for _, name := range wanted {
 		if !slices.Contains(names(all), name) {

@@ -37,7 +37,7 @@ func TestRTT(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := len(RTTContenders()) - 1; len(report.Results) != want || len(turns) != 2*want {
+	if want := len(RTTContenders()); len(report.Results) != want || len(turns) != 2*want {
 		t.Fatalf("%d results, %d turns", len(report.Results), len(turns))
 	}
 	for _, r := range report.Results {

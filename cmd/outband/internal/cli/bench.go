@@ -103,8 +103,7 @@ Contenders:
 
 const rttHelp = `  ring             a bare TPACKET_V2 ring without any protocol: the floor
   outband-spin     this stack at both ends, spinning (--spin always)
-  outband-shared   the same, both ends on the kernel's own addresses: only if it is named, and
-                   without chrt, under which both ends may wait for ever
+  outband-shared   the same, both ends on the kernel's own addresses
   outband-qdisc    the same, by the device's queueing discipline (--qdisc)
   outband-default  this stack at both ends, with the default budget
   outband-block    this stack at both ends, asleep in poll(2) (--spin never)

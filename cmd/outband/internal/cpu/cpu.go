@@ -12,7 +12,8 @@ import (
 
 // Pin ties the calling thread to one CPU (sched_setaffinity(2)), and the
 // calling goroutine to the thread for good: a goroutine that moves to another
-// thread would leave the CPU behind. -1 ties it to none.
+// thread would leave the CPU behind. A real-time priority of the process's stays with
+// that thread, and its other threads get a normal one. -1 ties it to none.
 func Pin(cpu int) error {
 	if cpu < 0 {
 		return nil
@@ -24,7 +25,7 @@ func Pin(cpu int) error {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("pin to CPU %d: %w", cpu, err)
 	}
-	return nil
+	return keepPriority()
 }
 
 // All returns the CPUs on which the calling thread may run, in order.
