@@ -42,17 +42,25 @@ func (i *Interface) AddAddress(p netip.Prefix) error {
 	if !p.IsValid() || !p.Addr().Is4() {
 		return unix.EINVAL
 	}
-	err := i.s.configure(func(n *route.Network) error { return n.AddAddress(&i.dev.Device, p) })
+	ready := false
+	err := i.s.configure(func(n *route.Network) error {
+		err := n.AddAddress(&i.dev.Device, p)
+		ready = err == nil && n.State(&i.dev.Device, p) == AddressInUse
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	if err := i.s.unclaimed(); err != nil {
-		i.RemoveAddress(p)
+		i.takeBack(p)
 		return err
 	}
 	if i.announce(p.Addr().As4()) != arp.CauseNone {
-		i.RemoveAddress(p)
+		i.takeBack(p)
 		return unix.EINVAL
+	}
+	if ready { // without probes
+		i.tell(Event{Kind: AddressReady, Addr: p.Addr()})
 	}
 	return nil
 }
@@ -76,6 +84,15 @@ func (i *Interface) announce(ip ipv4.Addr) arp.Cause {
 // not got it. Another one of the same subnet takes over what it brought. ENODEV: the
 // interface was removed.
 func (i *Interface) RemoveAddress(p netip.Prefix) error {
+	err := i.takeBack(p)
+	if err == nil {
+		i.tell(Event{Kind: AddressRemoved, Addr: p.Addr()})
+	}
+	return err
+}
+
+// takeBack takes an address from the interface that nobody was told of.
+func (i *Interface) takeBack(p netip.Prefix) error {
 	err := i.s.configure(func(n *route.Network) error { return n.RemoveAddress(&i.dev.Device, p) })
 	if err != nil {
 		return err

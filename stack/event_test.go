@@ -2,6 +2,7 @@ package stack
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -74,6 +75,38 @@ func TestEvents(t *testing.T) {
 		t.Error("a subscription to a closed stack is open")
 	}
 	after.Close()
+}
+
+// Addresses that come and go without probes are told of; one that is refused is not.
+func TestAddressEvents(t *testing.T) {
+	p := newPair(t, Config{}, pipe.Options{})
+	u := p.near.Subscribe(0)
+	extra := netip.MustParsePrefix("10.10.0.1/24")
+	if err := p.nearIfc.AddAddress(extra); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.nearIfc.AddAddress(extra); err != unix.EEXIST {
+		t.Fatal(err)
+	}
+	if err := p.nearIfc.RemoveAddress(extra); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.nearIfc.RemoveAddress(extra); err != unix.EADDRNOTAVAIL {
+		t.Fatal(err)
+	}
+	u.Close()
+	var got []EventKind
+	for e := range u.C {
+		if e.Kind == AddressReady || e.Kind == AddressRemoved {
+			got = append(got, e.Kind)
+			if e.Addr != extra.Addr() || e.Name != p.nearIfc.Name() {
+				t.Errorf("%+v", e)
+			}
+		}
+	}
+	if !slices.Equal(got, []EventKind{AddressReady, AddressRemoved}) {
+		t.Errorf("told of %v", got)
+	}
 }
 
 // Who does not fetch loses events, which are counted, and holds up nobody.

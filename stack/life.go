@@ -157,7 +157,8 @@ const (
 	LinkUp   = event.LinkUp
 	LinkDown = event.LinkDown
 	LinkGone = event.LinkGone
-	// AddressReady: Addr has passed its probes and is in use now (RFC 5227, 2.1).
+	// AddressReady: Addr is in use now. It was added, or has passed its probes (RFC 5227,
+	// 2.1).
 	AddressReady = event.AddressReady
 	// AddressDuplicate: probes have shown that MAC has Addr. It is not used.
 	AddressDuplicate = event.AddressDuplicate
@@ -175,6 +176,8 @@ const (
 	NeighbourUp = event.NeighbourUp
 	// NeighbourFailed: the neighbour Addr does not answer.
 	NeighbourFailed = event.NeighbourFailed
+	// AddressRemoved: Addr is not the interface's any more.
+	AddressRemoved = event.AddressRemoved
 )
 
 // An Event is something that has happened to an interface, for programs to act on

@@ -19,7 +19,8 @@ const (
 	LinkUp Kind = iota + 1
 	LinkDown
 	LinkGone
-	// AddressReady: Addr has passed its probes and is in use now (RFC 5227, 2.1).
+	// AddressReady: Addr is in use now. It was added, or has passed its probes (RFC 5227,
+	// 2.1).
 	AddressReady
 	// AddressDuplicate: probes have shown that MAC has Addr. It is not used.
 	AddressDuplicate
@@ -37,7 +38,25 @@ const (
 	NeighbourUp
 	// NeighbourFailed: the neighbour Addr does not answer.
 	NeighbourFailed
+	// AddressRemoved: Addr is not the interface's any more.
+	AddressRemoved
 )
+
+// kinds are the names of kinds, for logs and programs that read them.
+var kinds = [...]string{
+	LinkUp: "link-up", LinkDown: "link-down", LinkGone: "link-gone",
+	AddressReady: "address-ready", AddressDuplicate: "address-duplicate", AddressConflict: "address-conflict",
+	AddressSuspended: "address-suspended", AddressResumed: "address-resumed", AddressRemoved: "address-removed",
+	HostAnswers: "host-answers", NeighbourUp: "neighbour-up", NeighbourFailed: "neighbour-failed",
+}
+
+// String returns a name such as "link-up".
+func (k Kind) String() string {
+	if int(k) < len(kinds) && kinds[k] != "" {
+		return kinds[k]
+	}
+	return fmt.Sprintf("event %d", uint8(k))
+}
 
 // An Event is something that has happened to an interface, for programs to act on
 // and for people to read. Kind says which of the fields have a meaning.
@@ -62,7 +81,9 @@ func (e Event) String() string {
 	case LinkGone:
 		return e.Name + ": device is gone"
 	case AddressReady:
-		return fmt.Sprintf("%s: nobody else has %s: it is in use", e.Name, e.Addr)
+		return fmt.Sprintf("%s: %s is in use", e.Name, e.Addr)
+	case AddressRemoved:
+		return fmt.Sprintf("%s: %s is removed", e.Name, e.Addr)
 	case AddressDuplicate:
 		return fmt.Sprintf("%s: %s has %s already: it is not used", e.Name, mac, e.Addr)
 	case AddressConflict:
@@ -78,5 +99,5 @@ func (e Event) String() string {
 	case NeighbourFailed:
 		return fmt.Sprintf("%s: neighbour %s does not answer", e.Name, e.Addr)
 	}
-	return fmt.Sprintf("%s: event %d", e.Name, e.Kind)
+	return fmt.Sprintf("%s: %s", e.Name, e.Kind)
 }

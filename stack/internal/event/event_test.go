@@ -12,7 +12,8 @@ import (
 func TestString(t *testing.T) {
 	for kind, want := range map[Kind]string{
 		LinkUp: "eth0: link is up", LinkDown: "eth0: link is down", LinkGone: "eth0: device is gone",
-		AddressReady:     "eth0: nobody else has 10.0.0.1: it is in use",
+		AddressReady:     "eth0: 10.0.0.1 is in use",
+		AddressRemoved:   "eth0: 10.0.0.1 is removed",
 		AddressDuplicate: "eth0: 02:00:00:00:00:01 has 10.0.0.1 already: it is not used",
 		AddressConflict:  "eth0: 02:00:00:00:00:01 uses our address 10.0.0.1 too",
 		AddressSuspended: "eth0: 10.0.0.1 is given up: file exists",
@@ -27,8 +28,16 @@ func TestString(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	if s := (Event{Kind: NeighbourFailed + 1}).String(); !strings.Contains(s, "event") {
+	if s := (Event{Kind: AddressRemoved + 1}).String(); !strings.Contains(s, "event") {
 		t.Errorf("the last kind is %q", s)
+	}
+	names := map[string]bool{}
+	for k := LinkUp; k <= AddressRemoved; k++ {
+		if name := k.String(); names[name] || strings.Contains(name, "event") {
+			t.Errorf("kind %d is %q", uint8(k), name)
+		} else {
+			names[name] = true
+		}
 	}
 }
 
