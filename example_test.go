@@ -4,12 +4,25 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"log/slog"
 	"net/netip"
 	"time"
 
 	"github.com/outband/outband"
 	"github.com/outband/outband/stack"
 )
+
+// README's first program.
+func Example() {
+	h, err := outband.Open(context.Background(), "eth1") // on the address that eth1 has
+	if err != nil {
+		log.Fatal(err) // it says what is missing, and the line that mends it
+	}
+	c, _ := h.ListenPacket("udp", ":7777") // a net.PacketConn
+	b := make([]byte, 1500)
+	n, from, _ := c.ReadFrom(b)
+	c.WriteTo(b[:n], from)
+}
 
 // A server on the address that the host has, which spins for 50 us before it sleeps.
 func ExampleOpen() {
@@ -53,5 +66,42 @@ func ExampleWithFallback() {
 	defer h.Close()
 	if why := h.Why(); why != nil {
 		fmt.Println("in-band:", why)
+	}
+}
+
+// A group of market data, of one source only.
+func ExampleHost_Join() {
+	h, err := outband.Open(context.Background(), "eth1", outband.WithCPU(3), outband.WithSpin(stack.SpinAlways))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer h.Close()
+	c, err := h.Join(netip.MustParseAddrPort("239.1.2.3:26400"), netip.MustParseAddr("192.0.2.10"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	b := make([]byte, 1500)
+	for {
+		n, _, err := c.ReadFrom(b)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(n, "bytes")
+	}
+}
+
+// What happens to links, addresses and neighbours, in a log and by a channel.
+func ExampleHost_Events() {
+	h, err := outband.Open(context.Background(), "eth1", outband.WithLogger(slog.Default()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer h.Close()
+	events := h.Events(0)
+	defer events.Close()
+	for e := range events.C {
+		if e.Kind == stack.LinkDown {
+			fmt.Println(e.Name, "has no carrier")
+		}
 	}
 }

@@ -62,11 +62,22 @@ func WithCaptureMore(file string) Option {
 	return func(c *config) { c.capture, c.captureMore = file, true }
 }
 
-// WithLogger has told, once each, what is less than it might be.
+// WithCPU ties the goroutine that calls Open to its thread, and that to a CPU, as [Pin] does
+// for others: it is the one that is to spin. An Open that fails takes that back.
+func WithCPU(n int) Option { return func(c *config) { c.cpu = n } }
+
+// WithEvents has f told what happens, one event after the other, by a goroutine of the Host's, until
+// that is closed. [Host.Events] is the same by a channel.
+func WithEvents(f func(Event)) Option { return func(c *config) { c.events = f } }
+
+// WithLogger has written what happens ([Host.Events]), with the attributes event, device, address,
+// mac and error, and, once each, what is less than it might be. Neighbours are at level Debug,
+// what is amiss at Warn, what is not to be had at Error.
 func WithLogger(l *slog.Logger) Option { return func(c *config) { c.log = l } }
 
 // WithFallback gives the kernel's own sockets where the stack cannot be opened, and says
-// so: to the logger, and by [Host.Why]. Without it that is an error.
+// so: to the logger, and by [Host.Why]. Without it that is an error. Options that do not go
+// together, and a ctx that has ended, are errors all the same.
 func WithFallback() Option { return func(c *config) { c.fallback = true } }
 
 // WithRequire makes it an error if less than that keeps the kernel from processing what is

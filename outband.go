@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/gonet"
+	"github.com/outband/outband/internal/cpu"
 	"github.com/outband/outband/shared"
 	"github.com/outband/outband/sockapi"
 	"github.com/outband/outband/stack"
@@ -25,6 +26,7 @@ type Host struct {
 	net     *gonet.Net   // nil: in-band
 	shared  *shared.Host // nil: not the kernel's addresses
 	why     error        // why it is in-band, nil if it is not
+	devices []string     // that it was opened on
 	capture captureFile
 	closing sync.Once
 	closed  error // what closing has said
@@ -34,29 +36,63 @@ type Host struct {
 // the addresses that the kernel has, or with those of [WithAddress]. Close ends it. ctx
 // bounds how long it is asked whether somebody has an address of our own.
 //
-// Errors wrap errnos, and say what is missing: ENODEV, there is no such device; EPERM, a
-// capability, CAP_NET_RAW for the ring of packets; EADDRINUSE, somebody has the address;
-// EINVAL, options that do not go together, or a device that is part of another one.
+// Errors are an [*OpenError], which says what is missing and the line that mends it, around
+// an errno: ENODEV, there is no such device; EPERM, a capability, CAP_NET_RAW for the ring of
+// packets; EADDRINUSE, somebody has the address; EINVAL, options that do not go together, or
+// a device that is part of another one. Or they are ctx's.
 func Open(ctx context.Context, device string, options ...Option) (*Host, error) {
-	c := config{devices: []string{device}}
+	c := config{devices: []string{device}, cpu: -1}
 	for _, o := range options {
 		o(&c)
 	}
 	if err := c.check(); err != nil {
-		return nil, err
+		return nil, &OpenError{Device: device, Err: err}
 	}
-	h := new(Host)
-	err := h.open(ctx, &c)
-	if err == nil {
+	unpin, err := c.pin()
+	if err != nil {
+		return nil, &OpenError{Device: device, Err: err}
+	}
+	h := &Host{devices: c.devices}
+	if err = h.open(ctx, &c); err == nil {
 		h.api = sockapi.New(h.st)
 		h.net = gonet.New(h)
+		h.tellEvents(&c)
 		return h, nil
 	}
 	err = errors.Join(err, h.Close())
-	if !c.fallback || ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
+	case c.fallback:
+		if h, err = fallBack(&c, c.openError(err)); err == nil {
+			return h, nil
+		}
+	default:
+		err = c.openError(err)
+	}
+	unpin()
+	return nil, err
+}
+
+// pin ties the caller to the CPU of [WithCPU], and returns what takes that back.
+func (c *config) pin() (unpin func(), err error) {
+	if c.cpu < 0 {
+		return func() {}, nil
+	}
+	before, err := cpu.All()
+	if err != nil {
 		return nil, err
 	}
-	return fallBack(&c, err)
+	return func() { _ = cpu.Restore(before) }, Pin(c.cpu)
+}
+
+// Pin ties the calling goroutine to its thread, and that to a CPU, for good: what a goroutine
+// that spins wants (see [WithCPU]). EINVAL: it is no CPU that the process may use, and the
+// error says which are.
+func Pin(n int) error {
+	if err := cpu.Pin(n); err != nil {
+		return errors.Join(err, cpu.Usable(n))
+	}
+	return nil
 }
 
 // open brings the stack up.
@@ -82,7 +118,7 @@ func fallBack(c *config, why error) (*Host, error) {
 	if c.log != nil {
 		c.log.Warn("in-band: the kernel's stack is used", "reason", why)
 	}
-	return &Host{st: st, api: sockapi.New(st), why: why}, nil
+	return &Host{st: st, api: sockapi.New(st), why: why, devices: c.devices}, nil
 }
 
 // Why returns why the host is the kernel's ([WithFallback]), nil if it is not.
@@ -127,12 +163,23 @@ func (h *Host) Socket(domain, typ, proto int) (*sockapi.Socket, error) {
 // socket out-of-band.
 func (h *Host) API() *sockapi.API { return h.api }
 
-// Stack returns the stack: interfaces, routes, neighbours (Neighbours), counters (Stats),
-// sockets (Sockets), and what happens to them (Subscribe). It stays the Host's.
+// Stack returns the stack: interfaces, routes, sockets. It stays the Host's.
 func (h *Host) Stack() *stack.Stack { return h.st }
 
 // Shared reports whether the stack has the kernel's addresses.
 func (h *Host) Shared() bool { return h.shared != nil }
+
+// Stats returns the counters, by the names of nstat(8); none where the host is the kernel's.
+func (h *Host) Stats() stack.Stats {
+	if h.why != nil {
+		return stack.Stats{}
+	}
+	return h.st.Stats()
+}
+
+// Neighbours returns who is known on the devices' networks; nobody where the host is the
+// kernel's.
+func (h *Host) Neighbours() []stack.Neighbour { return h.st.Neighbours() }
 
 // Status returns what the host does beside the kernel on the kernel's addresses; false
 // if its addresses are not the kernel's.
@@ -193,7 +240,9 @@ type config struct {
 	noLocalMulticast bool
 	require          rung
 	fallback         bool
+	cpu              int // -1: any
 	log              *slog.Logger
+	events           func(Event)
 }
 
 // invalid is EINVAL in words.
@@ -204,7 +253,14 @@ func invalid(format string, args ...any) error {
 // check refuses options that do not go together.
 func (c *config) check() error {
 	own := len(c.addresses) > 0
+	for _, p := range c.addresses {
+		if !p.Addr().Is4() {
+			return fmt.Errorf("WithAddress %s: %w", p, unix.EAFNOSUPPORT)
+		}
+	}
 	switch {
+	case c.gateway.IsValid() && !c.gateway.Is4():
+		return fmt.Errorf("gateway %s: %w", c.gateway, unix.EAFNOSUPPORT)
 	case own && len(c.devices) > 1:
 		return invalid("WithAddress is for one device, and there are %d", len(c.devices))
 	case !own && c.gateway.IsValid():

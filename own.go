@@ -94,9 +94,6 @@ func (h *Host) configure(ctx context.Context, i *stack.Interface, c *config) err
 	if !c.gateway.IsValid() {
 		return nil
 	}
-	if !c.gateway.Is4() {
-		return fmt.Errorf("gateway %s: %w", c.gateway, unix.EAFNOSUPPORT)
-	}
 	onLink := true
 	for _, p := range c.addresses {
 		onLink = onLink && !p.Contains(c.gateway)

@@ -32,3 +32,31 @@ func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 		}
 	}
 }
+
+// TestFirstProgram has README's first program compiled as an example of the root package,
+// and of eight lines.
+func TestFirstProgram(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("../example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile("(?s)```go\n(.*?)\n```").FindSubmatch(readme)
+	body := regexp.MustCompile(`(?s)func Example\(\) \{\n(.*?)\n\}\n`).FindSubmatch(example)
+	if shown == nil || body == nil {
+		t.Fatal("README shows no program, or there is no example of the package")
+	}
+	lines := strings.Split(string(body[1]), "\n")
+	for i, l := range lines {
+		lines[i] = strings.TrimPrefix(l, "\t")
+	}
+	if want := strings.Join(lines, "\n"); string(shown[1]) != want {
+		t.Errorf("README shows\n%s\nand the example is\n%s", shown[1], want)
+	}
+	if len(lines) > 8 {
+		t.Errorf("it has %d lines", len(lines))
+	}
+}

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outband/outband/cmd/outband/internal/cpu"
 	"github.com/outband/outband/cmd/outband/internal/wire"
+	"github.com/outband/outband/internal/cpu"
 	"github.com/outband/outband/test/lab"
 )
 

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"net/netip"
 
-	"github.com/outband/outband/cmd/outband/internal/cpu"
 	"github.com/outband/outband/cmd/outband/internal/wire"
+	"github.com/outband/outband/internal/cpu"
 )
 
 // A place is where an end is opened: the device of the namespace in which the

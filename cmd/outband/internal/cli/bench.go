@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/outband/outband/cmd/outband/internal/bench"
-	"github.com/outband/outband/cmd/outband/internal/cpu"
 	"github.com/outband/outband/cmd/outband/internal/values"
+	"github.com/outband/outband/internal/cpu"
 )
 
 func (a *app) bench() *cobra.Command {

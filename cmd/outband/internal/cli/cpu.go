@@ -3,7 +3,7 @@ package cli
 import (
 	"fmt"
 
-	"github.com/outband/outband/cmd/outband/internal/cpu"
+	"github.com/outband/outband/internal/cpu"
 )
 
 // pin ties the calling thread to a CPU; -1: to none.

@@ -20,10 +20,15 @@ func (h lineHandler) Enabled(_ context.Context, l slog.Level) bool { return l >=
 // Handle implements slog.Handler.
 func (h lineHandler) Handle(_ context.Context, r slog.Record) error {
 	var attrs []string
+	event := false
 	r.Attrs(func(a slog.Attr) bool {
+		event = event || a.Key == "event"
 		attrs = append(attrs, fmt.Sprintf("%s %v", a.Key, a.Value))
 		return true
 	})
+	if event {
+		return nil // which app.tell has told
+	}
 	about := ""
 	if len(attrs) > 0 {
 		about = " (" + strings.ReplaceAll(strings.Join(attrs, ", "), "\n", "; ") + ")"

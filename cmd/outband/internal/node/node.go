@@ -5,6 +5,7 @@ package node
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -96,6 +97,10 @@ func (n *Node) IfIndex() (int, error) {
 func Open(ctx context.Context, c Config) (*Node, error) {
 	n := &Node{device: c.Device, prefix: c.Addr}
 	h, err := outband.Open(ctx, c.Device, n.options(&c)...)
+	var open *outband.OpenError
+	if errors.As(err, &open) {
+		return nil, open.Err // the command has its own lines that mend it
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,24 @@ func TestPin(t *testing.T) {
 	}
 }
 
+func TestRestore(t *testing.T) {
+	before, err := All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		err := errors.Join(Pin(before[0]), Restore(before))
+		if after, _ := All(); !slices.Equal(after, before) {
+			t.Errorf("may run on %v, before on %v", after, before)
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPinToNoSuchCPU(t *testing.T) {
 	if err := Pin(1000); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("got %v", err)

@@ -28,6 +28,17 @@ func Pin(cpu int) error {
 	return keepPriority()
 }
 
+// Restore sets the CPUs of the calling thread, as All had them, and takes back what Pin has
+// done to the goroutine.
+func Restore(cpus []int) error {
+	defer runtime.UnlockOSThread()
+	var set unix.CPUSet
+	for _, c := range cpus {
+		set.Set(c)
+	}
+	return unix.SchedSetaffinity(0, &set)
+}
+
 // All returns the CPUs on which the calling thread may run, in order.
 func All() ([]int, error) {
 	var set unix.CPUSet
