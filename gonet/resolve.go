@@ -69,3 +69,35 @@ func (n *Net) resolveIP(ctx context.Context, network, host string) ([]net.IPAddr
 	}
 	return addrs, nil
 }
+
+// ResolveUDPAddr returns the address that a string of host and port stands for, the first of
+// several. See net.ResolveUDPAddr.
+func (n *Net) ResolveUDPAddr(network, address string) (*net.UDPAddr, error) {
+	if network == "" {
+		network = "udp"
+	}
+	if !isUDP(network) {
+		return nil, net.UnknownNetworkError(network)
+	}
+	addrs, err := n.resolveUDP(context.Background(), network, address)
+	if err != nil {
+		return nil, err
+	}
+	return addrs[0], nil
+}
+
+// ResolveIPAddr is ResolveUDPAddr for a network of IP, with or without a protocol. See
+// net.ResolveIPAddr.
+func (n *Net) ResolveIPAddr(network, address string) (*net.IPAddr, error) {
+	switch network {
+	case "":
+		network = "ip:0"
+	case "ip", "ip4", "ip6":
+		network += ":0"
+	}
+	addrs, err := n.resolveIPAddr(context.Background(), network, address)
+	if err != nil {
+		return nil, err
+	}
+	return addrs[0], nil
+}
