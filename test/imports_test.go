@@ -23,6 +23,7 @@ var rooms = []struct {
 	{"cmd", true},
 	{root, false},
 	{"gonet", false},
+	{"metrics", false},
 	{"sockapi", true},
 	{"shared", false},
 	{"stack", true},

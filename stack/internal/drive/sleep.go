@@ -173,6 +173,7 @@ func (d *Driver) sleep(g *Goal, c *Call) (led bool) {
 	}
 	w.attach(c)
 	led = d.enter(w, d.poller)
+	region := traceSleep(led)
 	if !g.met() && !c.cut() && c.Sources.set() == src {
 		now, end := d.clock.Now(), c.end()
 		switch {
@@ -187,6 +188,7 @@ func (d *Driver) sleep(g *Goal, c *Call) (led bool) {
 			t.pol.Wait(src.polls, Until(now, end))
 		}
 	}
+	region.end()
 	d.exit(w)
 	w.detach(c)
 	if t != nil {
