@@ -99,3 +99,6 @@ func (c *handClock) Now() int64 { return c.now.Load() }
 func (s *Stack) inputFrame(i *Interface, frame []byte) {
 	s.lanes.first.input(i, &link.Frame{Data: frame, Meta: link.Meta{WireLen: len(frame)}})
 }
+
+// one is a message with one buffer, to receive into.
+func one(b []byte) []Message { return []Message{{Buffers: [][]byte{b}}} }

@@ -51,6 +51,12 @@ func (k *Endpoint) Recv(p []byte, flags int, deadline int64) (n int, info Info, 
 // RecvMessages receives at least one datagram, as Recv does, and as many more
 // as are there, into msgs, and returns how many.
 func (k *Endpoint) RecvMessages(msgs []Message, flags int, deadline int64) (int, error) {
+	return k.RecvMessagesWith(nil, msgs, flags, deadline)
+}
+
+// RecvMessagesWith is RecvMessages for a call that h may cut short: EINTR. With h.Awake it
+// does not sleep: EAGAIN when it has spun for the socket's budget.
+func (k *Endpoint) RecvMessagesWith(h *Handle, msgs []Message, flags int, deadline int64) (int, error) {
 	if len(msgs) == 0 {
 		if k.Closed() {
 			return 0, unix.EBADF
@@ -58,7 +64,7 @@ func (k *Endpoint) RecvMessages(msgs []Message, flags int, deadline int64) (int,
 		return 0, nil
 	}
 	t := queue.Target{Msgs: msgs}
-	if e := k.s.receive(k, &t, flags, deadline, nil); e != 0 {
+	if e := k.s.receive(k, &t, flags, deadline, h); e != 0 {
 		return 0, e
 	}
 	if t.Count == 0 { // shut down: an empty message
@@ -66,15 +72,6 @@ func (k *Endpoint) RecvMessages(msgs []Message, flags int, deadline int64) (int,
 		return 1, nil
 	}
 	return t.Count, nil
-}
-
-// RecvWith is Recv for a call that h may cut short: EINTR.
-func (k *Endpoint) RecvWith(h *Handle, p []byte, flags int, deadline int64) (n int, info Info, err error) {
-	t := queue.Target{One: p}
-	if e := k.s.receive(k, &t, flags, deadline, h); e != 0 {
-		return 0, Info{}, e
-	}
-	return t.N, t.Info, nil
 }
 
 // eventsReceive is what wakes a call that waits for a datagram.
@@ -181,6 +178,11 @@ func (s *Stack) receiveSlow(k *Endpoint, t *queue.Target, flags int, deadline in
 		case drive.Cut:
 			s.drive.Finish(&c)
 			return unix.EINTR
+		case drive.Spent:
+			if blocking { // but awake
+				s.drive.Finish(&c)
+				return unix.EAGAIN
+			}
 		}
 	}
 }

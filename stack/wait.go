@@ -50,6 +50,7 @@ const (
 	WaitReady   = drive.Ready   // what was waited for is there, or the stack is closed
 	WaitExpired = drive.Expired // the deadline is there
 	WaitCut     = drive.Cut     // the Handle was cancelled
+	WaitSpent   = drive.Spent   // the Handle keeps the call awake, and it has spun for its budget
 )
 
 // Values of Config.Spin and Endpoint.SetSpin beside a fixed budget.

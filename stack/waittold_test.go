@@ -124,7 +124,7 @@ func TestReadDeadlineSpinning(t *testing.T) {
 	var h Handle
 	k.SetReadDeadline(NoDeadline)
 	go func() {
-		_, _, err := k.RecvWith(&h, make([]byte, 1), 0, NoDeadline)
+		_, err := k.RecvMessagesWith(&h, one(make([]byte, 1)), 0, NoDeadline)
 		done <- err
 	}()
 	for !s.lanes.first.drive.Lock.Spinning() {
@@ -133,6 +133,58 @@ func TestReadDeadlineSpinning(t *testing.T) {
 	h.Cancel()
 	if err := <-done; err != unix.EINTR {
 		t.Error(err)
+	}
+}
+
+// A call that is kept awake gives up when it has spun for its budget, and ends as soon as the
+// word in memory is not 0; what has come it takes.
+func TestAwake(t *testing.T) {
+	for spin, word := range map[time.Duration]uint32{SpinNever: 0, time.Millisecond: 0, SpinAlways: 1} {
+		s := newStack(t, Config{Spin: spin})
+		k := udpSocket(t, s, "127.0.0.1:9")
+		g := s.NewWaiter(func() bool { return false })
+		var cut atomic.Uint32
+		h := Handle{Word: &cut, Awake: true}
+		for name, wait := range map[string]func() (given, ended bool){
+			"Recv": func() (bool, bool) {
+				_, err := k.RecvMessagesWith(&h, one(make([]byte, 1)), 0, NoDeadline)
+				return err == unix.EAGAIN, err == unix.EINTR
+			},
+			"peek": func() (bool, bool) {
+				_, err := k.RecvMessagesWith(&h, one(make([]byte, 1)), unix.MSG_PEEK, NoDeadline)
+				return err == unix.EAGAIN, err == unix.EINTR
+			},
+			"Waiter": func() (bool, bool) {
+				v := g.WaitFor(NoDeadline, nil, &h)
+				return v == WaitSpent, v == WaitCut
+			},
+		} {
+			cut.Store(0)
+			began := time.Now()
+			if word != 0 {
+				go func() {
+					for !s.lanes.first.drive.Lock.Spinning() {
+						time.Sleep(time.Microsecond)
+					}
+					cut.Store(word)
+				}()
+			}
+			given, ended := wait()
+			if given == (word != 0) || ended != (word != 0) {
+				t.Errorf("%s, spin %v: given up %t, ended %t", name, spin, given, ended)
+			}
+			if d := time.Since(began); spin > 0 && d < spin {
+				t.Errorf("%s gives up after %v of %v", name, d, spin)
+			}
+			if s.drive.Turns() != 0 {
+				t.Errorf("%s, spin %v: it has slept", name, spin)
+			}
+		}
+		cut.Store(0)
+		check(t, k.SendTo([]byte("x"), 0, NoDeadline, k.LocalAddr()))
+		if n, err := k.RecvMessagesWith(&h, one(make([]byte, 1)), 0, NoDeadline); n != 1 || err != nil {
+			t.Errorf("what is there: %d, %v", n, err)
+		}
 	}
 }
 
@@ -171,11 +223,11 @@ func TestHandle(t *testing.T) {
 		g := p.far.NewWaiter(func() bool { return false })
 		b := make([]byte, 10)
 		for name, wait := range map[string]func(h *Handle) bool{
-			"Recv":   func(h *Handle) bool { _, _, err := k.RecvWith(h, b, 0, NoDeadline); return err == unix.EINTR },
+			"Recv":   func(h *Handle) bool { _, err := k.RecvMessagesWith(h, one(b), 0, NoDeadline); return err == unix.EINTR },
 			"Waiter": func(h *Handle) bool { return g.WaitFor(NoDeadline, nil, h) == WaitCut },
 			"peek": func(h *Handle) bool {
 				k.Receiving().SetPeekOffset(0)
-				_, _, err := k.RecvWith(h, b, unix.MSG_PEEK, NoDeadline)
+				_, err := k.RecvMessagesWith(h, one(b), unix.MSG_PEEK, NoDeadline)
 				return err == unix.EINTR
 			},
 		} {
@@ -200,7 +252,7 @@ func TestHandle(t *testing.T) {
 		time.AfterFunc(time.Second, func() {
 			client.SendTo([]byte("x"), 0, NoDeadline, netip.MustParseAddrPort("10.9.0.2:7"))
 		})
-		n, _, err := k.RecvWith(&h, b, 0, NoDeadline)
+		n, err := k.RecvMessagesWith(&h, one(b), 0, NoDeadline)
 		if n != 1 || err != nil {
 			t.Errorf("%d bytes, %v", n, err)
 		}

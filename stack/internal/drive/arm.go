@@ -14,6 +14,8 @@ type armed struct {
 	w    *sleeper     // nil: it is not armed
 	call Call
 	led  bool
+
+	began int64 // when it was armed, if the budget learns from that
 }
 
 // Arm has an event loop of the caller's sleep in place of Wait. It appends to fds the
@@ -46,6 +48,9 @@ func (g *Waiter) Arm(deadline int64, fds []int) (on []int, until int64, err erro
 	g.wakes(&a.call)
 	a.w.pol.Store(a.pol) // before anybody can wake it
 	a.w.attach(&a.call)
+	if g.spin.adapts() {
+		a.began = d.clock.Now()
+	}
 	fds, until = append(fds, fd), deadline
 	again := false
 	if a.led = d.enter(a.w, a.pol); a.led {
@@ -86,18 +91,24 @@ func (g *Waiter) Disarm() bool {
 		d.exit(w)
 		w.detach(&a.call)
 		if a.led {
-			a.pol.Wait(d.host.Links(), 0) // which looks after errors of theirs
 			d.runDueTimers()
 		}
 		d.recycle(w)
 		a.w = nil
+		if g.spin.adapts() {
+			g.spin.learn(d.clock.Now() - a.began)
+		}
 	}
 	g.Poll()
+	over := g.holds() || g.sources.ready()
 	if a.led {
+		if !over {
+			a.pol.Wait(d.host.Links(), 0) // a system call, which looks after errors of theirs
+		}
 		a.led = false
 		d.passLead()
 	}
-	return g.holds() || g.sources.ready()
+	return over
 }
 
 func (a *armed) close() {

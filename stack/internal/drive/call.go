@@ -54,6 +54,9 @@ func (c *Call) end() int64 {
 // cut reports whether the handle ends the call.
 func (c *Call) cut() bool { return c.Handle != nil && c.Handle.Cancelled() }
 
+// awake reports whether the call gives up in place of sleeping.
+func (c *Call) awake() bool { return c.Handle != nil && c.Handle.Awake }
+
 // ended returns how a call ends that would sleep otherwise: again if it does not.
 func (d *Driver) ended(c *Call) Verdict {
 	if c.cut() {

@@ -20,8 +20,15 @@ func (d *Deadline) Set(at int64) {
 }
 
 // A Handle is how one call's wait, or those of several, is cut short by another
-// goroutine. It is for any goroutines at once; the zero value is of use.
+// goroutine. It is for any goroutines at once; the zero value is of use. Word and Awake are
+// set while no call has it.
 type Handle struct {
+	// Word ends the waits of calls that spin as soon as it is not 0: memory that somebody else
+	// writes who cannot call Cancel, such as the handler of a signal. nil: there is none.
+	Word *atomic.Uint32
+	// Awake has calls not sleep: who has spun for its budget gives up.
+	Awake bool
+
 	cut    atomic.Bool
 	asleep List
 }
@@ -36,4 +43,6 @@ func (h *Handle) Cancel() {
 func (h *Handle) Renew() { h.cut.Store(false) }
 
 // Cancelled reports whether waits end.
-func (h *Handle) Cancelled() bool { return h.cut.Load() }
+func (h *Handle) Cancelled() bool {
+	return h.cut.Load() || h.Word != nil && h.Word.Load() != 0
+}

@@ -49,6 +49,9 @@ func (d *Driver) Wait(g *Goal, c *Call) Verdict {
 		if v = d.ended(c); v != again {
 			return v
 		}
+		if c.awake() {
+			return Spent
+		}
 		if c.began == 0 && c.Spin.adapts() {
 			c.began = d.clock.Now()
 		}
