@@ -26,6 +26,7 @@ type API struct {
 	st     *stack.Stack
 	msgs   sync.Pool // of *batch
 	polls  sync.Pool // of *pollCall
+	naps   naps
 	epolls *epoll.Group
 }
 
@@ -33,6 +34,9 @@ type API struct {
 func New(st *stack.Stack) *API {
 	a := &API{st: st, epolls: epoll.NewGroup(st)} // in-band sockets need no stack
 	a.msgs.New = func() any { return new(batch) }
+	if st != nil {
+		st.OnClose(a.naps.close)
+	}
 	return a
 }
 

@@ -46,6 +46,9 @@ type transferrer interface {
 	recvfrom(p []byte, flags int) (int, Sockaddr, error)
 	recvmsg(iov [][]byte, control []byte, flags int) (received, error)
 	recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration) (int, error)
+	// recvmsgWith and recvmmsgWith are for calls that h may cut short.
+	recvmsgWith(h *stack.Handle, iov [][]byte, control []byte, flags int) (received, error)
+	recvmmsgWith(h *stack.Handle, msgs []Mmsghdr, flags int) (int, error)
 	send(p []byte, flags int) (int, error)
 	sendto(p []byte, flags int, to Sockaddr) (int, error)
 	sendmsg(to Sockaddr, iov [][]byte, control []byte, flags int) (int, error)

@@ -58,6 +58,14 @@ func (s *kernelSocket) recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration
 	return n, err
 }
 
+func (s *kernelSocket) recvmsgWith(*stack.Handle, [][]byte, []byte, int) (received, error) {
+	return received{}, unix.EOPNOTSUPP
+}
+
+func (s *kernelSocket) recvmmsgWith(*stack.Handle, []Mmsghdr, int) (int, error) {
+	return 0, unix.EOPNOTSUPP
+}
+
 // buffersOf returns how many buffers messages have together.
 func buffersOf(msgs []Mmsghdr) int {
 	n := 0

@@ -1,6 +1,7 @@
 package sockapi
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -72,6 +73,131 @@ func (a *API) Poll(fds []PollFd, timeout time.Duration) (int, error) {
 	}
 }
 
+// PollWith is Poll for a call that h may cut short, EINTR, and that does not sleep: it looks
+// for as long as budget says, a duration or one of stack.SpinAdaptive, SpinNever and
+// SpinAlways. h.Awake must be set.
+func (a *API) PollWith(h *stack.Handle, fds []PollFd, budget time.Duration) (int, error) {
+	c := a.naps.get(a)
+	defer a.naps.put(c)
+	n := c.look(fds)
+	if n == 0 && !a.st.Closed() {
+		c.waiter.Poll()
+		n = c.look(fds)
+	}
+	if n > 0 || budget == stack.SpinNever {
+		return n, nil
+	}
+	if err := c.watch(fds); err != nil {
+		return 0, err
+	}
+	defer c.unwatch()
+	c.waiter.SetSpin(budget) // and learns from what Disarm tells
+	end := int64(stack.NoDeadline)
+	if budget > 0 {
+		end = a.st.Deadline(budget)
+	}
+	for {
+		if n = c.look(fds); n > 0 {
+			return n, nil
+		}
+		if a.st.Closed() {
+			return 0, unix.ENETDOWN
+		}
+		v := c.waiter.WaitFor(end, nil, h)
+		c.fired.Store(false)
+		if err := c.watchKernel(); err != nil {
+			return 0, err
+		}
+		if v == stack.WaitReady {
+			continue
+		}
+		if n = c.look(fds); n == 0 && v == stack.WaitCut {
+			return 0, unix.EINTR
+		}
+		return n, nil
+	}
+}
+
+// A Nap is a Poll in whose place the caller sleeps itself: see Arm.
+type Nap struct{ call *pollCall }
+
+// Arm has the caller sleep in place of Poll, by the kernel's calls. It appends to on the
+// descriptors to sleep on, for reading, and returns until when, in nanoseconds of CLOCK_MONOTONIC:
+// math.MaxInt64, without end; what is past, not at all. The descriptors stay the stack's. The caller owes a
+// Disarm as soon as one is readable, the time has come, or it does not want to sleep any
+// more. The stack counts on it as on a goroutine that sleeps: it may be the only one that
+// hears of frames. EMFILE, ENFILE: there is no descriptor left.
+func (a *API) Arm(fds []PollFd, on []int) (_ Nap, sleepOn []int, until int64, err error) {
+	c := a.naps.get(a)
+	if err = c.watch(fds); err != nil {
+		a.naps.put(c)
+		return Nap{}, on, 0, err
+	}
+	until = int64(stack.NoDeadline)
+	if c.look(fds) > 0 {
+		until = 0
+	} else if on, until, err = c.waiter.Arm(until, on); err != nil {
+		c.unwatch()
+		a.naps.put(c)
+		return Nap{}, on, 0, err
+	}
+	if until != stack.NoDeadline && until != 0 {
+		until = a.st.Monotonic() + until - a.st.Deadline(0)
+	}
+	return Nap{c}, on, until, nil
+}
+
+// Disarm ends what Arm began, and returns how many entries are ready, as Poll does.
+func (n Nap) Disarm(fds []PollFd) int {
+	c := n.call
+	c.waiter.Disarm()
+	c.fired.Store(false)
+	ready := c.look(fds)
+	c.unwatch()
+	c.api.naps.put(c)
+	return ready
+}
+
+// naps are the calls that Arm and PollWith have used: each has a descriptor of the kernel's.
+type naps struct {
+	mu   sync.Mutex // a leaf
+	free []*pollCall
+	over bool
+}
+
+func (p *naps) get(a *API) *pollCall {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.free); n > 0 {
+		c := p.free[n-1]
+		p.free = p.free[:n-1]
+		return c
+	}
+	return newPollCall(a)
+}
+
+func (p *naps) put(c *pollCall) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over || !c.reusable() {
+		c.waiter.Close()
+		return
+	}
+	c.fired.Store(false)
+	p.free = append(p.free, c)
+}
+
+// close gives back the descriptors.
+func (p *naps) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	for _, c := range p.free {
+		c.waiter.Close()
+	}
+	p.free = nil
+}
+
 // A pollCall is what one Poll needs, reused from call to call.
 type pollCall struct {
 	api    *API
@@ -98,14 +224,23 @@ func (a *API) pollCall() *pollCall {
 	if c, ok := a.polls.Get().(*pollCall); ok {
 		return c
 	}
+	return newPollCall(a)
+}
+
+func newPollCall(a *API) *pollCall {
 	c := &pollCall{api: a, epfd: -1}
 	c.waiter = a.st.NewWaiter(c.fired.Load)
 	return c
 }
 
-// free gives the call back, unless it is larger than most will ever need.
+// reusable reports whether the call is not larger than most will ever need.
+func (c *pollCall) reusable() bool {
+	return len(c.watches) <= maxMessages && cap(c.kernel) <= maxMessages
+}
+
+// free gives the call back.
 func (c *pollCall) free() {
-	if len(c.watches) <= maxMessages && cap(c.kernel) <= maxMessages {
+	if c.reusable() {
 		c.fired.Store(false)
 		c.api.polls.Put(c)
 	}

@@ -38,6 +38,23 @@ func (a Sockaddr) Raw() []byte {
 	return slices.Clone(buf[:a.encode(&buf)])
 }
 
+// ParseSockaddr returns the address in a struct sockaddr, of which what is beyond 128 bytes
+// is not looked at: the zero one if raw is too short for a family, an address of the
+// family alone if it is too short for that family's.
+func ParseSockaddr(raw []byte) Sockaddr {
+	var buf [addrSize]byte
+	return decodeSockaddr(&buf, copy(buf[:], raw))
+}
+
+// PutRaw stores the address as its struct sockaddr has it, as much as fits in b, and returns
+// the whole's length.
+func (a *Sockaddr) PutRaw(b []byte) int {
+	var buf [addrSize]byte
+	n := a.encode(&buf)
+	copy(b, buf[:n])
+	return n
+}
+
 // encode stores the struct sockaddr of a in buf, which is zero, and returns its
 // length. An AF_UNIX path that is too long gives a length that Linux refuses,
 // with EINVAL.

@@ -65,8 +65,12 @@ func (s *stackSocket) source(info *stack.Info) Sockaddr {
 	return Inet4(info.From, info.FromPort)
 }
 
-// recvmsg is a hot path: no allocation, and what is received is written once.
-func (s *stackSocket) recvmsg(iov [][]byte, control []byte, flags int) (r received, err error) {
+func (s *stackSocket) recvmsg(iov [][]byte, control []byte, flags int) (received, error) {
+	return s.recvmsgWith(nil, iov, control, flags)
+}
+
+// recvmsgWith is a hot path: no allocation, and what is received is written once.
+func (s *stackSocket) recvmsgWith(h *stack.Handle, iov [][]byte, control []byte, flags int) (r received, err error) {
 	if err := s.refuses(flags); err != nil {
 		return r, err
 	}
@@ -78,7 +82,7 @@ func (s *stackSocket) recvmsg(iov [][]byte, control []byte, flags int) (r receiv
 	}
 	b := s.api.batch(1)
 	b.in[0].Buffers = iov
-	_, err = s.K.RecvMessages(b.in[:1], flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.RcvTimeout))
+	_, err = s.K.RecvMessagesWith(h, b.in[:1], flags&recvStackFlags|int(s.nonblock.Load()), s.deadline(&s.RcvTimeout))
 	if err == nil {
 		s.tell(&r, &b.in[0], control, flags)
 	}
@@ -111,6 +115,14 @@ func (s *stackSocket) tell(r *received, in *stack.Message, control []byte, flags
 }
 
 func (s *stackSocket) recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration) (int, error) {
+	return s.recvMany(nil, msgs, flags, timeout)
+}
+
+func (s *stackSocket) recvmmsgWith(h *stack.Handle, msgs []Mmsghdr, flags int) (int, error) {
+	return s.recvMany(h, msgs, flags|unix.MSG_WAITFORONE, -1)
+}
+
+func (s *stackSocket) recvMany(h *stack.Handle, msgs []Mmsghdr, flags int, timeout time.Duration) (int, error) {
 	if err := s.refuses(flags &^ unix.MSG_WAITFORONE); err != nil {
 		return 0, err
 	}
@@ -136,11 +148,11 @@ func (s *stackSocket) recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration)
 		}
 		b.in[i].Buffers = msgs[i].Hdr.Iov
 	}
-	return s.recvBatch(b, msgs, flags, timeout >= 0, end)
+	return s.recvBatch(h, b, msgs, flags, timeout >= 0, end)
 }
 
 // recvBatch fills msgs, whose buffers are in b. If it is timed, end ends that.
-func (s *stackSocket) recvBatch(b *batch, msgs []Mmsghdr, flags int, timed bool, end int64) (int, error) {
+func (s *stackSocket) recvBatch(h *stack.Handle, b *batch, msgs []Mmsghdr, flags int, timed bool, end int64) (int, error) {
 	// Each call takes as many as are there, unless there is something to look
 	// at after each datagram, or each is to see the first.
 	each := len(msgs)
@@ -150,7 +162,7 @@ func (s *stackSocket) recvBatch(b *batch, msgs []Mmsghdr, flags int, timed bool,
 	stackFlags := flags&recvStackFlags | int(s.nonblock.Load())
 	got := 0
 	for got < len(msgs) {
-		n, err := s.K.RecvMessages(b.in[got:min(got+each, len(msgs))], stackFlags, s.deadline(&s.RcvTimeout))
+		n, err := s.K.RecvMessagesWith(h, b.in[got:min(got+each, len(msgs))], stackFlags, s.deadline(&s.RcvTimeout))
 		if err != nil {
 			if got > 0 {
 				s.K.Errors().Keep(err)

@@ -2,6 +2,8 @@ package sockapi
 
 import (
 	"time"
+
+	"github.com/outband/outband/stack"
 )
 
 // Msghdr is a message for Sendmsg and Recvmsg (struct msghdr in recvmsg(2)).
@@ -50,6 +52,23 @@ func (s *Socket) Recvmsg(m *Msghdr, flags int) (int, error) {
 // An error after the first datagram is returned by the next call.
 func (s *Socket) Recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration) (int, error) {
 	return s.recvmmsg(msgs, flags, timeout)
+}
+
+// RecvmsgWith is Recvmsg for a call that h may cut short: EINTR. With h.Awake it does not
+// sleep: EAGAIN when it has looked for the socket's budget. EOPNOTSUPP: an in-band socket,
+// which waits in the kernel.
+func (s *Socket) RecvmsgWith(h *stack.Handle, m *Msghdr, flags int) (int, error) {
+	r, err := s.recvmsgWith(h, m.Iov, m.Control, flags)
+	if err != nil {
+		return 0, err
+	}
+	return r.store(m), nil
+}
+
+// RecvmmsgWith is RecvmsgWith for all datagrams that are there, up to len(msgs); it returns
+// how many.
+func (s *Socket) RecvmmsgWith(h *stack.Handle, msgs []Mmsghdr, flags int) (int, error) {
+	return s.recvmmsgWith(h, msgs, flags)
 }
 
 // Send sends p to the peer as one datagram (send(2)) and returns len(p). Flags:
