@@ -21,6 +21,7 @@ var rooms = []struct {
 }{
 	{"examples", false},
 	{"cmd", true},
+	{"capi", true},
 	{root, false},
 	{"gonet", false},
 	{"metrics", false},

@@ -1,0 +1,59 @@
+package main
+
+/*
+#include "types.h"
+*/
+import "C"
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// filled copies a struct to where C has one of size bytes: EINVAL if it has no size.
+func filled(to unsafe.Pointer, from unsafe.Pointer, whole uintptr) C.int {
+	size := *(*C.size_t)(to)
+	if uint64(size) < 16 || uint64(size) > 1<<16 {
+		return -C.int(unix.EINVAL)
+	}
+	b := view(to, uint64(size))
+	clear(b[copy(b, unsafe.Slice((*byte)(from), whole)):])
+	*(*C.size_t)(to) = size
+	return 0
+}
+
+//export ob_stat
+func ob_stat(st *C.struct_ob_stat) C.int {
+	if st == nil {
+		return C.int(badMemory)
+	}
+	get, ok := library.Stats()
+	if !ok {
+		return -C.int(unix.ENETDOWN)
+	}
+	count := func(name string) C.uint64_t { return C.uint64_t(get.Get(name)) }
+	all := C.struct_ob_stat{
+		in: count("UdpInDatagrams"), out: count("UdpOutDatagrams"),
+		in_errors: count("UdpInErrors"), no_ports: count("UdpNoPorts"),
+		rcvbuf_errors: count("UdpRcvbufErrors"), sndbuf_errors: count("UdpSndbufErrors"),
+	}
+	return filled(unsafe.Pointer(st), unsafe.Pointer(&all), unsafe.Sizeof(all))
+}
+
+//export ob_where
+func ob_where(s C.int, path *C.struct_ob_path) C.int {
+	if path == nil {
+		return C.int(badMemory)
+	}
+	by, ifindex, e := library.Where(int(s))
+	if e < 0 {
+		return C.int(e)
+	}
+	all := C.struct_ob_path{by: C.int(by), ifindex: C.int(ifindex)}
+	name := library.DeviceName(int(ifindex))
+	for i := range min(len(name), len(all.device)-1) {
+		all.device[i] = C.char(name[i])
+	}
+	return filled(unsafe.Pointer(path), unsafe.Pointer(&all), unsafe.Sizeof(all))
+}
