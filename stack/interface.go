@@ -158,7 +158,7 @@ func (s *Stack) AddLink(l link.Link, cfg InterfaceConfig) (*Interface, error) {
 	if cfg.IGMP == (igmp.Config{}) {
 		cfg.IGMP = igmp.DefaultConfig()
 	}
-	i.groups.Init(&i.dev.Device, cfg.IGMP, cfg.Groups, s.random)
+	i.groups.Init(&i.dev.Device, cfg.IGMP, cfg.Groups, s.randomness.Next)
 	i.groupTimer = drive.NewTimer(i.groupTimers)
 	if err := s.configure(func(n *route.Network) error {
 		if !i.dev.Loopback {

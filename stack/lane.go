@@ -55,7 +55,7 @@ type lane struct {
 func (l *lane) init(s *Stack, number int) {
 	l.s, l.number = s, number
 	l.drive.Init(&s.drive, l, number == 0)
-	l.flows.Init(groupflow.Limits{Flows: s.limits.GroupFlows, Sockets: s.limits.GroupFlowSockets}, s.random)
+	l.flows.Init(groupflow.Limits{Flows: s.limits.GroupFlows, Sockets: s.limits.GroupFlowSockets}, s.randomness.Next)
 	l.flows.Fit(s.groups.Members())
 	l.pending = new(flush)
 	l.count = &l.counters

@@ -162,8 +162,8 @@ type shared struct {
 
 func (h *shared) init(s *Stack, cfg Config) {
 	h.groups.Init(groupHost{allLanes{s}}, group.Limits{Memberships: cfg.MaxMemberships, Sources: cfg.MaxSources})
-	h.udp = udp.NewTable[*UDPSocket](s.random)
-	h.pings = udp.NewTable[*PingSocket](s.random)
+	h.udp = udp.NewTable[*UDPSocket](s.randomness.Next)
+	h.pings = udp.NewTable[*PingSocket](s.randomness.Next)
 	h.udpPorts = port.New(h.udp, allLanes{s}, ipv4.ProtocolUDP, cfg.Ports)
 	h.pingPorts = port.New(h.pings, allLanes{s}, ipv4.ProtocolICMP, cfg.Ports)
 	h.udp.SetCPUSource(link.CPU)
@@ -195,15 +195,15 @@ func New(cfg Config) (*Stack, error) {
 	s.subscriptions.Init(s.reportNeighbours)
 	s.receiveMemory.Limit = int64(s.limits.ReceiveBytes)
 	s.pool.Max = s.limits.PoolBytes
-	s.recent.Init(s.random())
-	s.routes.Init(s.clock.Now, s.random, s.limits.PathMTUs)
+	s.recent.Init(s.randomness.Next())
+	s.routes.Init(s.clock.Now, s.randomness.Next, s.limits.PathMTUs)
 	s.routes.SetSource(cfg.Routes)
 	s.wanted.tell = cfg.Wanted
 	s.shared.init(s, cfg)
 	if cfg.ICMP == (icmp.LimiterConfig{}) {
 		cfg.ICMP = icmp.DefaultLimiterConfig()
 	}
-	s.limiter.l = icmp.NewLimiter(cfg.ICMP, s.random)
+	s.limiter.l = icmp.NewLimiter(cfg.ICMP, s.randomness.Next)
 	s.flushes.New = func() any { return new(flush) }
 	s.drive.Init(driveHost{s}, s.clock.Clock, cfg.Spin)
 	s.lanes.init(s)
@@ -214,7 +214,7 @@ func New(cfg Config) (*Stack, error) {
 	s.timers = &s.drive.Timers
 	var key [16]byte
 	rand.Read(key[:])
-	s.out.Init(output.Config{Host: sendStack{s}, Clock: s.clock, Random: s.random, Pool: &s.pool, Drive: &s.drive,
+	s.out.Init(output.Config{Host: sendStack{s}, Clock: s.clock, Random: s.randomness.Next, Pool: &s.pool, Drive: &s.drive,
 		Timers: s.timers, Routes: &s.routes, Ident: ipv4.NewIdentifier(key), Panics: cfg.Panics, Slack: int64(cfg.TxTimeSlack),
 		Limits: output.Limits{Buffers: s.limits.TxBuffers, Outbox: s.limits.Outbox,
 			Scheduled: s.limits.Scheduled, ScheduledPerSocket: s.limits.ScheduledPerSocket}})
@@ -237,9 +237,6 @@ func New(cfg Config) (*Stack, error) {
 	s.drive.Start(s.end.closing)
 	return s, nil
 }
-
-// random returns unpredictable bits.
-func (s *Stack) random() uint64 { return s.randomness.Next() }
 
 // Close ends the stack: sockets and links are closed, every call that waits
 // returns, the housekeeper's goroutine ends. All that it held is given back when it

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"strings"
 	"sync"
 
+	"github.com/outband/outband/cmd/outband/internal/node"
 	"golang.org/x/sys/unix"
 )
 
@@ -84,3 +87,56 @@ func (a *app) printJSON(v any) error {
 
 // printLine writes an object as one line.
 func (a *app) printLine(v any) error { return json.NewEncoder(a.out).Encode(v) }
+
+// schema counts the changes of the JSON objects that break their readers.
+const schema = 1
+
+// closing prints the end of a run: a line of summary to stderr, and what --neigh
+// and --stat ask for to stdout; or with --json all of it as one object.
+func (a *app) closing(f *netFlags, n *node.Node, summary any, text string) error {
+	if f.json {
+		return a.printLine(struct {
+			Schema  int `json:"schema"`
+			Summary any `json:"summary"`
+			shown
+		}{schema, summary, f.shown(n)})
+	}
+	fmt.Fprintln(a.err, text)
+	f.show(a.out, n)
+	return nil
+}
+
+// A lineHandler writes records of a log as the command's other messages are written, a line
+// each: what it is about in parentheses behind it.
+type lineHandler struct{ w io.Writer }
+
+var _ slog.Handler = lineHandler{}
+
+// Enabled implements slog.Handler.
+func (h lineHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
+
+// Handle implements slog.Handler.
+func (h lineHandler) Handle(_ context.Context, r slog.Record) error {
+	var attrs []string
+	event := false
+	r.Attrs(func(a slog.Attr) bool {
+		event = event || a.Key == "event"
+		attrs = append(attrs, fmt.Sprintf("%s %v", a.Key, a.Value))
+		return true
+	})
+	if event {
+		return nil // which app.tell has told
+	}
+	about := ""
+	if len(attrs) > 0 {
+		about = " (" + strings.ReplaceAll(strings.Join(attrs, ", "), "\n", "; ") + ")"
+	}
+	_, err := fmt.Fprintf(h.w, "outband: %s%s\n", r.Message, about)
+	return err
+}
+
+// WithAttrs implements slog.Handler: nobody here gives a logger attributes of its own.
+func (h lineHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+// WithGroup implements slog.Handler: as WithAttrs.
+func (h lineHandler) WithGroup(string) slog.Handler { return h }
