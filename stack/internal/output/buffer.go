@@ -88,11 +88,13 @@ func (tx *Buffer) makeRoom(q *WayOut, n int) (*WayOut, unix.Errno) {
 	if tx.To.Dev == q.Dev {
 		q = tx.To // the socket has got its own in the middle of its call
 	}
-	if len(tx.arena) < txArena && tx.To == q && len(tx.Batch) < txBatch {
-		tx.grow(txArena)
-	}
-	if tx.To == q && len(tx.Batch) < txBatch && tx.used+n <= len(tx.arena) {
-		return q, 0
+	if tx.To == q && len(tx.Batch) < txBatch {
+		if len(tx.arena) < txArena {
+			tx.grow(txArena)
+		}
+		if tx.used+n <= len(tx.arena) {
+			return q, 0
+		}
 	}
 	if e := tx.Flush(); e != 0 && tx.To != q {
 		return q, e

@@ -174,7 +174,7 @@ func (tx *Buffer) flushOwned(s *Sender) {
 		case tx.Failed == unix.EAGAIN && s != nil:
 			s.Keep(tx.To, tx.Batch)
 			tx.empty()
-		case tx.Failed == unix.ENOBUFS && len(tx.Batch) > 1:
+		case tx.Failed == unix.ENOBUFS:
 			tx.shift(1)
 		default:
 			tx.empty()

@@ -49,11 +49,9 @@ func newWayOut(d *Device) *WayOut {
 // hasRoom reports whether a send has a chance.
 func (q *WayOut) hasRoom() bool { return q.room == nil || q.room.Room() }
 
-// sources returns what to sleep on for room, nil if there is no descriptor.
+// sources returns what to sleep on for room, nil if there is no descriptor. The device
+// can tell of room.
 func (q *WayOut) sources() []link.Pollable {
-	if q.room == nil {
-		return nil
-	}
 	if q.room.RoomFD() < 0 {
 		return nil
 	}
