@@ -220,7 +220,7 @@ type testSocket struct {
 	state    atomic.Uint32
 	watches  drive.List
 	watched  bool
-	told     uint32
+	told     atomic.Uint32
 	changes  int
 	errors   []queue.QueuedError
 	wants    bool
@@ -230,7 +230,7 @@ type testSocket struct {
 }
 
 func (s *testSocket) IsWatched() bool                        { return s.watched }
-func (s *testSocket) TellEvents(events uint32)               { s.told |= events; s.watches.Tell(events) }
+func (s *testSocket) TellEvents(events uint32)               { s.told.Or(events); s.watches.Tell(events) }
 func (s *testSocket) PathsChanged()                          { s.changes++ }
 func (s *testSocket) ErrorArrived(e queue.QueuedError)       { s.errors = append(s.errors, e) }
 func (s *testSocket) WantsErrors() bool                      { return s.wants }

@@ -32,22 +32,22 @@ func TestSendBuffer(t *testing.T) {
 	if e := s.NoSpace(); e != unix.EAGAIN || !s.TakeMissed() || s.TakeMissed() {
 		t.Error("a send that was refused has not missed space once")
 	}
-	s.told = 0
+	s.told.Store(0)
 	for i := range 4 {
 		s.unchargeSend(frame)
-		if told := s.told != 0; told != (i > 1) || s.SendFull() {
+		if told := s.told.Load() != 0; told != (i > 1) || s.SendFull() {
 			t.Errorf("%d of 4 are free: told %v, full %v", i+1, told, s.SendFull())
 		}
 	}
 	s.chargeSend(frame)
-	s.told = 0
-	if s.SetSendBuffer(int(2 * charge)); s.told != 0 {
+	s.told.Store(0)
+	if s.SetSendBuffer(int(2 * charge)); s.told.Load() != 0 {
 		t.Error("told of a buffer that is half full")
 	}
 	if s.SetSendBuffer(int(charge)); !s.SendFull() {
 		t.Error("not full after the limit came down")
 	}
-	if s.SetSendBuffer(int(3 * charge)); s.SendFull() || s.told&drive.Out == 0 {
+	if s.SetSendBuffer(int(3 * charge)); s.SendFull() || s.told.Load()&drive.Out == 0 {
 		t.Error("not told after the limit went up")
 	}
 	if !s.apart.Load() || r.socket(2).apart.Load() {
@@ -135,25 +135,25 @@ func TestTellSent(t *testing.T) {
 		s := r.socket(1)
 		s.watched = true
 		s.WayOutOf(r.dev)
-		if s.TellSent(); s.told&drive.Out == 0 {
+		if s.TellSent(); s.told.Load()&drive.Out == 0 {
 			t.Error("not told of space")
 		}
 		has.Store(false)
 		s.noRoom(r.dev.Queue) // waits
-		s.told = 0
+		s.told.Store(0)
 		s.TellSent()
-		if synctest.Wait(); s.told != 0 || len(r.Rooms.waiting) != 1 {
-			t.Errorf("told of %#x in a full device", s.told)
+		if synctest.Wait(); s.told.Load() != 0 || len(r.Rooms.waiting) != 1 {
+			t.Errorf("told of %#x in a full device", s.told.Load())
 		}
 		has.Store(true)
 		r.l.q.told()
-		if synctest.Wait(); s.told&drive.Out == 0 {
+		if synctest.Wait(); s.told.Load()&drive.Out == 0 {
 			t.Error("not told of room")
 		}
-		s.told = 0
+		s.told.Store(0)
 		s.chargeSend(1000)
 		s.limit.Store(1)
-		if s.TellSent(); s.told != 0 {
+		if s.TellSent(); s.told.Load() != 0 {
 			t.Error("told of space that there is not")
 		}
 		other := r.socket(2)

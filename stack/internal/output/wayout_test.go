@@ -251,20 +251,21 @@ func TestRooms(t *testing.T) {
 		s.watched = true
 		s.Rooms.arm(&s.Sender, r.dev.Queue)
 		s.Rooms.arm(&s.Sender, &WayOut{Dev: r.dev}) // which has room
-		if synctest.Wait(); s.told != 0 {
+		if synctest.Wait(); s.told.Load() != 0 {
 			t.Error("told of room that there is not")
 		}
 		start := time.Now()
 		other.Rooms.arm(&other.Sender, &WayOut{Dev: r.dev})
-		if synctest.Wait(); other.told != 0 {
+		if synctest.Wait(); other.told.Load() != 0 {
 			t.Error("told at once by a device that cannot tell")
 		}
-		if time.Sleep(2 * busyPause); other.told == 0 || s.told != 0 {
-			t.Errorf("%v later told %v, and %v of a full device", time.Since(start), other.told != 0, s.told != 0)
+		time.Sleep(2 * busyPause)
+		if synctest.Wait(); other.told.Load() == 0 || s.told.Load() != 0 {
+			t.Errorf("%v later told %v, and %v of a full device", time.Since(start), other.told.Load() != 0, s.told.Load() != 0)
 		}
 		has.Store(true)
 		r.l.q.told()
-		if synctest.Wait(); s.told == 0 {
+		if synctest.Wait(); s.told.Load() == 0 {
 			t.Error("not told of room")
 		}
 		has.Store(false)
@@ -296,11 +297,11 @@ func TestRoomAgain(t *testing.T) {
 		}
 		s.state.Or(StateClosed)
 		s.Own.Close(&s.Sender)
-		s.told = 0
+		s.told.Store(0)
 		has.Store(true)
 		own.told()
-		if synctest.Wait(); len(own.sent) != 2 || s.told == 0 || own.closed != 1 {
-			t.Errorf("%d sent, told %v, closed %d times", len(own.sent), s.told != 0, own.closed)
+		if synctest.Wait(); len(own.sent) != 2 || s.told.Load() == 0 || own.closed != 1 {
+			t.Errorf("%d sent, told %v, closed %d times", len(own.sent), s.told.Load() != 0, own.closed)
 		}
 	})
 }
