@@ -361,7 +361,8 @@ func (k *Endpoint) Way() Way {
 	if s := k.kind.ip(); s != nil {
 		return s.way()
 	}
-	return Way{Interface: k.Device()}
+	to, _ := k.kind.(*PacketSocket).BoundLink()
+	return Way{Interface: max(to.Interface, 0)} // below 0: its interface is gone
 }
 
 func (k *IPSocket) way() Way {
