@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
+	"github.com/outband/outband/internal/ebpf"
+	"github.com/outband/outband/internal/ebpf/asm"
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/internal/namespace"
@@ -54,7 +53,7 @@ func newKeeper() (keeper, error) {
 type tcxClaim struct {
 	addresses *ebpf.Map
 	program   *ebpf.Program
-	attached  link.Link
+	attached  *ebpf.Link
 	space     *namespace.Namespace // where the device is
 }
 
@@ -116,17 +115,17 @@ func claimProgram(addresses *ebpf.Map) asm.Instructions {
 		asm.LoadMem(asm.R2, asm.R6, tagOffset, asm.Word),
 		asm.And.Imm(asm.R2, vlanID),
 		asm.JNE.Imm(asm.R2, 0, "next"),
-		asm.LoadInd(asm.R0, asm.R7, typeOffset, asm.Half).WithSymbol("type"),
+		asm.LoadInd(asm.R7, typeOffset, asm.Half).WithSymbol("type"),
 		asm.JEq.Imm(asm.R0, unix.ETH_P_IP, "ipv4"),
 		asm.JEq.Imm(asm.R0, unix.ETH_P_8021Q, "tag"),
 		asm.JNE.Imm(asm.R0, unix.ETH_P_8021AD, "next"),
-		asm.LoadInd(asm.R0, asm.R7, identifierOffset, asm.Half).WithSymbol("tag"),
+		asm.LoadInd(asm.R7, identifierOffset, asm.Half).WithSymbol("tag"),
 		asm.And.Imm(asm.R0, vlanID),
 		asm.JNE.Imm(asm.R0, 0, "next"),
 		asm.Add.Imm(asm.R7, tagLen),
 		asm.JLE.Imm(asm.R7, tcxTags*tagLen, "type"),
 		asm.Ja.Label("drop"),
-		asm.LoadInd(asm.R0, asm.R7, destinationOffset, asm.Word).WithSymbol("ipv4"),
+		asm.LoadInd(asm.R7, destinationOffset, asm.Word).WithSymbol("ipv4"),
 		asm.StoreMem(asm.RFP, -4, asm.R0, asm.Word),
 		asm.LoadMapPtr(asm.R1, addresses.FD()),
 		asm.Mov.Reg(asm.R2, asm.RFP),
@@ -152,7 +151,7 @@ func (c *tcxClaim) Attach(ifindex int, _ string) error {
 
 // attach puts the claim on a device of the calling thread's namespace.
 func (c *tcxClaim) attach(ifindex int) (err error) {
-	c.attached, err = link.AttachTCX(link.TCXOptions{Interface: ifindex, Program: c.program, Attach: ebpf.AttachTCXIngress})
+	c.attached, err = ebpf.AttachTCX(ifindex, c.program)
 	return err
 }
 
@@ -161,26 +160,25 @@ func (c *tcxClaim) Set(addresses [][4]byte) error {
 	if len(addresses) > maxClaimed {
 		return unix.E2BIG
 	}
-	want := make(map[uint32]bool, len(addresses))
+	want := make(map[uint32]bool, len(addresses)) // as the program has loaded them
 	for _, a := range addresses {
 		want[binary.BigEndian.Uint32(a[:])] = true
 	}
-	var key uint32
-	var one uint8
-	var gone []uint32
-	for entries := c.addresses.Iterate(); entries.Next(&key, &one); {
-		if !want[key] {
-			gone = append(gone, key)
-		}
-		delete(want, key)
+	there, err := c.addresses.Keys()
+	if err != nil {
+		return err
 	}
-	for _, k := range gone {
-		if err := c.addresses.Delete(k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return err
+	for _, key := range there {
+		k := binary.NativeEndian.Uint32(key)
+		if !want[k] {
+			if err := c.addresses.Delete(key); err != nil && err != unix.ENOENT {
+				return err
+			}
 		}
+		delete(want, k)
 	}
 	for k := range want {
-		if err := c.addresses.Put(k, uint8(1)); err != nil {
+		if err := c.addresses.Put(binary.NativeEndian.AppendUint32(nil, k), []byte{1}); err != nil {
 			return err
 		}
 	}

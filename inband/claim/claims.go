@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/cilium/ebpf"
+	"github.com/outband/outband/internal/ebpf"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 

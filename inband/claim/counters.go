@@ -3,9 +3,10 @@ package claim
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
+	"github.com/outband/outband/internal/ebpf"
+	"github.com/outband/outband/internal/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,20 +48,25 @@ func (m *maps) count(index int) error {
 		at = counterPlace(index, try)
 		there = m.counted[at] == 0
 	}
-	processors, err := ebpf.PossibleCPU()
+	values, err := newCounters()
 	if err != nil {
 		return err
 	}
-	values := make([][]byte, processors)
-	for i := range values {
-		values[i] = make([]byte, counterLen)
-		binary.NativeEndian.PutUint32(values[i][counterDevice:], uint32(index))
+	for v := range slices.Chunk(values, counterLen) {
+		binary.NativeEndian.PutUint32(v[counterDevice:], uint32(index))
 	}
-	if err := m.counters.Put(at, values); err != nil {
+	if err := m.counters.Put(binary.NativeEndian.AppendUint32(nil, at), values); err != nil {
 		return err
 	}
 	m.counted[at] = index
 	return nil
+}
+
+// newCounters returns room for what all processors have counted of a device: counterLen is a
+// multiple of 8 bytes.
+func newCounters() ([]byte, error) {
+	processors, err := ebpf.PossibleCPUs()
+	return make([]byte, processors*counterLen), err
 }
 
 // uncount gives up a device's counters, which are whoever's is next.
@@ -73,11 +79,11 @@ func (m *maps) uncount(index int) {
 // stats adds up what the processors have counted of a device.
 func (m *maps) stats(index int) (s Stats) {
 	at, there := m.countedAt(index)
-	var values [][]byte
-	if !there || m.counters.Lookup(at, &values) != nil {
+	values, err := newCounters()
+	if !there || err != nil || m.counters.Lookup(binary.NativeEndian.AppendUint32(nil, at), values) != nil {
 		return s
 	}
-	for _, v := range values {
+	for v := range slices.Chunk(values, counterLen) {
 		s.Dropped += binary.NativeEndian.Uint64(v[counterDropped:])
 		s.Passed += binary.NativeEndian.Uint64(v[counterPassed:])
 	}

@@ -4,15 +4,14 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
+	"github.com/outband/outband/internal/ebpf"
 	"golang.org/x/sys/unix"
 )
 
 // A device is one at whose ingress claims hold.
 type device struct {
 	rung  Rung
-	tcx   link.Link
+	tcx   *ebpf.Link
 	chain string // of nf_tables
 	why   error  // why it is not the best rung there is
 }
@@ -27,7 +26,7 @@ func (c *Claims) Attach(index int, name string) error {
 		return errClosed
 	}
 	d := c.devices[index]
-	if d != nil && d.tcx != nil && attachedTo(d.tcx) == index {
+	if d != nil && d.tcx != nil && d.tcx.Device() == index {
 		return nil // a program stays through a change of name
 	}
 	if d == nil && len(c.devices) >= maxDevices {
@@ -89,25 +88,16 @@ func (c *Claims) present(index int, name string) error {
 }
 
 // attachTCX puts the program on a device, with the counters that it counts in.
-func (c *Claims) attachTCX(index int) (l link.Link, err error) {
+func (c *Claims) attachTCX(index int) (l *ebpf.Link, err error) {
 	if err := c.maps.count(index); err != nil {
 		return nil, err
 	}
 	// bpf(2) looks for the device in the thread's namespace.
 	err = c.space.Do(func() error {
-		l, err = link.AttachTCX(link.TCXOptions{Interface: index, Program: c.tcx, Attach: ebpf.AttachTCXIngress})
+		l, err = ebpf.AttachTCX(index, c.tcx)
 		return err
 	})
 	return l, err
-}
-
-// attachedTo returns the index of the device that a program is on, 0 if that is gone.
-func attachedTo(l link.Link) int {
-	info, err := l.Info()
-	if err != nil || info.TCX() == nil {
-		return 0
-	}
-	return int(info.TCX().Ifindex)
 }
 
 // Detach takes the claims from a device. It does nothing if they are not there.

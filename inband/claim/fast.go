@@ -1,7 +1,7 @@
 package claim
 
 import (
-	"github.com/cilium/ebpf/asm"
+	"github.com/outband/outband/internal/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
 
@@ -165,14 +165,14 @@ const (
 
 // note notes what TCX is to do, and goes on.
 func (b *builder) note(what int32, then string) {
-	b.add(asm.LoadImm(asm.R1, int64(b.maps.secret)|int64(what), asm.DWord), asm.StoreMem(context, skbNote, asm.R1, asm.DWord),
+	b.add(asm.LoadImm(asm.R1, int64(b.maps.secret)|int64(what)), asm.StoreMem(context, skbNote, asm.R1, asm.DWord),
 		asm.LoadMem(asm.R1, context, skbDevice, asm.Word), asm.StoreMem(context, skbNoteOn, asm.R1, asm.Word), asm.Ja.Label(then))
 }
 
 // noted does what a ring's filter noted.
 func (b *builder) noted() {
 	b.add(asm.LoadMem(asm.R1, context, skbNote, asm.DWord), asm.Mov.Reg(asm.R2, asm.R1), asm.And.Imm(asm.R2, ^notePass),
-		asm.LoadImm(asm.R3, int64(b.maps.secret), asm.DWord), asm.JNE.Reg(asm.R2, asm.R3, "fast"),
+		asm.LoadImm(asm.R3, int64(b.maps.secret)), asm.JNE.Reg(asm.R2, asm.R3, "fast"),
 		asm.LoadMem(asm.R2, context, skbNoteOn, asm.Word), asm.LoadMem(asm.R3, context, skbDevice, asm.Word), asm.JNE.Reg(asm.R2, asm.R3, "fast"),
 		asm.JSet.Imm(asm.R1, notePass, "leave"), asm.Ja.Label("take"))
 	b.label("fast")

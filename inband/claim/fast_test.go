@@ -6,8 +6,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
+	"github.com/outband/outband/internal/ebpf"
+	"github.com/outband/outband/internal/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,9 +45,11 @@ func (x *comparison) verdict(p *ebpf.Program, in skb, f []byte) (string, skb) {
 	v, out := x.lb.run(p, in, f, 1)
 	said := fmt.Sprint(v)
 	for _, m := range []*ebpf.Map{x.c.maps.taken, x.c.maps.dropped} {
-		for key, _ := m.NextKeyBytes(nil); key != nil; key, _ = m.NextKeyBytes(nil) {
-			state, err := m.LookupBytes(key)
-			must(x.lb.t, err)
+		keys, err := m.Keys()
+		must(x.lb.t, err)
+		for _, key := range keys {
+			state := make([]byte, datagramValueLen)
+			must(x.lb.t, m.Lookup(key, state))
 			said += fmt.Sprintf(", %x: %x", key, state[stateVerdict:])
 			must(x.lb.t, m.Delete(key))
 		}

@@ -1,7 +1,7 @@
 package claim
 
 import (
-	"github.com/cilium/ebpf/asm"
+	"github.com/outband/outband/internal/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
 

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/cilium/ebpf"
+	"github.com/outband/outband/internal/ebpf"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
@@ -243,9 +243,12 @@ func TestVerdictAges(t *testing.T) {
 // age makes what is remembered of datagrams older.
 func age(t *testing.T, c *Claims, by uint64) {
 	t.Helper()
-	key, state := make([]byte, datagramKeyLen), make([]byte, datagramValueLen)
+	state := make([]byte, datagramValueLen)
 	for _, m := range []*ebpf.Map{c.maps.dropped, c.maps.taken} {
-		for entries := m.Iterate(); entries.Next(&key, &state); {
+		keys, err := m.Keys()
+		must(t, err)
+		for _, key := range keys {
+			must(t, m.Lookup(key, state))
 			binary.NativeEndian.PutUint64(state, binary.NativeEndian.Uint64(state)-by)
 			must(t, m.Put(key, state))
 		}
@@ -324,6 +327,7 @@ func TestFragmentsAtOnce(t *testing.T) {
 	add(t, c, Claim{Port: 1000})
 	lb.hostMAC = [6]byte{} // as lo has it, on which the kernel runs a program for a test
 	const dropped = tcxDrop
+	tcx := lb.theirs(c.tcx)
 	var verdicts [2]uint32
 	var turn [2]atomic.Uint32
 	run := func(which, id int) {
@@ -332,7 +336,7 @@ func TestFragmentsAtOnce(t *testing.T) {
 		turn[which].Store(uint32(id))
 		for turn[1-which].Load() < uint32(id) {
 		}
-		verdicts[which], _, _ = c.tcx.Test(f)
+		verdicts[which], _, _ = tcx.Test(f)
 	}
 	order := map[[2]bool]int{}
 	for id := 1; id <= 500; id++ {

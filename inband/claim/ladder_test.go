@@ -12,9 +12,10 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
+	cilium "github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/outband/outband/internal/ebpf"
+	"github.com/outband/outband/internal/ebpf/asm"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
@@ -57,7 +58,7 @@ func (lb *lab) tables() (names []string) {
 func (lb *lab) programs() (n int) {
 	lb.t.Helper()
 	must(lb.t, lb.host.Do(func() error {
-		r, err := link.QueryPrograms(link.QueryOptions{Target: lb.index, Attach: ebpf.AttachTCXIngress})
+		r, err := link.QueryPrograms(link.QueryOptions{Target: lb.index, Attach: cilium.AttachTCXIngress})
 		if err == nil {
 			n = len(r.Programs)
 		}
@@ -77,7 +78,7 @@ func (lb *lab) fill(n int) {
 		}
 		lb.t.Cleanup(func() { p.Close() })
 		must(lb.t, lb.host.Do(func() error {
-			l, err := link.AttachTCX(link.TCXOptions{Interface: lb.index, Program: p, Attach: ebpf.AttachTCXIngress})
+			l, err := ebpf.AttachTCX(lb.index, p)
 			if err == nil {
 				lb.t.Cleanup(func() { l.Close() })
 			}
@@ -269,7 +270,7 @@ func TestKilled(t *testing.T) {
 		eventually(t, "no tables", func() bool { return len(lb.tables()) == 0 })
 		for _, id := range ids {
 			eventually(t, "no program", func() bool {
-				p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id))
+				p, err := cilium.NewProgramFromID(cilium.ProgramID(id))
 				if err == nil {
 					p.Close()
 				}
@@ -302,7 +303,11 @@ func init() {
 		}
 		for _, p := range []*ebpf.Program{c.filter, c.tcx} {
 			if p != nil {
-				info, err := p.Info()
+				their, err := theirs(p)
+				if err != nil {
+					return 1
+				}
+				info, err := their.Info()
 				if err != nil {
 					return 1
 				}

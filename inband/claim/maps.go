@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cilium/ebpf"
+	"github.com/outband/outband/internal/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -72,7 +72,7 @@ func newMaps() (*maps, error) {
 		made, err := ebpf.NewMap(&ebpf.MapSpec{Name: "oob_" + s.name, Type: s.typ, KeySize: s.key, ValueSize: s.value, MaxEntries: s.n, Flags: s.flags})
 		if err != nil {
 			m.close()
-			return nil, fmt.Errorf("bpf map: %w", err)
+			return nil, err
 		}
 		*s.to = made
 	}
@@ -143,7 +143,7 @@ func (m *maps) syncAddress(t *table, a [4]byte) error {
 
 // gone is the error of a deletion, where it matters.
 func gone(err error) error {
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
+	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
 	return err

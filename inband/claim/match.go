@@ -1,6 +1,6 @@
 package claim
 
-import "github.com/cilium/ebpf/asm"
+import "github.com/outband/outband/internal/ebpf/asm"
 
 // match says of the key at exactAt whether it is claimed, by its port first: a port of
 // no claim costs no lookup. It goes on at verdict, with 1 or 0 in result.

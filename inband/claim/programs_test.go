@@ -6,8 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
+	cilium "github.com/cilium/ebpf"
+	"github.com/outband/outband/internal/ebpf"
+	"github.com/outband/outband/internal/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,6 +25,24 @@ type skb struct {
 	_        [192 - 168]byte
 }
 
+// theirs returns a program as the other library has it, which runs it, and says what it is.
+func theirs(p *ebpf.Program) (*cilium.Program, error) {
+	fd, err := unix.FcntlInt(uintptr(p.FD()), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, err
+	}
+	return cilium.NewProgramFromFD(fd)
+}
+
+// theirs is theirs for a test.
+func (lb *lab) theirs(p *ebpf.Program) *cilium.Program {
+	lb.t.Helper()
+	program, err := theirs(p)
+	must(lb.t, err)
+	lb.t.Cleanup(func() { program.Close() })
+	return program
+}
+
 // run runs a program over a frame that came by a device, and returns the verdict and what
 // it left in the context.
 func (lb *lab) run(p *ebpf.Program, in skb, f []byte, repeat uint32) (verdict int32, out skb) {
@@ -31,10 +50,13 @@ func (lb *lab) run(p *ebpf.Program, in skb, f []byte, repeat uint32) (verdict in
 	if p.Type() == ebpf.SocketFilter { // which is shown what is behind an Ethernet header
 		f = append(append([]byte{}, f[:etherLen]...), f...)
 	}
+	program, err := theirs(p)
+	must(lb.t, err)
+	defer program.Close()
 	must(lb.t, lb.host.Do(func() error {
-		v, err := p.Run(&ebpf.RunOptions{Data: f, Context: in, ContextOut: &out, Repeat: repeat})
+		v, err := program.Run(&cilium.RunOptions{Data: f, Context: in, ContextOut: &out, Repeat: repeat})
 		if err != nil {
-			err = fmt.Errorf("%s over %x: %w", p.Type(), f, err)
+			err = fmt.Errorf("%s over %x: %w", program.Type(), f, err)
 		}
 		verdict = int32(v)
 		return err

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
+	"github.com/outband/outband/internal/ebpf"
+	"github.com/outband/outband/internal/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
 
@@ -107,6 +107,7 @@ func replaceBetweenLookups(t *testing.T, load func(*builder) (*ebpf.Program, err
 	program, err := load(slow)
 	must(t, err)
 	defer program.Close()
+	tcx := lb.theirs(program)
 	lb.hostMAC = [6]byte{} // as lo has it, on which the kernel runs a program for a test
 	// Others of the same port, so that its flags do not change.
 	add(t, c, Claim{Port: 1000, Local: otherAddr})
@@ -118,7 +119,7 @@ func replaceBetweenLookups(t *testing.T, load func(*builder) (*ebpf.Program, err
 		here.Store(0)
 		verdict := make(chan uint32)
 		go onProcessor(0, func() {
-			v, _, _ := program.Test(f)
+			v, _, _ := tcx.Test(f)
 			verdict <- v
 		})
 		replaced := make(chan error)

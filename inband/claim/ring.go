@@ -1,8 +1,8 @@
 package claim
 
 import (
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
+	"github.com/outband/outband/internal/ebpf"
+	"github.com/outband/outband/internal/ebpf/asm"
 	"golang.org/x/sys/unix"
 )
 
