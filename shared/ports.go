@@ -82,6 +82,9 @@ func (h *portHold) change() unix.Errno { return errnoOf(h.entry.Replace(h.claim(
 // Port implements [stack.PortHold].
 func (h *portHold) Port() uint16 { return h.hold.Port() }
 
+// FD is for stack.UDPSocket.HolderFD.
+func (h *portHold) FD() int { return h.hold.FD() }
+
 // Number implements [stack.PortHold].
 func (h *portHold) Number() uint32 { return h.hold.ID() }
 

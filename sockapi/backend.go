@@ -38,6 +38,11 @@ type nameable interface {
 	accept(flags int) (*Socket, Sockaddr, error)
 	shutdown(how int) error
 	close() error
+	// snapshot returns what Restore makes the same of; EOPNOTSUPP in-band.
+	snapshot() ([]byte, error)
+	// holder returns the descriptor of the in-band socket that holds the port; ENOENT:
+	// there is none.
+	holder() (int, error)
 }
 
 // transferrer is how a backend sends and receives.

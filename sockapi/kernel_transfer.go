@@ -59,11 +59,23 @@ func (s *kernelSocket) recvmmsg(msgs []Mmsghdr, flags int, timeout time.Duration
 }
 
 func (s *kernelSocket) recvmsgWith(*stack.Handle, [][]byte, []byte, int) (received, error) {
-	return received{}, unix.EOPNOTSUPP
+	return received{}, s.refuse(unix.EOPNOTSUPP)
 }
 
 func (s *kernelSocket) recvmmsgWith(*stack.Handle, []Mmsghdr, int) (int, error) {
-	return 0, unix.EOPNOTSUPP
+	return 0, s.refuse(unix.EOPNOTSUPP)
+}
+
+func (s *kernelSocket) snapshot() ([]byte, error) { return nil, s.refuse(unix.EOPNOTSUPP) }
+
+func (s *kernelSocket) holder() (int, error) { return -1, s.refuse(unix.ENOENT) }
+
+// refuse returns EBADF if the socket is closed, and else e.
+func (s *kernelSocket) refuse(e unix.Errno) error {
+	if s.closed() {
+		return unix.EBADF
+	}
+	return e
 }
 
 // buffersOf returns how many buffers messages have together.

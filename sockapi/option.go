@@ -2,6 +2,7 @@ package sockapi
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"time"
 
 	"github.com/outband/outband/sockapi/internal/option"
@@ -91,4 +92,73 @@ func (s *Socket) AttachReusePort(program []bpf.RawInstruction) error {
 		return s.orClosed(unix.EINVAL)
 	}
 	return s.attachReusePort(program)
+}
+
+// A snapshot is what Snapshot returns, encoded.
+type snapshot struct {
+	Kind        option.Kind
+	Nonblock    bool
+	Settings    []option.Setting
+	Bound, Peer []byte // struct sockaddr; nil: none
+}
+
+func (s *stackSocket) snapshot() ([]byte, error) {
+	fresh, err := s.api.openStack(s.Domain, s.Typ, s.asked())
+	if err != nil {
+		return nil, s.orClosed(err)
+	}
+	defer fresh.close()
+	if s.K.Closed() {
+		return nil, unix.EBADF
+	}
+	shot := snapshot{Kind: s.Kind, Nonblock: s.nonblock.Load() != 0, Settings: s.Settings(&fresh.State)}
+	shot.Kind.Proto = s.asked()
+	switch {
+	case s.IsPacket():
+		shot.Bound = s.packetName().Raw()
+	default:
+		if local := s.IP.Bound(); local.Port() != 0 || !local.Addr().IsUnspecified() {
+			shot.Bound = InetAddrPort(local).Raw()
+		}
+		if peer, ok := s.Socket.RemoteAddr(); ok {
+			shot.Peer = InetAddrPort(peer).Raw()
+		}
+	}
+	return json.Marshal(&shot)
+}
+
+// asked is the protocol that the socket was opened for.
+func (s *stackSocket) asked() int {
+	if s.IsPacket() {
+		return 0 // what it is bound to says it
+	}
+	return s.Proto
+}
+
+// Restore opens a socket like one whose Snapshot it is given. Errors are those of the calls
+// that it makes, the first that fails; EINVAL: what it is given is no snapshot.
+func (a *API) Restore(b []byte) (*Socket, error) {
+	var shot snapshot
+	if json.Unmarshal(b, &shot) != nil {
+		return nil, unix.EINVAL
+	}
+	typ := shot.Kind.Typ | SOCK_OOB
+	if shot.Nonblock {
+		typ |= unix.SOCK_NONBLOCK
+	}
+	s, err := a.Socket(shot.Kind.Domain, typ, shot.Kind.Proto)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.backend.(*stackSocket).Apply(shot.Settings); err == nil && shot.Bound != nil {
+		err = s.Bind(ParseSockaddr(shot.Bound))
+	}
+	if err == nil && shot.Peer != nil {
+		err = s.Connect(ParseSockaddr(shot.Peer))
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
 }

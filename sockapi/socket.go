@@ -48,6 +48,17 @@ func (s *Socket) Accept(flags int) (*Socket, Sockaddr, error) {
 	return s.accept(flags)
 }
 
+// HolderFD returns the descriptor of the in-band socket that holds the port of an out-of-band
+// one on the kernel's addresses (package shared), so that what the kernel tells of it can be
+// asked. It stays the stack's, and Connect and options may change it. ENOENT: there is none, or not yet.
+func (s *Socket) HolderFD() (int, error) { return s.holder() }
+
+// Snapshot returns what an out-of-band socket is, for API.Restore, in another process too: its
+// kind, the options that differ from the default, its groups with their sources, its filter,
+// address and peer. What is queued, signals and SO_ATTACH_REUSEPORT_CBPF are not part of it.
+// EOPNOTSUPP: an in-band socket.
+func (s *Socket) Snapshot() ([]byte, error) { return s.snapshot() }
+
 // PollFD returns a descriptor of the kernel's that is readable while the socket
 // is (level-triggered: a receive would return at once), for programs with an
 // event loop of their own. It is so too where poll(2) would say POLLERR or POLLHUP

@@ -191,3 +191,15 @@ func (s *stackSocket) attachFilter(program []bpf.RawInstruction) error {
 func (s *stackSocket) attachReusePort(program []bpf.RawInstruction) error {
 	return s.State.AttachReusePort(program)
 }
+
+func (s *stackSocket) holder() (int, error) {
+	if s.K.Closed() {
+		return -1, unix.EBADF
+	}
+	if s.UDP != nil {
+		if fd, ok := s.UDP.HolderFD(); ok {
+			return fd, nil
+		}
+	}
+	return -1, unix.ENOENT
+}

@@ -209,6 +209,14 @@ func (k *IPSocket) LocalAddr() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4(k.addr), k.port)
 }
 
+// Bound returns the address that Bind has bound the socket to, whatever Connect has chosen,
+// and its port; zeros if it is not.
+func (k *IPSocket) Bound() netip.AddrPort {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return netip.AddrPortFrom(netip.AddrFrom4(k.bound), k.port)
+}
+
 // RemoteAddr returns the peer; ok is false if there is none (getpeername(2)). As
 // for Linux a peer whose port is 0 is none.
 func (k *IPSocket) RemoteAddr() (peer netip.AddrPort, ok bool) {

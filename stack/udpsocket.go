@@ -34,6 +34,18 @@ func (s *Stack) NewUDPSocket() (*UDPSocket, error) {
 	return k, nil
 }
 
+// HolderFD returns the descriptor of the in-band socket that holds the port, where a
+// PortHolder has one; false: there is none. It stays the holder's.
+func (k *UDPSocket) HolderFD() (fd int, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if h, has := k.holdLocked().(interface{ FD() int }); has {
+		fd = h.FD()
+		return fd, fd >= 0
+	}
+	return -1, false
+}
+
 func (k *UDPSocket) name() string { return "udp" }
 
 func (k *UDPSocket) takePortLocked(addr ipv4.Addr, port uint16) unix.Errno {

@@ -30,6 +30,17 @@ func (d *Hold) ID() uint32 {
 	return d.s.id
 }
 
+// FD returns the descriptor of the in-band socket, which stays the Hold's, -1 after Close.
+// Connect, SetDevice and SetReuse may change it.
+func (d *Hold) FD() int {
+	d.h.mu.Lock()
+	defer d.h.mu.Unlock()
+	if d.s == nil {
+		return -1
+	}
+	return d.s.fd
+}
+
 // A Peer is whom Connect connects to, and what of the socket's options has a say in the
 // route there: those of ip(7) and socket(7) of the name that is given.
 type Peer struct {

@@ -102,6 +102,23 @@ func (o *Memberships) joinGroup(r Request, mode igmp.Mode) error {
 	return nil
 }
 
+// A Joined is a group that a socket is a member of, on the interface that the request names by
+// its index, with its source filter.
+type Joined struct {
+	Request Request
+	Filter  igmp.Filter
+}
+
+// Joined returns the socket's memberships, in the order in which it joined.
+func (o Options) Joined() (all []Joined) {
+	o.m.of.mu.Lock()
+	defer o.m.of.mu.Unlock()
+	for m := o.m.set.order.Oldest(); m != nil; m = m.node.Newer() {
+		all = append(all, Joined{Request{Group: m.key.group, Interface: int(m.key.index)}, m.filter()})
+	}
+	return all
+}
+
 // LeaveGroup ends a membership, whatever its sources (IP_DROP_MEMBERSHIP,
 // MCAST_LEAVE_GROUP). ENODEV: the request names no interface, and there is no route
 // to the group. EADDRNOTAVAIL: the socket is not a member.
