@@ -98,6 +98,13 @@ int ob_epoll_spin(int e, int64_t spin); /* ns that it looks before it sleeps, or
 int ob_pollfd(int s);
 int ob_events(int s); /* what poll(2) would report of the socket now */
 
+/* What a socket is, to be made again, in another process too: ob_snapshot returns how many bytes
+ * that is, and stores them if they are no more than n; ob_restore returns a socket. What is
+ * queued is not part of it. */
+int ob_snapshot(int s, void *buf, size_t n);
+int ob_restore(const void *buf, size_t n);
+int ob_holder(int s); /* the in-band socket that holds the port of a shared address, which stays the library's; -ENOENT: none */
+
 /* Waiting for callers whose signals, masks and time-outs are to be the kernel's: they spin
  * here, and sleep in ppoll(2) themselves. None of these sleeps. A handler of a signal sets
  * *cut, which ends a call with -EINTR; cut may be NULL. */

@@ -57,3 +57,16 @@ func ob_where(s C.int, path *C.struct_ob_path) C.int {
 	}
 	return filled(unsafe.Pointer(path), unsafe.Pointer(&all), unsafe.Sizeof(all))
 }
+
+//export ob_holder
+func ob_holder(s C.int) C.int { return C.int(library.Holder(int(s))) }
+
+//export ob_snapshot
+func ob_snapshot(s C.int, buf unsafe.Pointer, n C.size_t) C.int {
+	return C.int(library.Snapshot(int(s), view(buf, uint64(n))))
+}
+
+//export ob_restore
+func ob_restore(buf C.ob_const_void, n C.size_t) C.int {
+	return C.int(library.Restore(view(unsafe.Pointer(buf), uint64(n))))
+}

@@ -61,9 +61,9 @@ type Library struct {
 
 // running is a stack that has been started.
 type running struct {
-	host *outband.Host
-	api  *sockapi.API
-	spin time.Duration
+	api   *sockapi.API
+	close func() error
+	spin  time.Duration
 }
 
 // Start opens the stack: EALREADY if there is one.
@@ -87,7 +87,7 @@ func (l *Library) Start(c *Config) int {
 	}
 	budget, _ := spin(c.Spin)
 	l.why = ""
-	l.now.Store(&running{host: h, api: h.API(), spin: budget})
+	l.now.Store(&running{api: h.API(), close: h.Close, spin: budget})
 	return 0
 }
 
@@ -170,7 +170,7 @@ func (l *Library) Stop() int {
 	for _, o := range l.table.takeAll() {
 		o.close()
 	}
-	return fail(r.host.Close())
+	return fail(r.close())
 }
 
 // fail returns an error as a negative errno, 0 for none.
@@ -194,13 +194,13 @@ func (l *Library) Stats() (stack.Stats, bool) {
 	if r == nil {
 		return stack.Stats{}, false
 	}
-	return r.host.Stack().Stats(), true
+	return r.api.Stack().Stats(), true
 }
 
 // DeviceName returns the name of the stack's interface with an index, "" if there is none.
 func (l *Library) DeviceName(index int) string {
 	if r := l.now.Load(); r != nil {
-		if i := r.host.Stack().InterfaceByIndex(index); i != nil {
+		if i := r.api.Stack().InterfaceByIndex(index); i != nil {
 			return i.Name()
 		}
 	}

@@ -132,3 +132,46 @@ func (l *Library) Shutdown(h, how int) int {
 	}
 	return fail(s.Shutdown(how))
 }
+
+// Holder returns the descriptor of the in-band socket that holds a socket's port: ENOENT if
+// there is none.
+func (l *Library) Holder(h int) int {
+	s := l.socket(h)
+	if s == nil {
+		return l.noSocket(h)
+	}
+	fd, err := s.HolderFD()
+	if err != nil {
+		return fail(err)
+	}
+	return fd
+}
+
+// Snapshot stores what a socket is in b, if that has room for it, and returns its length.
+func (l *Library) Snapshot(h int, b []byte) int {
+	s := l.socket(h)
+	if s == nil {
+		return l.noSocket(h)
+	}
+	shot, err := s.Snapshot()
+	if err != nil {
+		return fail(err)
+	}
+	if len(shot) <= len(b) {
+		copy(b, shot)
+	}
+	return len(shot)
+}
+
+// Restore opens a socket like one that a Snapshot is of.
+func (l *Library) Restore(b []byte) int {
+	r := l.now.Load()
+	if r == nil {
+		return -int(unix.ENETDOWN)
+	}
+	s, err := r.api.Restore(b)
+	if err != nil {
+		return fail(err)
+	}
+	return l.enter(r, &object{socket: s})
+}

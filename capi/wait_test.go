@@ -1,0 +1,16 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/outband/outband/test/lab"
+)
+
+// A program in C spins, sleeps by the kernel's calls and polls, over two namespaces, and says
+// itself what is not as it should be.
+func TestWait(t *testing.T) {
+	l := lab.New(t, lab.Config{Kernel: lab.All})
+	program := compile(t, "testdata/wait.c")
+	echo(t, l.Far(), 7)
+	lab.Output(t, l.Near().Namespace, program, "near0", l.Far().Addr.String())
+}
