@@ -2,6 +2,7 @@ package stack
 
 import (
 	"testing"
+	"testing/synctest"
 
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/output"
@@ -33,6 +34,28 @@ func TestBehindTheBacklog(t *testing.T) {
 					t.Errorf("%d bytes charged, backlog on %v", n, k.out.BehindOn())
 				}
 			})
+		})
+	}
+}
+
+// TestBehindOthers has a call that does not wait look through more batches of others' frames
+// than one: its datagram came before the call.
+func TestBehindOthers(t *testing.T) {
+	for _, others := range []int{0, 1, batchSize, 3 * batchSize, 10*batchSize + 1} {
+		bubble(t, func(t *testing.T, w *wire) {
+			k, other := w.socket("10.9.0.1:9", ""), w.socket("10.9.0.1:10", "")
+			other.SetReceiveBuffer(1 << 24)
+			l := &w.s.lanes.first
+			l.begin()
+			for range others {
+				check(t, w.far.Send(udpFrom(7, 10, "other")))
+			}
+			check(t, w.far.Send(udpFrom(7, 9, "ours")))
+			synctest.Wait() // the housekeeper has seen that somebody leads
+			l.end()
+			if _, err := try(k); err != nil {
+				t.Errorf("behind %d of others': %v", others, err)
+			}
 		})
 	}
 }

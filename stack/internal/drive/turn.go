@@ -112,7 +112,7 @@ func (d *Driver) spinFor(g *Goal, c *Call) Verdict {
 			v = Ready
 			break
 		}
-		if more && len(all) > 1 {
+		if more {
 			continue
 		}
 		if v = d.idle(c, nil); v == again && !counted && len(all) > 1 {
