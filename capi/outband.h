@@ -119,7 +119,31 @@ int ob_spin(struct ob_want *want, unsigned int n, int64_t budget, const volatile
 int ob_arm(struct ob_want *want, unsigned int n, int *fds, unsigned int *nfds, int64_t *until);
 int ob_disarm(int token, struct ob_want *want, unsigned int n); /* the number of ready ones */
 
+/* EVL's calls, for outband/evl.h. A date is a time of CLOCK_MONOTONIC, -ETIMEDOUT after that; NULL:
+ * without end. They sleep in the library. */
+
+ssize_t ob_oob_recvmsg(int s, struct msghdr *m, const struct timespec *date, int flags);
+ssize_t ob_oob_sendmsg(int s, const struct msghdr *m, const struct timespec *date, int flags);
+int ob_solicit(int s, const struct sockaddr *peer, socklen_t len, int flags); /* resolves the neighbour on the way there */
+
+struct ob_poll_event {
+	uint32_t fd, events;
+	uint64_t value;
+};
+
+int ob_poll_ctl(int e, int op, int handle, int fd, unsigned int events, uint64_t value); /* an epoll's, which tells fd and value */
+int ob_poll_wait(int e, struct ob_poll_event *events, int n, const struct timespec *date);
+
 /* What is known. */
+
+int ob_device(const char *name); /* the index of a device that the stack has; -ENODEV */
+
+struct ob_device_stat {
+	size_t size; /* sizeof(struct ob_device_stat), set by the caller */
+	uint64_t in_frames, in_bytes, in_dropped; /* for want of room in the ring */
+	uint64_t out_frames, out_bytes, out_dropped;
+};
+int ob_device_stat(int ifindex, struct ob_device_stat *st);
 
 struct ob_stat {
 	size_t size; /* sizeof(struct ob_stat), set by the caller */

@@ -70,3 +70,27 @@ func ob_snapshot(s C.int, buf unsafe.Pointer, n C.size_t) C.int {
 func ob_restore(buf C.ob_const_void, n C.size_t) C.int {
 	return C.int(library.Restore(view(unsafe.Pointer(buf), uint64(n))))
 }
+
+//export ob_device
+func ob_device(name C.ob_const_char) C.int {
+	if name == nil {
+		return C.int(badMemory)
+	}
+	return C.int(library.Device(goString(name)))
+}
+
+//export ob_device_stat
+func ob_device_stat(ifindex C.int, st *C.struct_ob_device_stat) C.int {
+	if st == nil {
+		return C.int(badMemory)
+	}
+	count, ok := library.DeviceStats(int(ifindex))
+	if !ok {
+		return -C.int(unix.ENODEV)
+	}
+	all := C.struct_ob_device_stat{
+		in_frames: C.uint64_t(count.RxFrames), in_bytes: C.uint64_t(count.RxBytes), in_dropped: C.uint64_t(count.RxDropped),
+		out_frames: C.uint64_t(count.TxFrames), out_bytes: C.uint64_t(count.TxBytes), out_dropped: C.uint64_t(count.TxDropped),
+	}
+	return filled(unsafe.Pointer(st), unsafe.Pointer(&all), unsafe.Sizeof(all))
+}

@@ -11,6 +11,7 @@ typedef const struct ob_config *ob_const_config;
 typedef const struct sockaddr *ob_const_sockaddr;
 typedef const struct msghdr *ob_const_msghdr;
 typedef const struct epoll_event *ob_const_epoll_event;
+typedef const struct timespec *ob_const_timespec;
 typedef const volatile unsigned int *ob_cut_word;
 
 #endif

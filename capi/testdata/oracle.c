@@ -256,7 +256,7 @@ static void errors(void)
 
 static void options(void)
 {
-	int s = udp(7007, 0), v = 0, i;
+	int s = udp(7007, 0), other = udp(7010, 0), v = 0, i;
 	struct sock_filter code[] = {{BPF_RET | BPF_K, 0, 0, 0}};
 	struct sock_fprog prog = {1, code};
 	struct ifreq r;
@@ -286,6 +286,8 @@ static void options(void)
 	prog.len = 0;
 	SHOW("setsockopt/no filter", C(setsockopt, s, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)));
 	SHOW("sendto", C(sendto, s, "dropped", 7, 0, SA(&echo), sizeof(echo)));
+	SHOW("sendto", C(sendto, other, "after that", 10, 0, SA(&echo), sizeof(echo)));
+	SHOW("recv", C(recv, other, b, sizeof(b), 0)); /* so what came before has been dropped */
 	SHOW("setsockopt/SO_DETACH_FILTER", C(setsockopt, s, SOL_SOCKET, SO_DETACH_FILTER, &v, sizeof(v)));
 	SHOW("ioctl/FIONREAD", C(ioctl, s, FIONREAD, &v));
 	SHOW("  value", v);
@@ -304,6 +306,7 @@ static void options(void)
 	SHOW("ioctl/FIONBIO", C(ioctl, s, FIONBIO, &v));
 	SHOW("recv/FIONBIO", C(recv, s, b, sizeof(b), 0));
 	C(close, s);
+	C(close, other);
 }
 
 static void timeouts(void)

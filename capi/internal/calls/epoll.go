@@ -43,6 +43,9 @@ type EpollEvent = unix.EpollEvent
 // data is the caller's own in an event, which package unix cuts in two.
 func data(ev *EpollEvent) *[8]byte { return (*[8]byte)(unsafe.Pointer(&ev.Fd)) }
 
+// dataOf is data of an event as sockapi has it.
+func dataOf(ev *sockapi.EpollEvent) *[8]byte { return (*[8]byte)(unsafe.Pointer(&ev.Data)) }
+
 // EpollCtl is epoll_ctl(2) of a socket, an epoll or a descriptor of the kernel's.
 func (l *Library) EpollCtl(h, op, what int, ev *EpollEvent) int {
 	e := l.epoll(h)
@@ -52,7 +55,7 @@ func (l *Library) EpollCtl(h, op, what int, ev *EpollEvent) int {
 	var event sockapi.EpollEvent
 	if ev != nil {
 		event.Events = ev.Events
-		*(*[8]byte)(unsafe.Pointer(&event.Data)) = *data(ev)
+		*dataOf(&event) = *data(ev)
 	} else if op != unix.EPOLL_CTL_DEL {
 		return badMemory
 	}
@@ -90,7 +93,7 @@ func (l *Library) EpollWait(h int, events []EpollEvent, ms int) int {
 	}
 	for i := range some[:n] {
 		events[i].Events = some[i].Events
-		*data(&events[i]) = *(*[8]byte)(unsafe.Pointer(&some[i].Data))
+		*data(&events[i]) = *dataOf(&some[i])
 	}
 	return n
 }

@@ -18,6 +18,7 @@ const (
 type object struct {
 	socket *sockapi.Socket
 	epoll  *sockapi.Epoll
+	values values // of an epoll that PollCtl has filled
 }
 
 // close ends it.

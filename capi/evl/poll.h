@@ -1,0 +1,2 @@
+/* evl/poll.h - libevl's header of that name: all is in outband/evl.h. */
+#include <outband/evl.h>
