@@ -1,8 +1,10 @@
 package shared
 
 import (
+	"bytes"
 	"log/slog"
 	"net/netip"
+	"slices"
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/inband/follow"
@@ -51,6 +53,9 @@ func (h *Host) addressesLocked(s follow.Snapshot) {
 			h.addLocked(a)
 		}
 	}
+	if err := h.holders.SetBroadcasts(without(broadcasts, own)); err != nil {
+		h.log(slog.LevelError, "broadcasts come in-band too", "error", err)
+	}
 	if err := h.claims.SetLocal(own, broadcasts); err != nil {
 		h.log(slog.LevelError, "datagrams to new addresses come in-band", "error", err)
 	}
@@ -62,6 +67,22 @@ func (h *Host) addressesLocked(s follow.Snapshot) {
 			}
 		}
 	}
+}
+
+// without returns those of some addresses that are not among others, each once, in order.
+func without(some, others [][4]byte) (rest [][4]byte) {
+	not := make(map[[4]byte]bool, len(some)+len(others))
+	for _, a := range others {
+		not[a] = true
+	}
+	for _, a := range some {
+		if !not[a] {
+			not[a] = true
+			rest = append(rest, a)
+		}
+	}
+	slices.SortFunc(rest, func(a, b [4]byte) int { return bytes.Compare(a[:], b[:]) })
+	return rest
 }
 
 // homeLocked returns the interface of the stack that has a device's addresses.

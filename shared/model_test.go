@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -21,13 +22,15 @@ var (
 )
 
 // A model is a host with two stacks and in-band sockets on the same addresses and ports, and
-// what must be true of it: who may bind what, and who gets each datagram.
+// what must be true of it: who may bind what, and who gets each datagram. The judge of that is
+// another host, where all of the same sockets are in-band.
 type model struct {
 	*world // the lab, and the first stack
 	*rand.Rand
 	owners  [3]owner
 	sockets []*modelSocket
-	wire    *lab.Packet
+	judge   owner
+	wires   [2]*lab.Packet // its own is the second
 	config  Config
 	seq     uint32
 	lost    uint16 // identification of the next datagram that loses its tail
@@ -35,12 +38,6 @@ type model struct {
 }
 
 // Owners: two stacks and the kernel.
-const (
-	stackA = iota
-	stackB
-	kernel
-)
-
 var ownerNames = [...]string{"A", "B", "in-band"}
 
 // A modelSocket is one of an owner's, and what the model knows of it.
@@ -48,6 +45,7 @@ type modelSocket struct {
 	owner     int
 	number    int
 	socket    endpoint
+	judge     endpoint   // the same socket on the judge's host
 	bound     netip.Addr // as asked for
 	addr      netip.Addr // of which datagrams it gets
 	port      uint16
@@ -60,9 +58,17 @@ func (k *modelSocket) String() string {
 	return fmt.Sprintf("%s's %d (%s:%d reuse %t %t peer %s)", ownerNames[k.owner], k.number, k.addr, k.port, k.addrReuse, k.portReuse, k.peer)
 }
 
+// sameGroup reports whether two sockets are in one SO_REUSEPORT group, of which any member may
+// have a datagram: which one a hash says that differs from host to host.
+func (k *modelSocket) sameGroup(o *modelSocket) bool {
+	return k.portReuse && o.portReuse && k.port == o.port && k.addr == o.addr && !k.peer.IsValid() && !o.peer.IsValid()
+}
+
 var (
 	modelAddrs = []netip.Addr{netip.IPv4Unspecified(), netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("10.9.0.77")}
 	modelPeers = []uint16{5000, 5001}
+	// The last is for all sockets.
+	modelDestinations = []netip.Addr{modelAddrs[1], modelAddrs[2], modelAddrs[1], modelAddrs[2], netip.MustParseAddr("10.9.0.255")}
 )
 
 const (
@@ -81,16 +87,22 @@ func TestModel(t *testing.T) {
 	t.Logf("again with -model.seed %d", seed)
 	onEachRung(t, Config{Devices: []string{"near0"}}, func(t *testing.T, w *world) {
 		onOneProcessor(t)
-		w.ip("address", "add", "10.9.0.77/24", "dev", "near0")
-		m := &model{world: w, Rand: rand.New(rand.NewPCG(seed, 1)), wire: w.Far().Packet(t), lost: 1000,
+		other := lab.New(t, lab.Config{Kernel: lab.All})
+		for _, l := range []*lab.Lab{w.Lab, other} {
+			runIn(t, l.Near().Namespace, "ip", "address", "add", "10.9.0.77/24", "dev", "near0")
+		}
+		m := &model{world: w, Rand: rand.New(rand.NewPCG(seed, 1)), wires: [2]*lab.Packet{w.Far().Packet(t), other.Far().Packet(t)}, lost: 1000,
 			config: Config{Devices: []string{"near0"}, Only: w.host.claims.Rung()}}
-		m.owners = [3]owner{{m: m, world: w}, {m: m, world: worldOf(t, w.Lab, m.config)}, {m: m}}
+		m.owners = [3]owner{{m: m, world: w}, {m: m, world: worldOf(t, w.Lab, m.config), end: w.Near()}, {m: m, end: w.Near()}}
+		m.owners[0].end = w.Near()
+		m.judge = owner{m: m, end: other.Near()}
+		m.judge.open(len(m.owners))
 		for i := range m.owners {
 			m.owners[i].open(i)
 		}
 		t.Cleanup(func() {
 			for _, k := range m.sockets {
-				k.socket.close()
+				k.close()
 			}
 			if t.Failed() {
 				t.Logf("seed %d, steps:\n%v", seed, m.history[max(0, len(m.history)-30):])
@@ -103,6 +115,7 @@ func TestModel(t *testing.T) {
 				return
 			}
 		}
+		m.settle()
 	})
 }
 
@@ -133,6 +146,8 @@ func (m *model) step() {
 		m.connect(m.any())
 	case n < 8 && len(m.sockets) > 0:
 		m.disconnect(m.any())
+	case n < 9 && m.IntN(4) == 0 && len(m.sockets) > 0:
+		m.reuse(m.any())
 	case n < 10 && len(m.sockets) > 0:
 		m.close(m.any())
 	case n < 11 && m.IntN(10) == 0:
@@ -147,34 +162,32 @@ func (m *model) any() *modelSocket { return m.sockets[m.IntN(len(m.sockets))] }
 // overlap reports whether two sockets would have the same datagrams.
 func overlap(a, b netip.Addr) bool { return a == b || a.IsUnspecified() || b.IsUnspecified() }
 
-// beside reports whether a socket of another owner would have some of the same datagrams,
-// were this one bound to an address. The model leaves that out: see README.
-func (m *model) beside(k *modelSocket, addr netip.Addr) bool {
-	return slices.ContainsFunc(m.sockets, func(o *modelSocket) bool {
-		return o.owner != k.owner && o.port == k.port && overlap(o.addr, addr)
-	})
-}
-
 // bind opens a socket.
 func (m *model) bind() {
 	k := &modelSocket{owner: m.IntN(3), number: len(m.history), bound: modelAddrs[m.IntN(3)], port: uint16(modelPort + m.IntN(modelPorts)),
 		addrReuse: m.IntN(3) == 0, portReuse: m.IntN(3) == 0}
 	k.addr = k.bound
 	wants := m.bindErrors(k)
-	if len(m.sockets) >= modelLimit || slices.Contains(wants, nil) && m.beside(k, k.addr) {
+	if len(m.sockets) >= modelLimit {
 		return
 	}
-	k.socket = m.owners[k.owner].socket()
-	err := k.socket.bind(netip.AddrPortFrom(k.bound, k.port), k.addrReuse, k.portReuse)
+	k.socket, k.judge = m.owners[k.owner].socket(), m.judge.socket()
+	local := netip.AddrPortFrom(k.bound, k.port)
+	err, judged := k.socket.bind(local, k.addrReuse, k.portReuse), k.judge.bind(local, k.addrReuse, k.portReuse)
 	m.note("%d: bind %s: %v", len(m.history), k, err)
-	if !slices.Contains(wants, err) {
-		m.t.Errorf("%s: %v, want one of %v", k, err, wants)
+	if !slices.Contains(wants, err) || !slices.Contains(wants, judged) {
+		m.t.Errorf("%s: %v, in-band %v, want one of %v", k, err, judged, wants)
 	}
-	if err != nil {
-		k.socket.close()
+	if err != nil || judged != nil {
+		k.close()
 		return
 	}
 	m.sockets = append(m.sockets, k)
+}
+
+func (k *modelSocket) close() {
+	k.socket.close()
+	k.judge.close()
 }
 
 // bindErrors returns what a bind may say. Linux looks no further than the first socket that
@@ -201,28 +214,35 @@ func (m *model) bindErrors(k *modelSocket) []error {
 
 func (m *model) connect(k *modelSocket) {
 	peer := netip.AddrPortFrom(m.Far().Addr, modelPeers[m.IntN(2)])
-	err := k.socket.connect(peer)
 	if k.addr.IsUnspecified() {
 		k.addr = m.Near().Addr
 	}
 	k.peer = peer
-	m.note("connect %s: %v", k, err)
-	check(m.t, err)
+	m.same("connect", k, func(e endpoint) error { return e.connect(peer) })
 }
 
 func (m *model) disconnect(k *modelSocket) {
-	if m.beside(k, k.bound) {
-		return
-	}
-	err := k.socket.disconnect()
 	k.addr, k.peer = k.bound, netip.AddrPort{}
-	m.note("disconnect %s: %v", k, err)
+	m.same("disconnect", k, func(e endpoint) error { return e.disconnect() })
+}
+
+// reuse changes SO_REUSEADDR of a socket that is bound.
+func (m *model) reuse(k *modelSocket) {
+	k.addrReuse = !k.addrReuse
+	m.same("reuse", k, func(e endpoint) error { return e.reuse(k.addrReuse, k.portReuse) })
+}
+
+// same does to a socket what is done to the judge's, and nothing may go wrong.
+func (m *model) same(what string, k *modelSocket, do func(endpoint) error) {
+	err := do(k.socket)
+	m.note("%s %s: %v", what, k, err)
 	check(m.t, err)
+	check(m.t, do(k.judge))
 }
 
 func (m *model) close(k *modelSocket) {
 	m.note("close %s", k)
-	k.socket.close()
+	k.close()
 	m.sockets = slices.DeleteFunc(m.sockets, func(o *modelSocket) bool { return o == k })
 }
 
@@ -230,53 +250,26 @@ func (m *model) close(k *modelSocket) {
 func (m *model) end(owner int) {
 	m.note("end %s", ownerNames[owner])
 	check(m.t, m.owners[owner].world.host.Close())
-	m.sockets = slices.DeleteFunc(m.sockets, func(o *modelSocket) bool { return o.owner == owner })
+	m.sockets = slices.DeleteFunc(m.sockets, func(o *modelSocket) bool {
+		if o.owner == owner {
+			o.judge.close()
+		}
+		return o.owner == owner
+	})
 	m.owners[owner].world = worldOf(m.t, m.Lab, m.config)
 	m.owners[owner].open(owner)
-}
-
-// receivers returns of which sockets one gets a datagram. Among its own the kernel is right
-// whatever it does.
-func (m *model) receivers(d *datagram) []*modelSocket {
-	best, all := 0, []*modelSocket(nil)
-	for _, k := range m.sockets {
-		score := 1
-		if k.port != d.dst.Port() || k.peer.IsValid() && k.peer != d.src || !overlap(k.addr, d.dst.Addr()) {
-			continue
-		}
-		if k.addr == d.dst.Addr() {
-			score = 2
-		}
-		switch {
-		case k.owner == kernel:
-			score = 1
-		case k.peer.IsValid():
-			score = 3
-		}
-		if score > best {
-			best, all = score, nil
-		}
-		if score == best {
-			all = append(all, k)
-		}
-	}
-	return all
 }
 
 // traffic sends some datagrams, whole and in fragments, mixed, and looks who has got them.
 func (m *model) traffic() {
 	var frames [][][]byte // of each datagram
-	want := map[uint32][]*modelSocket{}
 	for _, id := range m.Perm(4)[:1+m.IntN(4)] {
 		m.seq++
 		d := &datagram{src: netip.AddrPortFrom(m.Far().Addr, modelPeers[m.IntN(2)]), id: uint16(1 + id),
-			dst:     netip.AddrPortFrom(modelAddrs[1+m.IntN(2)], uint16(modelPort+m.IntN(modelPorts))),
+			dst:     netip.AddrPortFrom(modelDestinations[m.IntN(len(modelDestinations))], uint16(modelPort+m.IntN(modelPorts))),
 			payload: slices.Repeat(binary.BigEndian.AppendUint32(nil, m.seq), 10)}
-		pieces, all := m.pieces(d)
-		if all {
-			want[m.seq] = m.receivers(d)
-		}
-		m.note("%d: id %d from %s to %s, %v, for %v", m.seq, d.id, d.src, d.dst, pieces, want[m.seq])
+		pieces := m.pieces(d)
+		m.note("%d: id %d from %s to %s, %v", m.seq, d.id, d.src, d.dst, pieces)
 		var mine [][]byte
 		for _, p := range pieces {
 			mine = append(mine, d.frame(m.Lab, p))
@@ -285,19 +278,21 @@ func (m *model) traffic() {
 	}
 	for len(frames) > 0 { // mixed, each in its order
 		i := m.IntN(len(frames))
-		m.wire.Send(m.t, frames[i][0])
+		for _, wire := range m.wires {
+			wire.Send(m.t, frames[i][0])
+		}
 		if frames[i] = frames[i][1:]; len(frames[i]) == 0 {
 			frames = slices.Delete(frames, i, i+1)
 		}
 	}
-	m.settle(want)
+	m.settle()
 }
 
-// pieces returns in what pieces a datagram is sent, and whether that is all of it. What
+// pieces returns in what pieces a datagram is sent, which may not be all of it. What
 // comes twice does so before the last new piece: later it would be part of another.
-func (m *model) pieces(d *datagram) (pieces []piece, all bool) {
+func (m *model) pieces(d *datagram) (pieces []piece) {
 	if m.IntN(2) == 0 {
-		return []piece{{0, 48}}, true
+		return []piece{{0, 48}}
 	}
 	for _, i := range m.Perm(3) {
 		pieces = append(pieces, thirds[i])
@@ -305,7 +300,7 @@ func (m *model) pieces(d *datagram) (pieces []piece, all bool) {
 	if m.IntN(4) == 0 {
 		m.lost++
 		d.id = m.lost
-		return pieces[:1+m.IntN(2)], false
+		return pieces[:1+m.IntN(2)]
 	}
 	for range m.IntN(3) {
 		twice := pieces[m.IntN(2)]
@@ -314,37 +309,69 @@ func (m *model) pieces(d *datagram) (pieces []piece, all bool) {
 	if pieces[len(pieces)-1] == pieces[0] {
 		m.t.Fatal("the last piece is none")
 	}
-	return pieces, true
+	return pieces
 }
 
 // settle waits until all owners have what has been sent, and compares.
-func (m *model) settle(want map[uint32][]*modelSocket) {
+func (m *model) settle() {
 	for i := range m.owners {
-		m.seq++
-		d := &datagram{src: addrPort(m.Far(), 5000), dst: addrPort(m.Near(), fencePort+uint16(i)), payload: binary.BigEndian.AppendUint32(nil, m.seq)}
-		m.wire.Send(m.t, d.whole(m.Lab))
-		if got := m.owners[i].fence.receive(true); len(got) != 4 || binary.BigEndian.Uint32(got) != m.seq {
-			m.t.Fatalf("the end of it has not come to %s, but %x", ownerNames[i], got)
-		}
+		m.await(m.wires[0], m.owners[i].fence, i)
 	}
-	got := map[uint32][]*modelSocket{}
+	m.await(m.wires[1], m.judge.fence, len(m.owners))
+	got, want := map[uint32][]*modelSocket{}, map[uint32][]*modelSocket{}
 	for _, k := range m.sockets {
-		for b := k.socket.receive(false); b != nil; b = k.socket.receive(false) {
-			seq := binary.BigEndian.Uint32(b)
-			if len(b) != 40 || string(b) != string(slices.Repeat(b[:4], 10)) {
-				m.t.Errorf("%s has received another datagram than was sent: %x", k, b)
-			}
-			got[seq] = append(got[seq], k)
+		m.collect(k, k.judge, want)
+	}
+	// What comes by the holders has not come because what comes by a ring has. What comes too
+	// often comes before the next ends, at the latest.
+	for end := time.Now().Add(soon); ; runtime.Gosched() {
+		for _, k := range m.sockets {
+			m.collect(k, k.socket, got)
+		}
+		if m.complete(got, want) || time.Now().After(end) {
+			break
 		}
 	}
 	for seq, of := range want {
-		if len(of) > 0 && len(got[seq]) == 0 {
-			m.t.Errorf("datagram %d is lost; it was for %v", seq, of)
+		by := got[seq]
+		delete(got, seq)
+		slices.SortFunc(by, func(a, b *modelSocket) int { return slices.Index(m.sockets, a) - slices.Index(m.sockets, b) })
+		if !slices.Equal(by, of) && !(len(by) == 1 && len(of) == 1 && by[0].sameGroup(of[0])) {
+			m.t.Errorf("datagram %d was received by %v; it was for %v", seq, by, of)
 		}
 	}
 	for seq, by := range got {
-		if len(by) > 1 || !slices.Contains(want[seq], by[0]) {
-			m.t.Errorf("datagram %d was received by %v; it was for %v", seq, by, want[seq])
+		m.t.Errorf("datagram %d was received by %v; it was for nobody", seq, by)
+	}
+}
+
+// complete reports whether as many have each datagram as are to.
+func (m *model) complete(got, want map[uint32][]*modelSocket) bool {
+	for seq, of := range want {
+		if len(got[seq]) < len(of) {
+			return false
 		}
+	}
+	return true
+}
+
+// await sends a datagram to a fence, and waits for it.
+func (m *model) await(wire *lab.Packet, fence endpoint, number int) {
+	m.seq++
+	d := &datagram{src: addrPort(m.Far(), 5000), dst: addrPort(m.Near(), fencePort+uint16(number)), payload: binary.BigEndian.AppendUint32(nil, m.seq)}
+	wire.Send(m.t, d.whole(m.Lab))
+	if got := fence.receive(true); len(got) != 4 || binary.BigEndian.Uint32(got) != m.seq {
+		m.t.Fatalf("the end of it has not come to fence %d, but %x", number, got)
+	}
+}
+
+// collect takes all that a socket has received.
+func (m *model) collect(k *modelSocket, from endpoint, by map[uint32][]*modelSocket) {
+	for b := from.receive(false); b != nil; b = from.receive(false) {
+		seq := binary.BigEndian.Uint32(b)
+		if len(b) != 40 || string(b) != string(slices.Repeat(b[:4], 10)) {
+			m.t.Errorf("%s has received another datagram than was sent: %x", k, b)
+		}
+		by[seq] = append(by[seq], k)
 	}
 }

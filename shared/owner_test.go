@@ -7,12 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/stack"
+	"github.com/outband/outband/test/lab"
 )
 
 // An owner of sockets in the model is a stack, or the kernel.
 type owner struct {
 	m     *model
-	world *world // nil: the kernel
+	end   *lab.Endpoint // where its sockets are
+	world *world        // nil: the kernel
 	fence endpoint
 }
 
@@ -21,6 +23,7 @@ type endpoint interface {
 	bind(local netip.AddrPort, reuseAddr, reusePort bool) error
 	connect(peer netip.AddrPort) error
 	disconnect() error
+	reuse(addr, port bool) error // of a socket that is bound
 	// receive returns a datagram's payload, nil if none is there, or comes soon.
 	receive(wait bool) []byte
 	close()
@@ -40,7 +43,7 @@ func (o *owner) socket() endpoint {
 		return &ourEndpoint{o.world.st, k}
 	}
 	k := &kernelEndpoint{}
-	o.m.Near().In(o.m.t, func() (err error) {
+	o.end.In(o.m.t, func() (err error) {
 		k.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		return err
 	})
@@ -57,6 +60,11 @@ type ourEndpoint struct {
 func (k *ourEndpoint) bind(local netip.AddrPort, reuseAddr, reusePort bool) error {
 	k.SetReuse(reuseAddr, reusePort)
 	return k.Bind(local)
+}
+
+func (k *ourEndpoint) reuse(addr, port bool) error {
+	k.SetReuse(addr, port)
+	return nil
 }
 
 func (k *ourEndpoint) connect(peer netip.AddrPort) error { return k.Connect(peer) }
@@ -79,14 +87,23 @@ func (k *ourEndpoint) receive(wait bool) []byte {
 type kernelEndpoint struct{ fd int }
 
 func (k *kernelEndpoint) bind(local netip.AddrPort, reuseAddr, reusePort bool) error {
-	for option, on := range map[int]bool{unix.SO_REUSEADDR: reuseAddr, unix.SO_REUSEPORT: reusePort} {
-		if on {
-			if err := unix.SetsockoptInt(k.fd, unix.SOL_SOCKET, option, 1); err != nil {
-				return err
-			}
-		}
+	if err := k.reuse(reuseAddr, reusePort); err != nil {
+		return err
 	}
 	return unix.Bind(k.fd, &unix.SockaddrInet4{Port: int(local.Port()), Addr: local.Addr().As4()})
+}
+
+func (k *kernelEndpoint) reuse(addr, port bool) error {
+	for option, on := range map[int]bool{unix.SO_REUSEADDR: addr, unix.SO_REUSEPORT: port} {
+		value := 0
+		if on {
+			value = 1
+		}
+		if err := unix.SetsockoptInt(k.fd, unix.SOL_SOCKET, option, value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (k *kernelEndpoint) connect(peer netip.AddrPort) error {

@@ -1,6 +1,8 @@
 package shared
 
 import (
+	"cmp"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +19,17 @@ type ports struct {
 	holders *holder.Holders
 	claims  *claim.Claims
 	holds   atomic.Int64 // how many there are
+
+	mu sync.Mutex
+	at map[uint16]*portHolds // by port, which has at least one
+}
+
+// portHolds are the holds of a port. Once others may have it too, by what one of the stack's
+// sockets asks for, all are shared until the last is gone: only the kernel knows then
+// which of all sockets is the best for a datagram.
+type portHolds struct {
+	holds  map[*portHold]bool
+	shared bool
 }
 
 var _ stack.PortHolder = (*ports)(nil)
@@ -40,26 +53,96 @@ func (p *ports) HoldPort(r stack.PortRequest) (stack.PortHold, unix.Errno) {
 	if e != 0 {
 		return nil, e
 	}
-	held := &portHold{ports: p, hold: h, addr: r.Addr, device: r.Device, alone: !r.ReuseAddr && !r.ReusePort}
-	entry, err := p.claims.Add(held.claim())
-	if err != nil {
+	held := &portHold{ports: p, hold: h, port: h.Port(), addr: r.Addr, device: r.Device}
+	if e := p.enter(held, r.ReuseAddr || r.ReusePort); e != 0 {
 		h.Close()
-		return nil, errnoOf(err)
+		return nil, e
 	}
-	held.entry = entry
-	p.holds.Add(1)
 	return held, 0
+}
+
+// enter claims what a new hold would get.
+func (p *ports) enter(h *portHold, shared bool) unix.Errno {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.at == nil {
+		p.at = map[uint16]*portHolds{}
+	}
+	at := p.at[h.port]
+	if at == nil {
+		at = &portHolds{holds: map[*portHold]bool{}}
+	}
+	if shared || at.shared {
+		if e := h.shareLocked(); e != 0 {
+			return e
+		}
+	}
+	entry, err := p.claims.Add(h.claimLocked())
+	if err != nil {
+		return errnoOf(err)
+	}
+	h.entry = entry
+	at.holds[h] = true
+	p.at[h.port] = at
+	p.holds.Add(1)
+	if !shared {
+		return 0
+	}
+	e := at.shareLocked()
+	if e != 0 {
+		p.leaveLocked(h)
+	}
+	return e
+}
+
+// shareLocked takes in that others may have a port too. What is on its way while that changes,
+// since a socket's options do, may be lost or come twice.
+func (at *portHolds) shareLocked() (e unix.Errno) {
+	if at.shared {
+		return 0
+	}
+	at.shared = true
+	for h := range at.holds {
+		e = cmp.Or(e, h.shareLocked())
+	}
+	return e
+}
+
+// share has all holds of a hold's port be shared.
+func (p *ports) share(h *portHold) unix.Errno {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.at[h.port].shareLocked()
+}
+
+// leave takes a hold's claim away.
+func (p *ports) leave(h *portHold) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leaveLocked(h)
+}
+
+func (p *ports) leaveLocked(h *portHold) {
+	h.entry.Close()
+	at := p.at[h.port]
+	if delete(at.holds, h); len(at.holds) == 0 {
+		delete(p.at, h.port)
+	}
+	p.holds.Add(-1)
 }
 
 // A portHold is a port of a socket's: what holds it, and what is claimed for it.
 type portHold struct {
-	ports  *ports
-	hold   *holder.Hold
-	entry  *claim.Entry
-	addr   ipv4.Addr // bound to
-	device int32
-	alone  bool
+	ports *ports
+	hold  *holder.Hold
+	port  uint16
 
+	// What follows is guarded by ports.mu.
+	entry    *claim.Entry
+	shared   bool
+	notify   func()    // nil: not asked for yet
+	addr     ipv4.Addr // bound to
+	device   int32
 	local    ipv4.Addr // while connected
 	peer     ipv4.Addr
 	peerPort uint16
@@ -67,20 +150,62 @@ type portHold struct {
 
 var _ stack.PortHold = (*portHold)(nil)
 
-// claim returns what the socket would get.
-func (h *portHold) claim() claim.Claim {
-	c := claim.Claim{Local: h.addr, Port: h.hold.Port(), Device: int(h.device), Alone: h.alone}
+// claimLocked returns what the socket would get.
+func (h *portHold) claimLocked() claim.Claim {
+	c := claim.Claim{Local: h.addr, Port: h.port, Device: int(h.device), Shared: h.shared}
 	if h.peerPort != 0 {
 		c.Local, c.Peer, c.PeerPort = h.local, h.peer, h.peerPort
 	}
 	return c
 }
 
-// change has the claim be what the socket would get now.
-func (h *portHold) change() unix.Errno { return errnoOf(h.entry.Replace(h.claim())) }
+// change changes something, and has the claim be what the socket would get now. wider says that
+// it may have what others have bound since, so that the port is theirs too.
+func (h *portHold) change(what func(), wider bool) unix.Errno {
+	if wider {
+		if e := h.ports.share(h); e != 0 {
+			return e
+		}
+	}
+	h.ports.mu.Lock()
+	defer h.ports.mu.Unlock()
+	what()
+	return errnoOf(h.entry.Replace(h.claimLocked()))
+}
+
+// shareLocked takes in that others may have the port too: the in-band socket is first to take
+// what the ring is to leave, and the stack last to leave what it has.
+func (h *portHold) shareLocked() unix.Errno {
+	if h.shared {
+		return 0
+	}
+	if e := h.hold.Share(); e != 0 {
+		return e
+	}
+	h.shared = true
+	if h.entry != nil {
+		if err := h.entry.Replace(h.claimLocked()); err != nil {
+			return errnoOf(err)
+		}
+	}
+	if h.notify != nil {
+		h.notify()
+	}
+	return 0
+}
+
+// NotifyShared implements [stack.PortHold].
+func (h *portHold) NotifyShared(shared func()) {
+	h.ports.mu.Lock()
+	defer h.ports.mu.Unlock()
+	h.notify = shared
+	if h.shared {
+		shared()
+	}
+}
 
 // Port implements [stack.PortHold].
-func (h *portHold) Port() uint16 { return h.hold.Port() }
+func (h *portHold) Port() uint16 { return h.port }
 
 // FD is for stack.UDPSocket.HolderFD.
 func (h *portHold) FD() int { return h.hold.FD() }
@@ -104,16 +229,16 @@ func (h *portHold) Connect(p stack.PortPeer) (ipv4.Addr, unix.Errno) {
 	if e != 0 {
 		return ipv4.Addr{}, e
 	}
-	h.local, h.peer, h.peerPort = local, p.Addr, p.Port
-	return local, h.change()
+	return local, h.change(func() { h.local, h.peer, h.peerPort = local, p.Addr, p.Port }, false)
 }
 
 // Disconnect implements [stack.PortHold]. Should the port be gone meanwhile, the socket
-// gets nothing any more, as one whose address has gone.
+// gets nothing any more, as one whose address has gone. While it was connected, others may
+// have bound what it was not at: another address, another device.
 func (h *portHold) Disconnect() {
-	h.peer, h.peerPort, h.device = ipv4.Addr{}, 0, 0
 	if h.hold.Disconnect() == 0 {
-		h.change()
+		wider := h.addr == ipv4.Addr{} || h.device != 0
+		h.change(func() { h.peer, h.peerPort, h.device = ipv4.Addr{}, 0, 0 }, wider)
 	}
 }
 
@@ -122,24 +247,21 @@ func (h *portHold) SetDevice(index int32) unix.Errno {
 	if e := h.hold.SetDevice(index); e != 0 {
 		return e
 	}
-	h.device = index
-	return h.change()
+	return h.change(func() { h.device = index }, h.device != 0 && h.device != index)
 }
 
 // SetReuse implements [stack.PortHold].
 func (h *portHold) SetReuse(addr, port bool) {
-	if h.hold.SetReuse(addr, port) == 0 {
-		h.alone = !addr && !port
-		h.change()
+	if h.hold.SetReuse(addr, port) == 0 && (addr || port) {
+		h.ports.share(h)
 	}
 }
 
 // Release implements [stack.PortHold]: the claim goes first, so that nothing is dropped for
 // a socket that is not there.
 func (h *portHold) Release() {
-	h.entry.Close()
+	h.ports.leave(h)
 	h.hold.Close()
-	h.ports.holds.Add(-1)
 }
 
 // An identHold is the ident of a ping socket: the kernel does not hold it, and what is
@@ -154,4 +276,5 @@ func (h *identHold) Connect(stack.PortPeer) (local ipv4.Addr, e unix.Errno) { re
 func (h *identHold) Disconnect()                                            {}
 func (h *identHold) SetDevice(int32) unix.Errno                             { return 0 }
 func (h *identHold) SetReuse(bool, bool)                                    {}
+func (h *identHold) NotifyShared(func())                                    {}
 func (h *identHold) Release()                                               { h.release() }

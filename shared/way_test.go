@@ -41,6 +41,14 @@ func TestWay(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
 	}
+	for addr, want := range map[string]stack.Way{"10.9.0.1:0": {InBand: true}, "0.0.0.0:0": {InBand: true}, "233.252.0.7:0": {}} {
+		k := w.socket("")
+		k.SetReuse(true, false)
+		check(t, k.Bind(netip.MustParseAddrPort(addr)))
+		if got := k.Way(); got != want {
+			t.Errorf("at a port that others may have too, %s: %+v, want %+v", addr, got, want)
+		}
+	}
 
 	without := worldOf(t, w.Lab, Config{Devices: []string{"near0"}, NoLo: true})
 	k := without.socket("")

@@ -24,6 +24,7 @@ type fakeHolder struct {
 	held     map[uint16]int // ports that are held, by how many
 	releases int
 	latest   *fakeHold
+	number   uint32 // of the holds to come
 }
 
 // A fakeHold is a port that a fakeHolder holds. It notes what it is told.
@@ -34,6 +35,7 @@ type fakeHold struct {
 	refuse  unix.Errno // what Connect and SetDevice say
 	local   ipv4.Addr  // what Connect gives
 	told    []string
+	shared  func() // what NotifyShared was given
 }
 
 func (h *fakeHold) Port() uint16   { return h.port }
@@ -54,6 +56,8 @@ func (h *fakeHold) SetDevice(index int32) unix.Errno {
 func (h *fakeHold) SetReuse(addr, port bool) {
 	h.told = append(h.told, fmt.Sprintf("reuse %t %t", addr, port))
 }
+
+func (h *fakeHold) NotifyShared(shared func()) { h.shared = shared }
 
 func (h *fakeHold) Release() { h.release() }
 
@@ -78,7 +82,7 @@ func (h *fakeHolder) HoldPort(r PortRequest) (PortHold, unix.Errno) {
 	}
 	h.held[port]++
 	var once atomic.Bool
-	h.latest = &fakeHold{port: port, release: func() {
+	h.latest = &fakeHold{port: port, number: h.number, release: func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if once.Swap(true) {

@@ -206,7 +206,9 @@ func (l *lane) errorInput(a *arrival, m icmp.Message) {
 	ok = ok && l.s.recent.Has(k.id, q.Dst)
 	raw := l.s.raws != nil && l.rawErrors(a, m, &q, ok)
 	if ok {
-		l.socketError(a, m, &q, k)
+		if !k.passes(a) {
+			l.socketError(a, m, &q, k)
+		}
 		return
 	}
 	if q.Protocol == ipv4.ProtocolUDP || q.Protocol == unix.IPPROTO_TCP {
@@ -221,7 +223,7 @@ func (l *lane) errorInput(a *arrival, m icmp.Message) {
 func (l *lane) quotedSocket(a *arrival, q *icmp.Quote) (k *IPSocket, ok bool) {
 	switch q.Protocol {
 	case ipv4.ProtocolUDP:
-		if u, ok := l.s.udp.Lookup(q.Src, q.SrcPort(), q.Dst, q.DstPort(), a.ifc.dev.Index); ok {
+		if u, ok := l.udpSocket(a, q.Src, q.SrcPort(), q.Dst, q.DstPort(), a.ifc.dev.Index); ok {
 			return &u.IPSocket, true
 		}
 	case ipv4.ProtocolICMP:

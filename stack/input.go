@@ -313,7 +313,7 @@ func (l *lane) udpInput(a *arrival, b []byte) {
 		l.forgetMatch()
 		return
 	}
-	if k, ok := l.s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home); ok && len(data) > size {
+	if k, ok := l.udpSocket(a, in.To, in.ToPort, in.From, in.FromPort, a.home); ok && len(data) > size {
 		one := [1]*UDPSocket{l.steer(a, k, data, &in)}
 		if one[0].GRO() {
 			l.udpDeliverGSO(a, one[:], data, &in, size)
@@ -366,13 +366,34 @@ func (l *lane) udpDeliver(a *arrival, data []byte, in *Info) {
 		l.forgetMatch()
 		return
 	}
-	k, ok := l.s.udp.Lookup(in.To, in.ToPort, in.From, in.FromPort, a.home)
+	k, ok := l.udpSocket(a, in.To, in.ToPort, in.From, in.FromPort, a.home)
 	if !ok {
 		l.count[counter.UDPNoPorts]++
 		l.sendError(a, errPortUnreachable, 0)
 		return
 	}
 	l.deliver(a, &k.Endpoint, data, in, counter.UDPInDatagrams, counter.UDPRcvbufErrors)
+}
+
+// udpSocket returns the socket that a unicast datagram is for, or that has sent what an error
+// quotes: the best for it, unless one of a port's holders has brought it, to which the
+// kernel has given it.
+func (l *lane) udpSocket(a *arrival, dst ipv4.Addr, dport uint16, src ipv4.Addr, sport uint16, dev int32) (k *UDPSocket, ok bool) {
+	k, ok = l.s.udp.Lookup(dst, dport, src, sport, dev)
+	if n := a.meta.Holder; n != 0 && ok && !k.broughtBy(n) {
+		return l.heldBy(n, dport, k), true
+	}
+	return k, ok
+}
+
+// heldBy returns the socket whose port a holder holds, or the best if there is none any more.
+func (l *lane) heldBy(holder uint32, port uint16, best *UDPSocket) *UDPSocket {
+	for b := range l.s.udp.At(port) {
+		if b.Owner.broughtBy(holder) {
+			return b.Owner
+		}
+	}
+	return best
 }
 
 // destinations returns the sockets that a broadcast or multicast is for, in memory

@@ -379,6 +379,8 @@ func (k *IPSocket) way() Way {
 	net := k.s.routes.Net()
 	if !k.connected {
 		switch d := net.With(k.addr); {
+		case k.recvExtras.Has(option.HolderOnly) && !k.addr.IsMulticast():
+			return Way{InBand: true, Interface: int(k.device)}
 		case d != nil:
 			return wayBy(d, 0)
 		case k.device != 0:

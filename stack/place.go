@@ -9,6 +9,7 @@ import (
 	"github.com/outband/outband/stack/internal/option"
 	"github.com/outband/outband/stack/internal/output"
 	"github.com/outband/outband/stack/internal/port"
+	"github.com/outband/outband/stack/internal/route"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
 )
@@ -64,6 +65,7 @@ func (p *place[K]) bindLocked(addr ipv4.Addr, number uint16) unix.Errno {
 // a PortHolder is asked, which may take its time. EBADF: the socket was closed meanwhile.
 func (p *place[K]) claimLocked(addr ipv4.Addr, number, lo, hi uint16, then func()) unix.Errno {
 	k := p.k
+	k.recvExtras.Put(option.HolderOnly, false) // of an earlier port
 	p.claim.FreeBind, p.claim.Transparent = k.binding.FreeBind(), k.binding.Transparent()
 	if e := p.ports.Reserve(&p.claim, addr, number, k.device, lo, hi); e != 0 {
 		return e
@@ -77,6 +79,7 @@ func (p *place[K]) claimLocked(addr ipv4.Addr, number, lo, hi uint16, then func(
 			p.holdDeviceLocked(k.device)
 		}
 		p.numberLocked()
+		p.holdLocked().NotifyShared(p.holderOnly)
 	}
 	p.ports.Publish(&p.claim, k.device, then)
 	k.addr, k.port = addr, p.claim.Binding.LocalPort
@@ -129,6 +132,16 @@ func (p *place[K]) numberLocked() {
 	if h := p.holdLocked(); h != nil {
 		p.holder.Store(h.Number())
 	}
+}
+
+// holderOnly is port.Hold's shared: from now on what the holder has not brought is for another
+// socket, one of another program's maybe, or a copy of what it will bring.
+func (p *place[K]) holderOnly() { p.k.recvExtras.Put(option.HolderOnly, true) }
+
+// passes reports whether a unicast datagram, or an error about one, is not the socket's though
+// it is the best of the stack's for it.
+func (k *Endpoint) passes(a *arrival) bool {
+	return k.recvExtras.Has(option.HolderOnly) && a.meta.Holder == 0 && a.kind == route.Unicast
 }
 
 // broughtBy reports whether frames that bear a holder's number are for the socket.

@@ -374,6 +374,9 @@ func (l *lane) accept(a *arrival, k *Endpoint, data []byte, in *Info) (to *Endpo
 // acceptExtras is accept when it is known whom the datagram is for.
 func (l *lane) acceptExtras(a *arrival, k *Endpoint, data []byte, in *Info) ([]byte, bool) {
 	x := &k.recvExtras
+	if k.passes(a) {
+		return nil, false
+	}
 	if x.Has(option.NoteCPU) && k.hasPeer.Load() {
 		k.cpu.Store(link.CPU())
 	}

@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/outband/outband/bpf"
@@ -144,5 +145,29 @@ func TestReserveEphemeral(t *testing.T) {
 	}
 	if e := table.Reserve(&Binding[int]{}); e != unix.EADDRINUSE {
 		t.Errorf("none is left: %v", e)
+	}
+}
+
+// At has what is bound to a port, at whatever address, and connected or not, but not what is
+// reserved.
+func TestAt(t *testing.T) {
+	table := newTable()
+	if e := table.Connect(mustBind(t, table, &Binding[int]{Owner: 1, Local: loc, LocalPort: 53}), loc, peer, 9); e != 0 {
+		t.Fatal(e)
+	}
+	mustBind(t, table, &Binding[int]{Owner: 2, Local: ipv4.Addr{10, 0, 0, 99}, LocalPort: 53})
+	mustBind(t, table, &Binding[int]{Owner: 3, LocalPort: 54})
+	mustReserve(t, table, &Binding[int]{Owner: 4, Local: ipv4.Addr{10, 0, 0, 98}, LocalPort: 53})
+	for port, want := range map[uint16]string{53: "[2 1]", 54: "[3]", 55: "[]"} {
+		owners := []int{}
+		for b := range table.At(port) {
+			owners = append(owners, b.Owner)
+		}
+		if got := fmt.Sprint(owners); got != want {
+			t.Errorf("port %d: %s, want %s", port, got, want)
+		}
+	}
+	for range table.At(53) {
+		break
 	}
 }

@@ -71,6 +71,22 @@ func (t *Table[T]) All() iter.Seq[*Binding[T]] {
 	}
 }
 
+// At yields the bindings to a port whose datagrams come, latest bound first. The table must
+// not change meanwhile.
+func (t *Table[T]) At(port uint16) iter.Seq[*Binding[T]] {
+	return func(yield func(*Binding[T]) bool) {
+		s := t.ports[port]
+		if s == nil {
+			return
+		}
+		for b := s.all.head; b != nil; b = b.links[inSlot].next {
+			if !b.reserved && !yield(b) {
+				return
+			}
+		}
+	}
+}
+
 // Bind claims b.LocalPort at b.Local for b, unconnected. With port 0 it chooses
 // an ephemeral port at random and writes it to b.LocalPort. The errors are
 // bind(2)'s: EINVAL if b is bound already, EADDRINUSE if another binding does

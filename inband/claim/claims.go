@@ -209,9 +209,21 @@ func (c *Claims) changeLocked(add, remove *Claim) error {
 	if c.maps != nil {
 		c.maps.widths[generation]++
 	}
-	c.table.count(*remove, -1)
-	c.syncNFTLocked(remove.key()) // what fails there is not claimed there any more
-	return c.syncFilterLocked(remove.key())
+	keys := c.countLocked(*remove, -1)
+	c.syncNFTLocked(keys...) // what fails there is not claimed there any more
+	return c.syncFilterLocked(keys...)
+}
+
+// countLocked counts a claim, and returns those of which the programs are to be told: it,
+// and all at its port if that has become shared, or is not any more.
+func (c *Claims) countLocked(claim Claim, by int) []Claim {
+	was := c.table.shared(claim.Port)
+	c.table.count(claim, by)
+	keys := []Claim{claim.key()}
+	if c.table.shared(claim.Port) != was && c.table.others(keys[0]) {
+		keys = append(keys, c.table.at(claim.Port)...)
+	}
+	return keys
 }
 
 // addLocked counts a claim, and has it hold.
@@ -220,26 +232,37 @@ func (c *Claims) addLocked(add Claim) error {
 		return err
 	}
 	key := add.key()
-	if c.table.claims[key] == nil && len(c.table.claims) >= maxClaims {
+	if c.table.claims[key] == 0 && len(c.table.claims) >= maxClaims {
 		return fmt.Errorf("too many claims: %w", unix.ENOBUFS)
 	}
-	c.table.count(add, 1)
-	err := c.syncFilterLocked(key)
+	was := c.table.shared(add.Port)
+	keys := c.countLocked(add, 1)
+	var err error
+	if !was && c.table.shared(add.Port) && len(keys) > 1 {
+		// What is the kernel's from now on, it has before the rings leave it.
+		err = c.syncNFTLocked(keys...)
+	}
 	if err == nil {
-		err = c.syncNFTLocked(key)
+		err = c.syncFilterLocked(keys...)
+	}
+	if err == nil {
+		err = c.syncNFTLocked(keys...)
 	}
 	if err != nil {
-		c.table.count(add, -1)
-		c.syncFilterLocked(key)
+		keys = c.countLocked(add, -1)
+		c.syncFilterLocked(keys...)
+		c.syncNFTLocked(keys...)
 	}
 	return err
 }
 
-// syncFilterLocked makes the rings' filter say of a claim what the table says.
-func (c *Claims) syncFilterLocked(key Claim) error {
+// syncFilterLocked makes the rings' filter say of claims what the table says.
+func (c *Claims) syncFilterLocked(keys ...Claim) error {
 	if c.maps != nil {
-		if err := c.maps.sync(&c.table, key); err != nil {
-			return err
+		for _, key := range keys {
+			if err := c.maps.sync(&c.table, key); err != nil {
+				return err
+			}
 		}
 	}
 	return c.classifyLocked()

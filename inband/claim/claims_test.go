@@ -51,36 +51,59 @@ func TestCounted(t *testing.T) {
 	})
 }
 
-// TestAloneIsCounted has holders of one port some of which are alone, as when an option
-// is set at one of them.
-func TestAloneIsCounted(t *testing.T) {
+// TestSharedIsCounted has holders of one port some of which share it, as when an option
+// is set at one of them: while there is one, the kernel has what is for many, and all that
+// is for one; whatever else is claimed at the port.
+func TestSharedIsCounted(t *testing.T) {
 	forRungs(t, func(t *testing.T, lb *lab, o Options) {
 		if o.Force == Holder {
 			t.Skip("nothing is hidden")
 		}
 		c := lb.attached(o)
-		for _, claim := range []Claim{{Port: 1000}, {Port: 1000, Local: group}, {Port: 1000, Local: broadcast}} {
-			f := frame{to: group, dport: 1000}
-			if claim.Local == broadcast {
-				f.to = broadcast
+		r := lb.ring(c)
+		for _, claim := range []Claim{{Port: 1000}, {Port: 1000, Local: hostAddr}, {Port: 1000, Local: hostAddr, Peer: peerAddr, PeerPort: 5000},
+			{Port: 1000, Local: group}, {Port: 1000, Local: broadcast}} {
+			f, many := frame{to: hostAddr, sport: 5000, dport: 1000}, true
+			switch claim.Local {
+			case hostAddr:
+				many = false
+			case group, broadcast:
+				f.to = claim.Local
+			default:
+				f.to = group
 			}
+			try := func(when string, hidden bool) {
+				t.Helper()
+				before := lb.counter("Ip InReceives")
+				n, _ := r.took(lb.bytes(f))
+				if got := lb.counter("Ip InReceives") == before; got != hidden {
+					t.Errorf("%+v, %s: hidden: %t", claim, when, got)
+				}
+				if want := hidden || many; n > 0 != want && !(n > 0 && c.filter == nil) { // which knows ports only
+					t.Errorf("%+v, %s: the ring took it: %t", claim, when, n > 0)
+				}
+			}
+			shared := claim
+			shared.Shared = true
+			elsewhere := Claim{Port: 1000, Local: otherAddr, Shared: true}
 			e := add(t, c, claim)
-			alone := claim
-			alone.Alone = true
-			other := add(t, c, alone)
-			if !lb.hides(f) {
-				t.Errorf("%+v: the kernel has it", alone)
+			other := add(t, c, claim)
+			try("nobody shares it", true)
+			must(t, other.Replace(shared))
+			try("one of two shares it", false)
+			if other.Claim() != shared {
+				t.Errorf("is %+v", other.Claim())
 			}
-			must(t, other.Replace(claim))
-			if lb.hides(f) || other.Claim() != claim {
-				t.Errorf("%+v: hidden", claim)
-			}
-			must(t, e.Replace(alone))
-			if !lb.hides(f) {
-				t.Errorf("%+v again: the kernel has it", alone)
-			}
-			e.Close()
 			other.Close()
+			try("who shared it is gone", true)
+			third := add(t, c, elsewhere)
+			try("one at another address shares it", false)
+			must(t, e.Replace(shared))
+			third.Close()
+			try("only it itself shares it", false)
+			must(t, e.Replace(claim))
+			try("it does not any more", true)
+			e.Close()
 		}
 	})
 }
@@ -92,9 +115,9 @@ func TestSetLocal(t *testing.T) {
 			t.Skip("nothing is hidden")
 		}
 		c := lb.attached(o)
-		add(t, c, Claim{Port: 1000, Alone: true})
+		add(t, c, Claim{Port: 1000})
 		add(t, c, Claim{Port: 1001, Local: otherAddr})
-		add(t, c, Claim{Port: 1002, Local: broadcast})
+		add(t, c, Claim{Port: 1002, Local: broadcast, Shared: true})
 		hides := func(a [4]byte, port uint16, want bool) {
 			t.Helper()
 			if got := lb.hides(frame{to: a, dport: port}); got != want {
@@ -109,10 +132,10 @@ func TestSetLocal(t *testing.T) {
 		hides(otherAddr, 1000, false) // gone
 		hides(otherAddr, 1001, true)  // its socket may still be bound to it
 		hides(broadcast, 1000, true)
-		hides(broadcast, 1002, true) // no broadcast address any more
+		hides(broadcast, 1002, false) // whatever it is
 		must(t, c.SetLocal(nil, [][4]byte{broadcast, otherAddr}))
 		hides(hostAddr, 1000, false)
-		hides(otherAddr, 1001, false) // a broadcast address now
+		hides(otherAddr, 1001, true) // a broadcast address now, and nobody else has the port
 		hides(broadcast, 1002, false)
 		must(t, c.SetLocal([][4]byte{otherAddr}, [][4]byte{otherAddr})) // as with a prefix of 32 bits
 		hides(otherAddr, 1000, true)
@@ -209,8 +232,8 @@ func TestSuperPacket(t *testing.T) {
 func TestLoopedBack(t *testing.T) {
 	forRungs(t, func(t *testing.T, lb *lab, o Options) {
 		c := lb.attached(o)
-		add(t, c, Claim{Port: 1000, Alone: true})
-		add(t, c, Claim{Port: 1000, Local: group, Alone: true})
+		add(t, c, Claim{Port: 1000})
+		add(t, c, Claim{Port: 1000, Local: group})
 		member, sender := lb.socket(1000), lb.socket(0)
 		join := &unix.IPMreqn{Multiaddr: group, Ifindex: int32(lb.index)}
 		must(t, unix.SetsockoptIPMreqn(member.FD(), unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, join))
@@ -257,7 +280,7 @@ func TestLoopback(t *testing.T) {
 func TestSocketsOfOthers(t *testing.T) {
 	forRungs(t, func(t *testing.T, lb *lab, o Options) {
 		c := lb.attached(o)
-		add(t, c, Claim{Port: 1000, Alone: true})
+		add(t, c, Claim{Port: 1000})
 		in := lb.socket(1001)
 		var u *inband.UDP
 		must(t, lb.peer.Do(func() (err error) {

@@ -42,7 +42,7 @@ func (b *builder) fast() {
 	b.generation(result)
 	b.half(asm.R2, portAt)
 	b.add(asm.LoadMapValue(asm.R1, b.maps.portMap.FD(), 0), asm.Add.Reg(asm.R1, asm.R2), asm.LoadMem(flags, asm.R1, 0, asm.Byte),
-		asm.JSet.Imm(flags, flagWild|flagLocal|flagDevice, "fast-address"), asm.JSet.Imm(flags, flagExact, "fast-look-exact"), asm.Ja.Label("fast-pass"))
+		asm.JSet.Imm(flags, flagWild|flagLocal|flagDevice|flagShared, "fast-address"), asm.JSet.Imm(flags, flagExact, "fast-look-exact"), asm.Ja.Label("fast-pass"))
 	b.fastAddress()
 	b.fastClaims()
 	b.fastMany()
@@ -82,17 +82,17 @@ func (b *builder) fastAddress() {
 	b.add(asm.JSet.Imm(fragment, nearMore, "slow"), // known, perhaps
 		asm.LoadMem(asm.R2, context, skbDevice, asm.Word), asm.JEq.Imm(asm.R2, loopbackIndex, "slow"), asm.Ja.Label("fast-exact"))
 	b.label("fast-own")
-	b.add(asm.JSet.Imm(flags, flagWild, "fast-hit"))
+	b.add(asm.JSet.Imm(flags, flagWildAlone, "fast-hit")) // else there is none, or the port is shared
 }
 
 // fastClaims looks for a claim of an address that is not for many.
 func (b *builder) fastClaims() {
 	b.label("fast-exact")
-	b.add(asm.JSet.Imm(flags, flagExact, "fast-look-exact"), asm.Ja.Label("fast-local"))
+	b.add(asm.JSet.Imm(flags, flagShared, "fast-pass"), asm.JSet.Imm(flags, flagExact, "fast-look-exact"), asm.Ja.Label("fast-local"))
 	b.label("fast-look-exact")
 	b.add(asm.StoreImm(asm.RFP, keyDeviceAt, 0, asm.Word))
 	b.lookup(b.maps.exact.FD(), sourceAt)
-	b.add(asm.JEq.Imm(asm.R0, 0, "fast-local"), asm.LoadMem(asm.R1, asm.R0, 0, asm.Byte), asm.JSet.Imm(asm.R1, valueOne, "fast-hit"), asm.Ja.Label("slow"))
+	b.add(asm.JEq.Imm(asm.R0, 0, "fast-local"), asm.LoadMem(asm.R1, asm.R0, 0, asm.Byte), asm.JSet.Imm(asm.R1, valueAlone, "fast-hit"), asm.Ja.Label("slow"))
 	b.label("fast-local")
 	b.between()
 	b.add(asm.JSet.Imm(flags, flagLocal, "fast-look-local"), asm.Ja.Label("fast-missed"))
@@ -114,7 +114,7 @@ func (b *builder) fastLocal() {
 }
 
 // fastMany looks for a claim of what is for every socket: the kernel is to have it too,
-// unless one is Alone.
+// unless nobody else can have the port.
 func (b *builder) fastMany() {
 	b.label("fast-many")
 	b.add(asm.JSet.Imm(flags, flagExact|flagDevice, "slow"),

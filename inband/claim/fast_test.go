@@ -91,6 +91,9 @@ func nearTo(to [4]byte) (near [][4]byte) {
 	return near
 }
 
+// sharedPorts is what is added to a claim's port for one that is shared.
+const sharedPorts = 30
+
 // TestFastAsSlow has frames of all kinds pass claims of all kinds.
 func TestFastAsSlow(t *testing.T) {
 	lb := newLab(t)
@@ -99,13 +102,15 @@ func TestFastAsSlow(t *testing.T) {
 	destinations := append(append(near[:2], nearOther[:2]...), hostAddr, otherAddr, elsewhere, group, [4]byte{239, 1, 1, 2}, broadcast, limited,
 		[4]byte{}, [4]byte{224, 0, 0, 0}, [4]byte{223, 255, 255, 255}, [4]byte{240, 0, 0, 1})
 	must(t, c.SetLocal([][4]byte{hostAddr, otherAddr, near[0]}, [][4]byte{broadcast, nearOther[0]}))
-	claims := append(verdictClaims(lb), Claim{Port: 1014, Local: hostAddr}, Claim{Port: 1014, Local: hostAddr, Peer: peerAddr, PeerPort: 5000},
-		Claim{Port: 1015}, Claim{Port: 1015, Local: group, Alone: true}, Claim{Port: 1015, Local: group, Peer: peerAddr, PeerPort: 5000},
+	claims := append(verdictClaims(lb), Claim{Port: 1019, Local: hostAddr}, Claim{Port: 1019, Local: hostAddr, Peer: peerAddr, PeerPort: 5000},
+		Claim{Port: 1015}, Claim{Port: 1015, Local: group}, Claim{Port: 1015, Local: group, Peer: peerAddr, PeerPort: 5000},
 		Claim{Port: 1016, Local: broadcast, Peer: peerAddr, PeerPort: 5000}, Claim{Port: 1017}, Claim{Port: 1017, Local: hostAddr, Device: lb.index},
-		Claim{Port: 1018}, Claim{Port: 1018, Device: lb.index, Alone: true},
-		Claim{Port: 1019, Local: near[0]}, Claim{Port: 1021}, Claim{Port: 1021, Local: group, Peer: peerAddr, PeerPort: 5000, Alone: true},
-		Claim{Port: 1020, Local: group, Peer: peerAddr, PeerPort: 5000, Alone: true})
+		Claim{Port: 1018}, Claim{Port: 1018, Device: lb.index},
+		Claim{Port: 1019, Local: near[0]}, Claim{Port: 1021}, Claim{Port: 1021, Local: group, Peer: peerAddr, PeerPort: 5000},
+		Claim{Port: 1020, Local: group, Peer: peerAddr, PeerPort: 5000})
 	for _, claim := range claims {
+		add(t, c, claim)
+		claim.Port, claim.Shared = claim.Port+sharedPorts, true
 		add(t, c, claim)
 	}
 	for _, ident := range []uint16{1000, 1021} {
@@ -113,7 +118,7 @@ func TestFastAsSlow(t *testing.T) {
 		must(t, err)
 	}
 	x := newComparison(lb, c)
-	for port := uint16(999); port <= 1022; port++ {
+	for port := uint16(999); port <= 1022+sharedPorts; port++ {
 		for _, to := range destinations {
 			for _, device := range []int{lb.index, 1} {
 				x.compare(lb.bytes(frame{to: to, sport: 5000, dport: port}), device)
@@ -242,19 +247,21 @@ func TestNoteIsFound(t *testing.T) {
 	}
 }
 
-// TestManyByAddress has the address of a connected socket become a broadcast address.
+// TestManyByAddress has the address of a connected socket become a broadcast address, of
+// which the ring has its copy though others may have the port.
 func TestManyByAddress(t *testing.T) {
 	lb := newLab(t)
 	c := lb.attached(Options{Force: TCX})
-	add(t, c, Claim{Port: 1000, Local: otherAddr, Peer: peerAddr, PeerPort: 5000})
+	r := lb.ring(c)
+	add(t, c, Claim{Port: 1000, Local: otherAddr, Peer: peerAddr, PeerPort: 5000, Shared: true})
 	f := frame{to: otherAddr, sport: 5000, dport: 1000}
 	for i := range 3 {
-		if !lb.hides(f) {
-			t.Errorf("time %d: one of the host's: the kernel has it", i)
+		if n, _ := r.took(lb.bytes(f)); n != 0 {
+			t.Errorf("time %d: one of the host's: the ring has it", i)
 		}
 		must(t, c.SetLocal([][4]byte{hostAddr}, [][4]byte{otherAddr}))
-		if lb.hides(f) {
-			t.Errorf("time %d: a broadcast address: hidden", i)
+		if n, _ := r.took(lb.bytes(f)); n != 1 {
+			t.Errorf("time %d: a broadcast address: the ring has it %d times", i, n)
 		}
 		must(t, c.SetLocal([][4]byte{hostAddr, otherAddr}, nil))
 	}

@@ -93,7 +93,7 @@ func TestFragments(t *testing.T) {
 		r := lb.ring(c)
 		lb.holder(1000)
 		in := lb.socket(2000)
-		add(t, c, Claim{Port: 1000, Alone: true})
+		add(t, c, Claim{Port: 1000})
 		last := map[string]int{}
 		lb.kernel(last)
 		id := uint16(0)

@@ -52,38 +52,12 @@ func (c *Claims) syncAddressesLocked(changed [][4]byte) error {
 		}
 		if c.nft != nil {
 			c.nft.syncAddress(&c.table, a)
-			c.nft.syncBound(&c.table, a)
 		}
 	}
 	if c.maps != nil {
-		if err := c.syncBoundLocked(changed); err != nil {
-			return err
-		}
 		c.maps.syncNear(c.table.hosts)
 	}
 	return c.syncNFTLocked()
-}
-
-// syncBoundLocked makes the map say of connected sockets' claims of some addresses
-// whether these are for many.
-func (c *Claims) syncBoundLocked(changed [][4]byte) error {
-	bound := map[[4]byte]bool{}
-	for _, a := range changed {
-		if c.table.bound[a] > 0 {
-			bound[a] = true
-		}
-	}
-	if len(bound) == 0 {
-		return nil
-	}
-	for k := range c.table.claims {
-		if k.exact() && bound[k.Local] {
-			if err := c.maps.sync(&c.table, k); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // Widen has the rings take more than claims, as raw and packet sockets want it, until

@@ -11,10 +11,11 @@ func (b *builder) match() {
 	b.half(asm.R2, exactAt+10)
 	b.add(asm.LoadMapValue(asm.R1, b.maps.portMap.FD(), 0), asm.Add.Reg(asm.R1, asm.R2),
 		asm.LoadMem(flags, asm.R1, 0, asm.Byte), asm.Mov.Imm(result, 0),
-		asm.And.Imm(flags, flagsClaimed), asm.JEq.Imm(flags, 0, "verdict"),
+		asm.And.Imm(flags, flagsClaimed|flagShared), asm.JEq.Imm(flags, 0, "verdict"),
 		asm.StoreImm(asm.RFP, exactAt+12, 0, asm.Word))
 	b.classify("match")
 	b.add(asm.Or.Reg(flags, asm.R1))
+	b.leaveShared()
 	b.move(localAt, exactAt+4)
 	b.add(asm.StoreImm(asm.RFP, localAt+4, 0, asm.Word), asm.LoadMem(asm.R1, asm.RFP, exactAt+10, asm.Half),
 		asm.StoreMem(asm.RFP, localAt+4, asm.R1, asm.Half), asm.StoreImm(asm.RFP, localAt+8, 0, asm.Word))
@@ -36,13 +37,19 @@ func (b *builder) match() {
 	b.label("matched")
 	b.moved()
 	if !b.ring {
-		// What is for every socket, the kernel has too, unless there can be no other.
+		// What is for every socket, the kernel has too, unless nobody else can have the port.
 		b.add(asm.JSet.Imm(flags, addressMany, "many"), asm.Ja.Label("one"))
 		b.label("many")
 		b.add(asm.RSh.Imm(result, 1)) // valueAlone
 		b.label("one")
 	}
 	b.add(asm.And.Imm(result, valueClaimed))
+}
+
+// leaveShared has the kernel decide whose a unicast datagram is, where others may have the
+// port too.
+func (b *builder) leaveShared() {
+	b.add(asm.Mov.Reg(asm.R1, flags), asm.And.Imm(asm.R1, addressMany|flagShared), asm.JEq.Imm(asm.R1, flagShared, "verdict"))
 }
 
 // moved looks again, once, for a claim that was not found if meanwhile one has taken

@@ -17,7 +17,8 @@ import (
 
 // An nftTable has the claims in sets of nf_tables. Fragments pass: the holder's filter
 // drops the datagram that the kernel makes of them. So do claims that are bound to a
-// device, and tagged frames, even if the tag is only a priority.
+// device, and those that others may have too, and tagged frames, even if the tag is only a
+// priority.
 type nftTable struct {
 	socket  *nftables.Socket
 	name    string
@@ -31,13 +32,12 @@ const (
 	setExact      = iota // destination, destination port, source, source port
 	setLocal             // destination, destination port
 	setWild              // destination port
-	setAlone             // destination port: of these claims, one is Alone
 	setOwn               // address of the host
 	setBroadcasts        // broadcast address
 	nftSets
 )
 
-var nftSetNames = [nftSets]string{"exact", "local", "wild", "alone", "own", "broadcasts"}
+var nftSetNames = [nftSets]string{"exact", "local", "wild", "own", "broadcasts"}
 
 // nftClaims is the chain that knows claims, to which those at the devices jump.
 const nftClaims = "claims"
@@ -77,7 +77,7 @@ func (t *nftTable) make(n *nftables.Batch) {
 	const address, port = nftables.TypeAddress, nftables.TypePort
 	types := [nftSets]struct{ typ, len uint32 }{
 		{nftables.Concatenation(address, port, address, port), 16}, {nftables.Concatenation(address, port), 8},
-		{port, 2}, {port, 2}, {address, 4}, {address, 4},
+		{port, 2}, {address, 4}, {address, 4},
 	}
 	n.Table(t.name)
 	for i, s := range types {
@@ -92,9 +92,9 @@ func (t *nftTable) make(n *nftables.Batch) {
 	rule(append(key, in(setLocal))...)
 	rule(append(key, field(nftables.NetworkHeader, 2, 12, 4), field(nftables.TransportHeader, 3, 0, 2), in(setExact))...)
 	rule(dport, in(setWild), destination, in(setOwn))
-	rule(dport, in(setAlone), destination, in(setBroadcasts))
-	rule(dport, in(setAlone), destination, nftables.Compare(nftables.Equal, 255, 255, 255, 255))
-	rule(dport, in(setAlone), destination, nftables.Mask(0xf0, 0, 0, 0), nftables.Compare(nftables.Equal, 0xe0, 0, 0, 0))
+	rule(dport, in(setWild), destination, in(setBroadcasts))
+	rule(dport, in(setWild), destination, nftables.Compare(nftables.Equal, 255, 255, 255, 255))
+	rule(dport, in(setWild), destination, nftables.Mask(0xf0, 0, 0, 0), nftables.Compare(nftables.Equal, 0xe0, 0, 0, 0))
 }
 
 // attach makes the chain at a device, and returns its name. Its rule begins with the link
@@ -134,11 +134,10 @@ func (t *nftTable) sync(tab *table, k Claim) {
 	switch {
 	case k.Device != 0:
 	case k.wild():
-		t.want(setWild, port, v != 0)
-		t.want(setAlone, port, v&valueAlone != 0)
+		t.want(setWild, port, v&valueAlone != 0)
 	default:
-		// What is for every socket, the kernel has too, unless there can be no other.
-		want := v != 0 && (!tab.many(k.Local) || v&valueAlone != 0)
+		// What may be for another socket, the kernel has too.
+		want := v&valueAlone != 0
 		key := append(append(slices.Clone(k.Local[:]), port...), 0, 0)
 		if !k.exact() {
 			t.want(setLocal, key, want)
@@ -153,18 +152,6 @@ func (t *nftTable) sync(tab *table, k Claim) {
 func (t *nftTable) syncAddress(tab *table, a [4]byte) {
 	t.want(setOwn, a[:], tab.hosts[a] == addressOwn)
 	t.want(setBroadcasts, a[:], tab.hosts[a] == addressMany)
-}
-
-// syncBound wants in the sets what the table says of the claims of an address.
-func (t *nftTable) syncBound(tab *table, a [4]byte) {
-	if tab.bound[a] == 0 {
-		return
-	}
-	for k := range tab.claims {
-		if k.Local == a {
-			t.sync(tab, k)
-		}
-	}
 }
 
 // syncAll wants in the sets all that the table says.

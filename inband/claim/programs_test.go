@@ -71,7 +71,7 @@ func BenchmarkPrograms(b *testing.B) {
 	lb := newLab(b)
 	c := lb.attached(Options{Force: TCX})
 	add(b, c, Claim{Port: 1000})
-	add(b, c, Claim{Port: 1001, Alone: true})
+	add(b, c, Claim{Port: 1001})
 	add(b, c, Claim{Port: 1002, Local: hostAddr})
 	add(b, c, Claim{Port: 1003, Local: hostAddr, Peer: peerAddr, PeerPort: 5000})
 	add(b, c, Claim{Port: 1004, Local: group})

@@ -16,7 +16,7 @@ func TestReplaceLeavesNoGap(t *testing.T) {
 	forRungs(t, func(t *testing.T, lb *lab, o Options) {
 		c := lb.attached(o)
 		r := lb.ring(c)
-		bound, connected := Claim{Port: 1000, Alone: true}, Claim{Port: 1000, Local: hostAddr, Peer: peerAddr, PeerPort: 5000, Alone: true}
+		bound, connected := Claim{Port: 1000}, Claim{Port: 1000, Local: hostAddr, Peer: peerAddr, PeerPort: 5000}
 		e := add(t, c, bound)
 		before := lb.counter("Ip InReceives")
 		const sent = 2000

@@ -16,10 +16,12 @@ type Claim struct {
 	// Device is the index of the device to which the socket is bound (SO_BINDTODEVICE);
 	// zero: none. Such claims are left to the holder where nf_tables does the work.
 	Device int
-	// Alone says that the holder has neither SO_REUSEADDR nor SO_REUSEPORT, so that no other
-	// socket can have its port: then the kernel is kept off datagrams to groups and
-	// broadcasts too, which are else for every socket that wants them.
-	Alone bool
+	// Shared says that sockets of others may have the port as well: its holder has, or has
+	// had, SO_REUSEADDR or SO_REUSEPORT. While a port has one claim that is Shared, its
+	// unicast datagrams are not claimed: the kernel knows which socket each is for, and gives
+	// it to the holder, or to another one. Groups and broadcasts, which are for every socket
+	// that wants them, are the rings' in any case, and then the kernel has them too.
+	Shared bool
 }
 
 // valid returns EINVAL for a claim that no socket can have.
@@ -31,9 +33,9 @@ func (c Claim) valid() error {
 	return nil
 }
 
-// key returns what tells the claim from others: all but Alone.
+// key returns what tells the claim from others: all but Shared.
 func (c Claim) key() Claim {
-	c.Alone = false
+	c.Shared = false
 	return c
 }
 
@@ -46,19 +48,19 @@ func (c Claim) exact() bool { return c.PeerPort != 0 }
 // Flags of a port, as the programs read them: which lookups can find something.
 const (
 	flagWild      = 1 << iota // claimed at all of the host's addresses
-	flagWildAlone             // of these claims, one is Alone
+	flagWildAlone             // and nobody else can have the port
 	flagLocal                 // there are claims of an address
 	flagExact                 // there are claims of connected sockets
 	flagDevice                // there are claims of sockets bound to a device
 	flagIdent                 // the identifier of an open ping socket
+	flagShared                // one of the claims is Shared
 	flagsClaimed  = flagIdent - 1
 )
 
 // Values of a claim in the programs' maps.
 const (
 	valueClaimed = 1
-	valueAlone   = 2
-	valueOne     = 4 // of a connected socket, with an address that is not for many
+	valueAlone   = 2 // and nobody else can have the port
 )
 
 // Values of an address in the programs' map, above a port's flags.
@@ -71,43 +73,39 @@ const (
 // A table counts claims. It is the truth, of which the maps of the programs, the sets of
 // nf_tables and the classic filter are copies.
 type table struct {
-	claims map[Claim]*uses // by key
+	claims map[Claim]int // how many there are, by key
 	ports  map[uint16]*portUses
 	bound  map[[4]byte]int // claims by their address
 	hosts  map[[4]byte]uint32
 }
 
-// uses counts the holders of one claim, and those of them that are Alone.
-type uses struct{ all, alone int }
-
 // portUses counts what there is at a port, different claims each once, and the ping
 // sockets with that identifier.
-type portUses struct{ wild, local, exact, device, ident int }
+type portUses struct {
+	wild, local, exact, device, ident int
+	shared                            int // claims that are Shared, each of several equal ones too
+}
 
 // claims reports whether there is a claim of the port.
 func (p *portUses) claims() bool { return p.wild+p.local+p.exact > 0 }
 
 func newTable() table {
-	return table{claims: map[Claim]*uses{}, ports: map[uint16]*portUses{}, bound: map[[4]byte]int{}, hosts: map[[4]byte]uint32{}}
+	return table{claims: map[Claim]int{}, ports: map[uint16]*portUses{}, bound: map[[4]byte]int{}, hosts: map[[4]byte]uint32{}}
 }
 
 // count adds a holder of a claim, or with -1 takes one away.
 func (t *table) count(c Claim, by int) {
 	k := c.key()
-	u := t.claims[k]
-	if u == nil {
-		u = &uses{}
-		t.claims[k] = u
-	}
-	before := u.all
-	u.all += by
-	if c.Alone {
-		u.alone += by
-	}
-	if before == 0 || u.all == 0 {
+	before := t.claims[k]
+	t.claims[k] += by
+	if before == 0 || t.claims[k] == 0 {
 		t.countKey(k, by)
 	}
-	if u.all == 0 {
+	if c.Shared {
+		t.port(k.Port).shared += by
+	}
+	t.dropPort(k.Port)
+	if t.claims[k] == 0 {
 		delete(t.claims, k)
 	}
 }
@@ -131,7 +129,6 @@ func (t *table) countKey(k Claim, by int) {
 			delete(t.bound, k.Local)
 		}
 	}
-	t.dropPort(k.Port)
 }
 
 // countIdent counts a ping socket's identifier.
@@ -161,13 +158,13 @@ func (t *table) flags(port uint16) (flags uint8) {
 	if p == nil {
 		return 0
 	}
-	if u := t.claims[Claim{Port: port}]; u != nil && u.alone > 0 {
+	if p.wild > 0 && p.shared == 0 {
 		flags |= flagWildAlone
 	}
 	for _, f := range [...]struct {
 		n    int
 		flag uint8
-	}{{p.wild, flagWild}, {p.local, flagLocal}, {p.exact, flagExact}, {p.device, flagDevice}, {p.ident, flagIdent}} {
+	}{{p.wild, flagWild}, {p.local, flagLocal}, {p.exact, flagExact}, {p.device, flagDevice}, {p.ident, flagIdent}, {p.shared, flagShared}} {
 		if f.n > 0 {
 			flags |= f.flag
 		}
@@ -177,18 +174,42 @@ func (t *table) flags(port uint16) (flags uint8) {
 
 // value returns a claim's value in the programs' maps, 0 if there is none.
 func (t *table) value(k Claim) uint8 {
-	u := t.claims[k]
-	if u == nil {
+	if t.claims[k] == 0 {
 		return 0
 	}
 	v := uint8(valueClaimed)
-	if u.alone > 0 {
+	if !t.shared(k.Port) {
 		v |= valueAlone
 	}
-	if k.exact() && !t.many(k.Local) {
-		v |= valueOne
-	}
 	return v
+}
+
+// shared reports whether a port has a claim that is Shared.
+func (t *table) shared(port uint16) bool {
+	p := t.ports[port]
+	return p != nil && p.shared > 0
+}
+
+// others reports whether the port of a claim has others.
+func (t *table) others(k Claim) bool {
+	p, n := t.ports[k.Port], 0
+	if p != nil {
+		n = p.wild + p.local + p.exact
+	}
+	if t.claims[k] != 0 {
+		n--
+	}
+	return n > 0
+}
+
+// at returns the claims of a port.
+func (t *table) at(port uint16) (keys []Claim) {
+	for k := range t.claims {
+		if k.Port == port {
+			keys = append(keys, k)
+		}
+	}
+	return keys
 }
 
 // address returns an address' value in the programs' map, 0 if it needs no entry.
@@ -198,9 +219,4 @@ func (t *table) address(a [4]byte) uint32 {
 		v |= addressBound
 	}
 	return v
-}
-
-// many reports whether datagrams to an address are for every socket that wants them.
-func (t *table) many(a [4]byte) bool {
-	return a[0]>>4 == 14 || a == [4]byte{255, 255, 255, 255} || t.hosts[a] == addressMany
 }

@@ -12,20 +12,27 @@ import (
 // verdictClaims are claims of each kind, by port.
 func verdictClaims(lb *lab) []Claim {
 	return []Claim{
-		{Port: 1000},
-		{Port: 1001, Alone: true},
+		{Port: 1000, Shared: true},
+		{Port: 1001},
 		{Port: 1002, Local: hostAddr},
 		{Port: 1003, Local: hostAddr, Peer: peerAddr, PeerPort: 5000},
-		{Port: 1004, Local: group},
-		{Port: 1005, Local: group, Alone: true},
-		{Port: 1006, Device: lb.index},
+		{Port: 1004, Local: group, Shared: true},
+		{Port: 1005, Local: group},
+		{Port: 1006, Device: lb.index, Shared: true},
 		{Port: 1007, Device: lb.index + 1000},
-		{Port: 1008, Local: broadcast},
-		{Port: 1009, Local: broadcast, Alone: true},
+		{Port: 1008, Local: broadcast, Shared: true},
+		{Port: 1009, Local: broadcast},
 		{Port: 1010, Local: hostAddr, Device: lb.index},
 		{Port: 1011, Local: hostAddr, Peer: peerAddr, PeerPort: 5000, Device: lb.index},
 		{Port: 1012, Local: elsewhere},
-		{Port: 1013, Device: lb.index, Alone: true},
+		{Port: 1013, Device: lb.index},
+		{Port: 1014, Local: hostAddr, Shared: true},
+		{Port: 1015, Local: hostAddr, Peer: peerAddr, PeerPort: 5000, Shared: true},
+		{Port: 1016, Local: hostAddr, Device: lb.index, Shared: true},
+		{Port: 1017, Local: hostAddr}, // at a port that others may have too
+		{Port: 1017, Local: otherAddr, Shared: true},
+		{Port: 1018},
+		{Port: 1018, Local: group, Shared: true},
 	}
 }
 
@@ -42,13 +49,14 @@ func verdictCases() []verdictCase {
 	to := func(a [4]byte, port uint16) frame { return frame{to: a, dport: port, sport: 5000} }
 	with := func(f frame, change func(*frame)) frame { change(&f); return f }
 	return []verdictCase{
-		{"wildcard", to(hostAddr, 1000), true, true, false},
-		{"wildcard, another address", to(otherAddr, 1000), true, true, false},
+		{"wildcard, shared", to(hostAddr, 1000), false, false, false},
+		{"wildcard, shared, another address", to(otherAddr, 1000), false, false, false},
 		{"wildcard, forwarded", to(elsewhere, 1000), false, false, false},
 		{"wildcard, group", to(group, 1000), true, false, false},
 		{"wildcard, broadcast", to(broadcast, 1000), true, false, false},
 		{"wildcard, limited broadcast", to(limited, 1000), true, false, false},
 		{"alone", to(hostAddr, 1001), true, true, false},
+		{"alone, another address", to(otherAddr, 1001), true, true, false},
 		{"alone, forwarded", to(elsewhere, 1001), false, false, false},
 		{"alone, group", to(group, 1001), true, true, false},
 		{"alone, broadcast", to(broadcast, 1001), true, true, false},
@@ -64,7 +72,7 @@ func verdictCases() []verdictCase {
 		{"group, another", to([4]byte{239, 1, 1, 2}, 1004), false, false, false},
 		{"group, unicast", to(hostAddr, 1004), false, false, false},
 		{"group alone", to(group, 1005), true, true, false},
-		{"device", to(hostAddr, 1006), true, true, true},
+		{"device, shared", to(hostAddr, 1006), false, false, true},
 		{"device, group", to(group, 1006), true, false, true},
 		{"device, forwarded", to(elsewhere, 1006), false, false, true},
 		{"another device", to(hostAddr, 1007), false, false, true},
@@ -75,17 +83,26 @@ func verdictCases() []verdictCase {
 		{"device, connected", to(hostAddr, 1011), true, true, true},
 		{"device, connected, another peer", with(to(hostAddr, 1011), func(f *frame) { f.sport = 1 }), false, false, true},
 		{"specific, of no address", to(elsewhere, 1012), true, true, false},
+		{"specific, shared", to(hostAddr, 1014), false, false, false},
+		{"connected, shared", to(hostAddr, 1015), false, false, false},
+		{"device, specific, shared", to(hostAddr, 1016), false, false, true},
+		{"specific at a shared port", to(hostAddr, 1017), false, false, false},
+		{"another specific at a shared port", to(otherAddr, 1017), false, false, false},
+		{"wildcard at a shared port", to(hostAddr, 1018), false, false, false},
+		{"wildcard at a shared port, group", to(group, 1018), true, false, false},
+		{"wildcard at a shared port, broadcast", to(broadcast, 1018), true, false, false},
+		{"device alone", to(hostAddr, 1013), true, true, true},
 		{"device alone, group", to(group, 1013), true, true, true},
 		{"not claimed", to(hostAddr, 999), false, false, false},
 		{"port 0", to(hostAddr, 0), false, false, false},
-		{"bytes swapped", to(hostAddr, 1000>>8|1000&0xff<<8), false, false, false},
-		{"options", with(to(hostAddr, 1000), func(f *frame) { f.options = []byte{1, 1, 1, 0} }), true, true, false},
-		{"all options", with(to(hostAddr, 1000), func(f *frame) { f.options = make([]byte, 40) }), true, true, false},
-		{"options, not claimed", with(to(hostAddr, 999), func(f *frame) { f.options = []byte{0, 0, 3, 232} }), false, false, false},
-		{"headers not linear", with(to(hostAddr, 1000), func(f *frame) { f.payload = make([]byte, 6000) }), true, true, false},
+		{"bytes swapped", to(hostAddr, 1001>>8|1001&0xff<<8), false, false, false},
+		{"options", with(to(hostAddr, 1001), func(f *frame) { f.options = []byte{1, 1, 1, 0} }), true, true, false},
+		{"all options", with(to(hostAddr, 1001), func(f *frame) { f.options = make([]byte, 40) }), true, true, false},
+		{"options, not claimed", with(to(hostAddr, 999), func(f *frame) { f.options = []byte{0, 0, 3, 233} }), false, false, false},
+		{"headers not linear", with(to(hostAddr, 1001), func(f *frame) { f.payload = make([]byte, 6000) }), true, true, false},
 		{"headers not linear, not claimed", with(to(hostAddr, 999), func(f *frame) { f.payload = make([]byte, 6000) }), false, false, false},
 		{"TCP", with(to(hostAddr, 0), func(f *frame) { f.protocol, f.payload = unix.IPPROTO_TCP, udpHeader(5000, 1000, 12) }), false, false, false},
-		{"don't fragment", with(to(hostAddr, 1000), func(f *frame) { f.fragment = 0x4000 }), true, true, false},
+		{"don't fragment", with(to(hostAddr, 1001), func(f *frame) { f.fragment = 0x4000 }), true, true, false},
 	}
 }
 
@@ -142,7 +159,7 @@ func TestNeverClaimed(t *testing.T) {
 	forRungs(t, func(t *testing.T, lb *lab, o Options) {
 		c := lb.attached(o)
 		r := lb.ring(c)
-		add(t, c, Claim{Port: 1000, Alone: true})
+		add(t, c, Claim{Port: 1000})
 		// What a header of 16 bytes would make of the destination address.
 		add(t, c, Claim{Port: uint16(hostAddr[2])<<8 | uint16(hostAddr[3])})
 		f := frame{to: hostAddr, dport: 1000}
@@ -190,7 +207,7 @@ func TestMacvlan(t *testing.T) {
 			return netlink.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE})
 		}))
 		must(t, lb.host.SetUp("mv0"))
-		add(t, c, Claim{Port: 1000, Alone: true})
+		add(t, c, Claim{Port: 1000})
 		before := lb.counter("Ip InReceives")
 		if n, _ := r.took(lb.bytes(frame{toMAC: mac, to: otherAddr, dport: 1000})); n != 0 {
 			t.Errorf("the ring took %d", n)
@@ -208,7 +225,7 @@ func TestOutgoing(t *testing.T) {
 		c := lb.attached(o)
 		r := lb.ring(c)
 		must(t, unix.SetsockoptInt(r.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 0))
-		add(t, c, Claim{Port: 1000, Alone: true})
+		add(t, c, Claim{Port: 1000})
 		sender := lb.socket(0)
 		must(t, unix.SetsockoptIPMreqn(sender.FD(), unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &unix.IPMreqn{Ifindex: int32(lb.index)}))
 		send := func() { must(t, sender.SendTo([]byte("x"), netip.AddrPortFrom(netip.AddrFrom4(group), 1000))) }

@@ -12,6 +12,11 @@
 // device, and the copies of multicasts and broadcasts that this host itself sends, which
 // no ring sees, stays in the in-band socket's queue, and [Holders.Receive] takes it from there.
 //
+// A port that others may have too (SO_REUSEADDR, SO_REUSEPORT; [Hold.Share]) is otherwise:
+// only the kernel knows which of all sockets each unicast datagram is for. So the in-band
+// socket keeps those whatever they came by, and what the ring has of them is nobody's.
+// Multicasts and broadcasts, of which every socket has its own, are the ring's there too.
+//
 // ICMP errors about what was sent from the port are kept in the same way: see
 // [Datagram.Error].
 //

@@ -107,3 +107,16 @@ func behind(t *testing.T, l *lab) {
 	must(t, l.far.SetSysctl("net/ipv4/ip_forward", "1"))
 	must(t, l.near.AddRoute(prefix("10.10.0.0/24"), addrPort(farIP, 0).Addr()))
 }
+
+// Of a port that others may have too, an error that came by a device with a ring is kept:
+// only the kernel knows which of the sockets has sent what it quotes.
+func TestErrorOfSharedPort(t *testing.T) {
+	l := newLab(t)
+	h := newHolders(t, l.near)
+	must(t, h.SetRings([]int32{l.device}))
+	d := hold(t, h, Request{ReuseAddr: true})
+	forge(t, d, farIP, 7, "x")
+	if got := receive(t, h, 1)[0]; got.Device != l.device || got.Error.Type != 3 || got.Holder != d.ID() {
+		t.Errorf("%v", got)
+	}
+}

@@ -1,6 +1,8 @@
 package holder
 
 import (
+	"encoding/binary"
+
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -16,24 +18,49 @@ const (
 	packetLoopback = 5 // PACKET_LOOPBACK in linux/if_packet.h
 )
 
+// MaxBroadcasts is how many addresses SetBroadcasts takes.
+const MaxBroadcasts = 1000
+
+// destinationAt is where the destination is in the IPv4 header (RFC 791, section 3.1), as a
+// filter's load instruction has it (SKF_NET_OFF in linux/filter.h).
+const destinationAt = 0xfff00000 + 16
+
 // ringFilter returns a socket filter that drops what came by one of the devices, which
 // their rings have seen. It keeps PACKET_LOOPBACK: the copies of this host's own
 // multicasts and broadcasts have the sending device's index, and no ring sees them.
 func ringFilter(rings []int32) []unix.SockFilter {
+	return assemble(append(byRing(rings), bpf.RetConstant{Val: drop}))
+}
+
+// sharedFilter is ringFilter for a port that others may have too: of what came by one of
+// the devices it drops only what is for every socket, multicasts and broadcasts.
+func sharedFilter(rings []int32, broadcasts [][4]byte) []unix.SockFilter {
+	prog := append(byRing(rings), bpf.LoadAbsolute{Off: destinationAt, Size: 4})
+	for _, b := range append(broadcasts, [4]byte{255, 255, 255, 255}) {
+		prog = append(prog, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: binary.BigEndian.Uint32(b[:]), SkipTrue: 1}, bpf.RetConstant{Val: drop})
+	}
+	return assemble(append(prog,
+		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xf0000000},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0xe0000000, SkipTrue: 1}, // RFC 1112, section 4
+		bpf.RetConstant{Val: drop},
+		bpf.RetConstant{Val: keep},
+	))
+}
+
+// byRing goes on with what came by one of the devices, and keeps all else.
+func byRing(rings []int32) []bpf.Instruction {
 	prog := []bpf.Instruction{bpf.LoadExtension{Num: bpf.ExtInterfaceIndex}}
 	for i, index := range rings {
 		// A conditional jump reaches 255 instructions, an unconditional one everything.
 		toType := uint32(2*(len(rings)-i-1) + 1)
 		prog = append(prog, bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(index), SkipFalse: 1}, bpf.Jump{Skip: toType})
 	}
-	prog = append(prog,
+	return append(prog,
 		bpf.RetConstant{Val: keep},
 		bpf.LoadExtension{Num: bpf.ExtType},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: packetLoopback, SkipFalse: 1},
 		bpf.RetConstant{Val: keep},
-		bpf.RetConstant{Val: drop},
 	)
-	return assemble(prog)
 }
 
 // assemble returns a program as the kernel takes it.

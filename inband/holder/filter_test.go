@@ -121,3 +121,52 @@ func TestMostRings(t *testing.T) {
 		t.Errorf("one more: %v", err)
 	}
 }
+
+// Of a port that others may have too, what is for one socket is kept whatever it came by;
+// what is for all is the ring's. So it is from the beginning, after SetReuse, and by Share.
+func TestFilterOfSharedPort(t *testing.T) {
+	l := newLab(t)
+	h := newHolders(t, l.near)
+	directed := [4]byte{10, 9, 0, 255}
+	must(t, h.SetRings([]int32{77, l.device}))
+	member(t, l.near, l.device)
+	byReuse, later, later2 := hold(t, h, Request{ReusePort: true}), hold(t, h, Request{}), hold(t, h, Request{})
+	send(t, l.far, later.Port(), nearIP)
+	none(t, h)
+	ok(t, later.SetReuse(true, false))
+	ok(t, later.SetReuse(false, false)) // others may have bound meanwhile
+	ok(t, later2.Share())
+	must(t, h.SetBroadcasts([][4]byte{{10, 9, 1, 255}, directed}))
+	for _, d := range []*Hold{byReuse, later, later2} {
+		send(t, l.far, d.Port(), nearIP, group, all, directed)
+		if got := receive(t, h, 1)[0]; got.Destination != nearIP || got.Holder != d.ID() {
+			t.Errorf("from the wire: %v", got)
+		}
+		none(t, h)
+		send(t, l.near, d.Port(), nearIP, group)
+		for range 2 {
+			receive(t, h, 1)
+		}
+	}
+	must(t, h.SetBroadcasts(nil))
+	send(t, l.far, byReuse.Port(), directed)
+	receive(t, h, 1)
+	must(t, h.SetRings(nil))
+	send(t, l.far, byReuse.Port(), nearIP, group, all)
+	receive(t, h, 3)
+}
+
+// The longest filter of a port that others may have too is one that the kernel takes.
+func TestMostBroadcasts(t *testing.T) {
+	h := newHolders(t, newSpace(t))
+	hold(t, h, Request{ReuseAddr: true})
+	addresses := make([][4]byte, MaxBroadcasts)
+	for i := range addresses {
+		addresses[i] = [4]byte{10, byte(i >> 8), byte(i), 255}
+	}
+	must(t, h.SetBroadcasts(addresses))
+	must(t, h.SetRings(make([]int32, MaxRings)))
+	if err := h.SetBroadcasts(append(addresses, all)); !errors.Is(err, unix.E2BIG) {
+		t.Errorf("one more: %v", err)
+	}
+}

@@ -175,7 +175,31 @@ func (d *Hold) SetReuse(addr, port bool) unix.Errno {
 		}
 	}
 	d.s.asked.ReuseAddr, d.s.asked.ReusePort = addr, port
+	if addr || port {
+		return d.h.shareLocked(d.s)
+	}
 	return 0
+}
+
+// Share takes in that others may have the port too, from now on: see the package comment. A
+// Hold whose request has ReuseAddr or ReusePort, or to which SetReuse gives one of them, is so
+// by itself.
+func (d *Hold) Share() unix.Errno {
+	d.h.mu.Lock()
+	defer d.h.mu.Unlock()
+	if d.s == nil || d.h.closed {
+		return unix.EBADF
+	}
+	return d.h.shareLocked(d.s)
+}
+
+// shareLocked is Share.
+func (h *Holders) shareLocked(s *socket) unix.Errno {
+	if s.shared {
+		return 0
+	}
+	h.rx.share(s)
+	return errnoOf(attach(s.fd, h.filterLocked(true)))
 }
 
 // aloneLocked makes the socket the Hold's own, for good: a shared one is left to the others, and
@@ -185,10 +209,10 @@ func (d *Hold) aloneLocked() unix.Errno {
 	case d.s == nil || d.h.closed:
 		return unix.EBADF
 	case d.s.holds == 1:
-		d.h.unshareLocked(d.s)
+		d.h.keepOffLocked(d.s)
 		return 0
 	}
-	own, e := d.h.openLocked(d.s.key())
+	own, e := d.h.openLocked(d.s.key(), d.s.shared)
 	if e != 0 {
 		return e
 	}
@@ -210,7 +234,7 @@ func (d *Hold) Close() {
 	if s.holds--; s.holds > 0 {
 		return
 	}
-	d.h.unshareLocked(s)
+	d.h.keepOffLocked(s)
 	d.h.rx.remove(s)
 	unix.Close(s.fd)
 }

@@ -22,8 +22,10 @@ type Holders struct {
 
 	mu     sync.Mutex
 	closed bool
-	filter []unix.SockFilter
-	shared map[Request]*socket // those that a Hold with the same request joins; Port is the one that is held
+	rings  []int32
+	many   [][4]byte            // broadcast addresses
+	filter [2][]unix.SockFilter // of ports that nobody else can have, and of others
+	joined map[Request]*socket  // those that a Hold with the same request joins; Port is the one that is held
 
 	rx receiver
 }
@@ -35,7 +37,8 @@ func Open() (*Holders, error) {
 	if err != nil {
 		return nil, fmt.Errorf("holder: %w", err)
 	}
-	h := &Holders{space: space, filter: ringFilter(nil), shared: make(map[Request]*socket)}
+	h := &Holders{space: space, joined: make(map[Request]*socket)}
+	h.assembleLocked()
 	if err := h.rx.open(); err != nil {
 		space.Close()
 		return nil, fmt.Errorf("holder: %w", err)
@@ -52,26 +55,26 @@ func (h *Holders) Hold(r Request) (*Hold, unix.Errno) {
 	if h.closed {
 		return nil, unix.EBADF
 	}
-	if s := h.shared[r]; s != nil {
+	if s := h.joined[r]; s != nil {
 		s.holds++
 		return &Hold{h: h, s: s}, 0
 	}
-	s, e := h.openLocked(r)
+	s, e := h.openLocked(r, false)
 	if e != 0 {
 		return nil, e
 	}
-	h.shareLocked(s)
+	h.letJoinLocked(s)
 	return &Hold{h: h, s: s}, 0
 }
 
-// shareLocked lets other Holds join a socket, if that may be.
-func (h *Holders) shareLocked(s *socket) {
+// letJoinLocked lets other Holds join a socket, if that may be.
+func (h *Holders) letJoinLocked(s *socket) {
 	key := s.key()
-	if !s.asked.ReusePort || h.shared[key] != nil {
+	if !s.asked.ReusePort || h.joined[key] != nil {
 		s.alone = true
 		return
 	}
-	h.shared[key] = s
+	h.joined[key] = s
 }
 
 // key is the request by which others join a socket.
@@ -81,10 +84,10 @@ func (s *socket) key() Request {
 	return r
 }
 
-// unshareLocked keeps other Holds off a socket.
-func (h *Holders) unshareLocked(s *socket) {
+// keepOffLocked keeps other Holds off a socket.
+func (h *Holders) keepOffLocked(s *socket) {
 	if !s.alone {
-		delete(h.shared, s.key())
+		delete(h.joined, s.key())
 		s.alone = true
 	}
 }
@@ -101,15 +104,56 @@ func (h *Holders) SetRings(indexes []int32) error {
 	if h.closed {
 		return unix.EBADF
 	}
-	h.filter = ringFilter(indexes)
-	h.rx.setRings(slices.Clone(indexes))
-	var failed error
+	h.rings = slices.Clone(indexes)
+	h.rx.setRings(h.rings)
+	h.assembleLocked()
+	return h.attachAllLocked(func(*socket) bool { return true })
+}
+
+// SetBroadcasts says to which addresses, beside 255.255.255.255 and groups, datagrams are
+// for every socket: all of them each time. E2BIG: more than MaxBroadcasts. Else the error is
+// as that of SetRings.
+func (h *Holders) SetBroadcasts(addresses [][4]byte) error {
+	if len(addresses) > MaxBroadcasts {
+		return fmt.Errorf("holder: %d broadcast addresses, more than %d: %w", len(addresses), MaxBroadcasts, unix.E2BIG)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return unix.EBADF
+	}
+	if slices.Equal(addresses, h.many) {
+		return nil
+	}
+	h.many = slices.Clone(addresses)
+	h.assembleLocked()
+	return h.attachAllLocked(func(s *socket) bool { return s.shared })
+}
+
+// assembleLocked makes the filters.
+func (h *Holders) assembleLocked() {
+	h.filter = [2][]unix.SockFilter{ringFilter(h.rings), sharedFilter(h.rings, slices.Clone(h.many))}
+}
+
+// attachAllLocked replaces the filters of some sockets.
+func (h *Holders) attachAllLocked(which func(*socket) bool) (failed error) {
 	for _, s := range h.rx.all() {
-		if err := attach(s.fd, h.filter); err != nil && failed == nil {
+		if !which(s) {
+			continue
+		}
+		if err := attach(s.fd, h.filterLocked(s.shared)); err != nil && failed == nil {
 			failed = fmt.Errorf("holder: filter of port %d: %w", s.port, err)
 		}
 	}
 	return failed
+}
+
+// filterLocked returns the filter of a socket's port.
+func (h *Holders) filterLocked(shared bool) []unix.SockFilter {
+	if shared {
+		return h.filter[1]
+	}
+	return h.filter[0]
 }
 
 // FD returns an epoll(7) descriptor that is readable while there is something to Receive,
@@ -129,7 +173,7 @@ func (h *Holders) Close() error {
 	for _, s := range h.rx.close() {
 		errs = append(errs, unix.Close(s.fd))
 	}
-	clear(h.shared)
+	clear(h.joined)
 	errs = append(errs, h.space.Close())
 	return errors.Join(errs...)
 }

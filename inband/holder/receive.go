@@ -141,6 +141,13 @@ func (r *receiver) setRings(indexes []int32) {
 	r.rings = indexes
 }
 
+// share says that others may have a socket's port: all errors of the socket are ours to tell.
+func (r *receiver) share(s *socket) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.shared = true
+}
+
 // setPort changes the port that datagrams of a socket are said to be for.
 func (r *receiver) setPort(s *socket, port uint16) {
 	r.mu.Lock()
@@ -160,7 +167,8 @@ func (r *receiver) close() []*socket {
 
 // Receive takes what has come to the in-band sockets, up to len(ds) datagrams, and returns
 // how many. It never waits, and allocates nothing. Busy sockets are served in turn.
-// ICMP errors are among it, but for those that came by a device with a ring.
+// ICMP errors are among it, but for those that came by a device with a ring, unless others
+// may have the port too.
 func (h *Holders) Receive(ds []Datagram) int {
 	r := &h.rx
 	r.mu.Lock()
@@ -251,7 +259,7 @@ func (r *receiver) takeErrors(s *socket, ds []Datagram, first int) (n int) {
 		}
 		d := &ds[n]
 		d.set(s, &msgs[0], &r.names[first+n])
-		if d.Error.Type == 0 || slices.Contains(r.rings, d.Device) {
+		if d.Error.Type == 0 || !s.shared && slices.Contains(r.rings, d.Device) {
 			continue
 		}
 		// The name is that of whom the datagram went to, and Local means nothing.

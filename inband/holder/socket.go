@@ -32,7 +32,9 @@ type socket struct {
 	port  uint16
 	holds int  // that share it
 	alone bool // no other Hold may share it
-	route Peer // whose options are set
+	// shared says that others may have the port too. It is guarded by receiver.mu too.
+	shared bool
+	route  Peer // whose options are set
 }
 
 // errnoOf returns the errno that an error is, or wraps.
@@ -44,10 +46,11 @@ func errnoOf(err error) unix.Errno {
 	return unix.EIO
 }
 
-// openLocked opens a socket for a request, and binds it. The filter is there before a
+// openLocked opens a socket for a request, and binds it; shared says that others may have the
+// port though the request does not say so. The filter is there before a
 // datagram can be.
-func (h *Holders) openLocked(r Request) (*socket, unix.Errno) {
-	s := &socket{fd: -1, asked: r, holds: 1}
+func (h *Holders) openLocked(r Request, shared bool) (*socket, unix.Errno) {
+	s := &socket{fd: -1, asked: r, holds: 1, shared: shared || r.ReuseAddr || r.ReusePort}
 	err := h.space.Do(func() (err error) {
 		s.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		return err
@@ -55,7 +58,7 @@ func (h *Holders) openLocked(r Request) (*socket, unix.Errno) {
 	if err != nil {
 		return nil, errnoOf(err)
 	}
-	err = attach(s.fd, h.filter)
+	err = attach(s.fd, h.filterLocked(s.shared))
 	if err == nil {
 		err = setOptions(s.fd, &r)
 	}

@@ -24,6 +24,7 @@ const (
 	Steered                   // the socket's SO_REUSEPORT group has a program
 	NoteCPU                   // keep the CPU that a datagram was taken in on
 	PeeksAtOffset             // SO_PEEK_OFF
+	HolderOnly                // unicast is the socket's only if what holds its port has brought it
 )
 
 // Init has a bit of a socket's state follow whether there are extras; closed is the bit

@@ -41,6 +41,11 @@ type Hold interface {
 	Disconnect()
 	// SetDevice takes in that it is bound to another device (SO_BINDTODEVICE), 0 for none.
 	SetDevice(index int32) unix.Errno
+	// NotifyShared has shared called once other sockets than the stack's may have the port
+	// too, at once if that is so already: from then on only the holder knows for which socket a
+	// unicast datagram is, and those that did not come by the hold are not for this one.
+	// shared takes no lock, and may be called until Release. NotifyShared is called once.
+	NotifyShared(shared func())
 	// SetReuse takes in SO_REUSEADDR and SO_REUSEPORT that were set afterwards.
 	SetReuse(addr, port bool)
 	// Release gives the port up.

@@ -62,6 +62,7 @@ func (h *testHold) Connect(Peer) (a ipv4.Addr, e unix.Errno) { return a, e }
 func (h *testHold) Disconnect()                              {}
 func (h *testHold) SetDevice(int32) unix.Errno               { return 0 }
 func (h *testHold) SetReuse(bool, bool)                      {}
+func (h *testHold) NotifyShared(func())                      {}
 func (h *testHold) Release()                                 { call(h.release) }
 
 // claims does all that takes a port: what remains is nothing, or a port that is in use.
