@@ -1,0 +1,2 @@
+#include "shim.h"
+struct sock *revive(struct sock *s, int fd) { (void)fd; return s; }
