@@ -24,7 +24,7 @@ EXPORT int socket(int domain, int type, int protocol)
 }
 
 /* Hands a call with an address to the library, once it is decided whose the socket is. */
-#define ADDRESSED(fd, addr, len, binds, field, call) \
+#define ADDRESSED(fd, addr, len, binds, call) \
 	struct sock *s = find(fd); \
 	int code; \
 	if (!s) \
@@ -37,24 +37,20 @@ EXPORT int socket(int domain, int type, int protocol)
 	leave(); \
 	if (code < 0) \
 		return fail(code); \
-	field(&s->field, addr, len); \
+	if (!(binds)) \
+		joined(s, addr, len); \
 	settle(s, fd); \
 	return code
 
-static void local(struct sockaddr_in *to, const struct sockaddr *a, socklen_t len)
+static void joined(struct sock *s, const struct sockaddr *a, socklen_t len)
 {
-	memcpy(to, a, len < sizeof *to ? len : sizeof *to);
-}
-
-static void peer(struct sockaddr_in *to, const struct sockaddr *a, socklen_t len)
-{
-	memset(to, 0, sizeof *to);
+	memset(&s->peer, 0, sizeof s->peer);
 	if (a->sa_family != AF_UNSPEC)
-		local(to, a, len);
+		memcpy(&s->peer, a, len < sizeof s->peer ? len : sizeof s->peer);
 }
 
-EXPORT int bind(int fd, const struct sockaddr *addr, socklen_t len) { ADDRESSED(fd, addr, len, true, local, bind); }
-EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len) { ADDRESSED(fd, addr, len, false, peer, connect); }
+EXPORT int bind(int fd, const struct sockaddr *addr, socklen_t len) { ADDRESSED(fd, addr, len, true, bind); }
+EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len) { ADDRESSED(fd, addr, len, false, connect); }
 
 EXPORT int getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {

@@ -58,7 +58,7 @@ EXPORT EARLY long syscall(long n, ...)
 	for (int i = 0; i < 6; i++)
 		a[i] = va_arg(args, long);
 	va_end(args);
-	if (lib.state == 1 && !me.inside) {
+	if (lib.floor && !me.inside) {
 		switch (n) {
 		case SYS_sendto: case SYS_sendmsg: case SYS_sendmmsg: case SYS_recvfrom: case SYS_recvmsg: case SYS_recvmmsg:
 		case SYS_read: case SYS_readv: case SYS_write: case SYS_writev:

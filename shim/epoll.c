@@ -131,6 +131,16 @@ void epoll_moved(struct sock *s, int fd)
 	}
 }
 
+/* In a child: the parent's descriptors in the epoll, which both have, stay the parent's. */
+void epoll_reopened(struct sock *s)
+{
+	for (struct member *m = s->members; m; m = m->of_sock) {
+		m->pollfd = lib.pollfd(s->handle);
+		if (m->pollfd >= 0)
+			real()->epoll_ctl(m->e->fd, EPOLL_CTL_ADD, m->pollfd, &m->ev);
+	}
+}
+
 void epoll_closed(int fd)
 {
 	struct epoll *e;

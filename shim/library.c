@@ -2,10 +2,13 @@
 #include "shim.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 struct library lib;
@@ -50,9 +53,40 @@ static const char *library_path(char *buf, size_t n)
 	return buf;
 }
 
+/* A copy of the file is another library to the dynamic linker: its runtime begins anew. */
+static int copy_file(void)
+{
+	int fd = memfd_create("liboutband.so", MFD_CLOEXEC);
+	off_t at = 0;
+
+	while (fd >= 0 && real()->sendfile(fd, lib.file, &at, 1 << 30) > 0)
+		;
+	return fd;
+}
+
+static void *open_library(const char *path)
+{
+	char copied[32];
+	int fd;
+	void *h;
+
+	if (!lib.copy) {
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		lib.file = fd < 0 ? -1 : real()->fcntl(fd, F_DUPFD_CLOEXEC, lib.floor);
+		if (fd >= 0)
+			real()->close(fd);
+		return dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	}
+	fd = copy_file();
+	snprintf(copied, sizeof copied, "/proc/self/fd/%d", fd);
+	h = dlopen(copied, RTLD_NOW | RTLD_LOCAL);
+	real()->close(fd);
+	return h;
+}
+
 static bool load(const char *path)
 {
-	void *h = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	void *h = open_library(path);
 
 	if (!h) {
 		say("all sockets stay in-band: %s", dlerror());
@@ -113,7 +147,19 @@ static bool start(const char *path)
 	lib.state = ok ? 1 : -1;
 	me.inside--;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (ok)
+		fork_begins();
 	return ok;
+}
+
+/* The library's descriptors are closed, but for its file. */
+void library_forget(void)
+{
+	lib.state = 0;
+	lib.copy = true;
+	pthread_mutex_init(&lock, NULL);
+	if (lib.floor)
+		real()->close_range((unsigned int)(lib.file >= lib.floor ? lib.file + 1 : lib.floor), ~0u, 0);
 }
 
 bool library_start(void)

@@ -73,30 +73,39 @@ void decide(struct sock *s, int fd, const struct sockaddr *a, socklen_t len, boo
 	atomic_compare_exchange_strong(&s->side, &undecided, OUT_OF_BAND);
 }
 
+/* Keeps under which name the socket is known, for a child, and makes the descriptor what holds the port. The
+ * lock is held. */
+void settle_locked(struct sock *s, int fd)
+{
+	socklen_t len = sizeof s->local;
+	int holder, flags;
+
+	if (lib.getsockname(s->handle, (struct sockaddr *)&s->local, &len) < 0)
+		s->local.sin_family = 0;
+	holder = lib.holder ? lib.holder(s->handle) : -1;
+	s->settled = true;
+	if (holder < 0 || s->held)
+		return;
+	s->held = true;
+	real()->fcntl(holder, F_SETFL, real()->fcntl(fd, F_GETFL));
+	for (int i = s->fds == 1 ? fd : 0; i < TABLE; i++) {
+		if (table[i] != s)
+			continue;
+		flags = real()->fcntl(i, F_GETFD);
+		real()->dup3(holder, i, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+		if (s->fds == 1)
+			break;
+	}
+}
+
 /* Once the socket has a port, the descriptor becomes the in-band socket that holds the port, on
  * shared addresses: what others do with it, /proc and programs that are executed find what they expect. */
 void settle(struct sock *s, int fd)
 {
-	int holder, flags, status;
-
-	if (s->held || !lib.holder)
-		return;
 	enter();
 	pthread_mutex_lock(&table_lock);
-	holder = s->held ? -1 : lib.holder(s->handle);
-	if (holder >= 0) {
-		s->held = true;
-		status = real()->fcntl(fd, F_GETFL);
-		real()->fcntl(holder, F_SETFL, status);
-		for (int i = s->fds == 1 ? fd : 0; i < TABLE; i++) {
-			if (table[i] != s)
-				continue;
-			flags = real()->fcntl(i, F_GETFD);
-			real()->dup3(holder, i, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
-			if (s->fds == 1)
-				break;
-		}
-	}
+	if (table[fd] == s)
+		settle_locked(s, fd);
 	pthread_mutex_unlock(&table_lock);
 	leave();
 }

@@ -145,14 +145,14 @@ EXPORT int ppoll_any(struct pollfd *p, nfds_t n, const struct timespec *timeout,
 
 int poll_any(struct pollfd *p, nfds_t n, int timeout)
 {
-	if (lib.state != 1 || !has_ours(p, n))
+	if (!lib.floor || !has_ours(p, n))
 		return real()->poll(p, n, timeout);
 	return (int)result(wait_files(p, n, timeout == 0 ? 0 : after(timeout < 0 ? -1 : timeout * 1000000LL), NULL));
 }
 
 int ppoll_any(struct pollfd *p, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
 {
-	if (lib.state != 1 || !has_ours(p, n))
+	if (!lib.floor || !has_ours(p, n))
 		return real()->ppoll(p, n, timeout, mask);
 	if (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1000000000))
 		return fail(-EINVAL);

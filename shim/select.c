@@ -71,7 +71,7 @@ EXPORT int select(int n, fd_set *r, fd_set *w, fd_set *x, struct timeval *timeou
 	int64_t deadline = NEVER, left;
 	int code;
 
-	if (lib.state != 1 || !has_ours(n, r, w, x))
+	if (!lib.floor || !has_ours(n, r, w, x))
 		return real()->select(n, r, w, x, timeout);
 	if (timeout) {
 		if (timeout->tv_sec < 0 || timeout->tv_usec < 0)
@@ -93,7 +93,7 @@ EXPORT int pselect(int n, fd_set *r, fd_set *w, fd_set *x, const struct timespec
 {
 	int64_t deadline = NEVER;
 
-	if (lib.state != 1 || !has_ours(n, r, w, x))
+	if (!lib.floor || !has_ours(n, r, w, x))
 		return real()->pselect(n, r, w, x, timeout, mask);
 	if (timeout) {
 		if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1000000000)

@@ -90,6 +90,8 @@ struct library {
 	int floor; /* its descriptors lie at or above */
 	bool own;  /* an address of the stack's own */
 	bool always; /* spins always */
+	int file;    /* it, for copies */
+	bool copy;   /* the next to be loaded is a copy */
 #define FIELD(name) __typeof__(ob_##name) *name;
 	LIBRARY_CALLS(FIELD)
 #undef FIELD
@@ -135,11 +137,12 @@ struct sock {
 	int fds; /* descriptors that are it; guarded by table_lock */
 	int domain, type, protocol;
 	atomic_bool nonblock;
-	bool held; /* the descriptor is the holder's */
+	bool settled; /* its name is known */
+	bool held;    /* the descriptor is the holder's */
 	atomic_uint stale; /* generation of the process that has the handle */
 	_Atomic int64_t rcvtimeo, sndtimeo; /* ns; 0: without end */
 	atomic_ullong in, out; /* datagrams */
-	struct sockaddr_in local, peer; /* as bound and connected by the program; family 0: not */
+	struct sockaddr_in local, peer; /* its names; family 0: it has none */
 	struct option *options, **last;
 	struct member *members; /* of epolls */
 	char why[96]; /* it is in-band */
@@ -154,6 +157,7 @@ extern pthread_mutex_t table_lock;
 extern atomic_uint generation; /* forks since the program began */
 
 struct sock *revive(struct sock *s, int fd); /* in a child: fork.c */
+void fork_begins(void);
 
 /* Returns the socket that a descriptor is, NULL if it is not the stack's. */
 static inline struct sock *find(int fd)
@@ -176,11 +180,13 @@ bool shared_memory(void); /* after vfork(2): what is changed is the parent's */
 void table_child(void);
 void keep_option(struct sock *s, int level, int name, const void *value, socklen_t len);
 bool to_inband(struct sock *s, const char *why);
+void make_inband(struct sock *s, const char *why); /* the lock is held */
 
 /* Policy (policy.c). */
 
 void decide(struct sock *s, int fd, const struct sockaddr *a, socklen_t len, bool binds);
 void settle(struct sock *s, int fd); /* the descriptor becomes the holder's */
+void settle_locked(struct sock *s, int fd);
 const char *unwanted(int domain, int type, int protocol);
 
 /* Waiting (nap.c, ready.c). */
@@ -218,7 +224,7 @@ void epoll_socket_closed(struct sock *s); /* table_lock is held */
 void epoll_moved(struct sock *s, int fd); /* it is in-band from now on */
 void epoll_closed(int fd);
 void epoll_copied(int from, int to);
-void epoll_child(void);
+void epoll_reopened(struct sock *s);
 
 /* Report (report.c). */
 

@@ -140,7 +140,7 @@ EXPORT EARLY int sigaction(int sig, const struct sigaction *act, struct sigactio
 {
 	struct sigaction before, new;
 
-	if (lib.state != 1 || me.inside || sig < 1 || sig > SIGNALS || sig == SIGKILL || sig == SIGSTOP)
+	if (!lib.floor || me.inside || sig < 1 || sig > SIGNALS || sig == SIGKILL || sig == SIGSTOP)
 		return real()->sigaction(sig, act, old);
 	if (act)
 		new = *act; /* the two may be one */

@@ -128,7 +128,7 @@ void keep_option(struct sock *s, int level, int name, const void *value, socklen
 
 /* Makes a socket the kernel's: the descriptor gets its options, and is libc's from now on. The
  * lock is held. */
-static void to_inband_locked(struct sock *s, const char *why)
+void make_inband(struct sock *s, const char *why)
 {
 	strncpy(s->why, why, sizeof s->why - 1);
 	for (int fd = 0; fd < TABLE && s->fds; fd++) {
@@ -139,7 +139,8 @@ static void to_inband_locked(struct sock *s, const char *why)
 		free_options(s);
 		epoll_moved(s, fd);
 		s->side = IN_BAND;
-		lib.close(s->handle);
+		if (s->handle >= 0)
+			lib.close(s->handle);
 		for (; fd < TABLE && s->fds; fd++)
 			if (table[fd] == s)
 				drop_locked(fd);
@@ -153,7 +154,7 @@ bool to_inband(struct sock *s, const char *why)
 	enter();
 	pthread_mutex_lock(&table_lock);
 	if (s->side == UNDECIDED && s->fds) {
-		to_inband_locked(s, why);
+		make_inband(s, why);
 		done = true;
 	}
 	pthread_mutex_unlock(&table_lock);

@@ -35,7 +35,7 @@ static ssize_t send_out(struct sock *s, int fd, const struct outgoing *o, int fl
 		n = send_once(s, o, flags);
 		if (n >= 0) {
 			atomic_fetch_add_explicit(&s->out, o->one ? 1 : (unsigned long long)n, memory_order_relaxed);
-			if (unlikely(!s->held))
+			if (unlikely(!s->settled))
 				settle(s, fd);
 			return n;
 		}

@@ -126,6 +126,51 @@ var modes = map[string][]string{
 	"never":   {"OUTBAND_SPIN=never"},
 }
 
+// forking are the modes of what forks: a child's socket can be where its parent's is only
+// if both know of one another, as they do by the holder.
+var forking = map[string][]string{
+	"again":   {"MOCK_HOLDER=1"},
+	"in-band": {"MOCK_HOLDER=1", "OUTBAND_FORK=inband"},
+}
+
+// programText returns what a program prints, without what the shim says.
+func programText(out string) string {
+	var b strings.Builder
+	for line := range strings.Lines(out) {
+		if !strings.HasPrefix(line, "outband: ") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+// TestForks compares what parents and children do with the sockets that both have.
+func TestForks(t *testing.T) {
+	path := program(t, "forks")
+	want := run(t, path)
+	if !strings.HasSuffix(want, "end: <nil>\n") {
+		t.Fatalf("in-band:\n%s", want)
+	}
+	for mode, env := range forking {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			if got := programText(run(t, path, over(t, preload(t), env...)...)); got != want {
+				t.Errorf("%s", differences(want, got))
+			}
+		})
+	}
+}
+
+// TestForkFails has a child use a socket where that is to be an error.
+func TestForkFails(t *testing.T) {
+	got := run(t, program(t, "forks"), over(t, preload(t), "OUTBAND_FORK=fail")...)
+	for _, want := range []string{"is used after fork, and OUTBAND_FORK=fail", "receive: ended by 6\n", "nothing: ended by 0\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("there is no %q in\n%s", want, got)
+		}
+	}
+}
+
 // TestPrograms compares what programs print in-band and over the shim.
 func TestPrograms(t *testing.T) {
 	for _, name := range programs {
