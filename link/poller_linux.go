@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/outband/outband/internal/descriptor"
 	"golang.org/x/sys/unix"
 )
 
@@ -67,7 +68,7 @@ func (e *eventFD) open() error {
 	if e.fd >= 0 {
 		return nil
 	}
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	fd, err := descriptor.Raised(unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK))
 	if err != nil {
 		return err
 	}

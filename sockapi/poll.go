@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outband/outband/internal/descriptor"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/sockapi/internal/epoll"
 	"github.com/outband/outband/stack"
@@ -398,7 +399,7 @@ func (c *pollCall) unwatch() {
 // openKernel puts the kernel's entries into an epoll of the kernel's, on which
 // the call sleeps.
 func (c *pollCall) openKernel() error {
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	epfd, err := descriptor.Raised(unix.EpollCreate1(unix.EPOLL_CLOEXEC))
 	if err != nil {
 		return err
 	}

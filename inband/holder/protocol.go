@@ -1,6 +1,7 @@
 package holder
 
 import (
+	"github.com/outband/outband/internal/descriptor"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -12,7 +13,7 @@ import (
 func (h *Holders) HoldProtocol(protocol uint8) (release func(), e unix.Errno) {
 	fd := -1
 	err := h.space.Do(func() (err error) {
-		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(protocol))
+		fd, err = descriptor.Raised(unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(protocol)))
 		return err
 	})
 	if err == nil {

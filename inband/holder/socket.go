@@ -3,6 +3,7 @@ package holder
 import (
 	"errors"
 
+	"github.com/outband/outband/internal/descriptor"
 	"golang.org/x/sys/unix"
 )
 
@@ -52,7 +53,7 @@ func errnoOf(err error) unix.Errno {
 func (h *Holders) openLocked(r Request, shared bool) (*socket, unix.Errno) {
 	s := &socket{fd: -1, asked: r, holds: 1, shared: shared || r.ReuseAddr || r.ReusePort}
 	err := h.space.Do(func() (err error) {
-		s.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		s.fd, err = descriptor.Raised(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0))
 		return err
 	})
 	if err != nil {

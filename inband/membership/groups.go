@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/internal/descriptor"
 	"github.com/outband/outband/internal/namespace"
 )
 
@@ -162,7 +163,7 @@ func (g *Groups) joinLocked(k key, f Filter) (*socket, error) {
 func (g *Groups) openLocked() (*socket, error) {
 	s := &socket{groups: map[key]bool{}}
 	err := g.space.Do(func() (err error) {
-		s.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		s.fd, err = descriptor.Raised(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0))
 		return err
 	})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/internal/descriptor"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/internal/memory"
 )
@@ -78,7 +79,7 @@ func (s *sender) fds() (fds []int) {
 
 // openRaw opens a raw socket that sends, and receives nothing.
 func openRaw() (int, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_RAW)
+	fd, err := descriptor.Raised(unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_RAW))
 	if err != nil {
 		if err == unix.EPERM {
 			err = fmt.Errorf("needs CAP_NET_RAW: %w", err)

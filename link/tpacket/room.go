@@ -7,6 +7,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/outband/outband/internal/descriptor"
 	"golang.org/x/sys/unix"
 )
 
@@ -69,7 +70,7 @@ func (r *room) fd() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.epoll == 0 {
-		fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+		fd, err := descriptor.Raised(unix.EpollCreate1(unix.EPOLL_CLOEXEC))
 		if err != nil {
 			r.askLaterLocked()
 			return -1

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/internal/descriptor"
 	"github.com/outband/outband/internal/namespace"
 )
 
@@ -52,7 +53,7 @@ var ethPAll = binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL})
 // openRing opens the ring's socket, ready for PACKET_RX_RING: not bound, so
 // that no stray frame gets in, and not in Go's netpoller.
 func openRing(program []bpf.RawInstruction, o *Options) (int, error) {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := descriptor.Raised(unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0))
 	if err != nil {
 		return -1, step("packet socket", needs("CAP_NET_RAW", err))
 	}

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/outband/outband/internal/descriptor"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -53,11 +54,11 @@ func (e *Set) PollFD() (int, error) {
 
 // open opens the descriptor.
 func (p *epollFD) open(others []int) error {
-	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	event, err := descriptor.Raised(unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK))
 	if err != nil {
 		return err
 	}
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	epfd, err := descriptor.Raised(unix.EpollCreate1(unix.EPOLL_CLOEXEC))
 	if err != nil {
 		unix.Close(event)
 		return err

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/outband/outband/internal/descriptor"
 	"github.com/outband/outband/link"
 	"golang.org/x/sys/unix"
 )
@@ -85,7 +86,7 @@ func (e *Set) openKernelNested(which *atomic.Int32) error {
 	if !e.group.open.add(e) {
 		return unix.EBADF
 	}
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	fd, err := descriptor.Raised(unix.EpollCreate1(unix.EPOLL_CLOEXEC))
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package readiness
 import (
 	"sync"
 
+	"github.com/outband/outband/internal/descriptor"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +31,7 @@ func (t *Outside) FD() (int, error) {
 	if p.open {
 		return p.fd, nil
 	}
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	fd, err := descriptor.Raised(unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK))
 	if err != nil {
 		return -1, err
 	}
