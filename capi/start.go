@@ -31,7 +31,10 @@ func ob_start(config C.ob_const_config) C.int {
 	}
 	cfg := calls.Config{
 		Address: goString(c.address), Gateway: goString(c.gateway), Require: goString(c.require), Spin: int64(c.spin),
-		NoLo: c.flags&C.OB_NO_LO != 0, NoLocalMulticast: c.flags&C.OB_NO_LOCAL_MULTICAST != 0,
+		Floor: int(c.fd_floor), NoLo: c.flags&C.OB_NO_LO != 0, NoLocalMulticast: c.flags&C.OB_NO_LOCAL_MULTICAST != 0,
+	}
+	if c.nfds != 0 {
+		return -C.int(unix.EOPNOTSUPP)
 	}
 	if c.flags&^(C.OB_NO_LO|C.OB_NO_LOCAL_MULTICAST) != 0 {
 		return -C.int(unix.EINVAL)

@@ -14,3 +14,11 @@ func TestWait(t *testing.T) {
 	echo(t, l.Far(), 7)
 	lab.Output(t, l.Near().Namespace, program, "near0", l.Far().Addr.String())
 }
+
+// The library's descriptors lie where the program wants them, and nothing is left below.
+func TestFloor(t *testing.T) {
+	l := lab.New(t, lab.Config{Kernel: lab.All})
+	program := compile(t, "testdata/floor.c")
+	echo(t, l.Far(), 7)
+	lab.Output(t, l.Near().Namespace, program, "near0", l.Far().Addr.String())
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/outband/outband"
 	"github.com/outband/outband/inband/claim"
+	"github.com/outband/outband/internal/descriptor"
 	"github.com/outband/outband/sockapi"
 	"github.com/outband/outband/stack"
 	"golang.org/x/sys/unix"
@@ -24,6 +25,7 @@ type Config struct {
 	Spin             int64    // nanoseconds, or one of the Spin constants
 	NoLo             bool
 	NoLocalMulticast bool
+	Floor            int // descriptors lie at or above it; 0: anywhere
 }
 
 // Values of Spin in C.
@@ -76,6 +78,17 @@ func (l *Library) Start(c *Config) int {
 	options, err := c.options()
 	if err != nil {
 		return l.failedLocked(err)
+	}
+	if c.Floor < 0 {
+		return l.failedLocked(fmt.Errorf("fd_floor %d: %w", c.Floor, unix.EINVAL))
+	}
+	descriptor.SetFloor(c.Floor)
+	if c.Floor > 0 {
+		release, err := descriptor.Fill(c.Floor)
+		if err != nil {
+			return l.failedLocked(fmt.Errorf("fd_floor %d (ulimit -n is the limit): %w", c.Floor, err))
+		}
+		defer release()
 	}
 	first := ""
 	if len(c.Devices) > 0 {
