@@ -38,7 +38,7 @@ type loadAttr struct {
 	insns, license    uint64
 	logLevel, logSize uint32
 	log               uint64
-	version, flags    uint32
+	_, _              uint32 // a version of the kernel, flags
 	name              [unix.BPF_OBJ_NAME_LEN]byte
 }
 
