@@ -217,8 +217,8 @@ func TestCapture(t *testing.T) {
 		check(t, err)
 		_, _, err = server.RecvFrom(make([]byte, 64), 0) // it has left
 		check(t, err)
+		check(t, h.Close()) // after which nothing is being sent any more
 		check(t, h.EndCapture())
-		check(t, h.Close())
 	}
 	b, err := os.ReadFile(file)
 	check(t, err)

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"crypto/rand"
 	"net/netip"
 	"slices"
 	"sync"
@@ -213,7 +212,7 @@ func New(cfg Config) (*Stack, error) {
 	s.protocols.init()
 	s.timers = &s.drive.Timers
 	var key [16]byte
-	rand.Read(key[:])
+	random.Read(key[:])
 	s.out.Init(output.Config{Host: sendStack{s}, Clock: s.clock, Random: s.randomness.Next, Pool: &s.pool, Drive: &s.drive,
 		Timers: s.timers, Routes: &s.routes, Ident: ipv4.NewIdentifier(key), Panics: cfg.Panics, Slack: int64(cfg.TxTimeSlack),
 		Limits: output.Limits{Buffers: s.limits.TxBuffers, Outbox: s.limits.Outbox,

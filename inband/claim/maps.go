@@ -1,7 +1,6 @@
 package claim
 
 import (
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -49,7 +48,9 @@ const (
 func newMaps() (*maps, error) {
 	m := &maps{}
 	var secret [8]byte
-	rand.Read(secret[:]) // which never fails
+	if _, err := unix.Getrandom(secret[:], 0); err != nil { // all of so few bytes, or none
+		return nil, fmt.Errorf("getrandom: %w", err)
+	}
 	m.secret = binary.NativeEndian.Uint64(secret[:]) &^ 1
 	for _, s := range []struct {
 		to    **ebpf.Map

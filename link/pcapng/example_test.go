@@ -7,6 +7,7 @@ import (
 
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pcapng"
+	"github.com/outband/outband/link/pcapng/replay"
 	"github.com/outband/outband/link/pipe"
 )
 
@@ -29,7 +30,7 @@ func ExampleWrap() {
 		log.Fatal(err)
 	}
 
-	capture, err := pcapng.Open(&file, pcapng.ReaderOptions{})
+	capture, err := replay.Open(&file, replay.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

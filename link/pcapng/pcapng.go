@@ -1,5 +1,5 @@
-// Package pcapng records what passes a link into a capture file, and reads a
-// capture file back as a link.
+// Package pcapng records what passes a link into a capture file. Package replay reads one
+// back as a link.
 //
 // [Wrap] returns a link that writes every frame of both directions to an
 // [io.Writer], in the pcapng format (draft-ietf-opsawg-pcapng), which Wireshark and

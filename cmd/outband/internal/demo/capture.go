@@ -9,6 +9,7 @@ import (
 
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/pcapng"
+	"github.com/outband/outband/link/pcapng/replay"
 )
 
 // A Capture is what was recorded of our stack's frames.
@@ -100,21 +101,21 @@ func (c *Capture) read() (err error) {
 		return err
 	}
 	c.Bytes = info.Size()
-	if c.In, err = count(c.File, pcapng.Inbound); err == nil {
-		c.Out, err = count(c.File, pcapng.Outbound)
+	if c.In, err = count(c.File, replay.Inbound); err == nil {
+		c.Out, err = count(c.File, replay.Outbound)
 	}
 	c.Frames = c.In + c.Out
 	return err
 }
 
 // count counts the frames of one direction.
-func count(path string, direction pcapng.Direction) (n uint64, err error) {
+func count(path string, direction replay.Direction) (n uint64, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
-	r, err := pcapng.Open(f, pcapng.ReaderOptions{Direction: direction})
+	r, err := replay.Open(f, replay.Options{Direction: direction})
 	if err != nil {
 		return 0, err
 	}

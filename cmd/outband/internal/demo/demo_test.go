@@ -13,7 +13,7 @@ import (
 
 	"github.com/outband/outband/cmd/outband/internal/wire"
 	"github.com/outband/outband/link"
-	"github.com/outband/outband/link/pcapng"
+	"github.com/outband/outband/link/pcapng/replay"
 	"github.com/outband/outband/link/pipe"
 	"github.com/outband/outband/sockapi"
 	"github.com/outband/outband/test/lab"
@@ -186,7 +186,7 @@ func TestCaptureUnreadable(t *testing.T) {
 	if err := os.WriteFile(path, []byte("no capture at all"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := count(path, pcapng.Any); err == nil {
+	if _, err := count(path, replay.Any); err == nil {
 		t.Error("taken for a capture")
 	}
 	if _, err := createCapture(path + "/x"); err == nil {

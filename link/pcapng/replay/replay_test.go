@@ -1,4 +1,4 @@
-package pcapng_test
+package replay_test
 
 import (
 	"bytes"
@@ -14,7 +14,28 @@ import (
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/link/linktest"
 	"github.com/outband/outband/link/pcapng"
+	"github.com/outband/outband/link/pcapng/replay"
 )
+
+// golden is what package pcapng's tests record.
+const golden = "../testdata/exchange.pcapng"
+
+var (
+	macA = link.MAC{2, 0, 0, 0, 0, 1}
+	macB = link.MAC{2, 0, 0, 0, 0, 2}
+)
+
+func frame(serial uint64, n int) []byte { return linktest.Frame(macB, macA, serial, n) }
+
+func must[T any](t testing.TB) func(v T, err error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
 
 // all returns copies of all frames of a link, received in batches of three.
 func all(l link.Link) []link.Frame {
@@ -33,11 +54,11 @@ func all(l link.Link) []link.Frame {
 func TestReadGolden(t *testing.T) {
 	file := must[[]byte](t)(os.ReadFile(golden))
 	tests := []struct {
-		direction pcapng.Direction
+		direction replay.Direction
 		want      int
-	}{{pcapng.Any, 16}, {pcapng.Inbound, 9}, {pcapng.Outbound, 7}}
+	}{{replay.Any, 16}, {replay.Inbound, 9}, {replay.Outbound, 7}}
 	for _, tt := range tests {
-		r := must[*pcapng.Reader](t)(pcapng.Open(bytes.NewReader(file), pcapng.ReaderOptions{Direction: tt.direction, MAC: macA}))
+		r := must[*replay.Link](t)(replay.Open(bytes.NewReader(file), replay.Options{Direction: tt.direction, MAC: macA}))
 		if info := r.Info(); info.Name != "near0" || info.MTU != 65535 || info.HardwareAddr != macA || info.State != link.Up {
 			t.Errorf("Info = %+v", info)
 		}
@@ -51,7 +72,7 @@ func TestReadGolden(t *testing.T) {
 		if s := r.Stats(); s.RxFrames != uint64(tt.want) {
 			t.Errorf("Stats = %+v", s)
 		}
-		if tt.direction == pcapng.Any {
+		if tt.direction == replay.Any {
 			checkGolden(t, got)
 		}
 	}
@@ -120,7 +141,7 @@ func TestReadClassic(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := must[*pcapng.Reader](t)(pcapng.Open(bytes.NewReader(tt.file), pcapng.ReaderOptions{MAC: macB}))
+			r := must[*replay.Link](t)(replay.Open(bytes.NewReader(tt.file), replay.Options{MAC: macB}))
 			got := all(r)
 			if len(got) != 2 || r.Err() != nil || r.Info().Name != "capture" {
 				t.Fatalf("%d frames, Err %v, name %q", len(got), r.Err(), r.Info().Name)
@@ -173,7 +194,7 @@ func bigEndian() []byte {
 }
 
 func TestReadBigEndian(t *testing.T) {
-	r := must[*pcapng.Reader](t)(pcapng.Open(bytes.NewReader(bigEndian()), pcapng.ReaderOptions{MAC: macB, Name: "x"}))
+	r := must[*replay.Link](t)(replay.Open(bytes.NewReader(bigEndian()), replay.Options{MAC: macB, Name: "x"}))
 	got := all(r)
 	if len(got) != 3 || r.Skipped() != 2 || r.Err() != nil {
 		t.Fatalf("%d frames, %d skipped, Err %v", len(got), r.Skipped(), r.Err())
@@ -199,13 +220,13 @@ func TestOpenErrors(t *testing.T) {
 		{"text", []byte("GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"), nil},
 		{"gzip of nothing", zipped(nil), io.ErrUnexpectedEOF},
 		{"gzip cut", zipped(file)[:5], nil},
-		{"Linux cooked, classic", classic(binary.LittleEndian, 0xa1b2c3d4, 113, 0), pcapng.ErrLinkType},
+		{"Linux cooked, classic", classic(binary.LittleEndian, 0xa1b2c3d4, 113, 0), replay.ErrLinkType},
 		{"Linux cooked", bytes.Join([][]byte{
-			block(0x0a0d0d0a, words(0x1a2b3c4d, 1<<16, 0xffffffff, 0xffffffff)), block(1, words(113<<16, 0))}, nil), pcapng.ErrLinkType},
+			block(0x0a0d0d0a, words(0x1a2b3c4d, 1<<16, 0xffffffff, 0xffffffff)), block(1, words(113<<16, 0))}, nil), replay.ErrLinkType},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := pcapng.Open(bytes.NewReader(tt.file), pcapng.ReaderOptions{})
+			_, err := replay.Open(bytes.NewReader(tt.file), replay.Options{})
 			if err == nil || tt.want != nil && !errors.Is(err, tt.want) {
 				t.Errorf("Open = %v, want %v", err, tt.want)
 			}
@@ -218,7 +239,7 @@ func TestCutFile(t *testing.T) {
 	file := must[[]byte](t)(os.ReadFile(golden))
 	most := 0
 	for n := len(file); n > 0; n -= 7 {
-		r, err := pcapng.Open(bytes.NewReader(file[:n]), pcapng.ReaderOptions{})
+		r, err := replay.Open(bytes.NewReader(file[:n]), replay.Options{})
 		if err != nil {
 			continue
 		}
@@ -233,7 +254,7 @@ func TestCutFile(t *testing.T) {
 	if most != 15 {
 		t.Errorf("at most %d frames from a cut file, want 15", most)
 	}
-	r := must[*pcapng.Reader](t)(pcapng.Open(bytes.NewReader(file[:len(file)-100]), pcapng.ReaderOptions{}))
+	r := must[*replay.Link](t)(replay.Open(bytes.NewReader(file[:len(file)-100]), replay.Options{}))
 	if all(r); r.Err() == nil {
 		t.Error("no error at a block that is cut")
 	}
@@ -243,7 +264,7 @@ func TestReaderSends(t *testing.T) {
 	file := must[[]byte](t)(os.ReadFile(golden))
 	var sent []int
 	changed, readable := 0, 0
-	r := must[*pcapng.Reader](t)(pcapng.Open(bytes.NewReader(file), pcapng.ReaderOptions{MTU: 100, Caps: link.CapChecksum,
+	r := must[*replay.Link](t)(replay.Open(bytes.NewReader(file), replay.Options{MTU: 100, Caps: link.CapChecksum,
 		Sent: func(f link.TxFrame) { sent = append(sent, len(f.Data)) }}))
 	r.SetNotify(func() { readable++ }, func() { changed++ })
 	if readable != 1 {
@@ -279,8 +300,8 @@ func TestReaderSends(t *testing.T) {
 // TestRoundTrip records what a Reader gives: the copy has the same frames.
 func TestRoundTrip(t *testing.T) {
 	file := must[[]byte](t)(os.ReadFile(golden))
-	open := func(b []byte) *pcapng.Reader {
-		return must[*pcapng.Reader](t)(pcapng.Open(bytes.NewReader(b), pcapng.ReaderOptions{MAC: macA}))
+	open := func(b []byte) *replay.Link {
+		return must[*replay.Link](t)(replay.Open(bytes.NewReader(b), replay.Options{MAC: macA}))
 	}
 	var copied bytes.Buffer
 	l := must[*pcapng.Link](t)(pcapng.Wrap(open(file), &copied, pcapng.Options{}))
@@ -309,7 +330,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(classic(binary.LittleEndian, 0xa1b23c4d, 1, 5))
 	f.Add(classic(binary.BigEndian, 0xa1b2c3d4, 1, 5))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := pcapng.Open(bytes.NewReader(b), pcapng.ReaderOptions{})
+		r, err := replay.Open(bytes.NewReader(b), replay.Options{})
 		if err != nil {
 			return
 		}

@@ -1,4 +1,8 @@
-package pcapng
+// Package replay has a capture file as a link: what package pcapng, or another program, has
+// recorded is received once more.
+//
+//	l, err := replay.Open(file, replay.Options{})
+package replay
 
 import (
 	"bufio"
@@ -20,7 +24,16 @@ import (
 	"github.com/outband/outband/link/internal/memory"
 )
 
-// A Direction says which frames of a capture a Reader hands out.
+// What a file begins with, and a flag of epb_flags (draft-ietf-opsawg-pcapng, sections 4.1 and 4.3.1).
+const (
+	blockSection   = 0x0a0d0d0a
+	byteOrderMagic = 0x1a2b3c4d
+	flagOutbound   = 2
+)
+
+var le = binary.LittleEndian
+
+// A Direction says which frames of a capture a Link hands out.
 type Direction uint8
 
 const (
@@ -29,31 +42,31 @@ const (
 	Outbound                  // only those that the capture calls outbound
 )
 
-// ReaderOptions are the properties of a Reader. The zero value is of use.
-type ReaderOptions struct {
+// Options are the properties of a Link. The zero value is of use.
+type Options struct {
 	Name      string    // "" means the name of the capture's first interface, or "capture"
 	MAC       link.MAC  // by which PacketType is told
 	MTU       int       // 0 means 65535
 	Caps      link.Caps // link.CapChecksum and link.CapGSO: what Send accepts
 	Direction Direction // which frames are received
 
-	// Sent is called with each frame that is sent on the Reader, on the
+	// Sent is called with each frame that is sent on the Link, on the
 	// goroutine that sends; nil means that they vanish. The frame's slice
 	// holds until Sent returns.
 	Sent func(link.TxFrame)
 }
 
 // ErrLinkType is what Open returns for a capture that has no Ethernet frames.
-var ErrLinkType = errors.New("pcapng: capture is not of Ethernet frames")
+var ErrLinkType = errors.New("replay: capture is not of Ethernet frames")
 
-// A Reader is a capture file as a link: what was recorded is received, in the order
+// A Link is a capture file as a link: what was recorded is received, in the order
 // of the file and with its times. What is sent goes nowhere.
 //
 // Receive reads from the io.Reader, and so blocks if that does, and allocates now
 // and then; a file or bytes in memory are what it is for. Frames come as fast as
 // they are asked for. After the last one the link stays up and silent.
-type Reader struct {
-	opts ReaderOptions
+type Link struct {
+	opts Options
 
 	mu      sync.Mutex
 	next    func() (recorded, error)
@@ -68,7 +81,7 @@ type Reader struct {
 	changed func()
 }
 
-var _ link.Link = (*Reader)(nil)
+var _ link.Link = (*Link)(nil)
 
 // recorded is one packet of a capture. Its data hold until the next.
 type recorded struct {
@@ -81,7 +94,7 @@ type recorded struct {
 // Open reads the header of a capture: pcapng, or the older pcap with times in
 // microseconds or nanoseconds; both in either byte order, and compressed by gzip or
 // not.
-func Open(r io.Reader, opts ReaderOptions) (*Reader, error) {
+func Open(r io.Reader, opts Options) (*Link, error) {
 	buffered := bufio.NewReader(r)
 	if magic, err := buffered.Peek(2); err == nil && magic[0] == 0x1f && magic[1] == 0x8b { // RFC 1952
 		unzipped, err := gzip.NewReader(buffered)
@@ -90,7 +103,7 @@ func Open(r io.Reader, opts ReaderOptions) (*Reader, error) {
 		}
 		buffered = bufio.NewReader(unzipped)
 	}
-	c := &Reader{opts: opts}
+	c := &Link{opts: opts}
 	magic, err := buffered.Peek(12)
 	if err != nil && len(magic) < 4 {
 		return nil, fmt.Errorf("pcapng: no capture: %w", io.ErrUnexpectedEOF)
@@ -108,7 +121,7 @@ func Open(r io.Reader, opts ReaderOptions) (*Reader, error) {
 	return c, nil
 }
 
-func (c *Reader) setDefaults(name string) {
+func (c *Link) setDefaults(name string) {
 	if c.opts.Name == "" {
 		c.opts.Name = name
 	}
@@ -122,7 +135,7 @@ func (c *Reader) setDefaults(name string) {
 }
 
 // openNg starts reading pcapng. It returns the name of the first interface.
-func (c *Reader) openNg(r io.Reader, magic []byte) (string, error) {
+func (c *Link) openNg(r io.Reader, magic []byte) (string, error) {
 	if len(magic) < 12 {
 		return "", fmt.Errorf("pcapng: no capture: %w", io.ErrUnexpectedEOF)
 	}
@@ -177,7 +190,7 @@ func (c *Reader) openNg(r io.Reader, magic []byte) (string, error) {
 }
 
 // openClassic starts reading pcap.
-func (c *Reader) openClassic(r io.Reader) error {
+func (c *Link) openClassic(r io.Reader) error {
 	classic, err := pcapgo.NewReader(r)
 	if err != nil {
 		return fmt.Errorf("pcapng: %w", err)
@@ -193,7 +206,7 @@ func (c *Reader) openClassic(r io.Reader) error {
 }
 
 // Receive implements [link.Link].
-func (c *Reader) Receive(frames []link.Frame) int {
+func (c *Link) Receive(frames []link.Frame) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
@@ -213,7 +226,7 @@ func (c *Reader) Receive(frames []link.Frame) int {
 }
 
 // wantedLocked reports whether a packet is to be handed out.
-func (c *Reader) wantedLocked(p *recorded) bool {
+func (c *Link) wantedLocked(p *recorded) bool {
 	if p.linkType != layers.LinkTypeEthernet || len(p.data) < link.HeaderLen || len(p.data) > memory.MaxFrame {
 		c.skipped++
 		return false
@@ -223,7 +236,7 @@ func (c *Reader) wantedLocked(p *recorded) bool {
 
 // fillLocked makes a frame of a packet, as a device would have received it: with the
 // outermost tag taken out.
-func (c *Reader) fillLocked(f *link.Frame, p *recorded) {
+func (c *Link) fillLocked(f *link.Frame, p *recorded) {
 	b := c.pool.Get(len(p.data))
 	copy(b, p.data)
 	c.out = append(c.out, b)
@@ -249,7 +262,7 @@ func (c *Reader) fillLocked(f *link.Frame, p *recorded) {
 }
 
 // Release implements [link.Link].
-func (c *Reader) Release() {
+func (c *Link) Release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, b := range c.out {
@@ -260,14 +273,14 @@ func (c *Reader) Release() {
 }
 
 // EOF reports whether the capture is at its end: nothing will be received any more.
-func (c *Reader) EOF() bool {
+func (c *Link) EOF() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.end != nil
 }
 
 // Err returns why reading ended: nil if it did not, or ended where the capture does.
-func (c *Reader) Err() error {
+func (c *Link) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.end == nil || errors.Is(c.end, io.EOF) {
@@ -278,19 +291,19 @@ func (c *Reader) Err() error {
 
 // Skipped returns how many packets were no Ethernet frames, shorter than an Ethernet
 // header, or longer than any link's frames.
-func (c *Reader) Skipped() uint64 {
+func (c *Link) Skipped() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.skipped
 }
 
 // Send implements [link.Link].
-func (c *Reader) Send(frame []byte) error {
+func (c *Link) Send(frame []byte) error {
 	return c.send(&link.TxFrame{Data: frame})
 }
 
 // SendBatch implements [link.Link].
-func (c *Reader) SendBatch(frames []link.TxFrame) (int, error) {
+func (c *Link) SendBatch(frames []link.TxFrame) (int, error) {
 	for i := range frames {
 		if err := c.send(&frames[i]); err != nil {
 			return i, err
@@ -299,7 +312,7 @@ func (c *Reader) SendBatch(frames []link.TxFrame) (int, error) {
 	return len(frames), nil
 }
 
-func (c *Reader) send(f *link.TxFrame) error {
+func (c *Link) send(f *link.TxFrame) error {
 	err := memory.CheckTx(f, c.opts.Caps, c.opts.MTU)
 	c.mu.Lock()
 	if c.closed {
@@ -320,7 +333,7 @@ func (c *Reader) send(f *link.TxFrame) error {
 
 // Info implements [link.Link]. The state is Up, also at the end of the capture, and
 // Gone after Close.
-func (c *Reader) Info() link.Info {
+func (c *Link) Info() link.Info {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	info := link.Info{Name: c.opts.Name, MTU: c.opts.MTU, HardwareAddr: c.opts.MAC, State: link.Up,
@@ -332,7 +345,7 @@ func (c *Reader) Info() link.Info {
 }
 
 // Stats implements [link.Link].
-func (c *Reader) Stats() link.Stats {
+func (c *Link) Stats() link.Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.stats
@@ -340,7 +353,7 @@ func (c *Reader) Stats() link.Stats {
 
 // SetNotify implements [link.Link]. readable is called once, at once, unless the
 // capture is at its end: its frames wait from the beginning.
-func (c *Reader) SetNotify(readable, changed func()) {
+func (c *Link) SetNotify(readable, changed func()) {
 	c.mu.Lock()
 	c.changed = changed
 	waiting := c.end == nil && !c.closed
@@ -351,27 +364,27 @@ func (c *Reader) SetNotify(readable, changed func()) {
 }
 
 // FD implements [link.Link]: there is none.
-func (c *Reader) FD() int { return -1 }
+func (c *Link) FD() int { return -1 }
 
 // PollError implements [link.Link]: it has no descriptor that could have one.
-func (c *Reader) PollError() {}
+func (c *Link) PollError() {}
 
 // JoinGroup implements [link.Link]. Memberships are only counted.
-func (c *Reader) JoinGroup(group link.MAC) error { return c.groups.Join(group) }
+func (c *Link) JoinGroup(group link.MAC) error { return c.groups.Join(group) }
 
 // LeaveGroup implements [link.Link]. It returns EADDRNOTAVAIL for a group that is not
 // joined.
-func (c *Reader) LeaveGroup(group link.MAC) error { return c.groups.Leave(group) }
+func (c *Link) LeaveGroup(group link.MAC) error { return c.groups.Leave(group) }
 
 // AddMode implements [link.Link]. Modes are only counted.
-func (c *Reader) AddMode(m link.Mode) error { return c.modes.Add(m) }
+func (c *Link) AddMode(m link.Mode) error { return c.modes.Add(m) }
 
 // DropMode implements [link.Link]. It returns EADDRNOTAVAIL for a mode that is not
 // on.
-func (c *Reader) DropMode(m link.Mode) error { return c.modes.Drop(m) }
+func (c *Link) DropMode(m link.Mode) error { return c.modes.Drop(m) }
 
 // Close implements [link.Link]. The io.Reader stays the caller's.
-func (c *Reader) Close() error {
+func (c *Link) Close() error {
 	c.mu.Lock()
 	first := !c.closed
 	c.closed = true
