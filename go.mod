@@ -5,7 +5,6 @@ go 1.26.3
 require (
 	github.com/cilium/ebpf v0.20.0
 	github.com/gopacket/gopacket v1.7.7
-	github.com/mdlayher/packet v1.2.0
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.9
 	github.com/vishvananda/netlink v1.3.1

@@ -4,10 +4,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"os"
 	"runtime"
 	"syscall"
 
-	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
@@ -101,27 +101,11 @@ func setBuffer(fd, force, plain, bytes int) error {
 }
 
 // openTx opens a transmit socket bound to the device, with protocol 0: it never
-// receives. The descriptor is a duplicate: a registration in Go's netpoller
-// belongs to the Conn, and ends when that is closed.
+// receives.
 func openTx(ifi *net.Interface, vnet bool, o *Options) (fd int, err error) {
-	c, err := packet.Listen(ifi, packet.Raw, 0, nil)
+	fd, err = openSilent(ifi)
 	if err != nil {
 		return -1, step("transmit socket", err)
-	}
-	defer c.Close()
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return -1, err
-	}
-	fd = -1
-	control := raw.Control(func(s uintptr) {
-		fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0)
-	})
-	if control != nil {
-		return -1, control
-	}
-	if err != nil {
-		return -1, step("dup", err)
 	}
 	if !o.Qdisc {
 		err = step("PACKET_QDISC_BYPASS", unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1))
@@ -133,6 +117,20 @@ func openTx(ifi *net.Interface, vnet bool, o *Options) (fd int, err error) {
 		err = setBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, o.SendBuffer)
 	}
 	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// openSilent opens a packet socket bound to the device that receives nothing: its protocol
+// is 0.
+func openSilent(ifi *net.Interface) (int, error) {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, needs("CAP_NET_RAW", err)
+	}
+	if err := bind(fd, 0, ifi.Index); err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
@@ -159,22 +157,23 @@ func clearError(fd int) { unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 
 // A control is the control socket: memberships belong to it.
 type control struct {
-	conn *packet.Conn
+	file *os.File
 	raw  syscall.RawConn
 }
 
 // open opens the control socket on a device.
 func (c *control) open(ifi *net.Interface) error {
-	conn, err := packet.Listen(ifi, packet.Raw, 0, nil)
+	fd, err := openSilent(ifi)
 	if err != nil {
 		return step("control socket", err)
 	}
-	raw, err := conn.SyscallConn()
+	file := os.NewFile(uintptr(fd), "packet socket")
+	raw, err := file.SyscallConn()
 	if err != nil {
-		conn.Close()
+		file.Close()
 		return err
 	}
-	c.conn, c.raw = conn, raw
+	c.file, c.raw = file, raw
 	return nil
 }
 
@@ -196,7 +195,7 @@ func (c *control) member(opt, index int, kind uint16, addr []byte) error {
 
 // close closes the control socket, and so ends its memberships.
 func (c *control) close() {
-	if c.conn != nil {
-		c.conn.Close()
+	if c.file != nil {
+		c.file.Close()
 	}
 }
