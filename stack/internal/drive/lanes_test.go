@@ -139,6 +139,7 @@ func TestPollLanes(t *testing.T) {
 	}{
 		{[]*scriptLane{{}}, []int{1}},
 		{[]*scriptLane{{script: []Outcome{Full}}}, []int{2}},
+		{[]*scriptLane{{script: []Outcome{Pending}}}, []int{2}},
 		{[]*scriptLane{{}, {}}, []int{1, 1}},
 		{[]*scriptLane{{script: []Outcome{Full}}, {script: []Outcome{Full, Full}}}, []int{2, 3}},
 	} {
@@ -162,6 +163,62 @@ func TestPendingFirst(t *testing.T) {
 	if v := d.Wait(&Goal{}, &c); v != Delivered || !slices.Equal(l.log, []string{"pump", "release", "pump", "pump", "pump", "release"}) {
 		t.Errorf("%v, %v", v, l.log)
 	}
+}
+
+// A call that is bound to a lane spins there, and asks the others in one of so many rounds.
+func TestBoundLane(t *testing.T) {
+	for _, bound := range []bool{false, true} {
+		home, other := &scriptLane{}, &scriptLane{}
+		d := newLanes(other, home)
+		home.onPump = func() {
+			if home.pumps() == 10*othersEvery {
+				home.then = Done
+			}
+		}
+		var spin Spinner
+		spin.Init(d)
+		c := Call{Spin: &spin, List: new(List), Events: All, Deadline: Never, Budget: Never, Lane: 1, Bound: bound}
+		d.Wait(&Goal{}, &c)
+		want := 10*othersEvery - 1
+		if bound {
+			want = 9
+		}
+		if n := other.pumps(); n != want {
+			t.Errorf("bound %v: the other lane was asked %d times, want %d", bound, n, want)
+		}
+	}
+}
+
+// Before it sleeps a call empties the links that tell of the first frame only, but not
+// without end.
+func TestLookAgain(t *testing.T) {
+	for _, tt := range []struct {
+		tellOnce bool
+		lane     *scriptLane
+		pumped   int
+		more     bool
+	}{
+		{false, &scriptLane{then: Full}, 0, false},
+		{true, &scriptLane{}, 1, false},
+		{true, &scriptLane{script: []Outcome{Full, Full}}, 3, false},
+		{true, &scriptLane{then: Full}, maxBacklog, true},
+	} {
+		d := newLanes(tt.lane)
+		d.LinksChanged(true, tt.tellOnce)
+		if more := d.lookAgain(); more != tt.more || tt.lane.pumps() != tt.pumped {
+			t.Errorf("tells once %v: asked %d times, want %d; more %v", tt.tellOnce, tt.lane.pumps(), tt.pumped, more)
+		}
+	}
+}
+
+// A leader that has left before the housekeeper parks does not leave it parked.
+func TestParkTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newLanes(&scriptLane{})
+		if !d.housePark(leadership{turn: 77}) {
+			t.Error("the housekeeper ends")
+		}
+	})
 }
 
 // A call that spins says so: at the one lane by its lock, among several by a count, from
@@ -288,13 +345,15 @@ func TestHouseLeaves(t *testing.T) {
 		follower  bool
 		elsewhere int32
 		led       bool // by somebody, meanwhile
+		asleep    bool // a call on the links, before the housekeeper is
 		leaves    bool
 	}{
-		{"nothing", false, 0, false, false},
-		{"a follower", true, 0, false, true},
-		{"led meanwhile", false, 0, true, true},
-		{"led meanwhile, one waits elsewhere", false, 1, true, false},
-		{"one waits elsewhere", false, 1, false, false},
+		{"nothing", false, 0, false, false, false},
+		{"a follower", true, 0, false, false, true},
+		{"led meanwhile", false, 0, true, false, true},
+		{"led meanwhile, one waits elsewhere", false, 1, true, false, false},
+		{"one waits elsewhere", false, 1, false, false, false},
+		{"asleep before", false, 1, false, true, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			l := &scriptLane{}
@@ -302,6 +361,9 @@ func TestHouseLeaves(t *testing.T) {
 			closing := make(chan struct{})
 			d.housekeeper.closing = closing
 			d.Elsewhere(tt.elsewhere)
+			if tt.asleep {
+				l.onPump = func() { d.enter(newSleeper().(*sleeper), d.poller) }
+			}
 			if tt.follower {
 				w := newSleeper().(*sleeper)
 				d.sleepers.followers = append(d.sleepers.followers, w)
@@ -319,7 +381,9 @@ func TestHouseLeaves(t *testing.T) {
 				l.lane.Asked()
 				l.lane.Unlock()
 			}
-			d.housekeeper.poller.Wake()
+			if !tt.asleep {
+				d.housekeeper.poller.Wake()
+			}
 			if synctest.Wait(); left.Load() != tt.leaves {
 				t.Errorf("%s: leaves %v", tt.name, left.Load())
 			}

@@ -16,7 +16,7 @@ import (
 // shared holds each for as long as it is in use.
 //
 // HoldPort holds a port for one socket. Only if the request says that the port was chosen
-// may it hold another. An errno other than 0 is what bind(2), or connect(2), returns then;
+// may it hold another. It returns nil if it agrees and there is nothing to hold. An errno other than 0 is what bind(2), or connect(2), returns then;
 // after EADDRINUSE another port is asked for if the port was chosen. No lock is held while
 // HoldPort is called; it may take its time, and is called by several goroutines at once.
 type Holder interface {

@@ -140,6 +140,12 @@ func TestRange(t *testing.T) {
 		})
 	}
 	p := newPorts(nil)
+	for _, end := range []struct{ lo, hi, want uint16 }{{60999, 0, 60999}, {0, 32768, 32768}} {
+		c := claimOf(3)
+		if e := p.Reserve(c, local, 0, 0, end.lo, end.hi); e != 0 || c.Binding.LocalPort != end.want {
+			t.Errorf("from %d to %d: %v, port %d", end.lo, end.hi, e, c.Binding.LocalPort)
+		}
+	}
 	if e := p.Reserve(claimOf(1), local, 0, 0, 40000, 40000); e != 0 {
 		t.Fatal(e)
 	}
@@ -331,5 +337,22 @@ func TestClaimsTogether(t *testing.T) {
 		if !free(p, 50+n) {
 			t.Errorf("port %d is not free", 50+n)
 		}
+	}
+}
+
+// noHold is a Holder that agrees to all and holds nothing.
+type noHold struct{}
+
+func (noHold) HoldPort(Request) (Hold, unix.Errno) { return nil, 0 }
+
+// A Holder may have nothing to hold.
+func TestNothingToHold(t *testing.T) {
+	p := newPorts(noHold{})
+	c := claimOf(1)
+	if e := claims(p, c, 53); e != 0 || p.owner(53) != 1 || c.Hold() != nil {
+		t.Errorf("%v, datagrams are for %d", e, p.owner(53))
+	}
+	if p.GiveBack(c); !free(p, 53) {
+		t.Error("not given back")
 	}
 }

@@ -138,6 +138,32 @@ func TestFind(t *testing.T) {
 	if _, e := h.Find(Flow{Dst: addr("10.9.1.1"), OnLink: true}); e != unix.ENETUNREACH {
 		t.Errorf("by a gateway, on link: %v", e)
 	}
+	h.change(func(n *Network) error {
+		return n.AddRoute(ipv4.Route{Prefix: prefix("239.9.0.0/16"), Iface: 2, Scope: ipv4.ScopeLink})
+	})
+	if hop, e := h.Find(to("239.9.1.1")); e != 0 || hop.Device != h.a {
+		t.Errorf("to a group that has a route: %v, %+v", e, hop)
+	}
+	if _, e := h.Find(any(from("10.7.7.7", "239.9.1.1"))); e != unix.ENETUNREACH {
+		t.Errorf("transparent, to a group that has a route, without a device: %v", e)
+	}
+}
+
+// A host without an address reaches nobody, but may send where everybody is.
+func TestFindWithoutAddress(t *testing.T) {
+	h := &host{t: t}
+	h.Routes.Init(func() int64 { return 1 }, func() uint64 { return 7 }, 10)
+	h.lo, _ = newDevice(link.CapLoopback, DeviceConfig{})
+	h.a, h.la = newDevice(0, DeviceConfig{})
+	h.change(func(n *Network) error {
+		return errors.Join(n.Add(h.lo, 1), n.Add(h.a, 2), n.AddRoute(ipv4.Route{Prefix: prefix("10.5.0.0/16"), Iface: 2, Scope: ipv4.ScopeLink}))
+	})
+	if _, e := h.Find(Flow{Dst: addr("10.5.1.1")}); e != unix.ENETUNREACH {
+		t.Errorf("to a neighbour: %v", e)
+	}
+	if hop, e := h.Find(Flow{Dst: addr("255.255.255.255"), Device: 2, Broadcast: true}); e != 0 || !hop.Src.IsUnspecified() {
+		t.Errorf("to all: %v, from %v", e, hop.Src)
+	}
 }
 
 // What is ours, and where it is.
@@ -201,6 +227,10 @@ func TestLocalFor(t *testing.T) {
 		if got := h.LocalFor(3, addr(tt.src), addr(tt.dst)); got != addr(tt.want) {
 			t.Errorf("from %s to %s: %v, want %s", tt.src, tt.dst, got, tt.want)
 		}
+	}
+	h.change(func(n *Network) error { return n.AddAddress(h.a, prefix("10.0.2.2/24")) })
+	if got := h.LocalFor(3, addr("10.0.2.2"), addr("239.1.1.1")); got != addr("10.0.2.1") {
+		t.Errorf("from a secondary address of ours: %v", got)
 	}
 }
 
