@@ -124,6 +124,7 @@ func TestSocketFilterSeesFrame(t *testing.T) {
 		bpf.LoadExtension{Num: bpf.ExtVLANTagPresent}, bpf.JumpIf{Cond: bpf.JumpEqual, Val: 1, SkipFalse: 1},
 		bpf.RetConstant{Val: 100}, bpf.RetConstant{Val: 0})))
 	driveAll(p.far)
+	p.farEnd.Inject(link.Frame{Data: eth(testEtherType, nil), Meta: link.Meta{WireLen: link.HeaderLen}})
 	for i, tagged := range []bool{false, true, false} {
 		frame := ethTo(p.farEnd.Info().HardwareAddr, nearMAC, unix.ETH_P_IP,
 			ip(ipv4.Fields{Src: near4, Dst: far4}, datagram(near4, far4, 7, 9, []byte{byte(i)}))[link.HeaderLen:])
@@ -213,6 +214,13 @@ func TestDatagramForClosed(t *testing.T) {
 		t.Errorf("%d discarded, %d queued", n, k.queue.N.Load())
 	}
 	k.state.And(^uint32(output.StateClosed))
+	packet := packetSocketOf(t, p.near, false, testEtherType)
+	packet.state.Or(output.StateClosed)
+	p.near.takeIn(p.nearIfc, &link.Frame{Data: eth(testEtherType, nil)})
+	if n := packet.queue.N.Load(); n != 0 || packet.frames.Load() != 0 {
+		t.Errorf("%d frames queued, %d counted", n, packet.frames.Load())
+	}
+	packet.state.And(^uint32(output.StateClosed))
 }
 
 // What is sent over loopback is for this host, whatever the address.

@@ -61,9 +61,6 @@ type tapList struct {
 // order: unix.ETH_P_ALL for all, 0 for none. A cooked one (SOCK_DGRAM) has
 // frames without their Ethernet header.
 func (s *Stack) NewPacketSocket(cooked bool, ethertype uint16) (*PacketSocket, error) {
-	if s.Closed() {
-		return nil, unix.ENETDOWN
-	}
 	k := &PacketSocket{cooked: cooked, proto: ethertype}
 	if err := s.open(&k.Endpoint, k); err != nil {
 		return nil, err

@@ -112,8 +112,11 @@ func TestRefusedSends(t *testing.T) {
 				if n, err := k.SendMessages([]OutMessage{good, bad, good}, unix.MSG_DONTWAIT, NoDeadline); n != 1 || err != nil {
 					t.Errorf("of three messages the second: %d sent, %v", n, err)
 				}
-				if n, err := k.SendMessages([]OutMessage{bad, good}, unix.MSG_DONTWAIT, NoDeadline); n != 0 || err != want {
-					t.Errorf("of two messages the first: %d sent, %v", n, err)
+				for _, options := range []*SendOptions{nil, {TTL: 9}} {
+					bad.Options = options
+					if n, err := k.SendMessages([]OutMessage{bad, good}, unix.MSG_DONTWAIT, NoDeadline); n != 0 || err != want {
+						t.Errorf("of two messages the first, options %v: %d sent, %v", options, n, err)
+					}
 				}
 			})
 		}

@@ -131,6 +131,21 @@ func (w *sharing) send(k *UDPSocket, to ipv4.Addr) error {
 	return k.SendTo([]byte("x"), 0, NoDeadline, netip.AddrPortFrom(netip.AddrFrom4(to), 9))
 }
 
+// A socket's way is that of its peer: by the link, or by what is in-band.
+func TestSourceIsTheWay(t *testing.T) {
+	sharingBubble(t, Config{}, func(t *testing.T, w *sharing) {
+		index := w.ifc.Index()
+		w.source.set(distant4, RouteAnswer{Device: int32(index), InBand: true, Src: near4, MTU: 1500})
+		for to, want := range map[ipv4.Addr]Way{far4: {Interface: index}, distant4: {Interface: index, InBand: true}} {
+			k := udpSocket(t, w.s, "")
+			check(t, k.Connect(netip.AddrPortFrom(netip.AddrFrom4(to), 9)))
+			if way := k.Way(); way != want {
+				t.Errorf("to %v: %+v, want %+v", to, way, want)
+			}
+		}
+	})
+}
+
 // Who knows the routes is asked once for a path, with all that a route may depend on, and
 // again when routes have changed.
 func TestSourceIsAsked(t *testing.T) {

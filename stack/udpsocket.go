@@ -23,9 +23,6 @@ type UDPSocket struct {
 
 // NewUDPSocket opens a UDP socket. ENFILE: there are too many (Config.Limits).
 func (s *Stack) NewUDPSocket() (*UDPSocket, error) {
-	if s.Closed() {
-		return nil, unix.ENETDOWN
-	}
 	k := new(UDPSocket)
 	k.place.init(&k.IPSocket, s.udpPorts, k)
 	if err := s.openIP(&k.IPSocket, k, ipv4.ProtocolUDP); err != nil {
@@ -141,9 +138,6 @@ type PingSocket struct {
 
 // NewPingSocket opens a ping socket. ENFILE: there are too many (Config.Limits).
 func (s *Stack) NewPingSocket() (*PingSocket, error) {
-	if s.Closed() {
-		return nil, unix.ENETDOWN
-	}
 	k := new(PingSocket)
 	k.place.init(&k.IPSocket, s.pingPorts, k)
 	if err := s.openIP(&k.IPSocket, k, ipv4.ProtocolICMP); err != nil {
@@ -201,10 +195,7 @@ func (k *PingSocket) sendAlong(tx *output.Buffer, p *output.Path, spec *output.S
 }
 
 func (k *PingSocket) payload(spec *output.Spec, o *outgoing) ([]byte, unix.Errno) {
-	if o.n < icmp.HeaderLen {
-		return nil, unix.EINVAL
-	}
-	b := k.s.pool.Get(o.n)
+	b := k.s.pool.Get(o.n) // of a whole header at least: see limits
 	o.copyTo(b)
 	if b[0] != icmp.Echo || b[1] != 0 {
 		k.s.pool.Put(b)

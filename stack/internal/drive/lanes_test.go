@@ -1,6 +1,7 @@
 package drive
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/link"
+	"golang.org/x/sys/unix"
 )
 
 // A scriptLane is the work of a lane that finds what a script says, and then nothing.
@@ -208,6 +210,26 @@ func TestLookAgain(t *testing.T) {
 		if more := d.lookAgain(); more != tt.more || tt.lane.pumps() != tt.pumped {
 			t.Errorf("tells once %v: asked %d times, want %d; more %v", tt.tellOnce, tt.lane.pumps(), tt.pumped, more)
 		}
+	}
+}
+
+// What sleeping takes is had in time, or it is said that it is not to be had.
+func TestReserve(t *testing.T) {
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	for limit, want := range map[uint64]error{0: unix.EMFILE, old.Cur: nil} {
+		d := newLanes(&scriptLane{})
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: limit, Max: old.Max}); err != nil {
+			t.Fatal(err)
+		}
+		err := d.Reserve()
+		unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
+		if !errors.Is(err, want) {
+			t.Errorf("with %d descriptors: %v, want %v", limit, err, want)
+		}
+		d.Close()
 	}
 }
 

@@ -2,6 +2,8 @@ package output
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/outband/outband/arp"
 	"github.com/outband/outband/ether"
@@ -9,6 +11,7 @@ import (
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
 	"github.com/outband/outband/stack/internal/counter"
+	"github.com/outband/outband/stack/internal/drive"
 	"github.com/outband/outband/stack/internal/route"
 	"github.com/outband/outband/udp"
 	"golang.org/x/sys/unix"
@@ -169,6 +172,47 @@ func TestSendPacket(t *testing.T) {
 	}
 }
 
+// What a datagram cannot have is said: a neighbour for which there is no room, a place in
+// the schedule, room in the device before a group hears it too.
+func TestSendPacketRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		dst     ipv4.Addr
+		prepare func(r *rig, s *testSocket, p *Path)
+		want    unix.Errno
+	}{
+		{"no room for a neighbour", silent, func(r *rig, _ *testSocket, p *Path) {
+			d := new(Device)
+			d.Init(&r.Transmitter, new(testHost), r.l, route.DeviceConfig{}, arp.Config{MaxEntries: 1})
+			d.Neighbours.Change(func(table *arp.Table, now int64) { table.Set(now, neighbour, theirMAC, arp.Permanent) })
+			p.Dev = d
+		}, unix.ENOBUFS},
+		{"a full schedule", neighbour, func(r *rig, s *testSocket, p *Path) {
+			s.wants = true
+			p.Later = &Later{Due: 5e9}
+			r.Limits.Scheduled = 0
+		}, unix.ENOBUFS},
+		{"a full schedule, of which nobody wants to know", neighbour, func(r *rig, s *testSocket, p *Path) {
+			p.Later = &Later{Due: 5e9}
+			r.Limits.Scheduled = 0
+		}, 0},
+		{"a full device, before we hear it", ipv4.Addr{10, 0, 2, 255}, func(r *rig, _ *testSocket, _ *Path) { r.l.q.refuse = always(0, unix.EAGAIN) }, unix.EAGAIN},
+		{"nothing", ipv4.Addr{10, 0, 2, 255}, func(*rig, *testSocket, *Path) {}, 0},
+	} {
+		r := newRig(t)
+		s := r.socket(1)
+		p := r.path(t, tt.dst)
+		tt.prepare(r, s, p)
+		tx := r.Acquire(1)
+		tx.Owner, tx.Flags = &s.Sender, unix.MSG_DONTWAIT
+		_, e := r.send(t, tx, p, &s.Sender, 10)
+		heard := tt.dst[3] == 255 && tt.want == 0
+		if e != tt.want || len(r.host.looped) > 0 != heard {
+			t.Errorf("%s: %v, want %v; heard by us %v", tt.name, e, tt.want, len(r.host.looped) > 0)
+		}
+	}
+}
+
 // A path that holds is taken as it is; one that others may see is copied before its
 // neighbour is resolved.
 func TestReady(t *testing.T) {
@@ -235,6 +279,9 @@ func TestBuffers(t *testing.T) {
 			seen[tx] = true
 			tx.Count[counter.ARPOut].Add(1)
 			list = append(list, tx)
+		}
+		if len(r.TxAll) != all {
+			t.Errorf("%d Buffers for %d senders", len(r.TxAll), all)
 		}
 		for _, tx := range list {
 			r.Release(tx, 1)
@@ -316,6 +363,31 @@ func TestSchedule(t *testing.T) {
 	if r.SendOutbox(); len(r.l.q.sent) != 2 || len(other.errors) != 1 || other.errors[0].Code != unix.SO_EE_CODE_TXTIME_MISSED {
 		t.Errorf("%d frames sent, of which one is late", len(r.l.q.sent))
 	}
+}
+
+// Who empties the outbox leaves it to the housekeeper if it is filled as fast.
+func TestOutboxFilledAsFast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		closing := make(chan struct{})
+		r.driver.Start(closing)
+		time.Sleep(10 * drive.HouseTick) // it leads, asleep
+		post := func() { r.PostPackets([]OutPacket{{Dev: r.dev, Frame: r.pool.Get(60)}}) }
+		r.l.q.refuse = func(int) error { post(); return nil }
+		post()
+		synctest.Wait()
+		before := r.chores.Load()
+		r.SendOutbox()
+		if n := len(r.l.q.sent); n != outboxRounds || !r.Outbox.Waiting.Load() {
+			t.Errorf("%d frames sent, waiting %v", n, r.Outbox.Waiting.Load())
+		}
+		if synctest.Wait(); r.chores.Load() == before {
+			t.Error("the housekeeper is not told")
+		}
+		close(closing)
+		r.driver.End()
+		r.driver.Ended()
+	})
 }
 
 // The outbox has room for so many packets, and gives back the memory of the others; one

@@ -106,6 +106,7 @@ type rig struct {
 	l       *testLink
 	dev     *Device
 	posted  int
+	chores  atomic.Int32
 	pumped  int
 	closing bool
 	host    *testHost // of dev
@@ -141,7 +142,7 @@ func (h *testHost) NeighbourChanged(ev *arp.Event)      { h.changed = append(h.c
 
 func (h rigDrive) RunTimers(now int64)    { h.driver.Timers.Run(now) }
 func (h rigDrive) Links() []link.Pollable { return nil }
-func (h rigDrive) Chores()                {}
+func (h rigDrive) Chores()                { h.chores.Add(1) }
 func (h rigDrive) Pump() drive.Outcome    { return 0 }
 func (h rigDrive) Release()               { h.lane.Unlock() }
 

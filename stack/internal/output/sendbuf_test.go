@@ -40,6 +40,11 @@ func TestSendBuffer(t *testing.T) {
 		}
 	}
 	s.chargeSend(frame)
+	for half, writable := range map[int64]bool{charge + 1: false, charge + 2: true} {
+		if s.SetSendBuffer(int(2 * half)); s.Writable() != writable {
+			t.Errorf("%d charged of %d: writable %v", charge, 2*half, !writable)
+		}
+	}
 	s.told.Store(0)
 	if s.SetSendBuffer(int(2 * charge)); s.told.Load() != 0 {
 		t.Error("told of a buffer that is half full")

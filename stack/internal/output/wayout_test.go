@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/outband/outband/link"
+	"github.com/outband/outband/stack/internal/drive"
 	"golang.org/x/sys/unix"
 )
 
@@ -73,6 +74,10 @@ func TestGoneWaysOut(t *testing.T) {
 	}
 	if n := len(*own.Own.list.Load()); n != 2 {
 		t.Errorf("%d ways out of its own", n)
+	}
+	r.l.opened[0].queued, l.opened[0].queued = 3, 4
+	if n := own.SendQueued(); n != 7 {
+		t.Errorf("%d bytes by two ways out", n)
 	}
 	r.host.gone = unix.ENODEV
 	s.WayOutOf(third)
@@ -207,6 +212,26 @@ func TestSleepForRoom(t *testing.T) {
 			t.Fatalf("%s: it sleeps on", name)
 		}
 	}
+}
+
+// Room that comes while a call goes to sleep keeps it awake; a device that cannot tell is
+// tried again after a pause.
+func TestSleepForRoomLastLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		s := r.socket(1)
+		there := false
+		r.l.q.room = func() bool {
+			there = there || s.watches.Wanted(drive.Room)
+			return there
+		}
+		s.sleepForRoom(r.dev.Queue, 1<<62)
+		start := time.Now()
+		s.sleepForRoom(&WayOut{Dev: r.dev}, 1<<62)
+		if d := time.Since(start); d != busyPause {
+			t.Errorf("a device that cannot tell is tried again after %v", d)
+		}
+	})
 }
 
 // Calls that wait in one way out share what they sleep on, which goes with the last one of
