@@ -3,9 +3,6 @@ package oracle
 import (
 	"fmt"
 	"net/netip"
-	"os"
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/outband/outband/icmp"
@@ -44,9 +41,6 @@ type World interface {
 	Socketpair(h Host, domain, typ, proto int) ([2]*sockapi.Socket, error)
 	// API returns what a host's sockets are opened by.
 	API(h Host) *sockapi.API
-	// BufferMax returns the largest SO_RCVBUF and SO_SNDBUF that anybody may
-	// ask for (net.core.rmem_max and wmem_max), before doubling.
-	BufferMax() (receive, send int)
 }
 
 // address returns a host's address.
@@ -109,23 +103,6 @@ func (w *inbandWorld) Socketpair(h Host, domain, typ, proto int) (s [2]*sockapi.
 }
 
 func (w *inbandWorld) API(Host) *sockapi.API { return w.api }
-
-func (w *inbandWorld) BufferMax() (receive, send int) {
-	return sysctl("rmem_max"), sysctl("wmem_max")
-}
-
-// sysctl returns a number of net.core, 0 if it cannot be read.
-func sysctl(name string) int {
-	b, err := os.ReadFile("/proc/sys/net/core/" + name)
-	if err != nil {
-		return 0
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil {
-		return 0
-	}
-	return n
-}
 
 // outbandWorld is ours: a stack for each host.
 type outbandWorld struct {
@@ -190,9 +167,6 @@ func (w *outbandWorld) Socketpair(h Host, domain, typ, proto int) ([2]*sockapi.S
 }
 
 func (w *outbandWorld) API(h Host) *sockapi.API { return w.apis[h] }
-
-// BufferMax returns the constants of package sockapi.
-func (w *outbandWorld) BufferMax() (receive, send int) { return 212992, 212992 }
 
 // A Topology says where the two ends of a script are.
 type Topology struct {

@@ -12,11 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Limits of buffer sizes in bytes, as Linux has them on 64-bit machines.
+// The least sizes of buffers in bytes, as Linux has them on 64-bit machines.
 const (
-	maxBuffer = 212992 // net.core.rmem_max and wmem_max
-	minRcvbuf = 2304   // SOCK_MIN_RCVBUF
-	minSndbuf = 4608   // SOCK_MIN_SNDBUF
+	minRcvbuf = 2304 // SOCK_MIN_RCVBUF
+	minSndbuf = 4608 // SOCK_MIN_SNDBUF
 )
 
 // bpfExtensions says which extensions filters may load: those below this offset
@@ -47,11 +46,11 @@ var socketOptions = map[optionKey]option{
 		func(s *State, on bool) { s.reusePort.Store(on); s.Reuse() }),
 	{unix.SOL_SOCKET, unix.SO_RCVBUF}: integer(
 		func(s *State) int { return s.K.ReceiveBuffer() },
-		func(s *State, v int) error { return s.setRcvbuf(limited(v)) }),
+		func(s *State, v int) error { return s.setRcvbuf(limited(v, unix.SO_RCVBUF)) }),
 	{unix.SOL_SOCKET, unix.SO_RCVBUFFORCE}: integer(nil, forced((*State).setRcvbuf)),
 	{unix.SOL_SOCKET, unix.SO_SNDBUF}: integer(
 		func(s *State) int { return s.K.SendBuffer() },
-		func(s *State, v int) error { return s.setSndbuf(limited(v)) }),
+		func(s *State, v int) error { return s.setSndbuf(limited(v, unix.SO_SNDBUF)) }),
 	{unix.SOL_SOCKET, unix.SO_SNDBUFFORCE}:  integer(nil, forced((*State).setSndbuf)),
 	{unix.SOL_SOCKET, unix.SO_RCVTIMEO}:     timeval(func(s *State) *timeout { return (*timeout)(&s.RcvTimeout) }),
 	{unix.SOL_SOCKET, unix.SO_RCVTIMEO_NEW}: timeval(func(s *State) *timeout { return (*timeout)(&s.RcvTimeout) }),
@@ -174,9 +173,9 @@ func (s *State) setSndbuf(v int) error {
 	return nil
 }
 
-// limited returns v within the limit for those without CAP_NET_ADMIN. Like Linux
+// limited returns v within the limit that the host has for a buffer. Like Linux
 // it takes a negative number for a large one.
-func limited(v int) int { return int(min(uint32(v), maxBuffer)) }
+func limited(v, option int) int { return int(min(uint32(v), kernel.BufferLimit(option))) }
 
 // forced returns the setter of a buffer beyond the limit, for those with CAP_NET_ADMIN.
 func forced(set func(s *State, v int) error) func(s *State, v int) error {
