@@ -169,12 +169,27 @@ func (h *Host) followLocked(s follow.Snapshot) error {
 	}
 	var errs []error
 	for _, d := range h.wantedLocked(s) {
-		if err := h.openLocked(s, d); err != nil {
+		err := h.openLocked(s, d)
+		if h.saidLocked(s, d.Index, err) {
 			errs = append(errs, fmt.Errorf("%s: %w", d.Name, err))
 		}
 	}
 	h.ringlessLocked(s)
 	return errors.Join(errs...)
+}
+
+// saidLocked reports whether an error of opening a device's ring is another one than last time, as
+// it is not where a capability is missing.
+func (h *Host) saidLocked(s follow.Snapshot, index int32, err error) bool {
+	maps.DeleteFunc(h.refused, func(other int32, _ string) bool {
+		_, there := s.Device(other)
+		return !there || other == index && err == nil
+	})
+	if err == nil || h.refused[index] == err.Error() {
+		return false
+	}
+	h.refused[index] = err.Error()
+	return true
 }
 
 // wantedLocked returns the devices that are to have a ring, and have none.

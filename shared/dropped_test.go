@@ -125,6 +125,13 @@ func (d *droppedChild) do(task, argument string) (result string) {
 		ok(k.Bind(netip.MustParseAddrPort(argument)))
 		ok(k.Multicast().JoinGroup(stack.GroupRequest{Group: group.As4(), Interface: d.st.InterfaceByName("near0").Index()}))
 		go d.serve(k)
+	case "status":
+		for _, s := range d.h.Status().Devices {
+			if s.Name == "near0" {
+				return fmt.Sprintf("near0 has a ring: %t, a rung: %t, brings in-band: %t", s.Ring, s.Rung != "", s.HolderIn > 0)
+			}
+		}
+		return "near0 is not there"
 	case "by":
 		i := d.st.InterfaceByName("near0")
 		if i == nil {
@@ -311,7 +318,16 @@ func (w *droppedTest) run() {
 	// Without CAP_NET_RAW there is no new ring for the new device: what comes by it comes by
 	// the sockets that hold the ports.
 	w.tell("by", "none")
+	w.tell("status", "near0 has a ring: false, a rung: false, brings in-band: true")
+	for range 3 { // each of which has it try again
+		check(t, near.SetDown("near0"))
+		check(t, near.SetUp("near0"))
+	}
+	w.answers("flapped again", served)
 	if err := w.c.end(); err != nil {
 		t.Errorf("the child ends with %v", err)
+	}
+	if n := strings.Count(w.c.errs.String(), "a device has no ring"); n != 1 {
+		t.Errorf("it is said %d times that there is no ring:\n%s", n, w.c.errs.String())
 	}
 }

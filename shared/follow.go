@@ -53,11 +53,12 @@ func (h *Host) addressesLocked(s follow.Snapshot) {
 			h.addLocked(a)
 		}
 	}
-	if err := h.holders.SetBroadcasts(without(broadcasts, own)); err != nil {
-		h.log(slog.LevelError, "broadcasts come in-band too", "error", err)
-	}
+	h.ports.setOwn(own, broadcasts)
 	if err := h.claims.SetLocal(own, broadcasts); err != nil {
 		h.log(slog.LevelError, "datagrams to new addresses come in-band", "error", err)
+	}
+	if err := h.holders.SetAddresses(without(own, nil), without(broadcasts, own)); err != nil {
+		h.log(slog.LevelError, "what is for the host by a route only is lost", "error", err)
 	}
 	for a := range h.addresses {
 		if !want[a] {

@@ -76,6 +76,7 @@ type Host struct {
 	ringless  map[int32]*host.Device // devices that have an address, and no ring
 	addresses map[address]bool       // that the stack has
 	permanent map[neighbour]bool
+	refused   map[int32]string // errors of devices that are to have a ring, and have none
 
 	ringMu sync.Mutex     // taken last; held while the holders are told
 	rings  map[int32]bool // devices whose datagrams come by a ring, lo's among them
@@ -92,7 +93,7 @@ func Open(c Config) (_ *Host, err error) {
 		return nil, err
 	}
 	h := &Host{cfg: c, told: make(chan struct{}), ringless: map[int32]*host.Device{}, addresses: map[address]bool{},
-		permanent: map[neighbour]bool{}, rings: map[int32]bool{}}
+		permanent: map[neighbour]bool{}, refused: map[int32]string{}, rings: map[int32]bool{}}
 	defer func() {
 		if err != nil {
 			h.Close()
@@ -161,7 +162,7 @@ func (h *Host) openStack() error {
 		h.log(slog.LevelError, "raw and packet sockets do not see all that they should", "error", err)
 	}
 	c := h.cfg.Stack
-	h.ports.holders, h.ports.claims = h.holders, h.claims
+	h.ports.holders, h.ports.claims, h.ports.ask = h.holders, h.claims, h.kernel.Ask
 	c.Ports, c.Routes, c.Wanted = &h.ports, &h.routes, h.widths.set
 	c.Loopback, c.LoopbackPolicy = lo, stack.SharedPolicy()
 	if h.st, err = stack.New(c); err != nil {

@@ -2,12 +2,14 @@ package shared
 
 import (
 	"cmp"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/outband/outband/inband/claim"
+	"github.com/outband/outband/inband/follow"
 	"github.com/outband/outband/inband/holder"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/stack"
@@ -20,8 +22,34 @@ type ports struct {
 	claims  *claim.Claims
 	holds   atomic.Int64 // how many there are
 
+	own atomic.Pointer[map[ipv4.Addr]bool] // the host's addresses, broadcast addresses too
+	ask func() (follow.Snapshot, unix.Errno)
+
 	mu sync.Mutex
 	at map[uint16]*portHolds // by port, which has at least one
+}
+
+// setOwn says which addresses the host has, and which broadcast addresses.
+func (p *ports) setOwn(addresses ...[][4]byte) {
+	all := map[ipv4.Addr]bool{{255, 255, 255, 255}: true}
+	for _, some := range addresses {
+		for _, a := range some {
+			all[a] = true
+		}
+	}
+	p.own.Store(&all)
+}
+
+// byRoute reports whether an address is not the host's, but that of a socket of the host's all
+// the same: what comes for it is for the host by a route only, of which the stack does not
+// know.
+func (p *ports) byRoute(a ipv4.Addr) bool {
+	own := p.own.Load()
+	if a == (ipv4.Addr{}) || a.IsMulticast() || a.IsLoopback() || own == nil || (*own)[a] {
+		return false
+	}
+	now, e := p.ask() // it may be new
+	return e != 0 || !slices.ContainsFunc(now.Addresses, func(h follow.Address) bool { return h.Prefix.Addr().As4() == a })
 }
 
 // portHolds are the holds of a port. Once others may have it too, by what one of the stack's
@@ -54,7 +82,7 @@ func (p *ports) HoldPort(r stack.PortRequest) (stack.PortHold, unix.Errno) {
 		return nil, e
 	}
 	held := &portHold{ports: p, hold: h, port: h.Port(), addr: r.Addr, device: r.Device}
-	if e := p.enter(held, r.ReuseAddr || r.ReusePort); e != 0 {
+	if e := p.enter(held, r.ReuseAddr || r.ReusePort || p.byRoute(r.Addr)); e != 0 {
 		h.Close()
 		return nil, e
 	}

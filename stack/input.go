@@ -227,8 +227,8 @@ func (l *lane) acceptable(net *route.Network, a *arrival, payload []byte, src, d
 	case dst.IsMulticast():
 		return l.groupAcceptable(a, payload)
 	}
-	if a.ifc.dev.Loopback {
-		return true // as on Linux: who sends it there means us
+	if a.ifc.dev.Loopback || a.meta.Holder != 0 {
+		return true // as on Linux: who sends it there means us; or the kernel has said so
 	}
 	l.count[counter.IPInAddrErrors]++
 	l.count[counter.DropForward]++

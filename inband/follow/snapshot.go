@@ -55,6 +55,14 @@ func (s Snapshot) equal(t Snapshot) bool {
 	return slices.Equal(s.Devices, t.Devices) && slices.Equal(s.Addresses, t.Addresses)
 }
 
+// Ask returns what there is now, of which Changed may not have been told yet. The errno is 0
+// but for what should not be.
+func (k *Kernel) Ask() (Snapshot, unix.Errno) {
+	k.dumping.Lock()
+	defer k.dumping.Unlock()
+	return k.dumper.snapshot()
+}
+
 // dumpTries is how often a dump is done that changes interrupt, before what it gave is
 // taken for what it is. The events of those changes lead to another.
 const dumpTries = 8

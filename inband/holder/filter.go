@@ -2,6 +2,7 @@ package holder
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -15,11 +16,12 @@ const (
 	keep = 1<<32 - 1 // bytes of a datagram: all
 	drop = 0
 
+	loopbackIndex  = 1 // of lo, in every namespace
 	packetLoopback = 5 // PACKET_LOOPBACK in linux/if_packet.h
 )
 
-// MaxBroadcasts is how many addresses SetBroadcasts takes.
-const MaxBroadcasts = 1000
+// MaxAddresses is how many addresses SetAddresses takes, of both kinds together.
+const MaxAddresses = 1000
 
 // destinationAt is where the destination is in the IPv4 header (RFC 791, section 3.1), as a
 // filter's load instruction has it (SKF_NET_OFF in linux/filter.h).
@@ -32,19 +34,34 @@ func ringFilter(rings []int32) []unix.SockFilter {
 	return assemble(append(byRing(rings), bpf.RetConstant{Val: drop}))
 }
 
+// wildFilter is ringFilter for a socket that is bound to no address: of what came by one of
+// the devices it drops what is for the host's addresses, of which the ring knows, and for
+// groups; of what came by lo, all. What else there is the kernel takes for the host by its
+// routes only.
+func wildFilter(rings []int32, own, broadcasts [][4]byte) []unix.SockFilter {
+	prog := append(byRing(rings), bpf.LoadExtension{Num: bpf.ExtInterfaceIndex},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: loopbackIndex, SkipTrue: 1}, bpf.RetConstant{Val: drop})
+	return assemble(append(prog, except(append(slices.Clone(own), broadcasts...))...))
+}
+
 // sharedFilter is ringFilter for a port that others may have too: of what came by one of
 // the devices it drops only what is for every socket, multicasts and broadcasts.
 func sharedFilter(rings []int32, broadcasts [][4]byte) []unix.SockFilter {
-	prog := append(byRing(rings), bpf.LoadAbsolute{Off: destinationAt, Size: 4})
-	for _, b := range append(broadcasts, [4]byte{255, 255, 255, 255}) {
-		prog = append(prog, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: binary.BigEndian.Uint32(b[:]), SkipTrue: 1}, bpf.RetConstant{Val: drop})
+	return assemble(append(byRing(rings), except(broadcasts)...))
+}
+
+// except keeps all but what is for some addresses, 255.255.255.255, and groups.
+func except(addresses [][4]byte) []bpf.Instruction {
+	prog := []bpf.Instruction{bpf.LoadAbsolute{Off: destinationAt, Size: 4}}
+	for _, a := range append(slices.Clone(addresses), [4]byte{255, 255, 255, 255}) {
+		prog = append(prog, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: binary.BigEndian.Uint32(a[:]), SkipTrue: 1}, bpf.RetConstant{Val: drop})
 	}
-	return assemble(append(prog,
+	return append(prog,
 		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xf0000000},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0xe0000000, SkipTrue: 1}, // RFC 1112, section 4
 		bpf.RetConstant{Val: drop},
 		bpf.RetConstant{Val: keep},
-	))
+	)
 }
 
 // byRing goes on with what came by one of the devices, and keeps all else.

@@ -136,7 +136,7 @@ func TestFilterOfSharedPort(t *testing.T) {
 	ok(t, later.SetReuse(true, false))
 	ok(t, later.SetReuse(false, false)) // others may have bound meanwhile
 	ok(t, later2.Share())
-	must(t, h.SetBroadcasts([][4]byte{{10, 9, 1, 255}, directed}))
+	must(t, h.SetAddresses([][4]byte{nearIP}, [][4]byte{{10, 9, 1, 255}, directed}))
 	for _, d := range []*Hold{byReuse, later, later2} {
 		send(t, l.far, d.Port(), nearIP, group, all, directed)
 		if got := receive(t, h, 1)[0]; got.Destination != nearIP || got.Holder != d.ID() {
@@ -148,7 +148,7 @@ func TestFilterOfSharedPort(t *testing.T) {
 			receive(t, h, 1)
 		}
 	}
-	must(t, h.SetBroadcasts(nil))
+	must(t, h.SetAddresses(nil, nil))
 	send(t, l.far, byReuse.Port(), directed)
 	receive(t, h, 1)
 	must(t, h.SetRings(nil))
@@ -156,17 +156,56 @@ func TestFilterOfSharedPort(t *testing.T) {
 	receive(t, h, 3)
 }
 
-// The longest filter of a port that others may have too is one that the kernel takes.
-func TestMostBroadcasts(t *testing.T) {
-	h := newHolders(t, newSpace(t))
+// The longest filters of ports that others may have too, and of sockets bound to no address,
+// are ones that the kernel takes, and every address of theirs counts.
+func TestMostAddresses(t *testing.T) {
+	l := newLab(t)
+	h := newHolders(t, l.near)
 	hold(t, h, Request{ReuseAddr: true})
-	addresses := make([][4]byte, MaxBroadcasts)
+	d := hold(t, h, Request{})
+	addresses := make([][4]byte, MaxAddresses)
 	for i := range addresses {
 		addresses[i] = [4]byte{10, byte(i >> 8), byte(i), 255}
 	}
-	must(t, h.SetBroadcasts(addresses))
-	must(t, h.SetRings(make([]int32, MaxRings)))
-	if err := h.SetBroadcasts(append(addresses, all)); !errors.Is(err, unix.E2BIG) {
+	rings := make([]int32, MaxRings)
+	rings[0] = l.device
+	must(t, h.SetRings(rings))
+	for _, at := range []int{0, MaxAddresses / 2, MaxAddresses - 1} {
+		must(t, h.SetAddresses(addresses[:500], addresses[500:]))
+		send(t, l.far, d.Port(), nearIP)
+		receive(t, h, 1)
+		was := addresses[at]
+		addresses[at] = nearIP
+		must(t, h.SetAddresses(addresses[:500], addresses[500:]))
+		send(t, l.far, d.Port(), nearIP)
+		none(t, h)
+		addresses[at] = was
+	}
+	if err := h.SetAddresses(addresses, [][4]byte{all}); !errors.Is(err, unix.E2BIG) {
 		t.Errorf("one more: %v", err)
 	}
+	send(t, l.far, d.Port(), nearIP)
+	none(t, h) // the ring has all
+}
+
+// What the kernel takes for the host though the host has no such address, as by a local route,
+// no ring has: a socket that is bound to no address keeps it.
+func TestFilterOfOtherAddresses(t *testing.T) {
+	l := newLab(t)
+	h := newHolders(t, l.near)
+	must(t, h.SetRings([]int32{l.device}))
+	must(t, h.SetAddresses([][4]byte{nearIP}, [][4]byte{{10, 9, 0, 255}}))
+	member(t, l.near, l.device)
+	d := hold(t, h, Request{})
+	other := [4]byte{198, 51, 100, 7}
+	must(t, l.near.AddLocalRoute(netip.MustParsePrefix("198.51.100.0/24")))
+	must(t, l.far.AddRoute(netip.MustParsePrefix("198.51.100.0/24"), netip.AddrFrom4(nearIP)))
+	send(t, l.far, d.Port(), other, nearIP, group, all, [4]byte{10, 9, 0, 255})
+	if got := receive(t, h, 1)[0]; got.Destination != other || got.Device != l.device {
+		t.Errorf("%v", got)
+	}
+	none(t, h)
+	must(t, h.SetRings([]int32{1, l.device}))
+	send(t, l.near, d.Port(), other) // by lo, of which the ring has all
+	none(t, h)
 }

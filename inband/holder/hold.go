@@ -199,7 +199,7 @@ func (h *Holders) shareLocked(s *socket) unix.Errno {
 		return 0
 	}
 	h.rx.share(s)
-	return errnoOf(attach(s.fd, h.filterLocked(true)))
+	return errnoOf(attach(s.fd, h.filterLocked(s)))
 }
 
 // aloneLocked makes the socket the Hold's own, for good: a shared one is left to the others, and

@@ -1,6 +1,7 @@
 package holder
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,9 +24,12 @@ type Holders struct {
 	mu     sync.Mutex
 	closed bool
 	rings  []int32
-	many   [][4]byte            // broadcast addresses
-	filter [2][]unix.SockFilter // of ports that nobody else can have, and of others
-	joined map[Request]*socket  // those that a Hold with the same request joins; Port is the one that is held
+	own    [][4]byte // nil: not known
+	many   [][4]byte // broadcast addresses
+	// filters are those of sockets bound to an address, of others, and of ports that others
+	// may have too.
+	filters struct{ bound, wild, shared []unix.SockFilter }
+	joined  map[Request]*socket // those that a Hold with the same request joins; Port is the one that is held
 
 	rx receiver
 }
@@ -110,29 +114,37 @@ func (h *Holders) SetRings(indexes []int32) error {
 	return h.attachAllLocked(func(*socket) bool { return true })
 }
 
-// SetBroadcasts says to which addresses, beside 255.255.255.255 and groups, datagrams are
-// for every socket: all of them each time. E2BIG: more than MaxBroadcasts. Else the error is
-// as that of SetRings.
-func (h *Holders) SetBroadcasts(addresses [][4]byte) error {
-	if len(addresses) > MaxBroadcasts {
-		return fmt.Errorf("holder: %d broadcast addresses, more than %d: %w", len(addresses), MaxBroadcasts, unix.E2BIG)
-	}
+// SetAddresses says which addresses the host has, and to which others, beside
+// 255.255.255.255 and groups, datagrams are for every socket: all of them each time. Of what
+// comes by a device with a ring, those are the ring's. E2BIG: more than MaxAddresses, and the
+// ring is taken to have them all. Else the error is as that of SetRings.
+func (h *Holders) SetAddresses(own, broadcasts [][4]byte) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return unix.EBADF
 	}
-	if slices.Equal(addresses, h.many) {
-		return nil
+	var many error
+	if n := len(own) + len(broadcasts); n > MaxAddresses {
+		many = fmt.Errorf("holder: %d addresses, more than %d: %w", n, MaxAddresses, unix.E2BIG)
+		own, broadcasts = nil, broadcasts[:min(len(broadcasts), MaxAddresses)]
 	}
-	h.many = slices.Clone(addresses)
+	if slices.Equal(own, h.own) && slices.Equal(broadcasts, h.many) {
+		return many
+	}
+	h.own, h.many = slices.Clone(own), slices.Clone(broadcasts)
 	h.assembleLocked()
-	return h.attachAllLocked(func(s *socket) bool { return s.shared })
+	return cmp.Or(many, h.attachAllLocked(func(s *socket) bool { return s.shared || s.wild() }))
 }
 
 // assembleLocked makes the filters.
 func (h *Holders) assembleLocked() {
-	h.filter = [2][]unix.SockFilter{ringFilter(h.rings), sharedFilter(h.rings, slices.Clone(h.many))}
+	h.filters.bound = ringFilter(h.rings)
+	h.filters.wild = h.filters.bound
+	if len(h.own) > 0 {
+		h.filters.wild = wildFilter(h.rings, h.own, h.many)
+	}
+	h.filters.shared = sharedFilter(h.rings, h.many)
 }
 
 // attachAllLocked replaces the filters of some sockets.
@@ -141,19 +153,22 @@ func (h *Holders) attachAllLocked(which func(*socket) bool) (failed error) {
 		if !which(s) {
 			continue
 		}
-		if err := attach(s.fd, h.filterLocked(s.shared)); err != nil && failed == nil {
+		if err := attach(s.fd, h.filterLocked(s)); err != nil && failed == nil {
 			failed = fmt.Errorf("holder: filter of port %d: %w", s.port, err)
 		}
 	}
 	return failed
 }
 
-// filterLocked returns the filter of a socket's port.
-func (h *Holders) filterLocked(shared bool) []unix.SockFilter {
-	if shared {
-		return h.filter[1]
+// filterLocked returns a socket's filter.
+func (h *Holders) filterLocked(s *socket) []unix.SockFilter {
+	switch {
+	case s.shared:
+		return h.filters.shared
+	case s.wild():
+		return h.filters.wild
 	}
-	return h.filter[0]
+	return h.filters.bound
 }
 
 // FD returns an epoll(7) descriptor that is readable while there is something to Receive,

@@ -38,6 +38,9 @@ type socket struct {
 	route  Peer // whose options are set
 }
 
+// wild reports whether the socket was bound to no address.
+func (s *socket) wild() bool { return s.asked.Local == [4]byte{} }
+
 // errnoOf returns the errno that an error is, or wraps.
 func errnoOf(err error) unix.Errno {
 	var e unix.Errno
@@ -59,7 +62,7 @@ func (h *Holders) openLocked(r Request, shared bool) (*socket, unix.Errno) {
 	if err != nil {
 		return nil, errnoOf(err)
 	}
-	err = attach(s.fd, h.filterLocked(s.shared))
+	err = attach(s.fd, h.filterLocked(s))
 	if err == nil {
 		err = setOptions(s.fd, &r)
 	}

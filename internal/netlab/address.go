@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // AddAddress gives a device an IPv4 address with its prefix length, and with it
@@ -53,6 +54,15 @@ func (n *Namespace) AddRoute(to netip.Prefix, gateway netip.Addr) error {
 func (n *Namespace) AddLinkRoute(name string, to netip.Prefix) error {
 	return n.onDevice(name, "add route to "+to.String(), func(h *netlink.Handle, l netlink.Link) error {
 		return h.RouteAdd(&netlink.Route{Dst: ipNet(to), LinkIndex: l.Attrs().Index, Scope: netlink.SCOPE_LINK})
+	})
+}
+
+// AddLocalRoute adds a route by which all of a prefix is for the host itself, though it has no
+// such address (ip-route(8), type local).
+func (n *Namespace) AddLocalRoute(to netip.Prefix) error {
+	return n.onDevice("lo", "add local route to "+to.String(), func(h *netlink.Handle, l netlink.Link) error {
+		return h.RouteAdd(&netlink.Route{Dst: ipNet(to), LinkIndex: l.Attrs().Index, Scope: netlink.SCOPE_HOST,
+			Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL})
 	})
 }
 
