@@ -37,6 +37,13 @@ func Raised(fd int, err error) (int, error) {
 // whoever opens it; release gives them back. It is for short: others find no low number either.
 // EMFILE: the process may not have n descriptors.
 func Fill(n int) (release func(), err error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return nil, err
+	}
+	if uint64(n) >= limit.Cur {
+		return nil, unix.EMFILE
+	}
 	var taken []int
 	release = func() {
 		for _, fd := range taken {

@@ -159,9 +159,6 @@ func rung(name string) (claim.Rung, error) {
 // failedLocked keeps why a start has failed.
 func (l *Library) failedLocked(err error) int {
 	l.why = err.Error()
-	if errors.Is(err, unix.EPERM) {
-		l.why += "\nmend it by: sudo setcap cap_net_raw,cap_net_admin,cap_bpf+ep PROGRAM, or start the program by outband run"
-	}
 	return fail(err)
 }
 
