@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 // buildPatience bounds one build, below what go test itself has by default.
 const buildPatience = 5 * time.Minute
 
-// preempt is the linker's flag that keeps Go's scheduler from sending SIGURG.
-const preempt = "-X runtime.godebugDefault=asyncpreemptoff=1"
+// runtimeSettings is the linker's flag for how Go's runtime behaves in a program of others.
+const runtimeSettings = "-X runtime.godebugDefault=asyncpreemptoff=1,containermaxprocs=0"
 
 // run runs a program of the build, and of its children, for so long at most.
 func run(name string, args ...string) error {
@@ -58,7 +58,7 @@ func libraryIn(t testing.TB) string {
 	lab.NeedProgram(t, "gcc")
 	built.once.Do(func() {
 		if built.dir, built.err = os.MkdirTemp("", "outband-capi"); built.err == nil {
-			built.err = run("go", "build", "-buildvcs=false", "-buildmode=c-shared", "-ldflags", preempt, "-o", filepath.Join(built.dir, "liboutband.so"), ".")
+			built.err = run("go", "build", "-buildvcs=false", "-buildmode=c-shared", "-ldflags", runtimeSettings, "-o", filepath.Join(built.dir, "liboutband.so"), ".")
 		}
 	})
 	if built.err != nil {

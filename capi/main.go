@@ -1,12 +1,13 @@
 // Command capi is liboutband.so, the C library, when it is built by
 //
-//	go build -buildmode=c-shared -ldflags '-X runtime.godebugDefault=asyncpreemptoff=1' -o liboutband.so ./capi
+//	go build -buildmode=c-shared -ldflags '-X runtime.godebugDefault=asyncpreemptoff=1,containermaxprocs=0' -o liboutband.so ./capi
 //
 // outband.h is its header, written by hand: each file here includes it, so that the
 // compiler refuses a function that differs from what the header says. What the functions do
 // is in internal/calls.
 //
-// The setting keeps Go's scheduler from sending SIGURG, which stays the program's.
+// The settings keep Go's scheduler from sending SIGURG, which stays the program's, and Go's
+// runtime from keeping files of the process' cgroup open, at low numbers.
 package main
 
 /*

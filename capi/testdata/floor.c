@@ -51,6 +51,7 @@ int main(int argc, char **argv)
 	if (argc != 3)
 		return 2;
 	c.device = argv[1];
+	ob_error(NULL, 0); /* returns when Go's runtime has started */
 	before = low(0);
 	c.fd_floor = -1;
 	if (ob_start(&c) != -EINVAL)
