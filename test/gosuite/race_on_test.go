@@ -1,0 +1,5 @@
+//go:build race
+
+package gosuite
+
+const raceEnabled = true
