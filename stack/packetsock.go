@@ -190,7 +190,7 @@ func (k *PacketSocket) leave() {
 }
 
 // tapsDown tells the packet sockets that are bound to an interface that it is
-// down, or gone for good.
+// down, or gone for good. Of one that goes while it is down they have been told.
 func (s *Stack) tapsDown(i *Interface, gone bool) {
 	t := s.taps.Load()
 	if t == nil {
@@ -200,7 +200,9 @@ func (s *Stack) tapsDown(i *Interface, gone bool) {
 		if o.index != i.dev.Index {
 			continue
 		}
-		o.socket.errors.set(unix.ENETDOWN)
+		if !gone || i.dev.Info().State.Enabled() {
+			o.socket.errors.set(unix.ENETDOWN)
+		}
 		if gone {
 			o.socket.mu.Lock()
 			o.socket.index = -1

@@ -252,6 +252,25 @@ func TestPacketDown(t *testing.T) {
 	}
 }
 
+// TestPacketDownThenGone: of a device that goes away while it is down its sockets have heard
+// already.
+func TestPacketDownThenGone(t *testing.T) {
+	p := newPair(t, Config{}, pipe.Options{})
+	k := packetSocketOf(t, p.near, false, 0)
+	check(t, k.BindLink(p.nearIfc.Index(), testEtherType))
+	p.nearEnd.SetUp(false)
+	if _, _, err := k.Recv(nil, 0, k.s.Deadline(time.Second)); err != unix.ENETDOWN {
+		t.Errorf("down: %v", err)
+	}
+	check(t, p.near.RemoveLink(p.nearIfc.Index()))
+	if e := k.Errors().Take(); e != 0 {
+		t.Errorf("gone: %v", e)
+	}
+	if a, _ := k.BoundLink(); a.Interface != -1 {
+		t.Errorf("bound to %+v", a)
+	}
+}
+
 func TestPacketMemberships(t *testing.T) {
 	p := newPair(t, Config{}, pipe.Options{})
 	group := link.MAC{1, 0, 0x5e, 0, 0, 9}

@@ -35,11 +35,11 @@ var deliberate = []difference{
 			"packet, cooked, bound to no device", "UDP, leaves its group", "new sockets", "a new packet socket", "what the device is"}},
 }
 
-// excuse returns the entry that a cell falls under, nil if there is none.
-func excuse(e *event, r *row) *difference {
+// excuse returns the entry of a list that a cell falls under, nil if there is none.
+func excuse(list []difference, e *event, r *row) *difference {
 	begins := func(with string) bool { return strings.HasPrefix(r.name, with) }
-	for i := range deliberate {
-		d := &deliberate[i]
+	for i := range list {
+		d := &list[i]
 		if slices.Contains(d.events, e.name) && slices.ContainsFunc(d.rows, begins) && !slices.Contains(d.not, r.name) {
 			return d
 		}

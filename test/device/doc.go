@@ -7,6 +7,8 @@
 //	namespace near, device near0 ---- veth ---- far0, namespace far
 //	     the host, 10.9.0.1                     the kernel, 10.9.0.2
 //
+// So they are on one whose stack is ours on the addresses of the kernel's (package shared).
+//
 // After each change the host's administrator is played as well: what Linux forgets with
 // a device (addresses, routes by gateways) is added again.
 package device

@@ -24,6 +24,7 @@ type host struct {
 	work      [2]chan func()    // threads in the namespaces of both ends
 	kernel    *sockapi.API      // sockets of the kernel's, at both ends
 	ours      *sockapi.API      // ours at the near end, nil if that is the kernel's
+	shared    bool              // ours is on the kernel's addresses
 	// taken reports whether the device is like that, and a stack of ours has been told
 	// what told says.
 	taken func(is, told func(netlab.Device) bool) bool

@@ -38,7 +38,7 @@ func (h *host) deviceIs(at *netlab.Namespace, is func(netlab.Device) bool) bool 
 // configure is what an administrator's daemon does once a device is there and up:
 // nothing on a host of ours.
 func (h *host) configure() {
-	if h.ours != nil {
+	if h.ours != nil && !h.shared {
 		return
 	}
 	exists := func(err error) error {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/outband/outband/inband/claim"
 	"github.com/outband/outband/test/lab"
 	"github.com/outband/outband/test/oracle"
 )
@@ -21,8 +22,23 @@ func TestMatrix(t *testing.T) {
 		e := &events[i]
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
-			judge(t, e)
+			judge(t, e, newOurs, deliberate)
 		})
+	}
+}
+
+// TestSharedMatrix is TestMatrix for stacks on the kernel's addresses, on every rung: there is no
+// difference that is meant, since devices, addresses and routes are the kernel's.
+func TestSharedMatrix(t *testing.T) {
+	lab.Need(t)
+	for _, rung := range []claim.Rung{claim.TCX, claim.NFT, claim.Holder} {
+		for i := range events {
+			e := &events[i]
+			t.Run(rung.String()+"/"+e.name, func(t *testing.T) {
+				t.Parallel()
+				judge(t, e, newShared(rung), nil)
+			})
+		}
 	}
 }
 
@@ -31,14 +47,14 @@ func TestMatrix(t *testing.T) {
 const tries = 3
 
 // judge plays an event, and again with the rows that are not as they should be.
-func judge(t *testing.T, e *event) {
+func judge(t *testing.T, e *event, newOurs func(testing.TB) *host, meant []difference) {
 	wrong := make(map[string]string)
 	ask := rows()
 	for range tries {
 		linux, ours := play(t, newKernel(t), e, ask), play(t, newOurs(t), e, ask)
 		var again []row
 		for i, r := range ask {
-			if wrong[r.name] = compare(linux[i], ours[i], excuse(e, &r)); wrong[r.name] != "" {
+			if wrong[r.name] = compare(linux[i], ours[i], excuse(meant, e, &r)); wrong[r.name] != "" {
 				again = append(again, r)
 			}
 		}
@@ -121,7 +137,7 @@ func play(t *testing.T, h *host, e *event, rows []row) [][]string {
 	h.await("as before", asBefore, nil)
 	h.probe(t, h)
 	for _, c := range cells {
-		if h.ours == nil && excuse(e, c.row) != nil {
+		if (h.ours == nil || h.shared) && excuse(deliberate, e, c.row) != nil {
 			c.patience = brief
 		}
 	}
