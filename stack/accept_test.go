@@ -87,8 +87,10 @@ func TestSocketFilter(t *testing.T) {
 			bpf.RetConstant{Val: 100}, bpf.RetConstant{Val: 0}}, "payload", false},
 		{"by the payload", []bpf.Instruction{bpf.LoadAbsolute{Off: 8, Size: 1}, bpf.JumpIf{Cond: bpf.JumpEqual, Val: 'p', SkipFalse: 1},
 			bpf.RetConstant{Val: 100}, bpf.RetConstant{Val: 0}}, "payload", false},
-		{"by the hardware", []bpf.Instruction{bpf.LoadExtension{Num: bpf.ExtPayloadOffset}, bpf.LoadExtension{Num: bpf.ExtInterfaceIndex},
+		{"by the interface", []bpf.Instruction{bpf.LoadExtension{Num: bpf.ExtPayloadOffset}, bpf.LoadExtension{Num: bpf.ExtInterfaceIndex},
 			bpf.JumpIf{Cond: bpf.JumpEqual, Val: 2, SkipFalse: 1}, bpf.RetConstant{Val: 100}, bpf.RetConstant{Val: 0}}, "payload", false},
+		{"by the kind of hardware", []bpf.Instruction{bpf.LoadExtension{Num: bpf.ExtLinkLayerType}, bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.ARPHRD_ETHER, SkipFalse: 1},
+			bpf.RetConstant{Val: 100}, bpf.RetConstant{Val: 0}}, "payload", false},
 		{"by a tag", []bpf.Instruction{bpf.LoadExtension{Num: bpf.ExtVLANTagPresent}, bpf.JumpIf{Cond: bpf.JumpEqual, Val: 1, SkipFalse: 1},
 			bpf.RetConstant{Val: 100}, bpf.RetConstant{Val: 0}}, "", true},
 	} {

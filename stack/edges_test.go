@@ -330,9 +330,10 @@ func TestNewWithoutDescriptors(t *testing.T) {
 // Nothing is a fault where nothing panics; with Config.Panics a timer's panic goes through.
 func TestNoFault(t *testing.T) {
 	s := newStackAs(t, Config{})
-	a, _ := pipe.New(pipe.Options{})
-	i := addLink(t, s, a, "10.9.0.1/24")
-	s.takeIn(i, &link.Frame{Data: udpFrom(7, 9, "x")})
+	a, b := pipe.New(pipe.Options{})
+	addLink(t, s, a, "10.9.0.1/24")
+	check(t, b.Send(udpFrom(7, 9, "x")))
+	driveAll(s)
 	if f := s.Faults(); len(f) != 0 {
 		t.Errorf("%v", f)
 	}

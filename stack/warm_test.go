@@ -41,6 +41,10 @@ func TestWarmingLeavesNoTrace(t *testing.T) {
 				}
 			}
 		}, true},
+		{"beside a raw socket that has all of UDP", func(t *testing.T, s *Stack, _ Socket) {
+			raw := rawSocketOf(t, s, unix.IPPROTO_UDP)
+			t.Cleanup(func() { nothing(t, raw) })
+		}, false},
 		{"with a filter for what is received", func(_ *testing.T, _ *Stack, k Socket) { k.Base().Receiving().SetKeepDrops(true) }, false},
 	}
 	for _, tt := range tests {
