@@ -45,8 +45,8 @@ struct ob_config {
 	int64_t spin;        /* ns that a call looks before it sleeps, or OB_SPIN_* */
 	uint32_t flags;      /* OB_NO_* */
 	int fd_floor;        /* the library's descriptors lie at or above it; 0: anywhere */
-	const int *fds;      /* descriptors that `outband run` has opened for this process; */
-	int nfds;            /* 0: none */
+	const int *fds;      /* sockets that a process with CAP_NET_RAW has opened for this one, */
+	int nfds;            /* which uses them in place of opening its own; 0: none */
 };
 
 int ob_start(const struct ob_config *config); /* -EALREADY: there is a stack */

@@ -33,8 +33,11 @@ func ob_start(config C.ob_const_config) C.int {
 		Address: goString(c.address), Gateway: goString(c.gateway), Require: goString(c.require), Spin: int64(c.spin),
 		Floor: int(c.fd_floor), NoLo: c.flags&C.OB_NO_LO != 0, NoLocalMulticast: c.flags&C.OB_NO_LOCAL_MULTICAST != 0,
 	}
-	if c.nfds != 0 {
-		return -C.int(unix.EOPNOTSUPP)
+	if c.nfds < 0 || c.nfds > 0 && c.fds == nil {
+		return -C.int(unix.EINVAL)
+	}
+	for _, fd := range unsafe.Slice((*int32)(unsafe.Pointer(c.fds)), c.nfds) {
+		cfg.FDs = append(cfg.FDs, int(fd))
 	}
 	if c.flags&^(C.OB_NO_LO|C.OB_NO_LOCAL_MULTICAST) != 0 {
 		return -C.int(unix.EINVAL)

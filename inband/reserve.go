@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"github.com/outband/outband/internal/descriptor"
 	"github.com/outband/outband/internal/namespace"
 )
 
@@ -55,7 +56,7 @@ func (h *holders) open(s *namespace.Namespace) {
 
 // openHolder opens a packet socket that receives nothing.
 func openHolder() (int, error) {
-	return unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	return descriptor.Socket(unix.AF_PACKET, unix.SOCK_DGRAM, 0)
 }
 
 // get returns a socket, -1 if none can be had. Spares are for when there are no others.

@@ -62,8 +62,8 @@ int main(int argc, char **argv)
 	c.fd_floor = FLOOR;
 	c.fds = fds;
 	c.nfds = 1;
-	if (ob_start(&c) != -EOPNOTSUPP)
-		die("descriptors of somebody else", 0);
+	if (ob_start(&c) != -ENOTSOCK)
+		die("descriptors that are none of ours", 0);
 	c.nfds = 0;
 	if (low(0) != before) {
 		low(1);

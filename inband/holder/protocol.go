@@ -13,7 +13,7 @@ import (
 func (h *Holders) HoldProtocol(protocol uint8) (release func(), e unix.Errno) {
 	fd := -1
 	err := h.space.Do(func() (err error) {
-		fd, err = descriptor.Raised(unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(protocol)))
+		fd, err = descriptor.Socket(unix.AF_INET, unix.SOCK_RAW, int(protocol))
 		return err
 	})
 	if err == nil {

@@ -79,7 +79,7 @@ func (s *sender) fds() (fds []int) {
 
 // openRaw opens a raw socket that sends, and receives nothing.
 func openRaw() (int, error) {
-	fd, err := descriptor.Raised(unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_RAW))
+	fd, err := descriptor.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_NONBLOCK, unix.IPPROTO_RAW)
 	if err != nil {
 		if err == unix.EPERM {
 			err = fmt.Errorf("needs CAP_NET_RAW: %w", err)

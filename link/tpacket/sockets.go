@@ -53,7 +53,7 @@ var ethPAll = binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL})
 // openRing opens the ring's socket, ready for PACKET_RX_RING: not bound, so
 // that no stray frame gets in, and not in Go's netpoller.
 func openRing(program []bpf.RawInstruction, o *Options) (int, error) {
-	fd, err := descriptor.Raised(unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0))
+	fd, err := descriptor.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, step("packet socket", needs("CAP_NET_RAW", err))
 	}
@@ -126,7 +126,7 @@ func openTx(ifi *net.Interface, vnet bool, o *Options) (fd int, err error) {
 // openSilent opens a packet socket bound to the device that receives nothing: its protocol
 // is 0.
 func openSilent(ifi *net.Interface) (int, error) {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	fd, err := descriptor.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
 	if err != nil {
 		return -1, needs("CAP_NET_RAW", err)
 	}

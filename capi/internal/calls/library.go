@@ -25,7 +25,8 @@ type Config struct {
 	Spin             int64    // nanoseconds, or one of the Spin constants
 	NoLo             bool
 	NoLocalMulticast bool
-	Floor            int // descriptors lie at or above it; 0: anywhere
+	FDs              []int // of descriptor.Handover in another process
+	Floor            int   // descriptors lie at or above it; 0: anywhere
 }
 
 // Values of Spin in C.
@@ -90,12 +91,16 @@ func (l *Library) Start(c *Config) int {
 		}
 		defer release()
 	}
+	if err := descriptor.Give(c.FDs); err != nil {
+		return l.failedLocked(err)
+	}
 	first := ""
 	if len(c.Devices) > 0 {
 		first = c.Devices[0]
 	}
 	h, err := outband.Open(context.Background(), first, options...)
 	if err != nil {
+		descriptor.Drop()
 		return l.failedLocked(err)
 	}
 	budget, _ := spin(c.Spin)
@@ -180,6 +185,7 @@ func (l *Library) Stop() int {
 	for _, o := range l.table.takeAll() {
 		o.close()
 	}
+	descriptor.Drop()
 	return fail(r.close())
 }
 
