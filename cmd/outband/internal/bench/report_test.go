@@ -16,13 +16,22 @@ var fixed = Surroundings{Kernel: "6.18.0 x86_64", CPU: "Some CPU", CPUs: 2, GOMA
 	Revision: "0123456789ab", Link: "veth", MTU: 1500, Ring: Ring{"TPACKET_V2", 1024, 2048},
 	Ours: Ring{"TPACKET_V2", 4096, 2048}, Pinned: []int{0, 1}, Rounds: 3}
 
+// turnOf returns a turn of four times, those of its summary.
+func turnOf(s Summary) turn {
+	t := turn{s, newHistogram()}
+	for _, d := range []int64{s.Min, s.P50, s.P99, s.P999} {
+		t.Times.add(d)
+	}
+	return t
+}
+
 func rttReport() RTTReport {
 	c := RTTConfig{Count: 1000, Rounds: 3, Sizes: []int{64, 1400}}
-	results := newTable[Summary](2, 2)
+	results := newTable[turn](2, 2)
 	for round := range int64(3) {
 		for i := range int64(2) {
-			results[i][0] = append(results[i][0], Summary{2000 + i, 2600 + round, 4000, 9000})
-			results[i][1] = append(results[i][1], Summary{5000 + i, 5720 + round, 8000, 19000})
+			results[i][0] = append(results[i][0], turnOf(Summary{2000 + i, 2600 + round, 4000, 9000, 0.25}))
+			results[i][1] = append(results[i][1], turnOf(Summary{5000 + i, 5720 + round, 8000, 19000, 0.5}))
 		}
 	}
 	r := c.report([]string{"ring", "outband-spin"}, results)
@@ -62,8 +71,8 @@ func TestReportText(t *testing.T) {
 }
 
 func TestReportWithoutFloor(t *testing.T) {
-	results := newTable[Summary](1, 1)
-	results[0][0] = []Summary{{1, 2, 3, 4}}
+	results := newTable[turn](1, 1)
+	results[0][0] = []turn{turnOf(Summary{1, 2, 3, 4, 0})}
 	r := RTTConfig{Count: 1, Rounds: 1, Sizes: []int{64}}.report([]string{"go-net"}, results)
 	if r.Results[0].XFloor != nil {
 		t.Errorf("x_floor is %v", *r.Results[0].XFloor)
@@ -77,7 +86,7 @@ func TestReportWithoutFloor(t *testing.T) {
 
 func TestReportOfNothing(t *testing.T) {
 	var text bytes.Buffer
-	RTTConfig{Sizes: []int{64}}.report([]string{"ring"}, newTable[Summary](1, 1)).Print(&text)
+	RTTConfig{Sizes: []int{64}}.report([]string{"ring"}, newTable[turn](1, 1)).Print(&text)
 	TputConfig{Sizes: []int{64}}.report([]string{"kernel"}, newTable[flow](1, 1)).Print(&text)
 	if text.Len() != 0 {
 		t.Errorf("printed:\n%s", text.String())

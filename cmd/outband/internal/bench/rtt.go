@@ -39,6 +39,8 @@ type RTTResult struct {
 	Summary
 	// XFloor is P50 as a multiple of the bare ring's; nil if that did not run.
 	XFloor *float64 `json:"x_floor"`
+
+	times histogram // of all rounds
 }
 
 // Check says what is wrong with a configuration before anything runs.
@@ -81,13 +83,13 @@ func RTT(ctx context.Context, c RTTConfig) (RTTReport, error) {
 	}
 	p := plan{rounds: c.Rounds, sizes: c.Sizes, cpus: c.CPUs, progress: c.Progress, capture: c.Capture}
 	results, err := runRounds(ctx, p, contenders, EndJob{Bench: "rtt", Count: c.Count},
-		func(ctx context.Context, run func(context.Context, any, any) error) (s Summary, err error) {
-			return s, run(ctx, new(any), &s)
+		func(ctx context.Context, run func(context.Context, any, any) error) (t turn, err error) {
+			return t, run(ctx, new(any), &t)
 		})
 	return c.report(names(contenders), results), err
 }
 
-func (c RTTConfig) report(contenders []string, results table[Summary]) RTTReport {
+func (c RTTConfig) report(contenders []string, results table[turn]) RTTReport {
 	report := RTTReport{Schema: schema, Surroundings: c.Surroundings(), Results: []RTTResult{}}
 	for i := range results {
 		var floorP50 int64
@@ -96,7 +98,7 @@ func (c RTTConfig) report(contenders []string, results table[Summary]) RTTReport
 			if len(rounds) == 0 {
 				continue
 			}
-			r := RTTResult{Contender: name, Payload: c.Sizes[i], Rounds: len(rounds), Spin: spins(rttContenders)[name], Summary: medians(rounds)}
+			r := RTTResult{Contender: name, Payload: c.Sizes[i], Rounds: len(rounds), Spin: spins(rttContenders)[name], Summary: medians(summaries(rounds)), times: merge(rounds)}
 			if name == floor {
 				floorP50 = r.P50
 			}
@@ -118,11 +120,11 @@ func (r RTTReport) Print(w io.Writer) {
 }
 
 func (r RTTReport) printSize(w io.Writer, size int) {
-	fmt.Fprintf(w, "%-16s %-8s %9s %9s %9s %9s %9s\n", "contender", "our spin", "min", "p50", "p99", "p99.9", "x floor")
+	fmt.Fprintf(w, "%-16s %-8s %9s %9s %9s %9s %8s %9s\n", "contender", "our spin", "min", "p50", "p99", "p99.9", "> 10 us", "x floor")
 	for _, result := range r.Results {
 		if result.Payload == size {
-			fmt.Fprintf(w, "%-16s %-8s %9d %9d %9d %9d %9s\n", result.Contender, orDash(result.Spin),
-				result.Min, result.P50, result.P99, result.P999, times(result.XFloor))
+			fmt.Fprintf(w, "%-16s %-8s %9d %9d %9d %9d %7.2f%% %9s\n", result.Contender, orDash(result.Spin),
+				result.Min, result.P50, result.P99, result.P999, 100*result.Slow, times(result.XFloor))
 		}
 	}
 }
@@ -166,7 +168,7 @@ func (j EndJob) runRTT(ready func()) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return summarize(rtt), nil
+	return newTurn(rtt)
 }
 
 // maxDatagram is room for any datagram of a bench.

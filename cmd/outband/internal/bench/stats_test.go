@@ -13,9 +13,10 @@ func TestSummarize(t *testing.T) {
 		want Summary
 	}{
 		{"none", nil, Summary{}},
-		{"one", []int64{7}, Summary{7, 7, 7, 7}},
-		{"two", []int64{9, 3}, Summary{3, 9, 9, 9}},
-		{"thousand", thousand, Summary{1, 501, 991, 1000}},
+		{"one", []int64{7}, Summary{7, 7, 7, 7, 0}},
+		{"two", []int64{9, 3}, Summary{3, 9, 9, 9, 0}},
+		{"thousand", thousand, Summary{1, 501, 991, 1000, 0}},
+		{"slow ones", []int64{SlowTrip, SlowTrip + 1, 1, SlowTrip * 2}, Summary{1, SlowTrip + 1, SlowTrip * 2, SlowTrip * 2, 0.5}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -39,8 +40,8 @@ func TestMedian(t *testing.T) {
 }
 
 func TestMediansAreTakenEachForItself(t *testing.T) {
-	got := medians([]Summary{{1, 20, 300, 4000}, {2, 30, 100, 5000}, {3, 10, 200, 6000}})
-	if want := (Summary{2, 20, 200, 5000}); got != want {
+	got := medians([]Summary{{1, 20, 300, 4000, 0.1}, {2, 30, 100, 5000, 0.3}, {3, 10, 200, 6000, 0.2}})
+	if want := (Summary{2, 20, 200, 5000, 0.2}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +38,7 @@ type benchFlags struct {
 	cpus       values.CPUs
 	json       bool
 	capture    string
+	svg        string
 }
 
 func (f *benchFlags) register(cmd *cobra.Command, contenders []string, sizes ...int) {
@@ -48,6 +51,7 @@ func (f *benchFlags) register(cmd *cobra.Command, contenders []string, sizes ...
 	flags.Var(&f.cpus, "cpu", "the CPUs of the two ends, or none (default the first two)")
 	flags.BoolVar(&f.json, "json", false, "print one JSON object")
 	flags.StringVar(&f.capture, "capture", "", "write all frames of this stack's to this `file`, as pcapng, which slows it")
+	flags.StringVar(&f.svg, "svg", "", "draw the results to this `file`")
 	completeWords(cmd, "contenders", contenders...)
 }
 
@@ -75,6 +79,7 @@ func (f *benchFlags) check() error {
 
 func (a *app) benchRTT() *cobra.Command {
 	var f benchFlags
+	var hdr string
 	count := values.Size(50000)
 	cmd := &cobra.Command{
 		Use:   "rtt",
@@ -82,7 +87,8 @@ func (a *app) benchRTT() *cobra.Command {
 		Long: `Measures round trips between two network namespaces joined by a veth pair. Each
 end is a process of its own; the contenders run in turn within each round, each
 after ` + strconv.Itoa(bench.WarmUp) + ` round trips to warm up, which do not count; the table shows medians
-over the rounds, and p50 as a multiple of the bare ring's.
+over the rounds, p50 as a multiple of the bare ring's, and how many trips took more than
+10 us: beside an idle machine's own interruptions that is what a tail is made of.
 
 Contenders:
 ` + rttHelp,
@@ -90,13 +96,14 @@ Contenders:
 	}
 	f.register(cmd, bench.RTTContenders(), 64)
 	cmd.Flags().Var(&count, "count", "round trips in a round")
+	cmd.Flags().StringVar(&hdr, "hdr", "", "write all times to this `file`, as a log of HdrHistogram's")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c := bench.RTTConfig{Count: int(count), Rounds: f.rounds, Sizes: f.sizes.Sizes, Contenders: f.contenders,
 			CPUs: f.ends(), Progress: a.progress(f.rounds), Capture: f.capture}
 		if err := errors.Join(c.Check(), f.check()); err != nil {
 			return err
 		}
-		return a.inLab(func() error { return a.runRTT(cmd.Context(), c, f.json) })
+		return a.inLab(func() error { return a.runRTT(cmd.Context(), c, &f, hdr) })
 	}
 	return cmd
 }
@@ -113,18 +120,31 @@ const rttHelp = `  ring             a bare TPACKET_V2 ring without any protocol:
   go-net           in-band UDP by Go's package net, not pinned
 `
 
-func (a *app) runRTT(ctx context.Context, c bench.RTTConfig, asJSON bool) error {
-	if !asJSON {
+func (a *app) runRTT(ctx context.Context, c bench.RTTConfig, f *benchFlags, hdr string) error {
+	if !f.json {
 		c.Surroundings().Print(a.out)
 	}
 	report, err := bench.RTT(ctx, c)
 	a.clearProgress()
 	if len(report.Results) > 0 || err == nil {
-		if err := a.print(report, asJSON); err != nil {
+		err := errors.Join(a.print(report, f.json), writeFile(hdr, report.WriteHDR), writeFile(f.svg, report.WriteSVG))
+		if err != nil {
 			return err
 		}
 	}
 	return interrupted(err)
+}
+
+// writeFile writes a file of that name, if there is one.
+func writeFile(name string, write func(io.Writer) error) error {
+	if name == "" {
+		return nil
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(file), file.Close())
 }
 
 func (a *app) benchTput() *cobra.Command {
@@ -151,7 +171,7 @@ Contenders:
 		if err := errors.Join(c.Check(), f.check()); err != nil {
 			return err
 		}
-		return a.inLab(func() error { return a.runTput(cmd.Context(), c, f.json) })
+		return a.inLab(func() error { return a.runTput(cmd.Context(), c, &f) })
 	}
 	return cmd
 }
@@ -162,14 +182,14 @@ const tputHelp = `  kernel           in-band UDP at both ends
   outband-half     this stack sends, in-band UDP receives
 `
 
-func (a *app) runTput(ctx context.Context, c bench.TputConfig, asJSON bool) error {
-	if !asJSON {
+func (a *app) runTput(ctx context.Context, c bench.TputConfig, f *benchFlags) error {
+	if !f.json {
 		c.Surroundings().Print(a.out)
 	}
 	report, err := bench.Tput(ctx, c)
 	a.clearProgress()
 	if len(report.Results) > 0 || err == nil {
-		if err := a.print(report, asJSON); err != nil {
+		if err := errors.Join(a.print(report, f.json), writeFile(f.svg, report.WriteSVG)); err != nil {
 			return err
 		}
 	}
