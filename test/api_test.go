@@ -2,7 +2,9 @@ package test
 
 import (
 	"flag"
+	"go/version"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -59,4 +61,24 @@ func TestAPI(t *testing.T) {
 	if len(gone)+len(came) > 0 {
 		t.Error("the API has changed: if it is to, go test ./test -run TestAPI -update; what is gone breaks programs, and belongs into CHANGELOG.md")
 	}
+}
+
+// TestFloor has go.mod ask for no newer a Go than the modules that are required do: older ones
+// could not build those either.
+func TestFloor(t *testing.T) {
+	list := func(args ...string) []string {
+		t.Helper()
+		out, err := exec.Command("go", append([]string{"list", "-m", "-f", "{{.GoVersion}}"}, args...)...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Fields(string(out))
+	}
+	floor := list()[0]
+	for _, v := range list("all")[1:] {
+		if version.Compare("go"+v, "go"+floor) >= 0 {
+			return
+		}
+	}
+	t.Errorf("go.mod asks for Go %s, and no module that it requires for that much", floor)
 }
