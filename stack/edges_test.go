@@ -315,6 +315,29 @@ func TestSolicitors(t *testing.T) {
 	}
 }
 
+// A numberedLink has a descriptor of the test's.
+type numberedLink struct {
+	*pipe.Link
+	fd int
+}
+
+func (l numberedLink) FD() int { return l.fd }
+
+// Calls spin where a link has a descriptor, be it 0, and not where all is memory: there the
+// sender wakes them sooner.
+func TestSpinsForDescriptors(t *testing.T) {
+	for fd, want := range map[int]bool{-1: false, 0: true, 7: true} {
+		s := newStack(t, Config{})
+		a, _ := pipe.New(pipe.Options{})
+		i, err := s.AddLink(numberedLink{a, fd}, InterfaceConfig{})
+		check(t, err)
+		if spins := udpSocket(t, s, "").spin.Budget() > 0; spins != want {
+			t.Errorf("a link of descriptor %d: spins %v", fd, spins)
+		}
+		check(t, s.RemoveLink(i.Index()))
+	}
+}
+
 // A stack for which there are no descriptors is not made.
 func TestNewWithoutDescriptors(t *testing.T) {
 	var old unix.Rlimit

@@ -327,6 +327,70 @@ func TestTwoInside(t *testing.T) {
 	}
 }
 
+// In a process without standard input an epoll of the kernel's may be descriptor 0.
+func TestDescriptorZero(t *testing.T) {
+	if saved, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3); err == nil {
+		defer func() {
+			unix.Dup2(saved, 0)
+			unix.Close(saved)
+		}()
+	}
+	write := func(fd int) { unix.Write(fd, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }
+	g := newGroup(t)
+	e, fd := g.set(t), eventfd(t, false)
+	outer, fds := g.set(t), [2]int{eventfd(t, false), eventfd(t, false)}
+	e.waiter.Reserve()
+	outer.waiter.Reserve()
+	unix.Close(0)
+	if err := e.CtlFd(unix.EPOLL_CTL_ADD, fd, in); err != nil || e.kernel.fds.Load() != 0 {
+		t.Fatalf("%v, descriptor %d", err, e.kernel.fds.Load())
+	}
+	write(fd)
+	if n, err := e.Wait(make([]Event, 1), 0); n != 1 || err != nil || !slices.Equal(e.Descriptors(), []int{0}) {
+		t.Errorf("its own: %d, %v, descriptors %v", n, err, e.Descriptors())
+	}
+	if e.Close(); isOpen(0) {
+		t.Error("its own is left open")
+	}
+
+	if zero, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil || zero != 0 {
+		t.Fatalf("%v, descriptor %d", err, zero)
+	}
+	var inner [2]*Set
+	for i := range inner {
+		inner[i] = g.set(t)
+		if err := inner[i].CtlFd(unix.EPOLL_CTL_ADD, fds[i], in); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			unix.Close(0)
+		}
+		if err := outer.CtlEpoll(unix.EPOLL_CTL_ADD, inner[i], in); err != nil || outer.kernel.nest.Load() != 0 {
+			t.Fatalf("%v, descriptor %d", err, outer.kernel.nest.Load())
+		}
+	}
+	for i := range inner {
+		write(fds[i])
+		if n, err := outer.Wait(make([]Event, 1), 0); n != 1 || err != nil {
+			t.Errorf("what is inside, %d: %d, %v", i, n, err)
+		}
+		unix.Read(fds[i], make([]byte, 8))
+		for _, op := range []int{unix.EPOLL_CTL_DEL, unix.EPOLL_CTL_ADD} {
+			if err := outer.CtlEpoll(op, inner[i], in); err != nil {
+				t.Errorf("operation %d: %v", op, err)
+			}
+		}
+	}
+	if outer.Close(); isOpen(0) {
+		t.Error("what is inside is left open")
+	}
+}
+
+func isOpen(fd int) bool {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err == nil
+}
+
 // An item is on the ready list once.
 func TestReadyList(t *testing.T) {
 	var l readyList

@@ -55,7 +55,10 @@ func (s *scriptLane) pumps() (n int) {
 type choresHost struct {
 	idleHost
 	chores atomic.Int32
+	links  []link.Pollable
 }
+
+func (h *choresHost) Links() []link.Pollable { return h.links }
 
 func (h *choresHost) Chores() { h.chores.Add(1) }
 
@@ -303,6 +306,33 @@ func TestWantedLaneIsLeft(t *testing.T) {
 	}
 	l.lane.Lock.release(false)
 	other.Wait()
+}
+
+// An event loop sleeps on whatever descriptor a link or another source has, be it 0: of a
+// process without standard input.
+func TestArmOn(t *testing.T) {
+	for fd, want := range map[int]int{-1: 0, 0: 1, 7: 1} {
+		d := newLanes(&scriptLane{})
+		w := d.NewWaiter(func() bool { return false })
+		w.SetSources([]link.Pollable{link.Descriptor(fd)}, func() bool { return false })
+		d.host.(*choresHost).links = []link.Pollable{link.Descriptor(fd)}
+		on, _, err := w.Arm(Never, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, other := range on[1:] { // behind its own
+			if other == fd {
+				n++
+			}
+		}
+		if n != 2*want || len(on) != 1+2*want {
+			t.Errorf("a link and a source of %d: sleeps on %v", fd, on)
+		}
+		d.host.(*choresHost).links = nil // which may be nobody's
+		w.Disarm()
+		w.Close()
+	}
 }
 
 // A lane has been led once its links were asked.

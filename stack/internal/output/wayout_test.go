@@ -214,6 +214,17 @@ func TestSleepForRoom(t *testing.T) {
 	}
 }
 
+// What a call sleeps on is the descriptor that there is, be it 0: of a process without
+// standard input.
+func TestWayOutSources(t *testing.T) {
+	for fd, want := range map[int]int{-1: 0, 0: 1, 7: 1} {
+		on := (&WayOut{room: &testQueue{fd: fd}}).sources()
+		if len(on) != want || want > 0 && on[0].FD() != fd {
+			t.Errorf("descriptor %d: %v", fd, on)
+		}
+	}
+}
+
 // Room that comes while a call goes to sleep keeps it awake; a device that cannot tell is
 // tried again after a pause.
 func TestSleepForRoomLastLook(t *testing.T) {
