@@ -25,17 +25,11 @@ func (a *API) Deadline(t time.Time) int64 {
 // look at it. EBADF: the socket is closed. EOPNOTSUPP: an in-band socket, which waits in
 // the kernel.
 func (s *Socket) SetReadDeadline(t time.Time) error {
-	if s.closed() {
-		return unix.EBADF
-	}
 	return s.setReadDeadline(s.api.Deadline(t))
 }
 
 // SetWriteDeadline is SetReadDeadline for calls that send.
 func (s *Socket) SetWriteDeadline(t time.Time) error {
-	if s.closed() {
-		return unix.EBADF
-	}
 	return s.setWriteDeadline(s.api.Deadline(t))
 }
 

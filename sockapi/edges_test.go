@@ -26,6 +26,7 @@ func TestSendmmsgStops(t *testing.T) {
 	a := newAPI(t)
 	malformed := make([]byte, 16)
 	binary.NativeEndian.PutUint64(malformed, 99) // longer than there is
+	said := make(map[string][]error)
 	for name, s := range both(t, a) {
 		good := Mmsghdr{Hdr: Msghdr{Name: nameOf(t, s), Iov: [][]byte{[]byte("x")}}}
 		stranger, control := good, good
@@ -38,8 +39,9 @@ func TestSendmmsgStops(t *testing.T) {
 			if n, err := s.Sendmmsg([]Mmsghdr{bad, good}, 0); n > 0 || err == nil {
 				t.Errorf("%s, the first has %s: %d, %v", name, what, n, err)
 			}
-			if _, err := s.Sendmsg(&bad.Hdr, 0); err == nil {
-				t.Errorf("%s, the only one has %s: no error", name, what)
+			_, err := s.Sendmsg(&bad.Hdr, 0)
+			if said[what] = append(said[what], err); err == nil || said[what][0] != err {
+				t.Errorf("%s, the only one has %s: %v, the other says %v", name, what, err, said[what][0])
 			}
 		}
 		for range 2 {
@@ -68,6 +70,9 @@ func TestFrameMessages(t *testing.T) {
 	near, far, farEnd := newWire(t)
 	s := openOOB(t, near, unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK, 0)
 	r := openOOB(t, far, unix.AF_PACKET, unix.SOCK_DGRAM, HTONS(0x88b5))
+	if err := r.SetsockoptTimeval(unix.SOL_SOCKET, unix.SO_RCVTIMEO, 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
 	to := LinkLayer(2, 0x88b5, farEnd.Info().HardwareAddr)
 	malformed := make([]byte, 16)
 	binary.NativeEndian.PutUint64(malformed, 99)
@@ -117,6 +122,17 @@ func TestFrameMessages(t *testing.T) {
 		if err := receive(unix.MSG_ERRQUEUE | unix.MSG_DONTWAIT); err != unix.EAGAIN {
 			t.Errorf("%s of no error: %v", call, err)
 		}
+	}
+	long := to // with a hardware address of eight bytes, which fill it
+	long.Halen = 8
+	if _, err := s.Sendto([]byte("a"), 0, long); err != nil {
+		t.Errorf("Sendto a name that is just long enough: %v", err)
+	}
+	if _, from, err := r.Recvfrom(make([]byte, 9), 0); err != nil || from.Family != unix.AF_PACKET || from.IfIndex != 2 {
+		t.Errorf("received from %+v, %v", from, err)
+	}
+	if err := r.Shutdown(77); err != unix.EOPNOTSUPP {
+		t.Errorf("Shutdown in no direction: %v", err)
 	}
 	name, err := r.Getsockname()
 	if err != nil || name.Family != unix.AF_PACKET {
@@ -316,6 +332,15 @@ func TestLongPrograms(t *testing.T) {
 			if err != want && (err != nil || want != nil) {
 				t.Errorf("%s, a filter of %d instructions: %v", name, n, err)
 			}
+			grouped, err := a.Socket(unix.AF_INET, unix.SOCK_DGRAM|SOCK_OOB, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			enable(t, grouped, unix.SOL_SOCKET, unix.SO_REUSEPORT)
+			if err := grouped.AttachReusePort(program(n)); err != want && (err != nil || want != nil) {
+				t.Errorf("a choice by %d instructions: %v", n, err)
+			}
+			grouped.Close()
 			if err := s.AttachReusePort(program(n)); (n == 0 || n > unix.BPF_MAXINSNS) && err != unix.EINVAL {
 				t.Errorf("%s, a choice by %d instructions: %v", name, n, err)
 			}
@@ -416,6 +441,136 @@ func TestPollEnds(t *testing.T) {
 		}
 		if n, err := a.Poll([]PollFd{{Fd: quiet, Events: unix.POLLIN}}, timeout); n != 0 || err != unix.ENETDOWN {
 			t.Errorf("closed, nothing is ready, in %v: %d, %v", timeout, n, err)
+		}
+	}
+}
+
+// What the error queue has is cut, and says so; without an error nothing is had from there,
+// whatever else there is.
+func TestErrorQueueIsApart(t *testing.T) {
+	a := newAPI(t)
+	for name, s := range both(t, a) {
+		if _, err := s.Sendto([]byte("x"), 0, nameOf(t, s)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Recv(make([]byte, 9), unix.MSG_ERRQUEUE); err != unix.EAGAIN {
+			t.Errorf("%s: no error: %v", name, err)
+		}
+		enable(t, s, unix.SOL_IP, unix.IP_RECVERR)
+		if err := s.Connect(Inet4([4]byte{127, 0, 0, 1}, 1)); err != nil {
+			t.Fatal(err)
+		}
+		for _, room := range []int{7, 8, 9} {
+			s.Send([]byte("datagram"), 0) // to nobody
+			m := Msghdr{Iov: [][]byte{make([]byte, room)}, Control: make([]byte, 100)}
+			n, err := s.Recvmsg(&m, unix.MSG_ERRQUEUE)
+			for end := time.Now().Add(5 * time.Second); err == unix.EAGAIN && time.Now().Before(end); { // the kernel's answer comes by itself
+				n, err = s.Recvmsg(&m, unix.MSG_ERRQUEUE)
+			}
+			if n != min(room, 8) || err != nil || m.Flags&unix.MSG_TRUNC != 0 != (room < 8) {
+				t.Errorf("%s, room for %d: %d, flags %#x, %v", name, room, n, m.Flags, err)
+			}
+			s.GetsockoptInt(unix.SOL_SOCKET, unix.SO_ERROR)
+		}
+	}
+}
+
+// A call ends with its time-out; one that is asked for records of what was sent, with the
+// socket; what has come before times were wanted has none.
+func TestCallsEnd(t *testing.T) {
+	a := newAPI(t)
+	s := waitSocket(t, a, SOCK_OOB)
+	if _, err := s.Sendto([]byte("before"), 0, nameOf(t, s)); err != nil {
+		t.Fatal(err)
+	}
+	setTimes(t, s, EVL_SOF_TIMESTAMPS)
+	m := Msghdr{Iov: [][]byte{make([]byte, 99)}, Control: make([]byte, IOTimesLen)}
+	if n, err := s.OobRecvmsg(&m, nil, 0); n != 6 || err != nil || m.ControlLen != 0 {
+		t.Errorf("what has come before: %d, %v, %d bytes of times", n, err, m.ControlLen)
+	}
+	if _, err := s.Fcntl(unix.F_SETFL, 0); err != nil { // it may wait
+		t.Fatal(err)
+	}
+	if err := s.SetsockoptTimeval(unix.SOL_SOCKET, unix.SO_RCVTIMEO, time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Recv(make([]byte, 9), 0); err != unix.EAGAIN {
+		t.Errorf("after its time-out: %v", err)
+	}
+	if err := s.Connect(nameOf(t, s)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Shutdown(unix.SHUT_RDWR); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.OobRecvmsg(&m, nil, MSG_TIMESTAMP); n != 0 || err != nil {
+		t.Errorf("records of a socket that is shut down: %d, %v", n, err)
+	}
+	in := waitSocket(t, a, 0)
+	if _, err := in.OobRecvmsg(&m, nil, MSG_TIMESTAMP); err != unix.EINVAL {
+		t.Errorf("records of an in-band socket: %v", err)
+	}
+	e := waitEpoll(t, a)
+	in.Close()
+	if err := e.Ctl(unix.EPOLL_CTL_ADD, in, EpollEvent{Events: unix.EPOLLIN}); err != unix.EBADF {
+		t.Errorf("an Epoll of a closed in-band socket: %v", err)
+	}
+	if n, err := in.Fcntl(unix.F_GETOWN, 0); n != -1 || err != unix.EBADF {
+		t.Errorf("the owner of a closed in-band socket: %d, %v", n, err)
+	}
+	s.Close()
+	var set FdSet
+	set.Set(s)
+	if _, err := a.Select(&set, nil, nil, 0); err != unix.EBADF {
+		t.Errorf("select of a closed socket: %v", err)
+	}
+}
+
+// In a process without standard input an in-band socket may be descriptor 0.
+func TestDescriptorZero(t *testing.T) {
+	if saved, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3); err == nil {
+		defer func() {
+			unix.Dup2(saved, 0)
+			unix.Close(saved)
+		}()
+	}
+	a := newAPI(t)
+	unix.Close(0)
+	s, err := a.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if fd, err := s.PollFD(); err != nil || fd != 0 {
+		t.Fatalf("%v, descriptor %d", err, fd)
+	}
+	fds := []PollFd{{Socket: s, Events: unix.POLLOUT}}
+	if n, err := a.Poll(fds, 0); n != 1 || err != nil || fds[0].Revents != unix.POLLOUT {
+		t.Errorf("%d, %v, events %#x", n, err, fds[0].Revents)
+	}
+	var set FdSet
+	set.SetFd(0)
+	if n, err := a.Select(nil, &set, nil, 0); n != 1 || err != nil {
+		t.Errorf("select: %d, %v", n, err)
+	}
+}
+
+// IP options come as a control message if they are wanted.
+func TestOptionsAreTold(t *testing.T) {
+	a := newAPI(t)
+	s := waitSocket(t, a, SOCK_OOB)
+	for _, wanted := range []bool{false, true} {
+		if wanted {
+			enable(t, s, unix.SOL_IP, unix.IP_RECVOPTS)
+		}
+		if err := s.Setsockopt(unix.SOL_IP, unix.IP_OPTIONS, []byte{1, 1, 1, 0}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Sendto([]byte("x"), 0, nameOf(t, s)); err != nil {
+			t.Fatal(err)
+		}
+		if _, got := receiveControl(t, s); len(got) > 0 != wanted {
+			t.Errorf("wanted %v: %v", wanted, got)
 		}
 	}
 }

@@ -60,3 +60,39 @@ func TestSignalToThread(t *testing.T) {
 		t.Errorf("signal %d, %v", info.Signo, err)
 	}
 }
+
+// Owners are threads, processes or groups of them, and asked for as such.
+func TestOwnersExist(t *testing.T) {
+	const nobody = 1<<22 + 5 // above what Linux gives out
+	done := make(chan struct{})
+	tid := make(chan int)
+	go func() { // a thread that is not the first
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		tid <- unix.Gettid()
+		<-done
+	}()
+	thread := <-tid
+	defer close(done)
+	group, err := unix.Getpgid(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		o    Owner
+		want bool
+	}{
+		{"a thread", Owner{OwnerTID, int32(thread)}, true},
+		{"the process", Owner{OwnerPID, int32(unix.Getpid())}, true},
+		{"its group", Owner{OwnerPGRP, int32(group)}, true},
+		{"a thread as a group", Owner{OwnerPGRP, int32(thread)}, thread == group},
+		{"no thread", Owner{OwnerTID, nobody}, false},
+		{"no process", Owner{OwnerPID, nobody}, false},
+		{"nobody", Owner{OwnerPID, 0}, false},
+	} {
+		if got := tt.o.exists(); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+}
