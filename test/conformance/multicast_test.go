@@ -336,7 +336,7 @@ func TestMulticastFiltersLikeTheKernel(t *testing.T) {
 func TestMulticastOurSources(t *testing.T) {
 	w := newWorld(t, setup{})
 	second := netip.AddrFrom4([4]byte{10, 9, 0, 50})
-	check(t, w.ifc.AddAddress(netip.PrefixFrom(second, lab.Bits)))
+	w.addAddress(netip.PrefixFrom(second, lab.Bits))
 	peer, all := w.far.UDP(t, 8), kernelMember(t, w.far, 7, groupA)
 	addr := w.far.Addr.As4()
 	from := second.As4()
@@ -364,13 +364,7 @@ func TestMulticastOurSources(t *testing.T) {
 func TestMulticastBurst(t *testing.T) {
 	const rounds, burst = 4, 5000
 	slots := 16384
-	w := newWorld(t, setup{})
-	check(t, w.stack.RemoveLink(w.ifc.Index()))
-	w.dev = openRing(t, w.near, linkOptions(slots))
-	var err error
-	w.ifc, err = w.stack.AddLink(w.dev, stack.InterfaceConfig{})
-	check(t, err)
-	check(t, w.ifc.AddAddress(w.near.Prefix()))
+	w := newWorld(t, setup{link: linkOptions(slots)})
 	ks := []*stack.UDPSocket{w.member(7, groupA), w.member(8, groupB)}
 	for _, k := range ks {
 		k.SetReceiveBuffer(64 << 20)

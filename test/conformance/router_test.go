@@ -43,7 +43,7 @@ func newRouted(t *testing.T) *routed {
 	}
 	check(t, w.far.SetSysctl("net/ipv4/ip_forward", "1"))
 	check(t, ns.AddRoute(netip.MustParsePrefix("0.0.0.0/0"), r.wan.Addr))
-	check(t, w.stack.AddRoute(defaultRoute(w.far.Addr)))
+	w.addDefaultRoute()
 	return r
 }
 
@@ -163,7 +163,7 @@ func TestPathMTUForged(t *testing.T) {
 	forge := func(mtu int, quote []byte) {
 		h.send(h.fields(ipv4.ProtocolICMP), icmp.AppendError(nil, icmp.DestinationUnreachable,
 			icmp.CodeFragmentation, icmp.FragmentationRest(mtu), quote))
-		r.echoHere(k)
+		r.echoHere()
 	}
 	wantMTU := func(want int) {
 		t.Helper()
@@ -185,12 +185,13 @@ func TestPathMTUForged(t *testing.T) {
 }
 
 // echoHere waits until what was sent to us before has been dealt with.
-func (r *routed) echoHere(k *stack.UDPSocket) {
+func (r *routed) echoHere() {
 	r.t.Helper()
-	before := r.stat("UdpNoPorts")
+	marker := r.udp(9)
+	defer marker.Close()
 	u := r.far.UDP(r.t, 0)
 	check(r.t, u.SendTo([]byte("x"), r.ours(9)))
-	await(r.t, "marker", func() bool { return r.stat("UdpNoPorts") > before })
+	r.recv(marker)
 }
 
 // What a router says of datagrams that it cannot pass on reaches the sockets

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,12 +40,16 @@ type world struct {
 	stack     *stack.Stack
 	ifc       *stack.Interface
 	dev       *tpacket.Link
+	shared    bool // the address is the kernel's
 }
 
 func newWorld(t testing.TB, c setup) *world {
 	t.Helper()
 	if c.lab.Kernel == lab.None {
 		c.lab.Kernel = lab.Far
+	}
+	if os.Getenv(sharedVariable) != "" {
+		return newSharedWorld(t, c)
 	}
 	l := lab.New(t, c.lab)
 	w := &world{t: t, lab: l, near: l.Near(), far: l.Far()}
@@ -73,6 +78,37 @@ func openRing(t testing.TB, e *lab.Endpoint, o tpacket.Options) *tpacket.Link {
 		return err
 	})
 	return l
+}
+
+// addAddress gives the near end another address: the stack, or the kernel whose addresses it
+// shares.
+func (w *world) addAddress(p netip.Prefix) {
+	w.t.Helper()
+	if !w.shared {
+		check(w.t, w.ifc.AddAddress(p))
+		return
+	}
+	check(w.t, w.near.AddAddress(w.near.Name, p))
+	await(w.t, "the stack has the kernel's address", func() bool {
+		k := w.unbound()
+		defer k.Close()
+		return k.Bind(netip.AddrPortFrom(p.Addr(), 0)) == nil
+	})
+}
+
+// addDefaultRoute has the far end be the near end's gateway.
+func (w *world) addDefaultRoute() {
+	w.t.Helper()
+	if !w.shared {
+		check(w.t, w.stack.AddRoute(defaultRoute(w.far.Addr)))
+		return
+	}
+	check(w.t, w.near.AddRoute(netip.MustParsePrefix("0.0.0.0/0"), w.far.Addr))
+	await(w.t, "the stack goes by the kernel's route", func() bool {
+		k := w.unbound()
+		defer k.Close()
+		return k.Connect(netip.MustParseAddrPort("192.0.2.1:9")) == nil
+	})
 }
 
 // udp opens a UDP socket of our stack's at a port of all its addresses.
