@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/outband/outband/test/lab"
 )
 
@@ -154,15 +156,57 @@ func (r *router) knows(group [4]byte, want string) {
 // keeps members that do not answer.
 func (r *router) outlasts(h *host, queries uint64) {
 	r.t.Helper()
+	if h.shared { // where the kernel hears them
+		r.outlastsInBand(h, queries)
+		return
+	}
 	heard := func() uint64 { q := h.ifc.GroupStats().RxQueries; return q[1] + q[2] + q[3] }
 	before := heard()
 	await(r.t, "queries", func() bool { return heard() >= before+queries })
 }
 
-func TestFRR3(t *testing.T) {
+// outlastsInBand is outlasts by an in-band socket of the host's.
+func (r *router) outlastsInBand(h *host, queries uint64) {
+	r.t.Helper()
+	fd := -1
+	h.lab.Near().In(r.t, func() (err error) {
+		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_IGMP)
+		return err
+	})
+	defer unix.Close(fd)
+	tv := unix.NsecToTimeval(patience.Nanoseconds())
+	check(r.t, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv))
+	const query = 0x11 // RFC 3376, section 4
+	b := make([]byte, 1500)
+	for heard := uint64(0); heard < queries; {
+		n, _, err := unix.Recvfrom(fd, b, 0)
+		check(r.t, err)
+		if at := int(b[0]&15) * 4; n > at && b[at] == query {
+			heard++
+		}
+	}
+}
+
+// frrHosts are the hosts that a router judges: with an address of its own, and on the
+// kernel's.
+func frrHosts(t *testing.T, version int, judge func(t *testing.T, r *router, h *host)) {
 	t.Parallel()
-	l := lab.New(t, lab.Config{Kernel: lab.Far})
-	r, h := newRouter(t, l.Far(), 3), newHost(t, l)
+	for name, kind := range map[string]struct {
+		kernel lab.Kernel
+		open   func(testing.TB, *lab.Lab) *host
+	}{"own address": {lab.Far, newHost}, "shared address": {lab.All, newSharedHost}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := lab.New(t, lab.Config{Kernel: kind.kernel})
+			r, h := newRouter(t, l.Far(), version), kind.open(t, l)
+			judge(t, r, h)
+		})
+	}
+}
+
+func TestFRR3(t *testing.T) { frrHosts(t, 3, frr3) }
+
+func frr3(t *testing.T, r *router, h *host) {
 	h.speaks(3)
 	k, other := h.udp(7), h.udp(8)
 	check(t, k.Multicast().JoinGroup(h.on(groupA)))
@@ -187,15 +231,14 @@ func TestFRR3(t *testing.T) {
 	r.knows(groupB, "v3 EXCLUDE *")
 	check(t, k.Multicast().JoinGroup(h.on(groupC)))
 	r.knows(groupC, "v3 EXCLUDE *")
-	check(t, h.stack.Close())
+	check(t, h.close())
 	r.knows(groupB, "")
 	r.knows(groupC, "")
 }
 
-func TestFRR2(t *testing.T) {
-	t.Parallel()
-	l := lab.New(t, lab.Config{Kernel: lab.Far})
-	r, h := newRouter(t, l.Far(), 2), newHost(t, l)
+func TestFRR2(t *testing.T) { frrHosts(t, 2, frr2) }
+
+func frr2(t *testing.T, r *router, h *host) {
 	h.speaks(2)
 	k := h.udp(7)
 	check(t, k.Multicast().JoinGroup(h.on(groupA)))
@@ -206,6 +249,28 @@ func TestFRR2(t *testing.T) {
 	r.knows(groupA, "")
 	r.outlasts(h, 6)
 	r.knows(groupB, "v2 EXCLUDE *")
-	check(t, h.stack.Close())
+	check(t, h.close())
 	r.knows(groupB, "")
+}
+
+// For a router the stack and in-band programs on one address are one host: one that leaves
+// does not cut off another.
+func TestFRRSeesOneHost(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t, lab.Config{Kernel: lab.All})
+	r, h := newRouter(t, l.Far(), 3), newSharedHost(t, l)
+	k, inBand := h.udp(7), l.Near().UDP(t, 8)
+	ours := [2]func() error{func() error { return k.Multicast().JoinGroup(h.on(groupA)) }, func() error { return k.Multicast().LeaveGroup(h.on(groupA)) }}
+	theirs := [2]func() error{func() error { return setGroup(inBand, l.Near(), unix.IP_ADD_MEMBERSHIP, groupA) },
+		func() error { return setGroup(inBand, l.Near(), unix.IP_DROP_MEMBERSHIP, groupA) }}
+	for _, o := range [][2][2]func() error{{ours, theirs}, {theirs, ours}} {
+		check(t, o[0][0]())
+		r.knows(groupA, "v3 EXCLUDE *")
+		check(t, o[1][0]())
+		check(t, o[0][1]())
+		r.outlasts(h, 6)
+		r.knows(groupA, "v3 EXCLUDE *")
+		check(t, o[1][1]())
+		r.knows(groupA, "")
+	}
 }
