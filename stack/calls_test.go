@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/outband/outband/arp"
+	"github.com/outband/outband/bpf"
 	"github.com/outband/outband/icmp"
 	"github.com/outband/outband/ipv4"
 	"github.com/outband/outband/link"
@@ -116,6 +117,8 @@ func TestCallsRefused(t *testing.T) {
 		{"ping, bind to a broadcast", ping.Bind(netip.MustParseAddrPort("10.9.0.255:0")), unix.EADDRNOTAVAIL},
 		{"ping, bind to a group", ping.Bind(netip.MustParseAddrPort("239.1.1.1:0")), unix.EADDRNOTAVAIL},
 		{"ping, dissolve nothing", ping.Disconnect(), nil},
+		{"ping, choose members by no program", ping.AttachReusePort(nil), unix.EINVAL},
+		{"ping, choose members when bound", boundPing(t, s).AttachReusePort([]bpf.Instruction{{Op: 0x06}}), unix.EINVAL},
 		{"ICMP_FILTER, not of ICMP", second(other.ICMPFilter()), unix.EOPNOTSUPP},
 		{"ICMP_FILTER, set not of ICMP", other.SetICMPFilter(1), unix.EOPNOTSUPP},
 		{"ICMP_FILTER, set", raw.SetICMPFilter(1), nil},
@@ -144,6 +147,14 @@ func TestCallsRefused(t *testing.T) {
 	}
 	check(t, ifc.SetNeighbour(stranger.Addr(), farMAC, arp.Permanent))
 	check(t, ifc.DeleteNeighbour(stranger.Addr()))
+}
+
+func boundPing(t testing.TB, s *Stack) *PingSocket {
+	t.Helper()
+	k, err := s.NewPingSocket()
+	check(t, err)
+	check(t, k.Bind(netip.AddrPortFrom(nearAddr, 0)))
+	return k
 }
 
 // What an interface that was removed says.

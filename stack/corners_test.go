@@ -195,7 +195,7 @@ func TestNoHarm(t *testing.T) {
 	sum := ^checksum.Sum(header, 0)
 	header[10], header[11] = byte(sum>>8), byte(sum)
 	take(&link.Frame{Data: empty})
-	for _, src := range []ipv4.Addr{{224, 0, 0, 1}, {223, 255, 255, 254}, {239, 1, 1, 1}} {
+	for _, src := range []ipv4.Addr{{224, 0, 0, 1}, {224, 0, 0, 9}, {223, 255, 255, 254}, {239, 1, 1, 1}} {
 		take(&link.Frame{Data: ip(ipv4.Fields{Src: src}, datagram(src, near4, 7, 9, []byte("x")))})
 		if _, err := try(k); (err == nil) != (src[0] == 223) {
 			t.Errorf("from %v: %v", src, err)
