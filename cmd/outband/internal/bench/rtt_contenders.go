@@ -20,6 +20,7 @@ var rttContenders = []contender[conn]{
 	{name: floor, near: openRing, far: openRing, kernelNear: true, kernelFar: true, pinned: true},
 	{name: "outband-spin", near: openOutbandSpin, far: openOutbandSpin, pinned: true, spin: "always"},
 	{name: "outband-shared", near: openOutbandShared, far: openOutbandShared, kernelNear: true, kernelFar: true, pinned: true, spin: "always"},
+	{name: "outband-gonet", near: openOutbandGonet, far: openOutbandGonet, pinned: true, spin: "always"},
 	{name: "outband-qdisc", near: openOutbandQdisc, far: openOutbandQdisc, pinned: true, spin: "always"},
 	{name: "outband-default", near: openOutbandDefault, far: openOutbandDefault, pinned: true, spin: "default"},
 	{name: "outband-block", near: openOutbandBlock, far: openOutbandBlock, pinned: true, spin: "never"},

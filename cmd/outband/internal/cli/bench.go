@@ -111,7 +111,8 @@ Contenders:
 const rttHelp = `  ring             a bare TPACKET_V2 ring without any protocol: the floor
   outband-spin     this stack at both ends, spinning (--spin always)
   outband-shared   the same, both ends on the kernel's own addresses
-  outband-qdisc    the same, by the device's queueing discipline (--qdisc)
+  outband-gonet    outband-spin by connections as package net has them
+  outband-qdisc    outband-spin, by the device's queueing discipline (--qdisc)
   outband-default  this stack at both ends, with the default budget
   outband-block    this stack at both ends, asleep in poll(2) (--spin never)
   outband-half     this stack, spinning, echoes to kernel-spin's client
