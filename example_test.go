@@ -2,6 +2,7 @@ package outband_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"log/slog"
@@ -57,15 +58,40 @@ func ExampleWithAddress() {
 	fmt.Println(h.Addresses())
 }
 
-// The kernel's sockets do where a ring is not to be had.
+// The kernel's sockets do where the stack is not to be had: here, since there is no such device.
 func ExampleWithFallback() {
-	h, err := outband.Open(context.Background(), "eth1", outband.WithFallback())
+	h, err := outband.Open(context.Background(), "nosuch0", outband.WithFallback())
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer h.Close()
-	if why := h.Why(); why != nil {
-		fmt.Println("in-band:", why)
+	fmt.Println("in-band:", errors.Unwrap(h.Why()))
+	server, err := h.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	client, err := h.Dial("udp", server.LocalAddr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	client.Write([]byte("hello"))
+	b := make([]byte, 1500)
+	n, _, err := server.ReadFrom(b)
+	fmt.Printf("%s, %v\n", b[:n], err)
+	// Output:
+	// in-band: nosuch0: no such device
+	// hello, <nil>
+}
+
+// What mends an error is a line of its own.
+func ExampleOpenError() {
+	_, err := outband.Open(context.Background(), "eth1")
+	var o *outband.OpenError
+	if errors.As(err, &o) && o.Mend != "" {
+		fmt.Println(o.Err)
+		fmt.Println("try:", o.Mend)
 	}
 }
 

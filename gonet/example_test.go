@@ -15,6 +15,7 @@ import (
 	"github.com/outband/outband/link/pipe"
 	"github.com/outband/outband/sockapi"
 	"github.com/outband/outband/stack"
+	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 )
@@ -127,4 +128,85 @@ func ExampleListenConfig() {
 	two := must(l.ListenPacket(context.Background(), "udp", ":7"))
 	fmt.Println(one.LocalAddr(), two.LocalAddr())
 	// Output: 0.0.0.0:7 0.0.0.0:7
+}
+
+// A dialer ends the search for a name with a context, and binds where it is told to.
+func ExampleDialer() {
+	near, far, end := hosts()
+	defer end()
+	server := must(far.ListenUDP("udp4", &net.UDPAddr{Port: 7}))
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	d := gonet.Dialer{Net: near, LocalAddr: &net.UDPAddr{Port: 7000}}
+	c := must(d.DialContext(ctx, "udp", "10.9.0.2:7"))
+	defer c.Close()
+	must(c.Write([]byte("hello")))
+	buf := make([]byte, 1500)
+	n, from, err := server.ReadFromUDPAddrPort(buf)
+	fmt.Printf("%s from %v, %v\n", buf[:n], from, err)
+	// Output:
+	// hello from 10.9.0.1:7000, <nil>
+}
+
+// Several datagrams with one call, in the shape of golang.org/x/net/ipv4.
+func ExampleUDPConn_ReadBatch() {
+	near, far, end := hosts()
+	defer end()
+	server := must(far.ListenUDP("udp4", &net.UDPAddr{Port: 7}))
+	defer server.Close()
+	c := must(near.DialUDP("udp4", nil, &net.UDPAddr{IP: net.IPv4(10, 9, 0, 2), Port: 7}))
+	defer c.Close()
+	out := []ipv4.Message{{Buffers: [][]byte{[]byte("one")}}, {Buffers: [][]byte{[]byte("two, "), []byte("gathered")}}}
+	fmt.Println(c.WriteBatch(out, 0))
+	in := make([]ipv4.Message, 8)
+	for i := range in {
+		in[i].Buffers = [][]byte{make([]byte, 1500)}
+	}
+	for got := 0; got < len(out); {
+		n, err := server.ReadBatch(in, 0)
+		check(err)
+		for _, m := range in[:n] {
+			fmt.Printf("%s\n", m.Buffers[0][:m.N])
+		}
+		got += n
+	}
+	// Output:
+	// 2 <nil>
+	// one
+	// two, gathered
+}
+
+// An IPConn sends and receives what is in IP datagrams of a protocol: here a ping.
+func ExampleIPConn() {
+	near, _, end := hosts()
+	defer end()
+	c := must(near.DialIP("ip4:icmp", nil, &net.IPAddr{IP: net.IPv4(10, 9, 0, 2)}))
+	defer c.Close()
+	echo := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{ID: 7, Seq: 1, Data: []byte("hello")}}
+	must(c.Write(must(echo.Marshal(nil))))
+	buf := make([]byte, 1500)
+	n := must(c.Read(buf))
+	reply := must(icmp.ParseMessage(1, buf[20:n])) // behind the IP header
+	fmt.Printf("%v: %s\n", reply.Type, reply.Body.(*icmp.Echo).Data)
+	// Output:
+	// echo reply: hello
+}
+
+// A group, of one source only: what another one sends is not heard.
+func ExamplePacketConn_JoinSourceSpecificGroup() {
+	near, far, end := hosts()
+	defer end()
+	c := must(near.ListenUDP("udp4", &net.UDPAddr{Port: 5000}))
+	defer c.Close()
+	group, source := &net.UDPAddr{IP: net.IPv4(232, 1, 2, 3)}, &net.UDPAddr{IP: net.IPv4(10, 9, 0, 2)}
+	check(gonet.NewPacketConn(c).JoinSourceSpecificGroup(&net.Interface{Index: 2}, group, source))
+	s := must(far.DialUDP("udp4", &net.UDPAddr{IP: net.IPv4(10, 9, 0, 2)}, &net.UDPAddr{IP: group.IP, Port: 5000}))
+	defer s.Close()
+	must(s.Write([]byte("tick")))
+	buf := make([]byte, 1500)
+	n := must(c.Read(buf))
+	fmt.Printf("%s\n", buf[:n])
+	// Output:
+	// tick
 }
