@@ -127,7 +127,8 @@ type Nap struct{ call *pollCall }
 // math.MaxInt64, without end; what is past, not at all. The descriptors stay the stack's. The caller owes a
 // Disarm as soon as one is readable, the time has come, or it does not want to sleep any
 // more. The stack counts on it as on a goroutine that sleeps: it may be the only one that
-// hears of frames. EMFILE, ENFILE: there is no descriptor left.
+// hears of frames. EMFILE, ENFILE: there is no descriptor left. ENETDOWN: the stack is closed,
+// and nothing in the set is ready.
 func (a *API) Arm(fds []PollFd, on []int) (_ Nap, sleepOn []int, until int64, err error) {
 	c := a.naps.get(a)
 	if err = c.watch(fds); err != nil {
@@ -135,9 +136,15 @@ func (a *API) Arm(fds []PollFd, on []int) (_ Nap, sleepOn []int, until int64, er
 		return Nap{}, on, 0, err
 	}
 	until = int64(stack.NoDeadline)
-	if c.look(fds) > 0 {
+	switch {
+	case c.look(fds) > 0:
 		until = 0
-	} else if on, until, err = c.waiter.Arm(until, on); err != nil {
+	case a.st.Closed():
+		err = unix.ENETDOWN
+	default:
+		on, until, err = c.waiter.Arm(until, on)
+	}
+	if err != nil {
 		c.unwatch()
 		a.naps.put(c)
 		return Nap{}, on, 0, err
