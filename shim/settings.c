@@ -33,7 +33,7 @@ static int64_t spin_of(const char *s)
 	char *end;
 	double n;
 
-	if (!s || !*s || !strcmp(s, "adaptive"))
+	if (!s || !*s || !strcmp(s, "adaptive") || !strcmp(s, "default"))
 		return OB_SPIN_ADAPTIVE;
 	if (!strcmp(s, "always"))
 		return OB_SPIN_ALWAYS;

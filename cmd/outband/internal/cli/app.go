@@ -120,7 +120,7 @@ Exit codes: 0 done; 1 it ran and the answer is no; 2 it could not run.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w\nTry '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(a.demo(), a.ping(), a.echo(), a.send(), a.recv(), a.neigh(), a.stat(), a.status(), a.mcast(), a.latmus(), a.bench(), a.versionCommand(), a.benchEnd())
+	root.AddCommand(a.demo(), a.ping(), a.echo(), a.send(), a.recv(), a.neigh(), a.stat(), a.status(), a.mcast(), a.latmus(), a.bench(), a.run(), a.versionCommand(), a.benchEnd())
 	parent(root)
 	root.SetHelpCommand(help(root))
 	root.InitDefaultCompletionCmd(a.args...)

@@ -1,0 +1,187 @@
+package preload
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/outband/outband/test/lab"
+)
+
+// A way is how programs run: in-band, or under "outband run".
+type way struct {
+	name string
+	out  bool
+}
+
+var ways = []way{{"in-band", false}, {"out-of-band", true}}
+
+// A world is two hosts on a wire, with programs that run in one way.
+type world struct {
+	way
+	t            *testing.T
+	server, near *lab.Endpoint // far0 10.9.0.2 and near0 10.9.0.1
+	folder       string        // of "outband run", and of what it preloads
+}
+
+const serverAddr = "10.9.0.2"
+
+// bothWays runs a scene in each way, in worlds of their own, and compares what it returns.
+func bothWays(t *testing.T, scene func(w *world) string, programs ...string) {
+	t.Helper()
+	lab.Need(t)
+	for _, p := range programs {
+		lab.NeedProgram(t, p)
+	}
+	folder := installed(t)
+	var seen [2]string
+	for i, how := range ways {
+		t.Run(how.name, func(t *testing.T) {
+			l := lab.New(t, lab.Config{Kernel: lab.All})
+			for _, end := range l.Ends {
+				lab.Output(t, end.Namespace, "ip", "link", "set", "lo", "up")
+			}
+			seen[i] = scene(&world{how, t, l.Far(), l.Near(), folder})
+			t.Logf("%s", seen[i])
+		})
+	}
+	if seen[0] != seen[1] && !t.Failed() {
+		t.Errorf("%s", differences(seen[0], seen[1]))
+	}
+}
+
+// installed builds what "outband run" is and needs.
+func installed(t *testing.T) string {
+	return once(t, "lib", func(path string) *exec.Cmd {
+		return exec.Command("bash", "-c", `../../shim/build "$0" && go build -o "$0/outband" ../../cmd/outband`, path)
+	})
+}
+
+// command returns a program at one end, with flags of "outband run" before its own.
+func (w *world) command(ctx context.Context, at *lab.Endpoint, flags, args []string) *exec.Cmd {
+	if w.out {
+		args = append(append([]string{filepath.Join(w.folder, "outband"), "run", "--dev", at.Name, "--report"}, flags...), append([]string{"--"}, args...)...)
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	return cmd
+}
+
+// client runs a program at the near end to its end, and returns what it prints on both
+// streams, without the report, which says that its datagrams went out-of-band.
+func (w *world) client(args ...string) string { return w.with(nil, args...) }
+
+// with is client with flags of "outband run".
+func (w *world) with(flags []string, args ...string) string {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := w.command(ctx, w.near, flags, args)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := w.near.Do(cmd.Start)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
+		w.t.Fatalf("%q: %v\n%s", args, err, out.Bytes())
+	}
+	if w.out && !regexp.MustCompile(`out-of-band.*: \d+ in, [1-9]\d* out`).MatchString(out.String()) {
+		w.t.Errorf("%q: nothing went out-of-band:\n%s", args, out.Bytes())
+	}
+	return programText(out.String())
+}
+
+// A daemon is a program at the far end that runs until it is ended.
+type daemon struct {
+	cmd *exec.Cmd
+	out bytes.Buffer
+	w   *world
+}
+
+// start starts a program at the far end, and waits until it has a UDP port, if port is not 0. When
+// the test is over it is ended, with what it has started.
+func (w *world) start(port int, args ...string) *daemon {
+	w.t.Helper()
+	d := &daemon{cmd: w.command(context.Background(), w.server, nil, args), w: w}
+	d.cmd.Stdout, d.cmd.Stderr = &d.out, &d.out
+	if err := w.server.Do(d.cmd.Start); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(d.end)
+	if port != 0 {
+		w.await(port)
+	}
+	return d
+}
+
+func (d *daemon) end() {
+	if d.cmd.ProcessState != nil {
+		return
+	}
+	done := make(chan error, 1)
+	unix.Kill(-d.cmd.Process.Pid, unix.SIGINT)
+	unix.Kill(-d.cmd.Process.Pid, unix.SIGTERM)
+	go func() { done <- d.cmd.Wait() }()
+	select {
+	case <-done:
+	case <-time.After(3 * time.Second):
+		unix.Kill(-d.cmd.Process.Pid, unix.SIGKILL)
+		<-done
+	}
+	if d.w.t.Failed() {
+		d.w.t.Logf("%q:\n%s", d.cmd.Args, d.out.Bytes())
+	}
+}
+
+// await waits until a UDP port is held at the far end, in either way.
+func (w *world) await(port int) {
+	w.t.Helper()
+	want := fmt.Sprintf(":%04X 00000000:0000", port)
+	for end := time.Now().Add(lab.Patience); ; time.Sleep(5 * time.Millisecond) {
+		var table []byte
+		err := w.server.Do(func() (err error) {
+			table, err = os.ReadFile("/proc/thread-self/net/udp")
+			return err
+		})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if strings.Contains(string(table), want) {
+			return
+		}
+		if time.Now().After(end) {
+			w.t.Fatalf("nobody has port %d:\n%s", port, table)
+		}
+	}
+}
+
+// lines returns the lines of a text that match, with numbers taken out where blur says so.
+func lines(text, pattern string, blur *regexp.Regexp) string {
+	var b strings.Builder
+	re := regexp.MustCompile(pattern)
+	for line := range strings.Lines(text) {
+		if !re.MatchString(line) {
+			continue
+		}
+		if blur != nil {
+			line = blur.ReplaceAllString(line, "#")
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// numbers are what differs from run to run.
+var numbers = regexp.MustCompile(`[0-9]+(\.[0-9]+)?`)
