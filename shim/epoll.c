@@ -180,6 +180,7 @@ struct turn {
 	unsigned int n, first;
 	struct ob_want *want;
 	struct epoll_event *asked;
+	bool kept; /* something waits since fork */
 };
 
 #define SMALL 64
@@ -187,9 +188,11 @@ struct turn {
 static void copy_members(struct turn *t, struct epoll *e, unsigned int room)
 {
 	t->n = 0;
+	t->kept = false;
 	for (struct member *m = e->members; m && t->n < room; m = m->of_set, t->n++) {
 		t->want[t->n] = (struct ob_want){.handle = m->s->handle, .events = (short)(m->ev.events & 0x7fff)};
 		t->asked[t->n] = m->ev;
+		t->kept |= kept_waits(m->s);
 	}
 	t->first = t->n ? e->turn++ % t->n : 0;
 }
@@ -252,6 +255,18 @@ static int collect(struct turn *t)
 	return level ? add_ready(t, n) : n;
 }
 
+static int add_kept(struct turn *t, struct epoll *e)
+{
+	int n = 0;
+
+	lock();
+	for (struct member *m = e->members; m && n < t->max; m = m->of_set)
+		if ((m->ev.events & EPOLLIN) && kept_waits(m->s))
+			t->events[n++] = (struct epoll_event){.events = EPOLLIN, .data = m->ev.data};
+	unlock();
+	return n;
+}
+
 static int spin_once(struct turn *t, int64_t deadline, unsigned int ran)
 {
 	int64_t budget = lib.always ? 20000 : settings.spin < 0 ? OB_SPIN_DEFAULT : settings.spin, left;
@@ -276,6 +291,8 @@ static int wait_turns(struct turn *t, struct epoll *e, unsigned int room, int64_
 		copy_members(t, e, room);
 		unlock();
 		n = collect(t);
+		if (n == 0 && unlikely(t->kept))
+			n = add_kept(t, e);
 		if (n || deadline == 0)
 			return n;
 		if (deadline != NEVER && now_ns() >= deadline)

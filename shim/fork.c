@@ -3,8 +3,8 @@
  * OUTBAND_FORK:
  *
  *   again   a second copy of the library is loaded, with a stack of its own, and all sockets that
- *           were inherited are opened in it: options, groups, names. What waits in
- *           a queue of the parent's stays the parent's
+ *           were inherited are opened in it: options, groups, names. What waits
+ *           in a queue is of both: see kept.c
  *   inband  all sockets that were inherited become the kernel's
  *   fail    the child says so and aborts
  */
@@ -26,6 +26,9 @@ static void before(void)
 {
 	enter();
 	pthread_mutex_lock(&table_lock);
+	for (int fd = 0; lib.state == 1 && fd < TABLE; fd++)
+		if (table[fd] && table[fd]->stale == generation)
+			keep_queue(table[fd]);
 }
 
 static void after_in_parent(void)

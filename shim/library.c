@@ -73,6 +73,8 @@ static void *open_library(const char *path)
 	if (!lib.copy) {
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		lib.file = fd < 0 ? -1 : real()->fcntl(fd, F_DUPFD_CLOEXEC, lib.floor);
+		/* Programs close stderr before the report is made. */
+		lib.terminal = real()->fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, lib.floor);
 		if (fd >= 0)
 			real()->close(fd);
 		return dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -152,14 +154,16 @@ static bool start(const char *path)
 	return ok;
 }
 
-/* The library's descriptors are closed, but for its file. */
+/* The library's descriptors are closed, but for those that the shim has opened. */
 void library_forget(void)
 {
+	int last = lib.file > lib.terminal ? lib.file : lib.terminal;
+
 	lib.state = 0;
 	lib.copy = true;
 	pthread_mutex_init(&lock, NULL);
 	if (lib.floor)
-		real()->close_range((unsigned int)(lib.file >= lib.floor ? lib.file + 1 : lib.floor), ~0u, 0);
+		real()->close_range((unsigned int)(last >= lib.floor ? last + 1 : lib.floor), ~0u, 0);
 }
 
 bool library_start(void)

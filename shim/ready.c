@@ -7,6 +7,8 @@
 
 #define SMALL 64        /* descriptors for which there is room on the stack */
 #define SLICE 50000     /* ns of spinning between looks at the kernel's descriptors */
+#define OURS 1 /* of a descriptor: it is the stack's, */
+#define KEPT 2 /* and something waits since fork */
 #define LONG_SLICE 1000000 /* without any */
 
 /* A set that is waited for: the stack's sockets, and the others with room for ARMS. */
@@ -14,6 +16,7 @@ struct set {
 	struct ob_want *want;
 	struct pollfd *files;
 	unsigned int n, m;
+	unsigned int kept; /* sockets of which something waited at fork: they are ready */
 };
 
 static int look(struct set *t)
@@ -67,7 +70,7 @@ static int spin(struct set *t, int64_t deadline, unsigned int ran)
 /* Under a mask of its own it does not spin: which signals are to end it is for the kernel to say. */
 static int wait_set(struct set *t, int64_t deadline, const sigset_t *mask, unsigned int ran)
 {
-	int ready = look(t), files;
+	int ready = look(t) + (int)t->kept, files;
 
 	if (ready || deadline == 0 || t->m) {
 		files = look_at_files(t, mask);
@@ -96,13 +99,18 @@ static int split_and_wait(struct set *t, struct pollfd *p, nfds_t n, int64_t dea
 			t->want[t->n++] = (struct ob_want){.handle = s->handle, .events = p[i].events};
 		else
 			t->files[t->m++] = (struct pollfd){.fd = p[i].fd, .events = p[i].events};
-		p[i].revents = s ? 1 : 0; /* which of the two */
+		p[i].revents = s ? (kept_waits(s) ? OURS | KEPT : OURS) : 0; /* which of the two */
+		t->kept += p[i].revents & KEPT ? 1 : 0;
 	}
 	code = wait_set(t, deadline, mask, ran);
 	for (nfds_t i = 0; i < n; i++) {
-		p[i].revents = p[i].revents ? t->want[w++].revents : t->files[f++].revents;
+		short mark = p[i].revents;
+
+		p[i].revents = mark ? t->want[w++].revents : t->files[f++].revents;
 		if (code <= 0)
 			p[i].revents = 0;
+		else if (mark & KEPT)
+			p[i].revents |= p[i].events & (POLLIN | POLLRDNORM);
 		ready += p[i].revents != 0;
 	}
 	return code < 0 ? code : ready;
@@ -113,7 +121,7 @@ int wait_files(struct pollfd *p, nfds_t n, int64_t deadline, const sigset_t *mas
 {
 	struct ob_want want[SMALL];
 	struct pollfd files[SMALL + ARMS];
-	struct set t = {want, files, 0, 0};
+	struct set t = {want, files, 0, 0, 0};
 	unsigned int ran = me.ran;
 	int code;
 

@@ -22,7 +22,7 @@ void say(const char *format, ...)
 	if (n > (int)sizeof line - 2)
 		n = sizeof line - 2;
 	line[n++] = '\n';
-	if (real()->write(STDERR_FILENO, line, (size_t)n) < 0)
+	if (real()->write(lib.terminal > 0 ? lib.terminal : STDERR_FILENO, line, (size_t)n) < 0)
 		return; /* there is nobody to tell */
 }
 

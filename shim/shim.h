@@ -90,7 +90,8 @@ struct library {
 	int floor; /* its descriptors lie at or above */
 	bool own;  /* an address of the stack's own */
 	bool always; /* spins always */
-	int file;    /* it, for copies */
+	int file;     /* it, for copies */
+	int terminal; /* stderr, for what is said; 0: not yet */
 	bool copy;   /* the next to be loaded is a copy */
 #define FIELD(name) __typeof__(ob_##name) *name;
 	LIBRARY_CALLS(FIELD)
@@ -143,6 +144,7 @@ struct sock {
 	_Atomic int64_t rcvtimeo, sndtimeo; /* ns; 0: without end */
 	atomic_ullong in, out; /* datagrams */
 	struct sockaddr_in local, peer; /* its names; family 0: it has none */
+	struct kept *kept; /* what waited at fork; NULL: nothing */
 	struct option *options, **last;
 	struct member *members; /* of epolls */
 	char why[96]; /* it is in-band */
@@ -181,6 +183,12 @@ void table_child(void);
 void keep_option(struct sock *s, int level, int name, const void *value, socklen_t len);
 bool to_inband(struct sock *s, const char *why);
 void make_inband(struct sock *s, const char *why); /* the lock is held */
+
+/* What waits in a queue at fork (kept.c). */
+
+void keep_queue(struct sock *s);
+bool kept_waits(struct sock *s);
+ssize_t kept_receive(struct sock *s, struct msghdr *m, int flags);
 
 /* Policy (policy.c). */
 

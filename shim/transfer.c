@@ -193,6 +193,11 @@ static ssize_t receive(struct sock *s, struct msghdr *m, int flags)
 	int code;
 
 	c = call_begins(atomic_load_explicit(&s->rcvtimeo, memory_order_relaxed));
+	if (unlikely(s->kept != NULL)) {
+		n = kept_receive(s, m, flags);
+		if (n >= 0)
+			return n;
+	}
 	for (;;) {
 		enter();
 		n = lib.recvmsg_cut(s->handle, m, receive_flags(s, flags, &c), &me.cut);
@@ -281,6 +286,13 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags, struct
 		until = after(timespec_ns(timeout));
 	}
 	c = call_begins(s->rcvtimeo);
+	for (; s->kept && got < n; got++) {
+		ssize_t len = kept_receive(s, &m[got].msg_hdr, flags);
+
+		if (len < 0)
+			break;
+		m[got].msg_len = (unsigned int)len;
+	}
 	while (got < n) {
 		f = flags & ~MSG_WAITFORONE;
 		if (!may_wait(s, flags) || (got && (flags & MSG_WAITFORONE)))

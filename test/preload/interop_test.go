@@ -59,8 +59,11 @@ func bothWays(t *testing.T, scene func(w *world) string, programs ...string) {
 	}
 }
 
-// installed builds what "outband run" is and needs.
+// installed builds what "outband run" is and needs, unless OUTBAND_LIB says where it is.
 func installed(t *testing.T) string {
+	if dir := os.Getenv("OUTBAND_LIB"); dir != "" {
+		return dir
+	}
 	return once(t, "lib", func(path string) *exec.Cmd {
 		return exec.Command("bash", "-c", `../../shim/build "$0" && go build -o "$0/outband" ../../cmd/outband`, path)
 	})
@@ -88,12 +91,13 @@ func (w *world) with(flags []string, args ...string) string {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
 	defer cancel()
 	cmd := w.command(ctx, w.near, flags, args)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	var out, complaints bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaints
 	err := w.near.Do(cmd.Start)
 	if err == nil {
 		err = cmd.Wait()
 	}
+	fmt.Fprintf(&out, "\n%s", complaints.Bytes())
 	if err != nil {
 		w.t.Fatalf("%q: %v\n%s", args, err, out.Bytes())
 	}
@@ -145,24 +149,25 @@ func (d *daemon) end() {
 	}
 }
 
-// await waits until a UDP port is held at the far end, in either way.
-func (w *world) await(port int) {
+// await waits until a UDP port is held at the far end, in either way, and awaitTCP for a TCP port.
+func (w *world) await(port int)    { w.awaitIn("net/udp", fmt.Sprintf(":%04X 00000000:0000 07", port)) }
+func (w *world) awaitTCP(port int) { w.awaitIn("net/tcp", fmt.Sprintf(":%04X 00000000:0000 0A", port)) }
+
+func (w *world) awaitIn(file, want string) {
 	w.t.Helper()
-	want := fmt.Sprintf(":%04X 00000000:0000", port)
 	for end := time.Now().Add(lab.Patience); ; time.Sleep(5 * time.Millisecond) {
-		var table []byte
-		err := w.server.Do(func() (err error) {
-			table, err = os.ReadFile("/proc/thread-self/net/udp")
-			return err
-		})
+		table, err := w.server.ReadFile(file)
 		if err != nil {
 			w.t.Fatal(err)
 		}
 		if strings.Contains(string(table), want) {
 			return
 		}
+		if more, err := w.server.ReadFile(file + "6"); err == nil && strings.Contains(string(more), want[:5]) {
+			return
+		}
 		if time.Now().After(end) {
-			w.t.Fatalf("nobody has port %d:\n%s", port, table)
+			w.t.Fatalf("nobody has %s:\n%s", want, table)
 		}
 	}
 }

@@ -152,6 +152,29 @@ static void by_spawn(void)
 	receives();
 }
 
+/* What waits at fork is received once, by whoever comes first. */
+static void first_of_two(void)
+{
+	char c[8];
+
+	T(poll(&(struct pollfd){y, POLLIN, 0}, 1, 0));
+	T(recv(y, c, 1, MSG_PEEK | MSG_TRUNC));
+	T(recv(y, c, sizeof c, MSG_DONTWAIT));
+	printf("%.4s\n", c);
+	T(recv(y, c, sizeof c, MSG_DONTWAIT));
+	T(poll(&(struct pollfd){y, POLLIN, 0}, 1, 0));
+}
+
+static void queue(void)
+{
+	T(sendto(x, "wait", 4, 0, sa(&b), sizeof b));
+	child("first", first_of_two);
+	T(recv(y, buf, sizeof buf, MSG_DONTWAIT));
+	T(sendto(x, "1", 1, 0, sa(&b), sizeof b));
+	child("nothing", nothing);
+	T(recv(y, buf, sizeof buf, 0));
+}
+
 int main(int argc, char **argv)
 {
 	int on = 1, ttl = 9;
@@ -164,6 +187,7 @@ int main(int argc, char **argv)
 	setsockopt(y, SOL_SOCKET, SO_BROADCAST, &on, sizeof on);
 	setsockopt(y, IPPROTO_IP, IP_TTL, &ttl, sizeof ttl);
 	child("nothing", nothing);
+	queue();
 	child("of its own", opens);
 	receives();
 	if (argc > 1) { /* the parent is gone before the child begins */
