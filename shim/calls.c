@@ -35,6 +35,8 @@ EXPORT int socket(int domain, int type, int protocol)
 	enter(); \
 	code = lib.call(s->handle, addr, len); \
 	leave(); \
+	if (code == -ENOENT && leave_library(s, fd)) \
+		return real()->call(fd, addr, len); \
 	if (code < 0) \
 		return fail(code); \
 	if (!(binds)) \

@@ -11,16 +11,16 @@
 #include "shim.h"
 
 #include <fcntl.h>
+#include <netinet/udp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-static pid_t parent; /* that has the sockets */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+#define RCVPRIORITY 82 /* SO_RCVPRIORITY of Linux 6.14 */
 
-static bool parent_lives(void) { return kill(parent, 0) == 0 || errno != ESRCH; }
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void before(void)
 {
@@ -41,8 +41,8 @@ static void after_in_parent(void)
 static void after_in_child(void)
 {
 	pthread_mutex_unlock(&table_lock);
+	table_child();
 	if (lib.state == 1) {
-		table_child();
 		atomic_fetch_add(&generation, 1);
 		me.tokens = 0;
 		pthread_mutex_init(&lock, NULL);
@@ -55,7 +55,6 @@ void fork_begins(void)
 {
 	static bool done;
 
-	parent = getpid();
 	if (!done)
 		pthread_atfork(before, after_in_parent, after_in_child);
 	done = true;
@@ -106,14 +105,29 @@ static int reopen(struct sock *s, int fd)
 	return code;
 }
 
-/* What holds the port drops what comes by a ring: there is none any more, unless the parent has it. */
+/* The library has asked the holder for all that is known of a datagram. */
+static void forget_holder(int fd)
+{
+	static const struct { int level, name; } asked[] = {
+		{SOL_IP, IP_PKTINFO}, {SOL_IP, IP_RECVTTL}, {SOL_IP, IP_RECVTOS}, {SOL_IP, IP_RECVOPTS}, {SOL_IP, IP_RECVERR},
+		{SOL_SOCKET, SO_TIMESTAMPNS_NEW}, {SOL_UDP, UDP_GRO}, {SOL_SOCKET, SO_RCVMARK}, {SOL_SOCKET, RCVPRIORITY},
+	};
+	int off = 0;
+
+	for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
+		real()->setsockopt(fd, asked[i].level, asked[i].name, &off, sizeof off);
+}
+
+/* What holds the port drops what comes by a ring: there is none any more, once the parent has gone, which it may be
+ * about to do. While it has not, what keeps the kernel off its datagrams keeps this socket off them too. */
 static void become_inband(struct sock *s, int fd, const char *why)
 {
 	int none = 0;
 
+	if (s->held)
+		forget_holder(fd);
 	say("fd %d goes in-band after fork: %s", fd, why);
-	if (!parent_lives())
-		real()->setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none);
+	real()->setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none);
 	if (!s->held && s->local.sin_family == AF_INET)
 		real()->bind(fd, (struct sockaddr *)&s->local, sizeof s->local);
 	if (s->peer.sin_family == AF_INET)

@@ -73,6 +73,26 @@ void decide(struct sock *s, int fd, const struct sockaddr *a, socklen_t len, boo
 	atomic_compare_exchange_strong(&s->side, &undecided, OUT_OF_BAND);
 }
 
+/* After chroot(2) the library does not find /proc, without which it can open no port: the
+ * socket becomes the kernel's, if it has none yet. */
+bool leave_library(struct sock *s, int fd)
+{
+	static const char why[] = "there is no /proc here";
+
+	enter();
+	pthread_mutex_lock(&table_lock);
+	if (table[fd] != s || s->settled) {
+		pthread_mutex_unlock(&table_lock);
+		leave();
+		return false;
+	}
+	make_inband(s, why);
+	pthread_mutex_unlock(&table_lock);
+	leave();
+	say("fd %d goes in-band: %s", fd, why);
+	return true;
+}
+
 /* Keeps under which name the socket is known, for a child, and makes the descriptor what holds the port. The
  * lock is held. */
 void settle_locked(struct sock *s, int fd)

@@ -194,6 +194,7 @@ ssize_t kept_receive(struct sock *s, struct msghdr *m, int flags);
 
 void decide(struct sock *s, int fd, const struct sockaddr *a, socklen_t len, bool binds);
 void settle(struct sock *s, int fd); /* the descriptor becomes the holder's */
+bool leave_library(struct sock *s, int fd);
 void settle_locked(struct sock *s, int fd);
 const char *unwanted(int domain, int type, int protocol);
 

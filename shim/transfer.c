@@ -39,6 +39,8 @@ static ssize_t send_out(struct sock *s, int fd, const struct outgoing *o, int fl
 				settle(s, fd);
 			return n;
 		}
+		if (n == -ENOENT && leave_library(s, fd))
+			return o->one ? real()->sendmsg(fd, o->one, flags) : real()->sendmmsg(fd, o->many, o->n, flags);
 		if (n != -EAGAIN || (flags & MSG_DONTWAIT) || s->nonblock)
 			return fail((int)n);
 		if (!begun)

@@ -1,6 +1,7 @@
 package preload
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -105,6 +106,35 @@ func (w *world) with(flags []string, args ...string) string {
 		w.t.Errorf("%q: nothing went out-of-band:\n%s", args, out.Bytes())
 	}
 	return programText(out.String())
+}
+
+// upTo runs a program at the near end until it has printed a text, which it is to do within a time,
+// and returns what it has printed.
+func (w *world) upTo(limit time.Duration, text string, args ...string) string {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), limit)
+	defer cancel()
+	cmd := w.command(ctx, w.near, nil, args)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		cmd.Stderr = cmd.Stdout
+		err = w.near.Do(cmd.Start)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var seen strings.Builder
+	for from := bufio.NewReader(out); !strings.Contains(seen.String(), text); {
+		line, err := from.ReadString('\n')
+		seen.WriteString(line)
+		if err != nil {
+			w.t.Errorf("%q has not printed %q: %v\n%s", args, text, err, seen.String())
+			break
+		}
+	}
+	cmd.Cancel()
+	cmd.Wait()
+	return programText(seen.String())
 }
 
 // A daemon is a program at the far end that runs until it is ended.
