@@ -26,7 +26,7 @@ static void before(void)
 {
 	enter();
 	pthread_mutex_lock(&table_lock);
-	for (int fd = 0; lib.state == 1 && fd < TABLE; fd++)
+	for (int fd = 0; lib.state == 1 && settings.fork == FORK_AGAIN && fd < TABLE; fd++)
 		if (table[fd] && table[fd]->stale == generation)
 			keep_queue(table[fd]);
 }

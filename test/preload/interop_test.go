@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,7 @@ const serverAddr = "10.9.0.2"
 // bothWays runs a scene in each way, in worlds of their own, and compares what it returns.
 func bothWays(t *testing.T, scene func(w *world) string, programs ...string) {
 	t.Helper()
+	t.Parallel() // they mostly wait
 	lab.Need(t)
 	for _, p := range programs {
 		lab.NeedProgram(t, p)
@@ -179,27 +181,48 @@ func (d *daemon) end() {
 	}
 }
 
-// await waits until a UDP port is held at the far end, in either way, and awaitTCP for a TCP port.
-func (w *world) await(port int)    { w.awaitIn("net/udp", fmt.Sprintf(":%04X 00000000:0000 07", port)) }
-func (w *world) awaitTCP(port int) { w.awaitIn("net/tcp", fmt.Sprintf(":%04X 00000000:0000 0A", port)) }
+// await waits until a program at the far end has a UDP port, in either way, and awaitTCP a TCP port.
+func (w *world) await(port int)    { w.awaitIn("net/udp", fmt.Sprintf(":%04X", port), "07") }
+func (w *world) awaitTCP(port int) { w.awaitIn("net/tcp", fmt.Sprintf(":%04X", port), "0A") }
 
-func (w *world) awaitIn(file, want string) {
+func (w *world) awaitIn(file, port, state string) {
 	w.t.Helper()
-	for end := time.Now().Add(lab.Patience); ; time.Sleep(5 * time.Millisecond) {
-		table, err := w.server.ReadFile(file)
-		if err != nil {
-			w.t.Fatal(err)
+	for end := time.Now().Add(lab.Patience); ; time.Sleep(20 * time.Millisecond) {
+		var tables []byte
+		for _, name := range []string{file, file + "6"} {
+			if table, err := w.server.ReadFile(name); err == nil {
+				tables = append(tables, table...)
+			}
 		}
-		if strings.Contains(string(table), want) {
-			return
-		}
-		if more, err := w.server.ReadFile(file + "6"); err == nil && strings.Contains(string(more), want[:5]) {
-			return
+		for line := range strings.Lines(string(tables)) {
+			f := strings.Fields(line)
+			if len(f) > 9 && strings.HasSuffix(f[1], port) && f[3] == state && isPrograms(f[9]) {
+				return
+			}
 		}
 		if time.Now().After(end) {
-			w.t.Fatalf("nobody has %s:\n%s", want, table)
+			w.t.Fatalf("nobody has port %s:\n%s", port, tables)
 		}
 	}
+}
+
+// highest is above all descriptors of the programs, and below the library's.
+const highest = 1024
+
+// isPrograms reports whether a socket is a descriptor of a program's: the library has it before, while it
+// is not ready for what comes.
+func isPrograms(inode string) bool {
+	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, l := range links {
+		number, err := strconv.Atoi(filepath.Base(l))
+		if err != nil || number > highest {
+			continue
+		}
+		if to, err := os.Readlink(l); err == nil && to == "socket:["+inode+"]" {
+			return true
+		}
+	}
+	return false
 }
 
 // lines returns the lines of a text that match, with numbers taken out where blur says so.

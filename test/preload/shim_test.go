@@ -147,13 +147,13 @@ func programText(out string) string {
 // TestForks compares what parents and children do with the sockets that both have.
 func TestForks(t *testing.T) {
 	path := program(t, "forks")
-	want := run(t, path)
-	if !strings.HasSuffix(want, "end: <nil>\n") {
-		t.Fatalf("in-band:\n%s", want)
-	}
 	for mode, env := range forking {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
+			want := run(t, path, env...)
+			if !strings.HasSuffix(want, "end: <nil>\n") {
+				t.Fatalf("in-band:\n%s", want)
+			}
 			if got := programText(run(t, path, over(t, preload(t), env...)...)); got != want {
 				t.Errorf("%s", differences(want, got))
 			}

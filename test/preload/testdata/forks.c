@@ -187,7 +187,8 @@ int main(int argc, char **argv)
 	setsockopt(y, SOL_SOCKET, SO_BROADCAST, &on, sizeof on);
 	setsockopt(y, IPPROTO_IP, IP_TTL, &ttl, sizeof ttl);
 	child("nothing", nothing);
-	queue();
+	if (!getenv("OUTBAND_FORK")) /* in-band nothing of the queue is the child's */
+		queue();
 	child("of its own", opens);
 	receives();
 	if (argc > 1) { /* the parent is gone before the child begins */

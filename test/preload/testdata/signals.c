@@ -329,10 +329,12 @@ static void recovers(void)
 	_exit(recv(x, buf, 4, 0) == 1 ? 7 : 8);
 }
 
+static volatile int ended;
+
 static void *other(void *arg)
 {
-	set(SIGUSR2, plain, 0);
 	T(recv(y, buf, sizeof buf, 0));
+	ended = 1;
 	return arg;
 }
 
@@ -341,11 +343,14 @@ static void threads(void)
 	pthread_t t;
 
 	handled = 0;
+	set(SIGUSR2, plain, 0);
 	pthread_create(&t, NULL, other, NULL);
-	usleep(20000);
-	pthread_kill(t, SIGUSR2);
+	while (!ended) { /* it may not be waiting yet */
+		pthread_kill(t, SIGUSR2);
+		usleep(20000);
+	}
 	pthread_join(t, NULL);
-	T(handled);
+	T(handled > 0);
 	pthread_create(&t, NULL, other, NULL);
 	usleep(20000);
 	pthread_cancel(t);
