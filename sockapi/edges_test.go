@@ -29,10 +29,11 @@ func TestSendmmsgStops(t *testing.T) {
 	said := make(map[string][]error)
 	for name, s := range both(t, a) {
 		good := Mmsghdr{Hdr: Msghdr{Name: nameOf(t, s), Iov: [][]byte{[]byte("x")}}}
-		stranger, control := good, good
+		stranger, control, path := good, good, good
 		stranger.Hdr.Name = RawSockaddr(unix.AF_INET6, make([]byte, 26))
+		path.Hdr.Name = Unix("@x")
 		control.Hdr.Control = malformed
-		for what, bad := range map[string]Mmsghdr{"another family": stranger, "malformed control": control} {
+		for what, bad := range map[string]Mmsghdr{"another family": stranger, "malformed control": control, "a path": path} {
 			if n, err := s.Sendmmsg([]Mmsghdr{good, bad, good}, 0); n != 1 || err != nil {
 				t.Errorf("%s, the second has %s: %d, %v", name, what, n, err)
 			}
@@ -44,7 +45,7 @@ func TestSendmmsgStops(t *testing.T) {
 				t.Errorf("%s, the only one has %s: %v, the other says %v", name, what, err, said[what][0])
 			}
 		}
-		for range 2 {
+		for range 3 { // one for each
 			if n, err := s.Recv(make([]byte, 9), 0); n != 1 || err != nil {
 				t.Errorf("%s: %d, %v", name, n, err)
 			}
@@ -178,6 +179,11 @@ func TestRecvmmsgTakes(t *testing.T) {
 		}
 		if n, err := s.Recvmmsg(nil, 0, -1); n != 0 || err != nil {
 			t.Errorf("%s, no messages: %d, %v", name, n, err)
+		}
+		for n, want := range map[int]error{maxBuffers: unix.EAGAIN, maxBuffers + 1: unix.EMSGSIZE} {
+			if _, err := s.Recvmmsg([]Mmsghdr{{Hdr: Msghdr{Iov: make([][]byte, n)}}}, unix.MSG_DONTWAIT, -1); err != want {
+				t.Errorf("%s, %d buffers: %v", name, n, err)
+			}
 		}
 	}
 }
@@ -456,12 +462,26 @@ func TestErrorQueueIsApart(t *testing.T) {
 		if _, err := s.Recv(make([]byte, 9), unix.MSG_ERRQUEUE); err != unix.EAGAIN {
 			t.Errorf("%s: no error: %v", name, err)
 		}
+		if _, err := s.Recvmmsg([]Mmsghdr{{Hdr: Msghdr{Iov: [][]byte{nil}}}}, unix.MSG_ERRQUEUE, -1); err != unix.EAGAIN {
+			t.Errorf("%s: no error of several: %v", name, err)
+		}
 		enable(t, s, unix.SOL_IP, unix.IP_RECVERR)
 		if err := s.Connect(Inet4([4]byte{127, 0, 0, 1}, 1)); err != nil {
 			t.Fatal(err)
 		}
+		s.Send([]byte("datagram"), 0) // to nobody
+		err := error(nil)
+		for end := time.Now().Add(5 * time.Second); err == nil && time.Now().Before(end); {
+			_, err = s.Recvmmsg(nil, 0, -1)
+		}
+		if err != unix.ECONNREFUSED {
+			t.Errorf("%s: no messages, and an error: %v", name, err)
+		}
+		if _, err := s.Recvmsg(&Msghdr{}, unix.MSG_ERRQUEUE); err != nil {
+			t.Errorf("%s: the error in the queue: %v", name, err)
+		}
 		for _, room := range []int{7, 8, 9} {
-			s.Send([]byte("datagram"), 0) // to nobody
+			s.Send([]byte("datagram"), 0)
 			m := Msghdr{Iov: [][]byte{make([]byte, room)}, Control: make([]byte, 100)}
 			n, err := s.Recvmsg(&m, unix.MSG_ERRQUEUE)
 			for end := time.Now().Add(5 * time.Second); err == unix.EAGAIN && time.Now().Before(end); { // the kernel's answer comes by itself
@@ -519,6 +539,9 @@ func TestCallsEnd(t *testing.T) {
 		t.Errorf("the owner of a closed in-band socket: %d, %v", n, err)
 	}
 	s.Close()
+	if err := s.FcntlOwner(unix.F_SETOWN_EX, &FileOwner{Type: 1, PID: int32(os.Getpid())}); err != unix.EBADF {
+		t.Errorf("an owner of a closed socket: %v", err)
+	}
 	var set FdSet
 	set.Set(s)
 	if _, err := a.Select(&set, nil, nil, 0); err != unix.EBADF {
@@ -553,6 +576,16 @@ func TestDescriptorZero(t *testing.T) {
 	if n, err := a.Select(nil, &set, nil, 0); n != 1 || err != nil {
 		t.Errorf("select: %d, %v", n, err)
 	}
+	s.Close()
+	event, err := unix.Eventfd(0, unix.EFD_NONBLOCK)
+	if err != nil || event != 0 {
+		t.Fatalf("%v, descriptor %d", err, event)
+	}
+	time.AfterFunc(5*time.Millisecond, func() { unix.Write(0, []byte{1, 0, 0, 0, 0, 0, 0, 0}) })
+	if n, err := a.Poll([]PollFd{{Fd: 0, Events: unix.POLLIN}}, time.Minute); n != 1 || err != nil {
+		t.Errorf("poll: %d, %v", n, err)
+	}
+	unix.Close(0)
 }
 
 // IP options come as a control message if they are wanted.
