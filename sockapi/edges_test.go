@@ -2,6 +2,7 @@ package sockapi
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"math"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outband/outband/sockapi/internal/option"
 	"github.com/outband/outband/stack"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -441,6 +443,9 @@ func TestPollEnds(t *testing.T) {
 		t.Errorf("select of no descriptor: %v", err)
 	}
 	a.Stack().Close()
+	if _, err := a.Select(&FdSet{fds: map[int]struct{}{quiet: {}}}, nil, nil, time.Minute); err != unix.ENETDOWN {
+		t.Errorf("closed, select: %v", err)
+	}
 	for _, timeout := range []time.Duration{0, time.Second, -1} {
 		if n, err := a.Poll([]PollFd{{Fd: fd, Events: unix.POLLIN}}, timeout); n != 1 || err != nil {
 			t.Errorf("closed, something is ready, in %v: %d, %v", timeout, n, err)
@@ -613,6 +618,45 @@ func TestGroupLevel(t *testing.T) {
 	for group, want := range map[string]int{"239.1.1.1": unix.SOL_IP, "ff02::1": unix.SOL_IPV6, "::ffff:239.1.1.1": unix.SOL_IP} {
 		if got := groupLevel(netip.MustParseAddr(group)); got != want {
 			t.Errorf("%s: %d", group, got)
+		}
+	}
+}
+
+// A snapshot whose kind, name or settings cannot be had is not restored, and says why.
+func TestRestoreRefused(t *testing.T) {
+	a := newAPI(t)
+	b, err := waitSocket(t, a, SOCK_OOB).Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(s *snapshot)
+		want   error
+	}{
+		{"a kind", func(s *snapshot) { s.Kind.Domain = unix.AF_INET6 }, unix.EAFNOSUPPORT},
+		{"a name", func(s *snapshot) { s.Bound = Inet4([4]byte{192, 0, 2, 1}, 9).Raw() }, unix.EADDRNOTAVAIL},
+		{"a peer", func(s *snapshot) { s.Bound, s.Peer = nil, Inet4([4]byte{192, 0, 2, 1}, 9).Raw() }, unix.ENETUNREACH},
+		{"a setting", func(s *snapshot) {
+			s.Bound, s.Settings = nil, append(s.Settings, option.Setting{Level: unix.SOL_IP, Name: 9999, Value: make([]byte, 4)})
+		}, unix.ENOPROTOOPT},
+		{"nothing", func(s *snapshot) { s.Bound = nil }, nil},
+	} {
+		var shot snapshot
+		if err := json.Unmarshal(b, &shot); err != nil {
+			t.Fatal(err)
+		}
+		tt.change(&shot)
+		changed, err := json.Marshal(shot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := a.Restore(changed)
+		if err != tt.want && (err != nil || tt.want != nil) || (s != nil) != (tt.want == nil) {
+			t.Errorf("%s: %v, %v, want %v", tt.name, s, err, tt.want)
+		}
+		if s != nil {
+			s.Close()
 		}
 	}
 }
