@@ -33,11 +33,13 @@ type counts struct {
 	known              int               // of those counted, how many were on record
 	listed             map[string]string // the survivors that were known before, and why they live
 	explained          int               // how many of those live
+	noticed            map[string]bool   // of those tried: whether none of the name lives
 }
 
 func newCounts() (*counts, error) {
 	list, err := listed(survivorList)
-	return &counts{byPackage: make(map[string]*[fates]int), byClass: make(map[string]*[fates]int), listed: list}, err
+	return &counts{byPackage: make(map[string]*[fates]int), byClass: make(map[string]*[fates]int),
+		listed: list, noticed: make(map[string]bool)}, err
 }
 
 // add counts a mutant, and says what is to be looked at: one that lives, with the reason if
@@ -51,11 +53,15 @@ func (c *counts) add(m mutant, f fate) {
 	}
 	count(c.byPackage, strings.TrimPrefix(m.pkg, module))
 	count(c.byClass, m.class)
+	reason := c.listed[m.name()]
+	if reason != "" && f != undecided && f != notBuilt {
+		before, tried := c.noticed[m.name()]
+		c.noticed[m.name()] = !f.lives() && (before || !tried)
+	}
 	if !f.lives() {
 		return
 	}
 	c.survivors = append(c.survivors, m)
-	reason := c.listed[m.name()]
 	if reason != "" {
 		c.explained++
 		reason = " // " + reason
@@ -101,6 +107,11 @@ func (c *counts) print(w io.Writer) {
 				fmt.Fprintf(w, " %11d", n[f])
 			}
 			fmt.Fprintf(w, " %4.0f %%\n", percent(died, all))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.noticed)) {
+		if c.noticed[name] {
+			fmt.Fprintf(w, "\nno survivor any more: %s", name)
 		}
 	}
 	died, all := c.sum()

@@ -10,7 +10,8 @@
 //	go run ./test/mutants -n 0 ./stack > FILE; go run ./test/mutants -n 0 -again FILE ./stack  # the survivors once more
 //
 // Those that change nothing do not count: equivalent.txt lists them, with the reason.
-// Those that change something, and are let live, are listed in survivors.txt: they count.
+// Those that change something, and are let live, are listed in survivors.txt: they count, and
+// a run says which of them live no more.
 // Nothing in the tree is written: all mutants are built at once by go's -overlay, and one
 // of them is chosen by the environment.
 package main

@@ -179,4 +179,14 @@ func TestExplained(t *testing.T) {
 	if died, all := c.sum(); died != 1 || all != 3 || c.explained != 1 {
 		t.Errorf("%d of %d died, %d explained, want 1 of 3 and 1", died, all, c.explained)
 	}
+	stale := "no survivor any more: " + ms[1].name()
+	var b strings.Builder
+	if c.print(&b); !strings.Contains(b.String(), stale) || strings.Contains(b.String(), ms[0].name()) {
+		t.Errorf("%q, want that one has died that was listed", b.String())
+	}
+	c.add(ms[1], survived) // another of the same name
+	b.Reset()
+	if c.print(&b); strings.Contains(b.String(), stale) {
+		t.Errorf("%q, but one of the name lives", b.String())
+	}
 }
