@@ -96,6 +96,7 @@ int ob_epoll_spin(int e, int64_t spin); /* ns that it looks before it sleeps, or
  * socket would report POLLIN, POLLERR or POLLHUP, or the epoll an event; always writable. ob_events
  * tells which. It stays the library's. */
 int ob_pollfd(int s);
+int ob_pollfd_edges(int s, int on); /* each datagram makes an edge there for EPOLLET, by a system call, and not only the first */
 int ob_events(int s); /* what poll(2) would report of the socket now */
 
 /* What a socket is, to be made again, in another process too: ob_snapshot returns how many bytes

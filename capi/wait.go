@@ -51,6 +51,9 @@ func ob_disarm(token C.int, w *C.struct_ob_want, n C.uint) C.int {
 //export ob_pollfd
 func ob_pollfd(s C.int) C.int { return C.int(library.PollFD(int(s))) }
 
+//export ob_pollfd_edges
+func ob_pollfd_edges(s, on C.int) C.int { return C.int(library.PollEdges(int(s), on != 0)) }
+
 //export ob_events
 func ob_events(s C.int) C.int { return C.int(library.Events(int(s))) }
 

@@ -95,6 +95,9 @@ type configurable interface {
 // waitable is how a backend is waited for.
 type waitable interface {
 	pollFD() (int, error)
+	setPollEdges(on bool) error
+	// waited tells the budget to spin of a wait elsewhere, in nanoseconds.
+	waited(took int64)
 	epollCtl(e *epoll.Set, op int, ev epoll.Event) error
 
 	// holdFD returns the descriptor that poll(2) is to be asked about, which stays

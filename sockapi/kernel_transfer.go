@@ -66,6 +66,10 @@ func (s *kernelSocket) recvmmsgWith(*stack.Handle, []Mmsghdr, int) (int, error) 
 	return 0, s.refuse(unix.EOPNOTSUPP)
 }
 
+func (s *kernelSocket) waited(int64) {} // it spins in the kernel
+
+func (s *kernelSocket) setPollEdges(bool) error { return s.refuse(0) } // it has them
+
 func (s *kernelSocket) snapshot() ([]byte, error) { return nil, s.refuse(unix.EOPNOTSUPP) }
 
 func (s *kernelSocket) holder() (int, error) { return -1, s.refuse(unix.ENOENT) }
@@ -74,6 +78,9 @@ func (s *kernelSocket) holder() (int, error) { return -1, s.refuse(unix.ENOENT) 
 func (s *kernelSocket) refuse(e unix.Errno) error {
 	if s.closed() {
 		return unix.EBADF
+	}
+	if e == 0 {
+		return nil
 	}
 	return e
 }

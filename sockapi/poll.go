@@ -120,7 +120,10 @@ func (a *API) PollWith(h *stack.Handle, fds []PollFd, budget time.Duration) (int
 }
 
 // A Nap is a Poll in whose place the caller sleeps itself: see Arm.
-type Nap struct{ call *pollCall }
+type Nap struct {
+	call  *pollCall
+	began int64 // of the stack's clock
+}
 
 // Arm has the caller sleep in place of Poll, by the kernel's calls. It appends to on the
 // descriptors to sleep on, for reading, and returns until when, in nanoseconds of CLOCK_MONOTONIC:
@@ -135,6 +138,7 @@ func (a *API) Arm(fds []PollFd, on []int) (_ Nap, sleepOn []int, until int64, er
 		a.naps.put(c)
 		return Nap{}, on, 0, err
 	}
+	now := a.st.Deadline(0)
 	until = int64(stack.NoDeadline)
 	switch {
 	case c.look(fds) > 0:
@@ -150,9 +154,9 @@ func (a *API) Arm(fds []PollFd, on []int) (_ Nap, sleepOn []int, until int64, er
 		return Nap{}, on, 0, err
 	}
 	if until != stack.NoDeadline && until != 0 {
-		until = a.st.Monotonic() + until - a.st.Deadline(0)
+		until = a.st.Monotonic() + until - now
 	}
-	return Nap{c}, on, until, nil
+	return Nap{c, now}, on, until, nil
 }
 
 // Disarm ends what Arm began, and returns how many entries are ready, as Poll does.
@@ -161,6 +165,12 @@ func (n Nap) Disarm(fds []PollFd) int {
 	c.waiter.Disarm()
 	c.fired.Store(false)
 	ready := c.look(fds)
+	took := c.api.st.Deadline(0) - n.began
+	for i := range fds {
+		if s := fds[i].Socket; s != nil && fds[i].Events&unix.POLLIN != 0 {
+			s.waited(took)
+		}
+	}
 	c.unwatch()
 	c.api.naps.put(c)
 	return ready

@@ -71,5 +71,10 @@ func (s *Socket) Snapshot() ([]byte, error) { return s.snapshot() }
 // descriptor left. EBADF: the socket is closed.
 func (s *Socket) PollFD() (int, error) { return s.pollFD() }
 
+// SetPollEdges says whether each datagram and error makes a new edge at PollFD's descriptor for
+// EPOLLET (epoll(7)), as with a socket of the kernel's, and not only the first that makes it readable. Each
+// costs a system call.
+func (s *Socket) SetPollEdges(on bool) error { return s.setPollEdges(on) }
+
 // Close ends the socket. Calls that wait on it return EBADF.
 func (s *Socket) Close() error { return s.close() }

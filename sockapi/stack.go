@@ -160,6 +160,13 @@ func (s *stackSocket) ChangeWatch(w *stack.Watch, change func(w *stack.Watch)) {
 
 func (s *stackSocket) pollFD() (int, error) { return s.outside.FD() }
 
+func (s *stackSocket) waited(took int64) { stack.Waited(s.K, took) }
+
+func (s *stackSocket) setPollEdges(on bool) error {
+	s.outside.SetEdges(on)
+	return s.orClosed(nil)
+}
+
 // holdFD returns no descriptor: events and watch tell.
 func (s *stackSocket) holdFD() (int, error) {
 	if s.K.Closed() {

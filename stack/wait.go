@@ -81,6 +81,14 @@ func (k *Endpoint) Spin() time.Duration {
 	}
 }
 
+// Waited tells a socket's spin budget, if it adapts, of a wait of so many nanoseconds of a
+// caller who has slept elsewhere, as the stack's own waits tell it.
+func Waited(k *Endpoint, took int64) {
+	if k.spin.Adapts() {
+		k.spin.Learn(took)
+	}
+}
+
 // A Watch is somebody who wants to know when a socket's events change: when some may
 // have begun to hold, when something has been taken, when the socket has ended. Its
 // fields are set before Endpoint.Watch, and not changed while it is in force but by

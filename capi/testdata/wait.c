@@ -213,6 +213,8 @@ static void polls(int s)
 	WANT("epoll close", ob_close(e), 0);
 	fd = ob_pollfd(s);
 	k = epoll_create1(0);
+	WANT("edges", ob_pollfd_edges(s, 1), 0);
+	WANT("edges of nothing", ob_pollfd_edges(12345, 1), -EBADF);
 	WANT("a socket's descriptor", epoll_ctl(k, EPOLL_CTL_ADD, fd, &ev), 0);
 	WANT("send", ob_send(s, "z", 1, 0), 1);
 	WANT("the kernel's epoll", epoll_wait(k, got, 8, -1), 1);
@@ -287,6 +289,32 @@ static int again(int s)
 	return fresh;
 }
 
+static int budget(int s)
+{
+	int us = -1;
+	socklen_t n = sizeof(us);
+
+	WANT("SO_BUSY_POLL", ob_getsockopt(s, SOL_SOCKET, SO_BUSY_POLL, &us, &n), 0);
+	return us;
+}
+
+/* An adaptive budget learns from sleeps to receive, whether they were short or long. */
+static void learns(int s)
+{
+	struct ob_want w = {.handle = s, .events = POLLOUT};
+	int fds[8], first = budget(s);
+	unsigned int n = 8;
+	int64_t until;
+
+	WANT("a budget", first > 0, 1);
+	ob_disarm(ob_arm(&w, 1, fds, &n, &until), &w, 1);
+	WANT("of a sleep to send", budget(s), first);
+	w.events = POLLIN;
+	n = 8;
+	ob_disarm(ob_arm(&w, 1, fds, &n, &until), &w, 1);
+	WANT("of a sleep to receive", budget(s) != first, 1);
+}
+
 int main(int argc, char **argv)
 {
 	/* On the signal stack that Go gives each thread: a handler must not run on Go's others. */
@@ -316,8 +344,9 @@ int main(int argc, char **argv)
 	WANT("stop again", ob_stop(), -ENETDOWN);
 	WANT("a socket of before", ob_send(s, "x", 1, 0), -EBADF);
 	WANT("a socket without a stack", ob_socket(AF_INET, SOCK_DGRAM, 0), -ENETDOWN);
-	start(argv[1], NULL, 0);
+	start(argv[1], NULL, OB_SPIN_ADAPTIVE);
 	s = udp();
+	learns(s);
 	WANT("send", ob_send(s, "x", 1, 0), 1);
 	WANT("recv", ob_recv(s, &peer, 1, 0), 1);
 	return failed;

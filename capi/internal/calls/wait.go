@@ -211,6 +211,15 @@ func (l *Library) PollFD(h int) int {
 	return fd
 }
 
+// PollEdges says whether each datagram makes an edge at PollFD's descriptor.
+func (l *Library) PollEdges(h int, on bool) int {
+	s := l.socket(h)
+	if s == nil {
+		return l.noSocket(h)
+	}
+	return fail(s.SetPollEdges(on))
+}
+
 // Events returns what poll(2) would report of a socket or an epoll now.
 func (l *Library) Events(h int) int {
 	w := []Want{{Handle: int32(h), Events: 0x7fff}}

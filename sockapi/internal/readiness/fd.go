@@ -15,6 +15,7 @@ type eventFD struct {
 	fd    int
 	open  bool
 	shows bool // the descriptor is readable
+	edges bool // it is written to for each event
 	gone  bool // the socket is closed
 	watch stack.Watch
 }
@@ -38,7 +39,7 @@ func (t *Outside) FD() (int, error) {
 	p.fd, p.open = fd, true
 	// Watching locks the list of watches, whose holders wait for mu.
 	p.mu.Unlock()
-	p.watch.Notify = func(uint32) bool { p.update(t.k); return true }
+	p.watch.Notify = func(events uint32) bool { p.tell(t.k, events); return true }
 	p.watch.Closed = p.close // Stack.Close closes the socket too
 	p.watch.Drained = func() { p.update(t.k) }
 	err = t.k.Watch(&p.watch)
@@ -53,6 +54,25 @@ func (t *Outside) FD() (int, error) {
 	}
 	p.updateLocked(t.k)
 	return fd, nil
+}
+
+// SetEdges says whether each event makes a new edge for epoll(7)'s EPOLLET, as with a socket of the
+// kernel's, and not only the first that makes the descriptor readable.
+func (t *Outside) SetEdges(on bool) {
+	t.fd.mu.Lock()
+	defer t.fd.mu.Unlock()
+	t.fd.edges = on
+}
+
+// tell is update for what has come.
+func (p *eventFD) tell(k Socket, events uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.edges && p.shows && p.open && events&(bandIn|bandErr|unix.EPOLLHUP) != 0 {
+		count := [8]byte{1}
+		unix.Write(p.fd, count[:])
+	}
+	p.updateLocked(k)
 }
 
 // update makes the descriptor show what the socket is. Whoever changes the

@@ -116,6 +116,49 @@ func TestFDFollows(t *testing.T) {
 	}
 }
 
+// With edges, each event is one for EPOLLET; without, the first that makes the descriptor readable.
+func TestEdges(t *testing.T) {
+	for _, edges := range []bool{false, true} {
+		o, f := newOutside()
+		o.SetEdges(edges)
+		fd, err := o.FD()
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.EpollCtl(k, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET}); err != nil {
+			t.Fatal(err)
+		}
+		edge := func(what string, want bool) {
+			t.Helper()
+			if n, _ := unix.EpollWait(k, make([]unix.EpollEvent, 1), 0); (n == 1) != want {
+				t.Errorf("edges %t: %s: %d events", edges, what, n)
+			}
+		}
+		f.readable = true
+		f.tell(bandIn)
+		edge("the first", true)
+		edge("nothing new", false)
+		f.tell(bandIn)
+		edge("the second", edges)
+		f.tell(bandOut)
+		edge("space to send", false)
+		f.readable = false
+		f.watches[0].Drained()
+		if shows(t, fd) {
+			t.Errorf("edges %t: all is taken, and it is readable", edges)
+		}
+		f.readable = true
+		f.tell(bandIn)
+		edge("the third", true)
+		unix.Close(k)
+		o.CloseFD()
+	}
+}
+
 // A descriptor whose socket ends while it is made, or cannot be watched, is closed.
 func TestFDRefused(t *testing.T) {
 	o, f := newOutside()

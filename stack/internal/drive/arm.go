@@ -48,7 +48,7 @@ func (g *Waiter) Arm(deadline int64, fds []int) (on []int, until int64, err erro
 	g.wakes(&a.call)
 	a.w.pol.Store(a.pol) // before anybody can wake it
 	a.w.attach(&a.call)
-	if g.spin.adapts() {
+	if g.spin.Adapts() {
 		a.began = d.clock.Now()
 	}
 	fds, until = append(fds, fd), deadline
@@ -95,8 +95,8 @@ func (g *Waiter) Disarm() bool {
 		}
 		d.recycle(w)
 		a.w = nil
-		if g.spin.adapts() {
-			g.spin.learn(d.clock.Now() - a.began)
+		if g.spin.Adapts() {
+			g.spin.Learn(d.clock.Now() - a.began)
 		}
 	}
 	g.Poll()

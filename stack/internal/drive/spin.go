@@ -71,13 +71,13 @@ func (p *Spinner) Budget() int64 {
 	}
 }
 
-// adapts reports whether the budget learns from how long waits take.
-func (p *Spinner) adapts() bool { return p.mode() == SpinAdaptive }
+// Adapts reports whether the budget learns from how long waits take.
+func (p *Spinner) Adapts() bool { return p.mode() == SpinAdaptive }
 
-// learn takes in that a wait took so many nanoseconds, a sleep among them. A
+// Learn takes in that a wait took so many nanoseconds, a sleep among them. A
 // wait that a longer spin would have caught makes the budget grow, one that
 // none would have makes it shrink.
-func (p *Spinner) learn(took int64) {
+func (p *Spinner) Learn(took int64) {
 	b := p.adaptive.Load()
 	if took <= spinMax {
 		b = min(max(2*b, spinGrow), spinMax)

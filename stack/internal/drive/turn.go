@@ -52,7 +52,7 @@ func (d *Driver) Wait(g *Goal, c *Call) Verdict {
 		if c.awake() {
 			return Spent
 		}
-		if c.began == 0 && c.Spin.adapts() {
+		if c.began == 0 && c.Spin.Adapts() {
 			c.began = d.clock.Now()
 		}
 		c.led = d.sleep(g, c) || c.led
@@ -69,8 +69,8 @@ func (d *Driver) Finish(c *Call) {
 	if c.led {
 		d.passLead()
 	}
-	if c.slept && c.Spin.adapts() {
-		c.Spin.learn(d.clock.Now() - c.began)
+	if c.slept && c.Spin.Adapts() {
+		c.Spin.Learn(d.clock.Now() - c.began)
 	}
 }
 

@@ -17,7 +17,7 @@ func TestLearn(t *testing.T) {
 	} {
 		var p Spinner
 		p.adaptive.Store(tt.budget)
-		if p.learn(tt.took); p.adaptive.Load() != tt.want {
+		if p.Learn(tt.took); p.adaptive.Load() != tt.want {
 			t.Errorf("%+v: %d", tt, p.adaptive.Load())
 		}
 	}
@@ -42,8 +42,8 @@ func TestBudget(t *testing.T) {
 		own.Init(other)
 		own.Set(tt.fixed)
 		for _, p := range []*Spinner{&follows, &own} {
-			if got := p.Budget(); got != tt.want || p.adapts() != (tt.fixed == SpinAdaptive) {
-				t.Errorf("%+v: %d, adapts: %t", tt, got, p.adapts())
+			if got := p.Budget(); got != tt.want || p.Adapts() != (tt.fixed == SpinAdaptive) {
+				t.Errorf("%+v: %d, adapts: %t", tt, got, p.Adapts())
 			}
 		}
 	}
