@@ -213,6 +213,8 @@ func (g stormArguments) named(on any, name string) {
 			if v != nil {
 				v.Close()
 			}
+		case Nap: // which is owed
+			v.Disarm(nil)
 		}
 	}
 }

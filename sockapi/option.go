@@ -136,8 +136,12 @@ func (s *stackSocket) asked() int {
 }
 
 // Restore opens a socket like one whose Snapshot it is given. Errors are those of the calls
-// that it makes, the first that fails; EINVAL: what it is given is no snapshot.
+// that it makes, the first that fails; EINVAL: what it is given is no snapshot. ENETDOWN: the
+// stack is closed.
 func (a *API) Restore(b []byte) (*Socket, error) {
+	if a.st.Closed() {
+		return nil, unix.ENETDOWN
+	}
 	var shot snapshot
 	if json.Unmarshal(b, &shot) != nil {
 		return nil, unix.EINVAL

@@ -159,9 +159,13 @@ func (a *API) Arm(fds []PollFd, on []int) (_ Nap, sleepOn []int, until int64, er
 	return Nap{c, now}, on, until, nil
 }
 
-// Disarm ends what Arm began, and returns how many entries are ready, as Poll does.
+// Disarm ends what Arm began, once, and returns how many entries are ready, as Poll does. It does
+// nothing to the zero Nap.
 func (n Nap) Disarm(fds []PollFd) int {
 	c := n.call
+	if c == nil {
+		return 0
+	}
 	c.waiter.Disarm()
 	c.fired.Store(false)
 	ready := c.look(fds)
