@@ -12,6 +12,7 @@ import (
 	"go/token"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -31,17 +32,22 @@ func (d *decl) local(id *ast.Ident) bool {
 // A suite is what there is in a folder of the distribution.
 type suite struct {
 	fset    *token.FileSet
+	pkg     string            // of the tests
+	taken   map[string]bool   // names that there are already
 	decls   map[string]*decl  // of test files, by name
 	kinds   map[string]string // of the package itself: "type", "func", "var" or "const"
 	methods map[string]*decl  // of test files, by method and type with a space between
 }
 
-// Extract returns a file of tests by name, with all that they need of the folder's
-// other tests, but for what taken already has, as the body of a package of its own: exported names of
-// the package net that are used stand for net's. Methods that tests add to net's types become
-// functions, and so do those of which not all connections have one, File for one.
-func Extract(folder string, tests []string, taken map[string]bool) ([]byte, error) {
-	s := &suite{fset: token.NewFileSet(), decls: map[string]*decl{}, kinds: map[string]string{}, methods: map[string]*decl{}}
+// Extract returns a file of tests by name, with all that they need of the other tests in a folder
+// that are in a package, but for what taken already has, as the body of a package of its own.
+//
+// In tests that are inside of package net exported names of it stand for net's; methods that they
+// add to its types become functions, and so do those of which not all connections have one,
+// File for one. In tests that are outside of a package what they take of another one, net.Dial for one, is
+// net_Dial, if taken has that.
+func Extract(folder, pkg string, tests []string, taken map[string]bool) ([]byte, error) {
+	s := &suite{fset: token.NewFileSet(), pkg: pkg, taken: taken, decls: map[string]*decl{}, kinds: map[string]string{}, methods: map[string]*decl{}}
 	if err := s.read(folder); err != nil {
 		return nil, err
 	}
@@ -82,7 +88,7 @@ func (s *suite) read(folder string) error {
 			return err
 		}
 		switch {
-		case file.Name.Name != "net": // external tests
+		case file.Name.Name != s.pkg: // the package, if the tests are outside of it, or others
 		case strings.HasSuffix(name, "_test.go"):
 			s.readTests(file)
 		default:
@@ -226,9 +232,13 @@ func (s *suite) print(wanted, uses map[string]bool) ([]byte, error) {
 		}
 		body.WriteString("\n\n")
 	}
+	text := s.stand(body.Bytes())
 	var b bytes.Buffer
 	b.WriteString("package gosuite\n\nimport (\n")
 	for _, name := range slices.Sorted(maps.Keys(imports)) {
+		if name != "net" && !regexp.MustCompile(`\b`+name+`\.`).Match(text) {
+			continue
+		}
 		fmt.Fprintf(&b, "\t%s %q\n", name, imports[name])
 	}
 	b.WriteString(")\n\n")
@@ -240,7 +250,20 @@ func (s *suite) print(wanted, uses map[string]bool) ([]byte, error) {
 		fmt.Fprintf(&b, "%s %s = net.%s\n", kind, name, name)
 	}
 	b.WriteString("\nvar _ = net.IPv4len\n\n")
-	return append(b.Bytes(), body.Bytes()...), nil
+	return append(b.Bytes(), text...), nil
+}
+
+// selected is something of another package.
+var selected = regexp.MustCompile(`\b([a-z0-9]+)\.([A-Z]\w*)`)
+
+// stand puts names that there are in place of other packages'.
+func (s *suite) stand(text []byte) []byte {
+	return selected.ReplaceAllFunc(text, func(of []byte) []byte {
+		if name := bytes.Replace(of, []byte("."), []byte("_"), 1); s.taken[string(name)] {
+			return name
+		}
+		return of
+	})
 }
 
 // rewrite makes a declaration one of another package, and adds what it imports.
