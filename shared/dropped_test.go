@@ -267,13 +267,20 @@ func (w *droppedTest) answers(what string, to netip.AddrPort) {
 // gone waits until the child knows that its device is gone.
 func (w *droppedTest) gone() {
 	w.t.Helper()
+	w.comesToSay("by", "none")
+}
+
+// comesToSay waits until the child says something of a task.
+func (w *droppedTest) comesToSay(task, want string) {
+	w.t.Helper()
 	for end := time.Now().Add(soon); ; time.Sleep(time.Millisecond) {
-		w.c.say("by")
-		if w.c.hear() == "none" {
+		w.c.say(task)
+		said := w.c.hear()
+		if said == want {
 			return
 		}
 		if time.Now().After(end) {
-			w.t.Fatal("the device is not gone")
+			w.t.Fatalf("of %s the child says %q, not %q", task, said, want)
 		}
 	}
 }
@@ -318,7 +325,7 @@ func (w *droppedTest) run() {
 	// Without CAP_NET_RAW there is no new ring for the new device: what comes by it comes by
 	// the sockets that hold the ports.
 	w.tell("by", "none")
-	w.tell("status", "near0 has a ring: false, a rung: false, brings in-band: true")
+	w.comesToSay("status", "near0 has a ring: false, a rung: false, brings in-band: true")
 	for range 3 { // each of which has it try again
 		check(t, near.SetDown("near0"))
 		check(t, near.SetUp("near0"))

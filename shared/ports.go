@@ -243,7 +243,7 @@ func (h *portHold) Number() uint32 { return h.hold.ID() }
 
 // Connect implements [stack.PortHold].
 func (h *portHold) Connect(p stack.PortPeer) (ipv4.Addr, unix.Errno) {
-	to := holder.Peer{Addr: p.Addr, Port: p.Port, Broadcast: p.Broadcast, DontRoute: p.DontRoute, TOS: p.TOS, Mark: p.Mark}
+	to := holder.Peer{Addr: p.Addr, Port: p.Port, Broadcast: p.Broadcast, DontRoute: p.DontRoute, TOS: p.TOS, Mark: p.Mark, MTUDiscover: p.MTUDiscover}
 	device := p.Device
 	if device == h.device { // to which the holder is bound already
 		device = 0

@@ -460,12 +460,13 @@ func TestHolderIsTold(t *testing.T) {
 	hold := h.latest
 	k.SetReuse(true, false)
 	k.SetTOS(0x10)
+	k.SetMTUDiscover(unix.IP_PMTUDISC_OMIT)
 	k.Sending().SetMark(3)
 	k.SetBroadcast(true)
 	k.Sending().SetDontRoute(true)
 	check(t, k.SetUnicastInterface(1))
 	check(t, k.Connect(local9))
-	peer := fmt.Sprintf("%+v", PortPeer{Addr: loopbackAddr, Port: 9, Device: 1, TOS: 0x10, Mark: 3, Broadcast: true, DontRoute: true})
+	peer := fmt.Sprintf("%+v", PortPeer{Addr: loopbackAddr, Port: 9, Device: 1, TOS: 0x10, Mark: 3, Broadcast: true, DontRoute: true, MTUDiscover: unix.IP_PMTUDISC_OMIT})
 	check(t, k.Disconnect())
 	check(t, k.SetDevice(1))
 	want := []string{"reuse true false", "connect " + peer, "disconnect", "device 1"}

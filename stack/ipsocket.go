@@ -151,7 +151,7 @@ func (k *IPSocket) Connect(peer netip.AddrPort) error {
 		return e
 	}
 	local, e := k.transport.agreePeerLocked(port.Peer{Addr: dst, Port: peer.Port(), Device: f.Device, TOS: f.TOS, Mark: f.Mark,
-		Broadcast: f.Broadcast, DontRoute: f.OnLink, Source: f.Src})
+		Broadcast: f.Broadcast, DontRoute: f.OnLink, Source: f.Src, MTUDiscover: k.MTUDiscover()})
 	if e != 0 {
 		return e
 	}

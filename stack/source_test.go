@@ -227,6 +227,28 @@ func TestSourceLearntMTU(t *testing.T) {
 	})
 }
 
+// What one socket is told of a path's MTU, those know that have asked before.
+func TestSourceLearntMTUReachesOthers(t *testing.T) {
+	sharingBubble(t, Config{}, func(t *testing.T, w *sharing) {
+		a := RouteAnswer{Device: int32(w.ifc.Index()), Src: near4}
+		w.source.set(far4, a)
+		k, other := udpSocket(t, w.s, "0.0.0.0:7"), udpSocket(t, w.s, "")
+		check(t, k.Connect(netip.MustParseAddrPort("10.9.0.2:9")))
+		w.resolved()
+		check(t, k.Send(payload(1000), 0, NoDeadline))
+		if n := len(w.sentIP()); n != 1 {
+			t.Errorf("%d frames at first", n)
+		}
+		a.MTU, a.Learnt = 700, true
+		w.source.set(far4, a)
+		check(t, other.Connect(netip.MustParseAddrPort("10.9.0.2:9")))
+		check(t, k.Send(payload(1000), 0, NoDeadline))
+		if n := len(w.sentIP()); n != 2 {
+			t.Errorf("%d frames once another socket has heard of the MTU", n)
+		}
+	})
+}
+
 // What is for the host, what it has no interface for, and what it is told to leave to the
 // host goes by the host, with the device named, and counted unless it stays there.
 func TestSourceInBand(t *testing.T) {

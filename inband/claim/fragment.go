@@ -45,6 +45,7 @@ const (
 	markPassed = 1 << 16 // passes because one was early
 	markAgain  = 1 << 17 // the second try to remember it
 	markMoved  = 1 << 18 // the second look for a claim
+	markQuote  = 1 << 19 // what is looked for is a quoted datagram's sender
 )
 
 // verdict ends the program for what is no fragment, with what is in result; for a

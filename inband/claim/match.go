@@ -104,6 +104,10 @@ func (b *builder) classify(of string) {
 	b.lookup(b.maps.addresses.FD(), exactAt+4)
 	b.add(asm.JEq.Imm(asm.R0, 0, of+"-unknown"), asm.LoadMem(asm.R1, asm.R0, 0, asm.Word), asm.Ja.Label(of+"-classified"))
 	b.label(of + "-unknown") // what is sent over lo is for this host, whatever it is addressed to
+	if b.ring {
+		// And what a quote names as its sender is whatever a router has made of it.
+		b.add(asm.Mov.Imm(asm.R1, addressOwn), asm.JSet.Imm(fragment, markQuote, of+"-classified"))
+	}
 	b.add(asm.LoadMem(asm.R2, context, skbDevice, asm.Word), asm.Mov.Imm(asm.R1, 0),
 		asm.JNE.Imm(asm.R2, loopbackIndex, of+"-classified"), asm.Mov.Imm(asm.R1, addressOwn), asm.Ja.Label(of+"-classified"))
 	b.label(of + "-many")

@@ -81,15 +81,14 @@ func (b *builder) icmp() {
 	b.quote()
 }
 
-// quote goes on at match with what an ICMP error quotes: its source is here.
+// quote goes on at match with what an ICMP error quotes: its source is here. As the kernel
+// does, it looks at no more of the quoted header than it needs: quotes come altered.
 func (b *builder) quote() {
 	b.label("error")
 	b.add(asm.Add.Imm(result, icmpHeaderLen))
 	b.load(result, 0, quoteAt, ipLen, "none")
-	b.half(asm.R1, quoteAt+6)
-	b.add(asm.And.Imm(asm.R1, fragmentOffset), asm.JNE.Imm(asm.R1, 0, "none"))
-	b.headerLen(asm.R2, quoteAt, "none")
-	b.add(asm.Add.Reg(result, asm.R2))
+	b.add(asm.LoadMem(asm.R2, asm.RFP, quoteAt, asm.Byte), asm.And.Imm(asm.R2, 15), asm.LSh.Imm(asm.R2, 2), asm.JLT.Imm(asm.R2, ipLen, "none"),
+		asm.Add.Reg(result, asm.R2), asm.Or.Imm(fragment, markQuote))
 	b.load(result, 0, portsAt, 8, "none")
 	b.add(asm.LoadMem(asm.R1, asm.RFP, quoteAt+9, asm.Byte), asm.JEq.Imm(asm.R1, unix.IPPROTO_ICMP, "quoted-icmp"),
 		asm.JNE.Imm(asm.R1, unix.IPPROTO_UDP, "none"))

@@ -47,10 +47,11 @@ type Peer struct {
 	Addr [4]byte
 	Port uint16
 
-	Broadcast bool   // SO_BROADCAST
-	DontRoute bool   // SO_DONTROUTE
-	TOS       uint8  // IP_TOS
-	Mark      uint32 // SO_MARK, which asks for CAP_NET_RAW or CAP_NET_ADMIN
+	Broadcast   bool   // SO_BROADCAST
+	DontRoute   bool   // SO_DONTROUTE
+	TOS         uint8  // IP_TOS
+	Mark        uint32 // SO_MARK, which asks for CAP_NET_RAW or CAP_NET_ADMIN
+	MTUDiscover int    // IP_MTU_DISCOVER, by which the kernel learns the path's MTU or does not
 	// UnicastDevice is IP_UNICAST_IF, MulticastDevice and MulticastLocal are
 	// IP_MULTICAST_IF; 0: none.
 	UnicastDevice, MulticastDevice int32
@@ -96,6 +97,7 @@ func (s *socket) setRoute(p Peer) error {
 		{unix.SOL_SOCKET, unix.SO_BROADCAST, flag(p.Broadcast), p.Broadcast != was.Broadcast},
 		{unix.SOL_SOCKET, unix.SO_DONTROUTE, flag(p.DontRoute), p.DontRoute != was.DontRoute},
 		{unix.SOL_IP, unix.IP_TOS, int(p.TOS), p.TOS != was.TOS},
+		{unix.SOL_IP, unix.IP_MTU_DISCOVER, p.MTUDiscover, p.MTUDiscover != was.MTUDiscover},
 		{unix.SOL_SOCKET, unix.SO_MARK, int(int32(p.Mark)), p.Mark != was.Mark},
 		{unix.SOL_IP, unix.IP_UNICAST_IF, int(bigEndian(p.UnicastDevice)), p.UnicastDevice != was.UnicastDevice},
 	} {

@@ -54,7 +54,7 @@ func errnoOf(err error) unix.Errno {
 // port though the request does not say so. The filter is there before a
 // datagram can be.
 func (h *Holders) openLocked(r Request, shared bool) (*socket, unix.Errno) {
-	s := &socket{fd: -1, asked: r, holds: 1, shared: shared || r.ReuseAddr || r.ReusePort}
+	s := &socket{fd: -1, asked: r, holds: 1, route: Peer{MTUDiscover: unix.IP_PMTUDISC_WANT}, shared: shared || r.ReuseAddr || r.ReusePort}
 	err := h.space.Do(func() (err error) {
 		s.fd, err = descriptor.Raised(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0))
 		return err

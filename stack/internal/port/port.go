@@ -65,6 +65,8 @@ type Peer struct {
 	TOS                  uint8
 	Mark                 uint32
 	Broadcast, DontRoute bool // SO_BROADCAST, SO_DONTROUTE
+	// MTUDiscover is IP_MTU_DISCOVER, which says what ICMP errors tell of the path.
+	MTUDiscover int
 }
 
 // A Request is what a Holder is asked for.

@@ -82,7 +82,9 @@ func (r *Routes) ask(n *Network, f Flow) (Hop, unix.Errno) {
 		h.Next = a.Gateway
 	}
 	if a.Learnt && h.Kind == Unicast {
-		r.mtus.update(r.now(), h.path(f.Dst), a.MTU, h.Device.Info().MTU)
+		if r.mtus.update(r.now(), h.path(f.Dst), a.MTU, h.Device.Info().MTU) {
+			r.Generations.ChangedTo(f.Dst) // who has asked before has not heard of it
+		}
 		h.MTU = 0
 	}
 	r.size(&h, f.Dst)
