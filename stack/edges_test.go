@@ -43,11 +43,25 @@ func TestSendEdges(t *testing.T) {
 		{"a longer one", ping.SendTo(append(echo, 0), 0, NoDeadline, to), unix.EMSGSIZE},
 		{"an echo of a header", ping.SendTo(echo[:8], 0, NoDeadline, to), nil},
 		{"a shorter one", ping.SendTo(echo[:7], 0, NoDeadline, to), unix.EINVAL},
+		{"to port 0", udpSocket(t, p.near, "").SendTo(nil, 0, NoDeadline, netip.AddrPortFrom(farAddr, 0)), unix.EINVAL},
 		{"a header alone", rawSocketOf(t, p.near, unix.IPPROTO_RAW).SendTo(header, 0, NoDeadline, to), nil},
 	} {
 		if tt.got != tt.want && (tt.got != nil || tt.want != nil) {
 			t.Errorf("%s: %v, want %v", tt.name, tt.got, tt.want)
 		}
+	}
+}
+
+// No room for messages is no wait for them.
+func TestNoMessages(t *testing.T) {
+	p := newPair(t, Config{}, pipe.Options{})
+	k := udpSocket(t, p.near, "10.9.0.1:9")
+	if n, err := k.RecvMessages(nil, 0, NoDeadline); n != 0 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	k.Close()
+	if _, err := k.RecvMessages(nil, 0, NoDeadline); err != unix.EBADF {
+		t.Errorf("closed: %v", err)
 	}
 }
 

@@ -335,6 +335,20 @@ func TestArmOn(t *testing.T) {
 	}
 }
 
+// The housekeeper leaves alone the lanes that somebody leads.
+func TestHouseTurn(t *testing.T) {
+	a, b := &scriptLane{}, &scriptLane{then: Full}
+	d := newLanes(a, b)
+	a.lane.Lock.Take()
+	if led, full := d.houseTurn(); !led || !full || a.pumps() != 0 || b.pumps() != 1 {
+		t.Errorf("led %v, full %v; asked %d and %d times", led, full, a.pumps(), b.pumps())
+	}
+	b.lane.Lock.Take()
+	if led, full := d.houseTurn(); led || full || a.pumps() != 0 || b.pumps() != 1 {
+		t.Errorf("led %v, full %v, and somebody else leads both", led, full)
+	}
+}
+
 // A lane has been led once its links were asked.
 func TestLed(t *testing.T) {
 	l := &scriptLane{}

@@ -1,6 +1,7 @@
 package output
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,6 +92,36 @@ func TestFind(t *testing.T) {
 	if len(l.q.sent) != 0 || r.Outbox.Waiting.Load() {
 		t.Errorf("%d requests for what is known", len(l.q.sent))
 	}
+}
+
+// A blocking caller waits until what has waited for the neighbour has left.
+func TestFindWaitsForFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		n := &r.dev.Neighbours
+		n.Mu.Lock()
+		n.Flushing = 2
+		n.Mu.Unlock()
+		if _, _, version, e := n.Find(neighbour, own, false); version != 0 || e != 0 {
+			t.Errorf("an answer passes what has waited: version %d, %v", version, e)
+		}
+		var found atomic.Bool
+		go func() {
+			if _, _, version, e := n.Find(neighbour, own, true); version != 0 && e == 0 {
+				found.Store(true)
+			}
+		}()
+		for left := range 2 {
+			if synctest.Wait(); found.Load() {
+				t.Errorf("found while %d wait", 2-left)
+			}
+			n.settled(&arp.Event{Kind: arp.Transmit}) // which is none of them
+			n.settled(&arp.Event{Kind: arp.Flush})
+		}
+		if synctest.Wait(); !found.Load() {
+			t.Error("not found after all have left")
+		}
+	})
 }
 
 // Nothing is in the outbox after an ARP packet about others.
