@@ -26,7 +26,8 @@
 //     refused as package net refuses them on a host without IPv6.
 //   - Control gets a *sockapi.Socket in place of a syscall.RawConn.
 //   - Waits do not hold a thread in the kernel's poller: the goroutine that reads drives the
-//     stack. See package stack.
+//     stack. See package stack. Before it sleeps it lets goroutines run that the caller has
+//     just started, as package net does (sockapi.Socket.SetYield).
 //   - Names are resolved by [Net.Resolver], which asks in-band unless it is set up
 //     otherwise.
 package gonet

@@ -14,7 +14,7 @@ type ListenConfig struct {
 	Net *Net
 
 	// Control, if it is not nil, is called when the socket is open, and before it is bound:
-	// for SO_REUSEPORT, say. There is no descriptor of the kernel's, so it gets the socket
+	// for SO_REUSEPORT, say, or SetYield(false) where a thread of its own reads. There is no descriptor of the kernel's, so it gets the socket
 	// itself, which remains the connection's: it may set options, and is not to bind,
 	// connect or close it. The network is "udp4" or "ip4", with the protocol. An error ends
 	// the call.
@@ -105,6 +105,7 @@ func (n *Net) open(typ, proto int, network, address string, control controlFunc)
 	if err != nil {
 		return nil, syscallError("socket", err)
 	}
+	_ = s.SetYield(true) // what a connection of the kernel's does by itself
 	if err = s.SetBroadcast(true); err != nil {
 		err = syscallError("setsockopt", err)
 	} else if control != nil {

@@ -14,6 +14,22 @@ func (s *Socket) OutOfBand() bool { return s.outOfBand() }
 // SetNonblock sets or clears O_NONBLOCK.
 func (s *Socket) SetNonblock(on bool) error { return s.setNonblock(on) }
 
+// SetYield has calls of an out-of-band socket that are about to sleep let other goroutines
+// run first, such as those that answer what it has brought: a server that starts a goroutine
+// for each request wants it. One that has a thread of its own (runtime.LockOSThread) is better
+// off without. EOPNOTSUPP: an in-band socket. EBADF: it is closed.
+func (s *Socket) SetYield(on bool) error {
+	k, ok := s.backend.(*stackSocket)
+	switch {
+	case !ok:
+		return unix.EOPNOTSUPP
+	case k.K.Closed():
+		return unix.EBADF
+	}
+	k.K.Spinner().SetYield(on)
+	return nil
+}
+
 // Bind gives the socket a local address (bind(2)). EADDRINUSE, EADDRNOTAVAIL,
 // EINVAL (bound already), EAFNOSUPPORT.
 func (s *Socket) Bind(local Sockaddr) error { return s.bind(local) }

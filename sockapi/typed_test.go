@@ -87,3 +87,23 @@ func TestGroupCalls(t *testing.T) {
 		})
 	}
 }
+
+// Only sockets of the stack's have a wait to set, and only while they are open.
+func TestSetYield(t *testing.T) {
+	api := newAPI(t)
+	for typ, want := range map[int]error{unix.SOCK_DGRAM: unix.EOPNOTSUPP, unix.SOCK_DGRAM | SOCK_OOB: nil} {
+		s, err := api.Socket(unix.AF_INET, typ, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SetYield(true); err != want {
+			t.Errorf("out-of-band %t: %v, want %v", s.OutOfBand(), err, want)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SetYield(false); want == nil && err != unix.EBADF {
+			t.Errorf("closed: %v", err)
+		}
+	}
+}

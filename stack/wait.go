@@ -1,8 +1,6 @@
 package stack
 
 import (
-	"time"
-
 	"github.com/outband/outband/stack/internal/drive"
 	"github.com/outband/outband/stack/internal/output"
 	"golang.org/x/sys/unix"
@@ -53,7 +51,7 @@ const (
 	WaitSpent   = drive.Spent   // the Handle keeps the call awake, and it has spun for its budget
 )
 
-// Values of Config.Spin and Endpoint.SetSpin beside a fixed budget.
+// Values of Config.Spin and Spinner.Set beside a fixed budget.
 const (
 	// SpinAdaptive spins shortly where datagrams come quickly and not at all
 	// where they do not: the default.
@@ -64,22 +62,12 @@ const (
 	SpinAlways = drive.SpinAlways
 )
 
-// SetSpin sets the socket's own spin budget: a duration or one of SpinAdaptive,
-// SpinNever and SpinAlways.
-func (k *Endpoint) SetSpin(d time.Duration) { k.spin.Set(d) }
+// A Spinner is how a socket's calls wait: Set gives it a spin budget of its own, and Now tells
+// what that is; with SetYield a call that is about to sleep lets other goroutines run first.
+type Spinner = drive.Spinner
 
-// Spin returns the socket's spin budget now: a duration or SpinNever or
-// SpinAlways.
-func (k *Endpoint) Spin() time.Duration {
-	switch b := k.spin.Budget(); b {
-	case never:
-		return SpinAlways
-	case 0:
-		return SpinNever
-	default:
-		return time.Duration(b)
-	}
-}
+// Spinner returns how the socket's calls wait.
+func (k *Endpoint) Spinner() *Spinner { return &k.spin }
 
 // Waited tells a socket's spin budget, if it adapts, of a wait of so many nanoseconds of a
 // caller who has slept elsewhere, as the stack's own waits tell it.

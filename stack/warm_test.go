@@ -60,7 +60,7 @@ func TestWarmingLeavesNoTrace(t *testing.T) {
 				t.Fatal(err)
 			}
 			tt.setup(t, s, k)
-			k.SetSpin(time.Millisecond)
+			k.Spinner().Set(time.Millisecond)
 			before, frames := s.Stats(), r.frames
 			for range 3 {
 				if _, _, err := k.Recv(make([]byte, 100), 0, s.Deadline(2*time.Millisecond)); err != unix.EAGAIN {

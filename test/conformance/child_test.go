@@ -181,7 +181,7 @@ func connected(s *stack.Stack, peer netip.AddrPort, spin time.Duration) (*stack.
 	if err != nil {
 		return nil, err
 	}
-	k.SetSpin(spin)
+	k.Spinner().Set(spin)
 	k.SetReceiveBuffer(4 << 20)
 	if err := k.Connect(peer); err != nil {
 		return nil, err

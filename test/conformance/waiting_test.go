@@ -48,7 +48,7 @@ func TestDeadline(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, setup{})
 			k := w.udp(7)
-			k.SetSpin(spin)
+			k.Spinner().Set(spin)
 			b := make([]byte, 1)
 			for _, d := range []time.Duration{0, 300 * time.Microsecond, 5 * time.Millisecond, 30 * time.Millisecond} {
 				least := time.Hour

@@ -184,8 +184,8 @@ func TestBusyPoll(t *testing.T) {
 		err := p.ours.Set(unix.SOL_SOCKET, unix.SO_BUSY_POLL, number(tt.set))
 		var b [4]byte
 		p.ours.Get(unix.SOL_SOCKET, unix.SO_BUSY_POLL, b[:])
-		if got := int(int32(binary.NativeEndian.Uint32(b[:]))); err != tt.err || got != tt.want || p.ours.K.Spin() != tt.spin {
-			t.Errorf("%d: %v, is %d, %v", tt.set, err, got, p.ours.K.Spin())
+		if got := int(int32(binary.NativeEndian.Uint32(b[:]))); err != tt.err || got != tt.want || p.ours.K.Spinner().Now() != tt.spin {
+			t.Errorf("%d: %v, is %d, %v", tt.set, err, got, p.ours.K.Spinner().Now())
 		}
 	}
 	if got := busyPoll(0); got != 0 {

@@ -57,12 +57,12 @@ var socketOptions = map[optionKey]option{
 	{unix.SOL_SOCKET, unix.SO_SNDTIMEO}:     timeval(func(s *State) *timeout { return (*timeout)(&s.SndTimeout) }),
 	{unix.SOL_SOCKET, unix.SO_SNDTIMEO_NEW}: timeval(func(s *State) *timeout { return (*timeout)(&s.SndTimeout) }),
 	{unix.SOL_SOCKET, unix.SO_BUSY_POLL}: integer(
-		func(s *State) int { return busyPoll(s.K.Spin()) },
+		func(s *State) int { return busyPoll(s.K.Spinner().Now()) },
 		func(s *State, v int) error {
 			if v < 0 {
 				return unix.EINVAL
 			}
-			s.K.SetSpin(spinOf(v))
+			s.K.Spinner().Set(spinOf(v))
 			return nil
 		}),
 	{unix.SOL_SOCKET, unix.SO_TIMESTAMPING}:     timestampingOption(0),

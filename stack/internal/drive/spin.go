@@ -32,6 +32,7 @@ type Spinner struct {
 	d        *Driver
 	fixed    atomic.Int64 // a duration or one of the above, valid if own
 	own      atomic.Bool  // there is a setting of its own (SO_BUSY_POLL)
+	yields   atomic.Bool  // see SetYield
 	adaptive atomic.Int64 // nanoseconds
 }
 
@@ -46,6 +47,12 @@ func (p *Spinner) Set(t time.Duration) {
 	p.fixed.Store(int64(t))
 	p.own.Store(true)
 }
+
+// SetYield has calls that are about to sleep let other goroutines run first. Those that the
+// caller has just started would have to wait until the runtime finds out that it sleeps, or for
+// another thread to be woken. It is for callers that are goroutines among others: to one
+// that has a thread of its own (runtime.LockOSThread) it costs two switches of threads.
+func (p *Spinner) SetYield(on bool) { p.yields.Store(on) }
 
 // mode returns the setting in force.
 func (p *Spinner) mode() time.Duration {
@@ -68,6 +75,18 @@ func (p *Spinner) Budget() int64 {
 		return 0 // only goroutines can bring frames: make room for them
 	default:
 		return p.adaptive.Load()
+	}
+}
+
+// Now returns the budget that holds now: a duration, SpinNever or SpinAlways.
+func (p *Spinner) Now() time.Duration {
+	switch b := p.Budget(); b {
+	case Never:
+		return SpinAlways
+	case 0:
+		return SpinNever
+	default:
+		return time.Duration(b)
 	}
 }
 

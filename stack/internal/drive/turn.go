@@ -1,6 +1,9 @@
 package drive
 
-import "sync/atomic"
+import (
+	"runtime"
+	"sync/atomic"
+)
 
 // A Goal is what a call waits for. Nothing of it is kept: what
 // its functions refer to may stay on the caller's stack.
@@ -54,6 +57,9 @@ func (d *Driver) Wait(g *Goal, c *Call) Verdict {
 		}
 		if c.began == 0 && c.Spin.Adapts() {
 			c.began = d.clock.Now()
+		}
+		if c.Spin.yields.Load() && !c.slept {
+			runtime.Gosched()
 		}
 		c.led = d.sleep(g, c) || c.led
 		c.slept = true
