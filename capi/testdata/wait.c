@@ -289,6 +289,51 @@ static int again(int s)
 	return fresh;
 }
 
+/* What is no configuration is refused, in words too, and so are pointers that are NULL. */
+static void refusals(const char *device)
+{
+	struct {
+		struct ob_config c;
+		char more[16];
+	} later = {.c = {.size = sizeof(later), .device = "nothing0"}};
+	struct ob_config c = {.device = device}, bad;
+	struct ob_stat st = {.size = 4};
+	char why[8];
+	unsigned int n = 1;
+	int64_t until;
+
+	WANT("NULL", ob_start(NULL), -EINVAL);
+	WANT("no size", ob_start(&c), -EINVAL);
+	c.size = sizeof(c);
+	bad = c, bad.flags = 1u << 31;
+	WANT("flags", ob_start(&bad), -EINVAL);
+	bad = c, bad.spin = -2;
+	WANT("spin", ob_start(&bad), -EINVAL);
+	bad = c, bad.require = "magic";
+	WANT("require", ob_start(&bad), -EINVAL);
+	WANT("why", ob_error(why, sizeof(why)) > (int)sizeof(why) && strlen(why) == sizeof(why) - 1, 1);
+	bad = c, bad.address = "10.9.0.7";
+	WANT("address", ob_start(&bad), -EINVAL);
+	bad = c, bad.address = "10.9.0.7/24", bad.device = NULL;
+	WANT("an address without a device", ob_start(&bad), -EINVAL);
+	bad = c, bad.gateway = "10.9.0.7";
+	WANT("a gateway of shared addresses", ob_start(&bad), -EINVAL);
+	bad = c, bad.nfds = -1;
+	WANT("a negative number of descriptors", ob_start(&bad), -EINVAL);
+	WANT("a later header's", ob_start(&later.c), -ENODEV);
+	later.more[3] = 1;
+	WANT("a later header's, in use", ob_start(&later.c), -E2BIG);
+	WANT("stat", ob_stat(&st), -ENETDOWN);
+	WANT("arm", ob_arm(NULL, 0, NULL, &n, &until), -EFAULT);
+	WANT("poll", ob_poll(NULL, 1, 0), -EFAULT);
+	WANT("recvmsg", ob_recvmsg(0, NULL, 0), -EFAULT);
+	WANT("recvmsg_cut", ob_recvmsg_cut(0, NULL, 0, NULL), -EFAULT);
+	WANT("sendmmsg", ob_sendmmsg(0, NULL, 1, 0), -EFAULT);
+	WANT("epoll_wait", ob_epoll_wait(0, NULL, 0, 0), -EINVAL);
+	WANT("where", ob_where(0, NULL), -EFAULT);
+	WANT("version", strlen(ob_version()) > 0, 1);
+}
+
 static int budget(int s)
 {
 	int us = -1;
@@ -326,6 +371,7 @@ int main(int argc, char **argv)
 	if (argc != 3)
 		return 2;
 	sigaction(SIGALRM, &a, NULL);
+	refusals(argv[1]);
 	start(argv[1], NULL, OB_SPIN_ALWAYS);
 	WANT("start again", ob_start(&(struct ob_config){.size = sizeof(struct ob_config)}), -EALREADY);
 	peer = at(argv[2], 7);
@@ -339,6 +385,8 @@ int main(int argc, char **argv)
 	WANT("by", path.by, OB_BY_RING);
 	WANT("device", strcmp(path.device, argv[1]), 0);
 	WANT("stat", ob_stat(&st), 0);
+	st.size = 4;
+	WANT("stat, of a size", ob_stat(&st), -EINVAL);
 	WANT("sent", st.out >= 100, 1);
 	WANT("stop", ob_stop(), 0);
 	WANT("stop again", ob_stop(), -ENETDOWN);
