@@ -52,6 +52,7 @@ func bothWays(t *testing.T, scene func(w *world) string, programs ...string) {
 			l := lab.New(t, lab.Config{Kernel: lab.All})
 			for _, end := range l.Ends {
 				lab.Output(t, end.Namespace, "ip", "link", "set", "lo", "up")
+				t.Cleanup(func() { lab.EndProcesses(t, end.Namespace) })
 			}
 			seen[i] = scene(&world{how, t, l.Far(), l.Near(), folder})
 			t.Logf("%s", seen[i])
