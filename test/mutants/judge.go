@@ -112,7 +112,8 @@ func (j *judge) measureTest(name string, n int) (test, error) {
 func (j *judge) run(names []string, bound time.Duration, env string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, j.binary, "-test.failfast", "-test.run", "^("+strings.Join(names, "|")+")$")
+	// The test's own bound ends it where this program is ended first.
+	cmd := exec.CommandContext(ctx, j.binary, "-test.failfast", "-test.timeout="+(2*bound+time.Minute).String(), "-test.run", "^("+strings.Join(names, "|")+")$")
 	cmd.Dir = j.dir
 	cmd.Env = append(os.Environ(), env)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
