@@ -117,6 +117,8 @@ func TestCallsRefused(t *testing.T) {
 		{"ping, bind to a broadcast", ping.Bind(netip.MustParseAddrPort("10.9.0.255:0")), unix.EADDRNOTAVAIL},
 		{"ping, bind to a group", ping.Bind(netip.MustParseAddrPort("239.1.1.1:0")), unix.EADDRNOTAVAIL},
 		{"ping, dissolve nothing", ping.Disconnect(), nil},
+		{"choose members by no program", grouped(t, s).AttachReusePort(nil), unix.EINVAL},
+		{"an address of another family", ifc.AddAddress(netip.MustParsePrefix("2001:db8::1/64")), unix.EINVAL},
 		{"ping, choose members by no program", ping.AttachReusePort(nil), unix.EINVAL},
 		{"ping, choose members when bound", boundPing(t, s).AttachReusePort([]bpf.Instruction{{Op: 0x06}}), unix.EINVAL},
 		{"ICMP_FILTER, not of ICMP", second(other.ICMPFilter()), unix.EOPNOTSUPP},
@@ -147,6 +149,12 @@ func TestCallsRefused(t *testing.T) {
 	}
 	check(t, ifc.SetNeighbour(stranger.Addr(), farMAC, arp.Permanent))
 	check(t, ifc.DeleteNeighbour(stranger.Addr()))
+}
+
+func grouped(t testing.TB, s *Stack) *UDPSocket {
+	k := udpSocket(t, s, "")
+	k.SetReuse(false, true)
+	return k
 }
 
 func boundPing(t testing.TB, s *Stack) *PingSocket {
