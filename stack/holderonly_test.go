@@ -125,3 +125,22 @@ func TestHolderOnlyErrors(t *testing.T) {
 		}
 	})
 }
+
+// A raw socket hears of a datagram once, though the ring has brought it, and the holder too.
+func TestHolderOnlyRaw(t *testing.T) {
+	bubbleOf(t, func(t *testing.T) {
+		w, h, feed := heldWire(t)
+		k := h.numbered(w, "0.0.0.0:9", 7)
+		h.latest.shared()
+		raw := rawSocketOf(t, w.s, ipv4.ProtocolUDP)
+		one := udpFrom(5, 9, "one")
+		feed(0, one)
+		feed(7, one)
+		w.got(k, "one")
+		w.empty(k)
+		if _, err := try(raw); err != nil {
+			t.Errorf("the raw socket has heard nothing: %v", err)
+		}
+		w.empty(raw)
+	})
+}

@@ -136,13 +136,19 @@ func (l *lane) ipv4Input(ifc *Interface, b []byte, meta *link.Meta, own bool) {
 
 // wholeInput gives a datagram that is whole to all that it is for.
 func (l *lane) wholeInput(a *arrival, payload []byte) {
-	raw := l.s.raws != nil && l.rawInput(a, payload)
+	raw := l.s.raws != nil && !a.comesTwice() && l.rawInput(a, payload)
 	if a.h.Protocol() == ipv4.ProtocolUDP { // the others' way is an indirect call longer
 		l.count[counter.IPInDelivers]++
 		l.udpInput(a, payload)
 		return
 	}
 	l.protocolInput(a, payload, raw)
+}
+
+// comesTwice reports whether a holder has brought what a ring has brought too, if raw sockets
+// want it: a unicast datagram by a device with a ring, to a port that others may have too.
+func (a *arrival) comesTwice() bool {
+	return a.meta.Holder != 0 && a.kind == route.Unicast && !link.InBand(a.ifc.dev.Link)
 }
 
 // A handler takes in a datagram of its protocol, or what is left of one: the payload is

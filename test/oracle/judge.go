@@ -45,6 +45,10 @@ type Stage struct {
 	// markers are sockets of each host for Sync, at a port that scripts leave
 	// alone.
 	markers [2]*sockapi.Socket
+	// held are others, to which datagrams come, where stacks share addresses, by the in-band
+	// sockets that hold their ports: what comes so does not keep the order of what comes by a
+	// ring.
+	held [2]*sockapi.Socket
 	// pings are of each host too: what a host itself answers does not keep the
 	// order of what its sockets send.
 	pings [2]*sockapi.Socket
@@ -52,6 +56,9 @@ type Stage struct {
 
 // markerPort is Sync's (discard, RFC 863), and its echo requests' ident.
 const markerPort = 9
+
+// heldPort is that of Stage.held (chargen, RFC 864).
+const heldPort = 19
 
 // NewStage makes a stage of a world, for as long as the test lasts.
 func NewStage(t testing.TB, w World) *Stage {
@@ -72,6 +79,7 @@ func NewStage(t testing.TB, w World) *Stage {
 		check(t, p.SetsockoptTimeval(unix.SOL_SOCKET, unix.SO_RCVTIMEO, patience))
 		check(t, p.Bind(sockapi.Inet4([4]byte{}, markerPort)))
 		s.pings[h] = p
+		s.held[h] = heldMarker(t, w, Host(h))
 	}
 	for _, top := range []Topology{Wire, Loopback, Own} {
 		s.sync(top, true) // neighbours get to know each other
@@ -79,25 +87,42 @@ func NewStage(t testing.TB, w World) *Stage {
 	return s
 }
 
+// heldMarker opens a socket for Stage.held.
+func heldMarker(t testing.TB, w World, h Host) *sockapi.Socket {
+	t.Helper()
+	k, err := w.Socket(h, unix.AF_INET, unix.SOCK_DGRAM, 0)
+	check(t, err)
+	t.Cleanup(func() { k.Close() })
+	check(t, k.SetsockoptTimeval(unix.SOL_SOCKET, unix.SO_RCVTIMEO, patience))
+	check(t, k.SetsockoptInt(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
+	check(t, k.Bind(sockapi.Inet4([4]byte{}, heldPort)))
+	return k
+}
+
 // sync sends markers to and fro: what was sent before them has arrived when they
 // have, since links keep the order. The second round is for answers that a host
 // sent while it had the first marker already.
 func (s *Stage) sync(top Topology, answers bool) {
-	var b [1]byte
 	for range 2 {
 		for from := range top.Hosts {
-			to := 1 - from
-			k := s.markers[top.Hosts[to]]
-			if _, err := s.markers[top.Hosts[from]].Sendto(b[:], 0, sockapi.Inet4(top.Addrs[to], markerPort)); err != nil {
-				panic(fmt.Sprintf("%s: a marker: %v", s.World.Name(), err))
-			}
-			if _, err := k.Recv(b[:], 0); err != nil {
-				panic(fmt.Sprintf("%s, %s: a marker got lost: %v", s.World.Name(), top.Name, err))
-			}
+			s.mark(top, from, &s.held, heldPort)
+			s.mark(top, from, &s.markers, markerPort)
 			if answers {
 				s.ping(top, from)
 			}
 		}
+	}
+}
+
+// mark sends a marker from one host to the other, and waits for it.
+func (s *Stage) mark(top Topology, from int, sockets *[2]*sockapi.Socket, port uint16) {
+	var b [1]byte
+	to := 1 - from
+	if _, err := sockets[top.Hosts[from]].Sendto(b[:], 0, sockapi.Inet4(top.Addrs[to], port)); err != nil {
+		panic(fmt.Sprintf("%s: a marker: %v", s.World.Name(), err))
+	}
+	if _, err := sockets[top.Hosts[to]].Recv(b[:], 0); err != nil {
+		panic(fmt.Sprintf("%s, %s: a marker got lost: %v", s.World.Name(), top.Name, err))
 	}
 }
 
