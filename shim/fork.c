@@ -61,7 +61,7 @@ void fork_begins(void)
 }
 
 /* The rings of the parent's would live on in what the child has mapped. */
-static void unmap_rings(void)
+void unmap_rings(void)
 {
 	FILE *f = fopen("/proc/self/maps", "re");
 	unsigned long from, to;
@@ -172,7 +172,6 @@ struct sock *revive(struct sock *s, int fd)
 	}
 	pthread_mutex_lock(&lock);
 	if (s->stale != generation) {
-		unmap_rings();
 		if (settings.fork == FORK_INBAND)
 			why = "OUTBAND_FORK=inband";
 		else if (!library_start())

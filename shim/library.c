@@ -134,6 +134,8 @@ static bool start(const char *path)
 	struct rlimit r;
 	bool ok;
 
+	if (lib.copy)
+		unmap_rings(); /* before there are this process's own */
 	lib.own = settings.address != NULL;
 	lib.always = settings.spin == OB_SPIN_ALWAYS;
 	thread_prepare();

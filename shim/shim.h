@@ -160,6 +160,7 @@ extern atomic_uint generation; /* forks since the program began */
 
 struct sock *revive(struct sock *s, int fd); /* in a child: fork.c */
 void fork_begins(void);
+void unmap_rings(void);
 
 /* Returns the socket that a descriptor is, NULL if it is not the stack's. */
 static inline struct sock *find(int fd)

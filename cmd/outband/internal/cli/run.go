@@ -186,7 +186,8 @@ func (a *app) runProgram(f *runFlags, args []string) error {
 	if err := preload.HandOnCapabilities(); err != nil {
 		return fmt.Errorf("capabilities of the program: %w", err)
 	}
-	// Signals that are ignored stay so in the program.
-	signal.Reset(unix.SIGPIPE)
+	// This command ignores SIGPIPE, and what is ignored stays so in a program: what is
+	// handled does not.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	return fmt.Errorf("%s: %w", path, unix.Exec(path, args, environ))
 }
