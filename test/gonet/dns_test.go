@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
-	"regexp"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -139,21 +136,8 @@ func runDNSPerf(t *testing.T, w *world, client, server *host) {
 // dnsperf asks a server, and returns how many queries it has sent and how many had no answer.
 func dnsperf(t *testing.T, client, server *host, args ...string) (sent, lost int) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "queries")
-	check(t, os.WriteFile(file, []byte("a.example A\nb.example AAAA\nc.example A\n"), 0o644))
-	args = append([]string{"-s", server.addr.String(), "-d", file}, args...)
-	out := lab.Output(t, client.at.Namespace, lab.NeedProgram(t, "dnsperf"), args...)
-	for _, f := range []struct {
-		pattern string
-		to      *int
-	}{{`Queries sent: +(\d+)`, &sent}, {`Queries lost: +(\d+)`, &lost}} {
-		m := regexp.MustCompile(f.pattern).FindSubmatch(out)
-		if m == nil {
-			t.Fatalf("no %s in %s", f.pattern, out)
-		}
-		*f.to, _ = strconv.Atoi(string(m[1]))
-	}
-	return sent, lost
+	out := dnsperfOutput(t, client, server, args...)
+	return int(number(t, out, `Queries sent: +(\d+)`)), int(number(t, out, `Queries lost: +(\d+)`))
 }
 
 // TestResolver has package net's own resolver ask out-of-band.

@@ -2,6 +2,7 @@ package gonet
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 
@@ -10,6 +11,13 @@ import (
 
 // TestMain has more programs run at once than there are CPUs, since mostly they wait.
 func TestMain(m *testing.M) {
+	if what := os.Getenv(browseEnv); what != "" {
+		if err := browseAsChild(what); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		_ = f.Value.Set("4") // which it takes

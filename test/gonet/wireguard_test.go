@@ -25,14 +25,14 @@ type tunnel struct {
 	key *ecdh.PrivateKey
 }
 
-// An inBand is wireguard-go's own Bind, whose sockets are a host's.
-type inBand struct {
+// An inBandBind is wireguard-go's own Bind, whose sockets are a host's.
+type inBandBind struct {
 	conn.Bind
 	h *host
 }
 
 // Open opens the sockets.
-func (b inBand) Open(port uint16) (fns []conn.ReceiveFunc, actual uint16, err error) {
+func (b inBandBind) Open(port uint16) (fns []conn.ReceiveFunc, actual uint16, err error) {
 	err = b.h.do(func() (err error) { fns, actual, err = b.Bind.Open(port); return err })
 	return fns, actual, err
 }
@@ -42,7 +42,7 @@ func (h *host) bind() conn.Bind {
 	if h.ours() {
 		return wireguard.NewBind(h)
 	}
-	return inBand{conn.NewStdNetBind(), h}
+	return inBandBind{conn.NewStdNetBind(), h}
 }
 
 // newTunnel makes an end of a tunnel at a host's port 51820.

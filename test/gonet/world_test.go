@@ -26,6 +26,7 @@ const (
 	memory kind = iota // both hosts are stacks, with a wire in memory
 	own                // near is a stack with an address of its own, far the kernel
 	shared             // near is a stack on the kernel's address, far the kernel
+	inBand             // it is the kernel alone: of comparisons only
 )
 
 var kinds = []struct {
@@ -128,29 +129,39 @@ func (w *world) inLab(t *testing.T, naked lab.Kernel) {
 	}
 	w.lab = lab.New(t, c)
 	near, far := w.lab.Near(), w.lab.Far()
-	w.far = &host{addr: far.Addr, at: far}
-	check(t, far.AddLinkRoute(far.Name, groups))
+	w.far = labHost(t, far, inBand)
 	if w.kind == own && naked&lab.Near != 0 {
 		w.nakedStack(t, near)
 		return
 	}
-	options := []outband.Option{outband.WithLink(w.wrap), outband.WithRing(tpacket.Options{Slots: slots})}
-	if w.kind == shared {
-		check(t, near.AddLinkRoute(near.Name, groups))
-	} else {
-		options = append(options, outband.WithAddress(near.Prefix()))
+	w.near = labHost(t, near, w.kind, outband.WithLink(w.wrap))
+}
+
+// labHost makes a host at an end of a lab, with what is set up for groups.
+func labHost(t testing.TB, e *lab.Endpoint, k kind, options ...outband.Option) *host {
+	t.Helper()
+	if k != own {
+		check(t, e.AddLinkRoute(e.Name, groups))
+	}
+	if k == inBand {
+		return &host{addr: e.Addr, at: e}
+	}
+	options = append(options, outband.WithRing(tpacket.Options{Slots: slots}))
+	if k == own {
+		options = append(options, outband.WithAddress(e.Prefix()))
 	}
 	var h *outband.Host
-	near.In(t, func() (err error) {
-		h, err = outband.Open(context.Background(), near.Name, options...)
+	e.In(t, func() (err error) {
+		h, err = outband.Open(context.Background(), e.Name, options...)
 		return err
 	})
 	t.Cleanup(func() { check(t, h.Close()) })
 	st := h.Stack()
-	w.near = &host{addr: near.Addr, at: near, index: st.InterfaceByName(near.Name).Index(), st: st, net: h.Net(), sockets: h}
-	if w.kind == own {
-		check(t, st.AddRoute(ipv4.Route{Prefix: groups, Iface: w.near.index}))
+	index := st.InterfaceByName(e.Name).Index()
+	if k == own {
+		check(t, st.AddRoute(ipv4.Route{Prefix: groups, Iface: index}))
 	}
+	return &host{addr: e.Addr, at: e, index: index, st: st, net: h.Net(), sockets: h}
 }
 
 // nakedStack makes near a stack that has no address.
