@@ -19,12 +19,7 @@ static ssize_t send_once(struct sock *s, const struct outgoing *o, int flags)
 	ssize_t n;
 
 	enter();
-	if (o->many)
-		n = lib.sendmmsg(s->handle, o->many, o->n, flags | MSG_DONTWAIT);
-	else if (o->one->msg_iovlen == 1 && o->one->msg_controllen == 0)
-		n = lib.sendto(s->handle, o->one->msg_iov->iov_base, o->one->msg_iov->iov_len, flags | MSG_DONTWAIT, o->one->msg_name, o->one->msg_namelen);
-	else
-		n = lib.sendmsg(s->handle, o->one, flags | MSG_DONTWAIT);
+	n = o->one ? lib.sendmsg(s->handle, o->one, flags | MSG_DONTWAIT) : lib.sendmmsg(s->handle, o->many, o->n, flags | MSG_DONTWAIT);
 	leave();
 	return n;
 }
