@@ -116,6 +116,7 @@ static void transfer(void)
 	printf("%-40s %u %d\n", "recvfrom/cut, the name", n, ntohs(from.sin_port));
 	printf("%.2s\n", b);
 	SHOW("sendto/empty", C(sendto, s, NULL, 0, 0, SA(&echo), sizeof(echo)));
+	SHOW("sendto/no address, with a length", C(sendto, s, "x", 1, 0, NULL, sizeof(echo)));
 	SHOW("recv/empty datagram", C(recv, s, b, sizeof(b), 0));
 	SHOW("connect", C(connect, s, SA(&echo), sizeof(echo)));
 	SHOW("send", C(send, s, "again", 5, 0));
