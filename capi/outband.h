@@ -105,6 +105,7 @@ int ob_events(int s); /* what poll(2) would report of the socket now */
 int ob_snapshot(int s, void *buf, size_t n);
 int ob_restore(const void *buf, size_t n);
 int ob_holder(int s); /* the in-band socket that holds the port of a shared address, which stays the library's; -ENOENT: none */
+int ob_adopt(int s, int fd); /* the next ob_bind takes fd, which holds the address already, as ob_holder did in a parent; it stays the caller's */
 
 /* Waiting for callers whose signals, masks and time-outs are to be the kernel's: they spin
  * here, and sleep in ppoll(2) themselves. None of these sleeps. A handler of a signal sets

@@ -58,6 +58,9 @@ func ob_where(s C.int, path *C.struct_ob_path) C.int {
 	return filled(unsafe.Pointer(path), unsafe.Pointer(&all), unsafe.Sizeof(all))
 }
 
+//export ob_adopt
+func ob_adopt(s, fd C.int) C.int { return C.int(library.Adopt(int(s), int(fd))) }
+
 //export ob_holder
 func ob_holder(s C.int) C.int { return C.int(library.Holder(int(s))) }
 

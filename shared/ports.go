@@ -73,7 +73,7 @@ func (p *ports) HoldPort(r stack.PortRequest) (stack.PortHold, unix.Errno) {
 		return &identHold{release: release}, 0
 	}
 	ask := holder.Request{Local: r.Addr, Port: r.Port, Device: r.Device, ReuseAddr: r.ReuseAddr, ReusePort: r.ReusePort,
-		FreeBind: r.FreeBind, Transparent: r.Transparent}
+		FreeBind: r.FreeBind, Transparent: r.Transparent, Adopt: r.Adopt, Adopts: r.Adopts}
 	if r.Chosen {
 		ask.Port, ask.PortLow, ask.PortHigh = 0, r.Low, r.High
 	}

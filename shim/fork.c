@@ -74,12 +74,13 @@ void unmap_rings(void)
 		fclose(f);
 }
 
-/* While the parent, or the child's own descriptor, holds the port, both must allow another. */
-static void allow_another(struct sock *s, int fd)
+/* The descriptor holds the port, which is the parent's too: the child's stack has it hold its own. A library
+ * that cannot do so has another one beside it, which both must allow. */
+static void share_port(struct sock *s, int fd)
 {
 	int on = 1;
 
-	if (!s->held)
+	if (!s->held || (lib.adopt && lib.adopt(s->handle, fd) == 0))
 		return;
 	real()->setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	lib.setsockopt(s->handle, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -95,7 +96,7 @@ static int reopen(struct sock *s, int fd)
 	for (struct option *o = s->options; o; o = o->next)
 		lib.setsockopt(s->handle, o->level, o->name, o->value, o->len);
 	if (s->local.sin_family == AF_INET && (s->local.sin_port || s->local.sin_addr.s_addr)) {
-		allow_another(s, fd);
+		share_port(s, fd);
 		code = lib.bind(s->handle, (struct sockaddr *)&s->local, sizeof s->local);
 	}
 	if (code >= 0 && s->peer.sin_family == AF_INET)

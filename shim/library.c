@@ -102,6 +102,7 @@ static bool load(const char *path)
 	LIBRARY_CALLS(LOAD)
 #undef LOAD
 	*(void **)&lib.holder = dlsym(h, "ob_holder");
+	*(void **)&lib.adopt = dlsym(h, "ob_adopt");
 	return true;
 }
 

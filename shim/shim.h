@@ -96,7 +96,8 @@ struct library {
 #define FIELD(name) __typeof__(ob_##name) *name;
 	LIBRARY_CALLS(FIELD)
 #undef FIELD
-	int (*holder)(int s); /* NULL: this library has none */
+	int (*holder)(int s);         /* NULL: this library has none */
+	int (*adopt)(int s, int fd); /* as holder */
 };
 
 extern struct library lib;

@@ -22,7 +22,7 @@ func (s *Socket) SetYield(on bool) error {
 	k, ok := s.backend.(*stackSocket)
 	switch {
 	case !ok:
-		return unix.EOPNOTSUPP
+		return s.orClosed(unix.EOPNOTSUPP)
 	case k.K.Closed():
 		return unix.EBADF
 	}
@@ -68,6 +68,22 @@ func (s *Socket) Accept(flags int) (*Socket, Sockaddr, error) {
 // one on the kernel's addresses (package shared), so that what the kernel tells of it can be
 // asked. It stays the stack's, and Connect and options may change it. ENOENT: there is none, or not yet.
 func (s *Socket) HolderFD() (int, error) { return s.holder() }
+
+// AdoptHolder has the next Bind of an out-of-band UDP socket on the kernel's addresses take an
+// in-band socket that holds the address and the port already, instead of one of its own: what
+// HolderFD was in the parent of a process that goes on with the parent's sockets. The
+// descriptor stays the caller's. EOPNOTSUPP: another kind of socket, or a stack that does not
+// share addresses. Bind is then EINVAL if that socket has another name, and EBADF, ... if it is none.
+func (s *Socket) AdoptHolder(fd int) error {
+	k, ok := s.backend.(*stackSocket)
+	switch {
+	case !ok || k.UDP == nil:
+		return s.orClosed(unix.EOPNOTSUPP)
+	case k.K.Closed() || fd < 0:
+		return unix.EBADF
+	}
+	return k.UDP.AdoptHolder(fd)
+}
 
 // Snapshot returns what an out-of-band socket is, for API.Restore, in another process too: its
 // kind, the options that differ from the default, its groups with their sources, its filter,

@@ -101,6 +101,7 @@ func (p *place[K]) askLocked() unix.Errno {
 		k.mu.Lock()
 		e = unix.EBADF
 	}
+	p.claim.Adopt, p.claim.Adopts = 0, false
 	p.asking = false
 	p.asked.Broadcast()
 	return e

@@ -43,6 +43,19 @@ func (k *UDPSocket) HolderFD() (fd int, ok bool) {
 	return -1, false
 }
 
+// AdoptHolder has the PortHolder take an in-band socket that holds the address and the port
+// that are asked for next, instead of one of its own (PortRequest.Adopt). EOPNOTSUPP: there is
+// no PortHolder.
+func (k *UDPSocket) AdoptHolder(fd int) error {
+	if !k.ports.Asks() {
+		return unix.EOPNOTSUPP
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.claim.Adopt, k.claim.Adopts = fd, true
+	return nil
+}
+
 func (k *UDPSocket) name() string { return "udp" }
 
 func (k *UDPSocket) takePortLocked(addr ipv4.Addr, port uint16) unix.Errno {

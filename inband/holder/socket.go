@@ -21,6 +21,11 @@ type Request struct {
 	// PortLow and PortHigh are IP_LOCAL_PORT_RANGE: between which ports the kernel
 	// chooses, both included; 0: the system's bound.
 	PortLow, PortHigh uint16
+	// Adopt is the descriptor of a socket that is bound as the rest says already, maybe by
+	// another process, to be the holder in place of a new one, if Adopts is set. The Hold
+	// has a copy of it. EINVAL: it has another name, or is no UDP socket.
+	Adopt  int
+	Adopts bool
 }
 
 // A socket is an in-band socket. What may change is guarded by Holders.mu, and port by
@@ -53,20 +58,17 @@ func errnoOf(err error) unix.Errno {
 // openLocked opens a socket for a request, and binds it; shared says that others may have the
 // port though the request does not say so. The filter is there before a
 // datagram can be.
-func (h *Holders) openLocked(r Request, shared bool) (*socket, unix.Errno) {
-	s := &socket{fd: -1, asked: r, holds: 1, route: Peer{MTUDiscover: unix.IP_PMTUDISC_WANT}, shared: shared || r.ReuseAddr || r.ReusePort}
-	err := h.space.Do(func() (err error) {
-		s.fd, err = descriptor.Raised(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0))
-		return err
-	})
-	if err != nil {
-		return nil, errnoOf(err)
+func (h *Holders) openLocked(r Request, shared bool) (s *socket, e unix.Errno) {
+	s = &socket{fd: -1, asked: r, holds: 1, route: Peer{MTUDiscover: unix.IP_PMTUDISC_WANT}, shared: shared || r.ReuseAddr || r.ReusePort}
+	s.asked.Adopt, s.asked.Adopts = 0, false // once
+	if s.fd, e = h.newSocket(&r); e != 0 {
+		return nil, e
 	}
-	err = attach(s.fd, h.filterLocked(s))
+	err := attach(s.fd, h.filterLocked(s))
 	if err == nil {
 		err = setOptions(s.fd, &r)
 	}
-	if err == nil {
+	if err == nil && !r.Adopts {
 		err = unix.Bind(s.fd, &unix.SockaddrInet4{Addr: r.Local, Port: int(r.Port)})
 	}
 	if err == nil {
@@ -80,6 +82,35 @@ func (h *Holders) openLocked(r Request, shared bool) (*socket, unix.Errno) {
 		return nil, errnoOf(err)
 	}
 	return s, 0
+}
+
+// newSocket returns a socket in the namespace, or a copy of the one that is to be adopted.
+func (h *Holders) newSocket(r *Request) (fd int, e unix.Errno) {
+	if r.Adopts {
+		return adopt(r)
+	}
+	err := h.space.Do(func() (err error) {
+		fd, err = descriptor.Raised(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0))
+		return err
+	})
+	return fd, errnoOf(err)
+}
+
+// adopt copies a descriptor, of a UDP socket that has the name which the request says.
+func adopt(r *Request) (int, unix.Errno) {
+	protocol, err := unix.GetsockoptInt(r.Adopt, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if err != nil {
+		return -1, errnoOf(err)
+	}
+	name, err := nameOf(r.Adopt)
+	if err != nil || protocol != unix.IPPROTO_UDP || name.Port != int(r.Port) || name.Addr != r.Local && r.Local != [4]byte{} {
+		return -1, unix.EINVAL
+	}
+	fd, err := descriptor.Raised(unix.FcntlInt(uintptr(r.Adopt), unix.F_DUPFD_CLOEXEC, 0))
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	return fd, errnoOf(err)
 }
 
 // setOptions makes a new socket what is asked for, and has it tell all that it knows of

@@ -147,6 +147,15 @@ func (l *Library) Holder(h int) int {
 	return fd
 }
 
+// Adopt has the next Bind of a socket take an in-band socket for its holder.
+func (l *Library) Adopt(h, fd int) int {
+	s := l.socket(h)
+	if s == nil {
+		return l.noSocket(h)
+	}
+	return fail(s.AdoptHolder(fd))
+}
+
 // Snapshot stores what a socket is in b, if that has room for it, and returns its length.
 func (l *Library) Snapshot(h int, b []byte) int {
 	s := l.socket(h)

@@ -84,6 +84,11 @@ type Request struct {
 	// FreeBind and Transparent are IP_FREEBIND and IP_TRANSPARENT, with which the address
 	// need not be one of the host's.
 	FreeBind, Transparent bool
+	// Adopt is the descriptor of an in-band socket that holds the address and the port
+	// already, to be used in place of one of the Holder's own, if Adopts is set. It stays
+	// whose it is.
+	Adopt  int
+	Adopts bool
 	// Low and High are the range out of which a port was chosen (IP_LOCAL_PORT_RANGE); 0
 	// leaves that end to the holder.
 	Low, High uint16
@@ -110,7 +115,9 @@ func New[T any](table *udp.Table[T], lock sync.Locker, protocol uint8, holder Ho
 // A Claim is what a socket has of a port, or nothing.
 type Claim[T any] struct {
 	Binding               udp.Binding[T]
-	FreeBind, Transparent bool // see Request; set before Reserve
+	FreeBind, Transparent bool // see Request; set before Reserve, as are
+	Adopt                 int  // and
+	Adopts                bool // which are for one Agree
 	lo, hi                uint16
 	chosen                bool
 	hold                  Hold // nil: there is none
@@ -197,7 +204,8 @@ func (p *Ports[T]) request(c *Claim[T]) Request {
 	defer p.lock.Unlock()
 	b := &c.Binding
 	return Request{Protocol: p.protocol, Addr: b.Local, Port: b.LocalPort, Chosen: c.chosen, Device: b.Device,
-		ReuseAddr: b.ReuseAddr, ReusePort: b.ReusePort, FreeBind: c.FreeBind, Transparent: c.Transparent, Low: c.lo, High: c.hi}
+		ReuseAddr: b.ReuseAddr, ReusePort: b.ReusePort, FreeBind: c.FreeBind, Transparent: c.Transparent,
+		Adopt: c.Adopt, Adopts: c.Adopts, Low: c.lo, High: c.hi}
 }
 
 // move reserves another port in place of the one that is reserved.
