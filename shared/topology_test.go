@@ -85,6 +85,17 @@ func (w *world) byRing(what string, held, sent uint64) {
 	}
 }
 
+// soonByRing waits until a device has a ring, by which an echo goes: until all that a new
+// device takes is done, one may go by the holder.
+func (w *world) soonByRing(device string, server, client *sockapi.Socket, at netip.AddrPort) {
+	w.t.Helper()
+	w.eventually("a ring on "+device, func() bool { return w.st.InterfaceByName(device) != nil })
+	w.eventually("echoes by the ring on "+device, func() bool {
+		held, sent := w.echoes(server, client, at)
+		return held == 0 && sent == 0
+	})
+}
+
 // byHolder fails unless an echo has gone by the kernel, both ways.
 func (w *world) byHolder(what string, held, sent uint64) {
 	w.t.Helper()
@@ -282,9 +293,7 @@ func TestBecomesPort(t *testing.T) {
 		check(t, n.AddPort("br0", "near0"))
 		check(t, n.AddAddress("br0", n.Prefix()))
 		check(t, n.SetUp("br0"))
-		w.eventually("a ring on br0", func() bool { return w.st.InterfaceByName("br0") != nil })
-		held, sent = w.echoes(s, c, addrPort(n, 7))
-		w.byRing("by br0", held, sent)
+		w.soonByRing("br0", s, c, addrPort(n, 7))
 	})
 }
 
@@ -324,9 +333,7 @@ func TestNoDevicesNamed(t *testing.T) {
 			t.Fatal("near1 is there")
 		}
 		second(t, w.Lab)
-		w.eventually("a ring on near1", func() bool { return w.st.InterfaceByName("near1") != nil })
-		held, sent = w.echoes(s, c, netip.MustParseAddrPort("10.8.0.1:7"))
-		w.byRing("by near1", held, sent)
+		w.soonByRing("near1", s, c, netip.MustParseAddrPort("10.8.0.1:7"))
 	})
 }
 

@@ -1,12 +1,12 @@
 package sockapi
 
 import (
-	"encoding/json"
 	"os"
 	"testing"
 	"time"
 
 	"github.com/outband/outband/sockapi/internal/option"
+	"github.com/outband/outband/sockapi/internal/snapshot"
 	"golang.org/x/sys/unix"
 )
 
@@ -156,27 +156,23 @@ func TestRestoreRefused(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name   string
-		change func(s *snapshot)
+		change func(s *snapshot.Snapshot)
 		want   error
 	}{
-		{"a kind", func(s *snapshot) { s.Kind.Domain = unix.AF_INET6 }, unix.EAFNOSUPPORT},
-		{"a name", func(s *snapshot) { s.Bound = Inet4([4]byte{192, 0, 2, 1}, 9).Raw() }, unix.EADDRNOTAVAIL},
-		{"a peer", func(s *snapshot) { s.Bound, s.Peer = nil, Inet4([4]byte{192, 0, 2, 1}, 9).Raw() }, unix.ENETUNREACH},
-		{"a setting", func(s *snapshot) {
+		{"a kind", func(s *snapshot.Snapshot) { s.Kind.Domain = unix.AF_INET6 }, unix.EAFNOSUPPORT},
+		{"a name", func(s *snapshot.Snapshot) { s.Bound = Inet4([4]byte{192, 0, 2, 1}, 9).Raw() }, unix.EADDRNOTAVAIL},
+		{"a peer", func(s *snapshot.Snapshot) { s.Bound, s.Peer = nil, Inet4([4]byte{192, 0, 2, 1}, 9).Raw() }, unix.ENETUNREACH},
+		{"a setting", func(s *snapshot.Snapshot) {
 			s.Bound, s.Settings = nil, append(s.Settings, option.Setting{Level: unix.SOL_IP, Name: 9999, Value: make([]byte, 4)})
 		}, unix.ENOPROTOOPT},
-		{"nothing", func(s *snapshot) { s.Bound = nil }, nil},
+		{"nothing", func(s *snapshot.Snapshot) { s.Bound = nil }, nil},
 	} {
-		var shot snapshot
-		if err := json.Unmarshal(b, &shot); err != nil {
-			t.Fatal(err)
+		shot, ok := snapshot.Parse(b)
+		if !ok {
+			t.Fatal("it is no snapshot")
 		}
 		tt.change(&shot)
-		changed, err := json.Marshal(shot)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := a.Restore(changed)
+		s, err := a.Restore(shot.Append(nil))
 		if err != tt.want && (err != nil || tt.want != nil) || (s != nil) != (tt.want == nil) {
 			t.Errorf("%s: %v, %v, want %v", tt.name, s, err, tt.want)
 		}

@@ -2,10 +2,10 @@ package sockapi
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"time"
 
 	"github.com/outband/outband/sockapi/internal/option"
+	"github.com/outband/outband/sockapi/internal/snapshot"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -94,14 +94,6 @@ func (s *Socket) AttachReusePort(program []bpf.RawInstruction) error {
 	return s.attachReusePort(program)
 }
 
-// A snapshot is what Snapshot returns, encoded.
-type snapshot struct {
-	Kind        option.Kind
-	Nonblock    bool
-	Settings    []option.Setting
-	Bound, Peer []byte // struct sockaddr; nil: none
-}
-
 func (s *stackSocket) snapshot() ([]byte, error) {
 	fresh, err := s.api.openStack(s.Domain, s.Typ, s.asked())
 	if err != nil {
@@ -111,7 +103,7 @@ func (s *stackSocket) snapshot() ([]byte, error) {
 	if s.K.Closed() {
 		return nil, unix.EBADF
 	}
-	shot := snapshot{Kind: s.Kind, Nonblock: s.nonblock.Load() != 0, Settings: s.Settings(&fresh.State)}
+	shot := snapshot.Snapshot{Kind: s.Kind, Nonblock: s.nonblock.Load() != 0, Settings: s.Settings(&fresh.State)}
 	shot.Kind.Proto = s.asked()
 	switch {
 	case s.IsPacket():
@@ -124,7 +116,7 @@ func (s *stackSocket) snapshot() ([]byte, error) {
 			shot.Peer = InetAddrPort(peer).Raw()
 		}
 	}
-	return json.Marshal(&shot)
+	return shot.Append(nil), nil
 }
 
 // asked is the protocol that the socket was opened for.
@@ -142,8 +134,8 @@ func (a *API) Restore(b []byte) (*Socket, error) {
 	if a.st.Closed() {
 		return nil, unix.ENETDOWN
 	}
-	var shot snapshot
-	if json.Unmarshal(b, &shot) != nil {
+	shot, ok := snapshot.Parse(b)
+	if !ok {
 		return nil, unix.EINVAL
 	}
 	typ := shot.Kind.Typ | SOCK_OOB

@@ -180,6 +180,9 @@ func (r *router) outlastsInBand(h *host, queries uint64) {
 	b := make([]byte, 1500)
 	for heard := uint64(0); heard < queries; {
 		n, _, err := unix.Recvfrom(fd, b, 0)
+		if err == unix.EINTR {
+			continue
+		}
 		check(r.t, err)
 		if at := int(b[0]&15) * 4; n > at && b[at] == query {
 			heard++
