@@ -19,7 +19,12 @@ static ssize_t send_once(struct sock *s, const struct outgoing *o, int flags)
 	ssize_t n;
 
 	enter();
-	n = o->one ? lib.sendmsg(s->handle, o->one, flags | MSG_DONTWAIT) : lib.sendmmsg(s->handle, o->many, o->n, flags | MSG_DONTWAIT);
+	if (!o->one) /* nor is there one of many, maybe: libuv asks so whether the call is there */
+		n = lib.sendmmsg(s->handle, o->many, o->n, flags | MSG_DONTWAIT);
+	else if (o->one->msg_iov && o->one->msg_iovlen == 1 && !o->one->msg_controllen)
+		n = lib.sendto(s->handle, o->one->msg_iov->iov_base, o->one->msg_iov->iov_len, flags | MSG_DONTWAIT, o->one->msg_name, o->one->msg_namelen);
+	else
+		n = lib.sendmsg(s->handle, o->one, flags | MSG_DONTWAIT);
 	leave();
 	return n;
 }
@@ -110,7 +115,7 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 
 EXPORT int sendmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags)
 {
-	struct sock *s = sender(fd, n ? m->msg_hdr.msg_name : NULL, n ? m->msg_hdr.msg_namelen : 0);
+	struct sock *s = sender(fd, m && n ? m->msg_hdr.msg_name : NULL, m && n ? m->msg_hdr.msg_namelen : 0);
 
 	if (!s)
 		return real()->sendmmsg(fd, m, n, flags);

@@ -50,6 +50,9 @@ static void transfers(int x, int y)
 	T(recvmsg(y, &m, MSG_DONTWAIT));
 	printf("flags %d, from %d\n", m.msg_flags, from.sin_port == a.sin_port);
 	T(sendmmsg(x, many, 2, 0));
+	T(sendmmsg(x, NULL, 0, 0));
+	T(syscall(SYS_sendmmsg, x, NULL, 0, 0));
+	T(sendmmsg(x, NULL, 1, 0));
 	printf("%u %u\n", many[0].msg_len, many[1].msg_len);
 	T(recvmmsg(y, many, 2, 0, NULL));
 	printf("%u %u\n", many[0].msg_len, many[1].msg_len);
