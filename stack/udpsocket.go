@@ -45,13 +45,16 @@ func (k *UDPSocket) HolderFD() (fd int, ok bool) {
 
 // AdoptHolder has the PortHolder take an in-band socket that holds the address and the port
 // that are asked for next, instead of one of its own (PortRequest.Adopt). EOPNOTSUPP: there is
-// no PortHolder.
+// no PortHolder. EBADF: the socket is closed.
 func (k *UDPSocket) AdoptHolder(fd int) error {
-	if !k.ports.Asks() {
-		return unix.EOPNOTSUPP
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	switch {
+	case k.Closed():
+		return unix.EBADF
+	case !k.ports.Asks():
+		return unix.EOPNOTSUPP
+	}
 	k.claim.Adopt, k.claim.Adopts = fd, true
 	return nil
 }
