@@ -12,10 +12,19 @@ func TestAdopt(t *testing.T) {
 	l := newLab(t)
 	first, second := newHolders(t, l.near), newHolders(t, l.near)
 	d := hold(t, first, Request{Port: 7000})
+	tcp := -1
+	must(t, l.near.Do(func() (err error) {
+		if tcp, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+			return err
+		}
+		return unix.Bind(tcp, &unix.SockaddrInet4{Port: 7000})
+	}))
+	defer unix.Close(tcp)
 	for name, r := range map[string]Request{
-		"another port":    {Port: 7001, Adopts: true, Adopt: d.FD()},
-		"another address": {Port: 7000, Local: nearIP, Adopts: true, Adopt: d.FD()},
-		"no UDP socket":   {Port: 7000, Adopts: true, Adopt: first.FD()},
+		"another protocol": {Port: 7000, Adopts: true, Adopt: tcp},
+		"another port":     {Port: 7001, Adopts: true, Adopt: d.FD()},
+		"another address":  {Port: 7000, Local: nearIP, Adopts: true, Adopt: d.FD()},
+		"no socket":        {Port: 7000, Adopts: true, Adopt: first.FD()},
 	} {
 		if _, e := second.Hold(r); e != unix.EINVAL && e != unix.ENOTSOCK {
 			t.Errorf("%s: %v", name, e)
